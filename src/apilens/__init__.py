@@ -1,0 +1,20 @@
+"""apilens: what users ran into, read from the call logs an API gateway already writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from apilens.lens import Lens
+
+__version__ = "0.1.0"
+
+
+def open(path: str = "apilens-data") -> Lens:  # noqa: A001 - reads as apilens.open(...), the way users expect
+    """A lens on the lake at `path`: its tables as Polars frames. Nothing is read until a table is asked for."""
+    from apilens.lens import Lens  # polars takes 14 x a bare interpreter to import; `apilens --help` must not pay
+
+    return Lens(path)
+
+
+__all__ = ["__version__", "open"]

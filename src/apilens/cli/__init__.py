@@ -1,0 +1,96 @@
+"""The command line: options in, one pipeline call, results out.
+
+Each command lives in a module of its own and is imported when it is called, so that `apilens --help` costs click alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from apilens import __version__
+from apilens.errors import ApilensError, Exit
+
+#: command -> (module, attribute, one line of help)
+COMMANDS = {
+    "ingest": ("apilens.cli.ingest", "ingest", "Read logs into the lake; what is there already is not added again."),
+    "look": ("apilens.cli.look", "look", "First impression of some logs: ingest, endpoints and scan in a temporary lake."),
+    "parse": ("apilens.cli.parse", "parse", "Preview the calls of one file; stores nothing."),
+    "formats": ("apilens.cli.formats", "formats", "List the formats, or explain which one a file has."),
+    "rejects": ("apilens.cli.rejects", "rejects", "Lines that were set aside; feed them again."),
+    "endpoints": ("apilens.cli.endpoints", "endpoints", "Error ratios and latency percentiles per endpoint."),
+    "routes": ("apilens.cli.routes", "routes", "Route templates: learn merges, list them."),
+    "sql": ("apilens.cli.sql", "sql", "Run one SELECT over the lake."),
+    "scan": ("apilens.cli.scan", "scan", "Find what became abnormal; raise candidate tickets."),
+    "feedback": ("apilens.cli.feedback", "feedback", "Import and list what people reported."),
+    "triage": ("apilens.cli.triage", "triage", "Link feedback with candidates, with reasons."),
+    "queue": ("apilens.cli.queue", "queue", "Candidates and feedback in one ranked queue."),
+    "tickets": ("apilens.cli.tickets", "tickets", "Plan and file tickets, each problem once."),
+    "report": ("apilens.cli.report", "report", "Write the HTML report."),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="apilens")
+def cli() -> None:
+    """Turn the call logs of an API gateway into implicit feedback.
+
+    \b
+    First impression of your own logs:   apilens look /var/log/nginx/access.log*
+    Keep them and ask again:             apilens ingest /var/log/nginx/access.log* && apilens endpoints
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with a code of `Exit`."""
+    sys.exit(run(argv))
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code. No exception leaves it, an internal error prints its traceback."""
+    try:
+        code = cli.main(args=None if argv is None else list(argv), prog_name="apilens", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as wrong:
+        wrong.show()
+        return Exit.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; what was committed stays, run the command again to go on", err=True)
+        return 130
+    except ApilensError as explained:
+        click.echo(f"apilens: {explained}", err=True)
+        return explained.exit_code
+    except BrokenPipeError:
+        # The reader (head, less) has gone: point stdout elsewhere so that the interpreter's own flush is quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.DONE
+    except Exception:
+        click.echo(traceback.format_exc(), err=True)
+        click.echo("apilens: internal error; nothing half-written is visible. Please report the lines above.", err=True)
+        return Exit.INTERNAL
+    return code if isinstance(code, int) else Exit.DONE

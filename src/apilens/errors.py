@@ -1,0 +1,76 @@
+"""Every error apilens raises on purpose, and the exit code each one becomes.
+
+An error text says where, what was found, what was expected and what to type next. All share one base so that the
+command line catches once; anything else that travels up is a bug and exits 70.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes of every command. Where several hold, the earlier one here wins: 70 > 5 > 3 > 4 > 1 > 0."""
+
+    DONE = 0
+    FINDINGS = 1
+    USAGE = 2
+    INPUT = 3
+    PARTIAL = 4
+    OUTBOUND = 5
+    INTERNAL = 70
+    LOCKED = 75
+
+
+_RANK = (Exit.INTERNAL, Exit.LOCKED, Exit.OUTBOUND, Exit.INPUT, Exit.PARTIAL, Exit.FINDINGS, Exit.DONE)
+
+
+def worst(*codes: Exit) -> Exit:
+    """The one exit code of a run in which all of `codes` happened; DONE when none did."""
+    return min(codes, key=_RANK.index, default=Exit.DONE)
+
+
+class ApilensError(Exception):
+    """Base of all errors that have an explanation for the user."""
+
+    exit_code = Exit.INPUT
+
+
+class UsageError(ApilensError):
+    """The command was called with arguments that cannot be meant."""
+
+    exit_code = Exit.USAGE
+
+
+class ConfigError(ApilensError):
+    """A configuration or context file is malformed; the text names file, key and the nearest known key."""
+
+    exit_code = Exit.USAGE
+
+
+class InputError(ApilensError):
+    """An input cannot be used at all: missing, unreadable or of no known format."""
+
+    exit_code = Exit.INPUT
+
+
+class FormatError(InputError):
+    """No format, or not the one asked for, can read the input."""
+
+
+class LakeError(ApilensError):
+    """The lake or state cannot be used: newer version, damaged, not there."""
+
+    exit_code = Exit.INPUT
+
+
+class LockedError(ApilensError):
+    """Another run holds the lock."""
+
+    exit_code = Exit.LOCKED
+
+
+class OutboundError(ApilensError):
+    """A ticket, notice or webhook could not be delivered."""
+
+    exit_code = Exit.OUTBOUND

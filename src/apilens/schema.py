@@ -1,0 +1,199 @@
+"""Every table that leaves a stage: columns, dtypes, units and what null means.
+
+Names follow OpenTelemetry's HTTP semantic conventions where they have one. Times are UTC; `*_ms` are float64
+milliseconds, exact to the nanosecond; ratios are 0..1.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+TIMESTAMP = pl.Datetime("us", "UTC")
+
+#: One row per call (one request with its response).
+CALLS = pl.Schema(
+    {
+        "timestamp": TIMESTAMP,  # as logged, normalised to UTC; never null
+        "timestamp_kind": pl.String,  # start | end: which moment the format stamps
+        "start_time": TIMESTAMP,  # request start: timestamp, or timestamp - duration_ms where the end is stamped
+        "duration_ms": pl.Float64,  # at the gateway, client side; null: not logged
+        "upstream_duration_ms": pl.Float64,  # sum over attempts; null: no upstream contacted
+        "upstream_connect_ms": pl.Float64,  # last attempt
+        "upstream_header_ms": pl.Float64,  # last attempt
+        "gateway_duration_ms": pl.Float64,  # spent in the gateway itself
+        "upstream_attempts": pl.Int16,
+        "method": pl.String,  # null: the request line is not HTTP
+        "url": pl.String,  # request target as received, log escapes decoded, percent-encoding kept
+        "path": pl.String,
+        "query": pl.String,  # without "?"; null: none
+        "scheme": pl.String,
+        "gateway_route": pl.String,  # route template or id as the gateway names it
+        "route": pl.String,  # template without method, variables written {id}
+        "http_version": pl.String,
+        "status_code": pl.Int16,  # null: the gateway sent none
+        "upstream_status_code": pl.String,  # last attempt
+        "request_bytes": pl.Int64,
+        "request_body_bytes": pl.Int64,
+        "response_bytes": pl.Int64,
+        "response_body_bytes": pl.Int64,
+        "client_ip": pl.String,
+        "client_port": pl.Int32,
+        "forwarded_for": pl.String,
+        "user_name": pl.String,
+        "host": pl.String,
+        "server_port": pl.Int32,
+        "referrer": pl.String,
+        "user_agent": pl.String,
+        "upstream_address": pl.String,  # last attempt
+        "upstream_name": pl.String,
+        "service": pl.String,
+        "api_id": pl.String,
+        "application_id": pl.String,
+        "request_id": pl.String,
+        "trace_id": pl.String,
+        "span_id": pl.String,
+        "response_flags": pl.String,
+        "tls_version": pl.String,
+        "cache_status": pl.String,
+        "gateway": pl.String,  # format that parsed the row
+        "gen_ai_provider": pl.String,
+        "gen_ai_request_model": pl.String,
+        "gen_ai_usage_input_tokens": pl.Int64,
+        "gen_ai_usage_output_tokens": pl.Int64,
+        "request_line": pl.String,  # null: method and target are logged apart
+        "parse_status": pl.String,  # ok | malformed_request | partial
+        "source_file": pl.String,
+        "source_offset": pl.Int64,  # byte offset of the line in the uncompressed input
+        "attributes": pl.Map(pl.String, pl.String),  # every other field of the format; null: none
+        "node": pl.String,  # gateway instance that wrote the line
+        "environment": pl.String,  # declared with the source; "default" when not
+        "consumer": pl.String,  # application_id, else user_name; null: unknown
+        "synthetic_type": pl.String,  # bot | scanner | health_check; null: taken for real use
+        "unit_id": pl.String,  # piece of input this row was committed with
+    }
+)
+
+#: What names an endpoint. Null service: the format does not say.
+ENDPOINT = ("environment", "service", "method", "route")
+
+#: Width of a rollup bin.
+BIN_S = 300
+
+#: One row per (bin, endpoint, status_code, synthetic_type, unit); merge rows by SUM, lists element by element.
+ROLLUPS = pl.Schema(
+    {
+        "bin_start": TIMESTAMP,  # start of the 5-minute bin that holds the calls' start_time
+        "environment": pl.String,
+        "service": pl.String,
+        "method": pl.String,
+        "route": pl.String,
+        "status_code": pl.Int16,
+        "synthetic_type": pl.String,
+        "calls": pl.Int64,
+        "minute_calls": pl.List(pl.Int32),  # five counts, one per minute of the bin
+        "durations": pl.Int64,  # calls whose duration is known
+        "duration_sum_ms": pl.Float64,
+        "log_duration_sum": pl.Float64,  # natural log of milliseconds, floored at histogram.SMALLEST_MS
+        "log_duration_sumsq": pl.Float64,
+        "bucket": pl.List(pl.Int16),  # histogram.bucket() indices, ascending
+        "bucket_calls": pl.List(pl.Int32),  # same length as bucket
+        "response_bytes": pl.Int64,
+        "first_seen": TIMESTAMP,
+        "last_seen": TIMESTAMP,
+        "unit_id": pl.String,
+    }
+)
+
+#: One row per record that no parser took.
+REJECTS = pl.Schema(
+    {
+        "unit_id": pl.String,
+        "attempt": pl.Int64,  # the row counts only while this is the unit's committed attempt
+        "source_file": pl.String,
+        "source_offset": pl.Int64,
+        "line": pl.Int64,  # 1-based, in the uncompressed input
+        "reason": pl.String,  # null: this row resolves another one (resolves_unit_id)
+        "raw": pl.Binary,  # the line without its terminator, byte-equal outside masked spans
+        "format": pl.String,
+        "resolves_unit_id": pl.String,  # unit whose reject at source_offset was re-fed and stored; else null
+    }
+)
+
+#: One row per (unit, attempt): the ledger. It counts only while `calls` carries the unit's transaction `attempt`.
+INGESTS = pl.Schema(
+    {
+        "unit_id": pl.String,
+        "attempt": pl.Int64,
+        "source": pl.String,
+        "environment": pl.String,
+        "input": pl.String,  # where these bytes were first met
+        "format": pl.String,
+        "log_format": pl.String,  # layout given or found; null: the format has only one
+        "offset": pl.Int64,
+        "bytes": pl.Int64,
+        "content_sha256": pl.String,
+        "head_sha256": pl.String,  # of the first line: the key under which a piece is recognised again
+        "lines": pl.Int64,
+        "header": pl.Int64,
+        "blank": pl.Int64,
+        "read": pl.Int64,  # records: read = stored + rejected + filtered
+        "stored": pl.Int64,
+        "rejected": pl.Int64,
+        "filtered": pl.Int64,
+        "first_start_time": TIMESTAMP,
+        "last_start_time": TIMESTAMP,
+        "ingested_at": TIMESTAMP,
+        "apilens_version": pl.String,
+    }
+)
+
+SIGNALS = ("errors", "latency", "traffic", "auth", "rate_limit")
+CATEGORIES = ("bug", "configuration", "training_gap", "capacity", "dependency", "question", "enhancement")
+SEVERITIES = ("critical", "high", "medium", "low")
+
+#: One row per candidate ticket: one incident, however many endpoints it shows on.
+CANDIDATES = pl.Schema(
+    {
+        "id": pl.String,  # fingerprint + start: one occurrence
+        "fingerprint": pl.String,  # 20 hex; same problem, same fingerprint, whatever the values or times
+        "detected_at": TIMESTAMP,  # end of the first bin after which a scheduled scan would have known
+        "start": TIMESTAMP,
+        "end": TIMESTAMP,  # of the last abnormal bin so far
+        "state": pl.String,  # open | ended
+        "environment": pl.String,
+        "service": pl.String,  # null: the format does not say, or several
+        "endpoints": pl.List(pl.String),  # "METHOD /route/{id}", most affected first
+        "signal": pl.String,  # SIGNALS
+        "category": pl.String,  # CATEGORIES
+        "severity": pl.String,  # SEVERITIES, technical
+        "hint": pl.Struct({"status": pl.String, "upstream": pl.String, "consumer": pl.String, "node": pl.String}),
+        "affected_consumers": pl.List(pl.String),  # most hit first, at most 1,000
+        "consumers_hit": pl.Int64,
+        "identity_coverage": pl.Float64,  # share of affected calls whose consumer is known
+        "excess_calls": pl.Float64,  # affected calls above what was expected
+        "score": pl.Float64,  # ranks by impact
+        "observed": pl.Float64,  # ratio, ms or calls per 5 minutes, as the signal measures
+        "expected": pl.Float64,
+        "unit": pl.String,  # of observed and expected: ratio | ms | calls
+        "n": pl.Int64,  # calls in the window
+        "request_ids": pl.List(pl.String),  # first ones, at most 20
+        "title": pl.String,
+        "explanation": pl.String,
+    }
+)
+
+#: One row per thing a person reported.
+ITEMS = pl.Schema(
+    {
+        "id": pl.String,  # unique within channel; importing it again updates
+        "channel": pl.String,
+        "created_at": TIMESTAMP,
+        "reporter": pl.String,
+        "account": pl.String,
+        "title": pl.String,
+        "body": pl.String,
+        "status": pl.String,
+        "resolved_at": TIMESTAMP,  # null: not resolved
+        "attributes": pl.Map(pl.String, pl.String),
+    }
+)

@@ -1,0 +1,49 @@
+"""Half-open UTC windows: a window includes its start and leaves out its end."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from apilens.errors import UsageError
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_AGO = re.compile(r"(\d{1,9})([smhdw])", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """[start, end) in UTC; None on a side: unbounded there."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.start is not None and self.end is not None and self.start >= self.end:
+            raise UsageError(f"window is empty: it starts {self.start.isoformat()} and ends {self.end.isoformat()}")
+
+
+def parse_time(text: str, *, now: datetime, tz: tzinfo = UTC) -> datetime:
+    """A moment in UTC from `2h` (ago), `now`, `today`, `yesterday`, a date, or an ISO 8601 time.
+
+    tz: zone of texts that name none. Raises UsageError with the accepted forms.
+    """
+    word = text.strip()
+    if (ago := _AGO.fullmatch(word)) is not None:
+        try:
+            return now - timedelta(seconds=int(ago[1]) * _UNITS[ago[2]])
+        except OverflowError:
+            raise UsageError(f"{text!r} reaches before year 1; expected a shorter time, for example 90d") from None
+    if word == "now":
+        return now
+    if word in ("today", "yesterday"):
+        midnight = now.astimezone(tz).replace(hour=0, minute=0, second=0, microsecond=0)
+        return (midnight - timedelta(days=word == "yesterday")).astimezone(UTC)
+    try:
+        moment = datetime.fromisoformat(word)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=tz)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"{text!r} is no time; expected for example 2h, 7d, yesterday, 2026-11-22 or 2026-11-22T10:00Z"
+        ) from None
