@@ -197,3 +197,60 @@ ITEMS = pl.Schema(
         "attributes": pl.Map(pl.String, pl.String),
     }
 )
+
+#: One row per (feedback item, candidate) that belong together, and one with a null candidate per item that has none.
+LINKS = pl.Schema(
+    {
+        "channel": pl.String,
+        "feedback_id": pl.String,
+        "candidate_id": pl.String,  # null: no trace in telemetry
+        "confidence": pl.Float64,  # 0..1; 1.0 for a request id found in the evidence
+        "band": pl.String,  # auto | suggested | none
+        "reasons": pl.List(pl.String),  # in words a person can check
+    }
+)
+
+#: One row per problem, best first: a candidate with the feedback linked to it, or feedback without a trace.
+QUEUE = pl.Schema(
+    {
+        "rank": pl.Int64,  # 1 is first
+        "kind": pl.String,  # candidate | feedback
+        "id": pl.String,  # candidate id, or channel:feedback id
+        "fingerprint": pl.String,  # of the candidate; null for feedback
+        "priority": pl.String,  # P1..P5, business
+        "weight": pl.Float64,  # 0..100, the sum of the parts' points
+        "parts": pl.List(
+            pl.Struct({"name": pl.String, "value": pl.Float64, "weight": pl.Float64, "points": pl.Float64})
+        ),
+        "why": pl.String,  # the largest parts in words
+        "severity": pl.String,  # technical
+        "category": pl.String,
+        "state": pl.String,  # open | ended | resolved
+        "start": TIMESTAMP,
+        "end": TIMESTAMP,
+        "title": pl.String,
+        "service": pl.String,
+        "endpoints": pl.List(pl.String),
+        "owner": pl.String,  # team from context.toml; null: none named
+        "hit": pl.Int64,  # consumers hit in the logs; null: feedback without a trace
+        "told": pl.Int64,  # consumers (or, where unknown, people) who reported it
+        "silent": pl.Int64,  # hit but did not report; null: feedback without a trace
+        "silent_consumers": pl.List(pl.String),  # who to tell, most hit first
+        "identity_coverage": pl.Float64,
+        "reports": pl.List(
+            pl.Struct(
+                {
+                    "channel": pl.String,
+                    "id": pl.String,
+                    "reporter": pl.String,
+                    "created_at": TIMESTAMP,
+                    "title": pl.String,
+                    "quote": pl.String,
+                    "confidence": pl.Float64,
+                    "reasons": pl.List(pl.String),
+                }
+            )
+        ),
+        "no_trace_reason": pl.String,  # why feedback has no trace in telemetry; null for candidates
+    }
+)
