@@ -1,0 +1,85 @@
+"""Options that several commands share; one meaning each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import click
+
+from apilens.errors import UsageError
+from apilens.window import Window, parse_time
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+lake_option = click.option(
+    "--lake",
+    "lake",
+    envvar="APILENS_LAKE",
+    default="apilens-data",
+    show_default=True,
+    metavar="DIR",
+    help="Folder of the lake.",
+)
+state_option = click.option(
+    "--state",
+    "state",
+    envvar="APILENS_STATE",
+    metavar="URL",
+    help="State database; default: SQLite inside the lake.",
+)
+config_option = click.option(
+    "--config",
+    "config",
+    envvar="APILENS_CONFIG",
+    metavar="FILE",
+    help="Configuration; default: apilens.toml of the working folder, if there.",
+)
+context_option = click.option(
+    "--context",
+    "context",
+    envvar="APILENS_CONTEXT",
+    metavar="FILE",
+    help="Business context: features, accounts, owners, value of endpoints.",
+)
+now_option = click.option(
+    "--now", "now", metavar="TIME", help="Answer as of this moment (reproducible runs), for example 2026-11-22T10:00Z."
+)
+since_option = click.option(
+    "--since", "since", metavar="TIME", help="Start of the window: 2h, 7d, yesterday, 2026-11-22T10:00Z."
+)
+until_option = click.option("--until", "until", metavar="TIME", help="End of the window, left out itself.")
+tz_option = click.option(
+    "--tz", "tz", envvar="APILENS_TZ", metavar="ZONE", help="Zone of times that name none; default UTC."
+)
+
+
+def output_option(*formats: str) -> Callable[[_Command], _Command]:
+    """`--output` with the given formats; the first one is the default."""
+    return click.option(
+        "--output", "output", type=click.Choice(formats), default=formats[0], show_default=True, help="Form of the result."
+    )
+
+
+def zone(name: str | None) -> ZoneInfo:
+    """The zone of `--tz`; UTC when not given. Raises UsageError for an unknown name."""
+    try:
+        return ZoneInfo(name or "UTC")
+    except (KeyError, ValueError, OSError):
+        raise UsageError(f"--tz {name!r} is no zone; expected a name like UTC or Europe/Berlin") from None
+
+
+def moment(now: str | None) -> datetime | None:
+    """The moment of `--now` in UTC; None when not given."""
+    return None if now is None else parse_time(now, now=datetime.now(UTC))
+
+
+def window(since: str | None, until: str | None, *, now: datetime, tz: str | None = None) -> Window:
+    """The window of `--since` and `--until`, relative to `now`."""
+    where = zone(tz)
+    return Window(
+        None if since is None else parse_time(since, now=now, tz=where),
+        None if until is None else parse_time(until, now=now, tz=where),
+    )
