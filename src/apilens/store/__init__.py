@@ -1,1 +1,7 @@
+"""The state database: candidates, what people reported, their links, tickets, and every event in between."""
 
+from __future__ import annotations
+
+from apilens.store.store import Filing, Store, open_store, sqlite_url
+
+__all__ = ["Filing", "Store", "open_store", "sqlite_url"]

@@ -1,0 +1,1 @@
+"""How the state database came to its present form; run by `open_store`."""

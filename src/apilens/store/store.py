@@ -1,0 +1,463 @@
+"""Reading and writing the state database; the same code on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import sqlalchemy as sa
+
+from apilens.errors import LakeError, LockedError
+from apilens.schema import CANDIDATES, ITEMS, LINKS, TIMESTAMP
+from apilens.store import tables
+from apilens.window import Window
+
+#: Every revision this version knows, oldest first (a test holds it equal to the migration files).
+REVISIONS = ("0001",)
+_VERSION_TABLE = "apilens_version"  # not Alembic's default name: a team's database may hold another application's
+_BUSY_MS = 30_000
+_ONE_WRITER = 7_308_043_225_310_753  # PostgreSQL advisory lock: one writer at a time, as SQLite has it by nature
+
+#: One row per change in the life of a candidate, an item or a ticket.
+EVENTS = pl.Schema(
+    [
+        ("kind", pl.String),  # candidate | item | ticket
+        ("subject", pl.String),  # candidate id, channel:item id, or ticket id
+        ("at", TIMESTAMP),
+        ("who", pl.String),
+        ("field", pl.String),
+        ("old", pl.String),  # null: the first value
+        ("new", pl.String),
+    ]
+)
+#: One row per problem filed in a tracker.
+TICKETS = pl.Schema(
+    [
+        ("id", pl.String),
+        ("fingerprint", pl.String),
+        ("start", TIMESTAMP),
+        ("end", TIMESTAMP),  # of the latest occurrence so far
+        ("reference", pl.String),  # null: not delivered yet
+        ("opened_at", TIMESTAMP),
+    ]
+)
+
+_Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Filing:
+    """One ticket to be delivered. in_doubt: somebody may have delivered it already and died before saying so."""
+
+    ticket: str
+    payload: dict[str, Any]
+    in_doubt: bool = False
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a SQLite state database at `path`."""
+    return sa.URL.create("sqlite", database=str(path)).render_as_string()
+
+
+def open_store(url: str) -> Store:
+    """The state database at `url` (`sqlite:///FILE` or `postgresql+psycopg://…`), created or migrated as needed.
+
+    Raises LakeError, and changes nothing, for a database of a newer version, one that is no database, or one
+    that cannot be reached; LockedError when another run kept it locked for 30 s.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        raise LakeError(f"--state {url!r} is no database URL; expected for example sqlite:///state.db") from None
+    shown = parsed.render_as_string(hide_password=True)
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise LakeError(f"--state {shown}: expected sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME")
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        engine = sa.create_engine(parsed)
+    except ModuleNotFoundError as missing:
+        raise LakeError(f"--state {shown} needs {missing.name}; type: pip install 'apilens[postgres]'") from None
+    sa.event.listen(engine, "connect", _on_connect)
+    sa.event.listen(engine, "begin", _on_begin)
+    store = Store(engine, shown)
+    store.migrate()
+    return store
+
+
+class Store:
+    """Tables in, tables out. Each method is one transaction; writers queue up, readers never wait."""
+
+    def __init__(self, engine: sa.Engine, shown: str) -> None:
+        self._engine = engine
+        self._shown = shown
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def migrate(self) -> None:
+        """Bring the database to this version's form; see open_store."""
+        with self._read() as db:
+            revision = self._known_revision(db)
+        if revision == REVISIONS[-1]:
+            return
+        if self._engine.dialect.name == "sqlite":
+            with self._explained(), self._engine.connect() as db:
+                db.connection.driver_connection.execute("PRAGMA journal_mode=WAL")  # type: ignore[union-attr] # sqlite3
+        with self._write() as db:
+            if self._known_revision(db) != REVISIONS[-1]:
+                _upgrade(db)
+
+    # -- candidates
+
+    def save_candidates(self, candidates: pl.DataFrame, now: datetime, scanned: Window) -> dict[str, int]:
+        """Keep what a scan of the window `scanned` raised; the counts new, updated, unchanged, withdrawn.
+
+        candidates: schema.CANDIDATES. A stored candidate that started inside `scanned` and is not among them is
+        withdrawn: the scan, seeing more, no longer finds it abnormal. The same scan again changes nothing.
+        """
+        fresh = {row["id"]: _clean(row) for row in candidates.select(CANDIDATES.names()).to_dicts()}
+        counts = {"new": 0, "updated": 0, "unchanged": 0, "withdrawn": 0}
+        table = tables.candidates
+        with self._write() as db:
+            known = {row["id"]: dict(row) for row in db.execute(sa.select(table)).mappings()}
+            for key, row in fresh.items():
+                old = known.get(key)
+                if old is None:
+                    db.execute(sa.insert(table).values(**row, saved_at=now))
+                    _record(db, [_event("candidate", key, row["detected_at"], "apilens", "state", None, row["state"])])
+                    counts["new"] += 1
+                elif old["withdrawn_at"] is not None or any(old[name] != value for name, value in row.items()):
+                    db.execute(sa.update(table).where(table.c.id == key).values(**row, withdrawn_at=None))
+                    was = "withdrawn" if old["withdrawn_at"] is not None else old["state"]
+                    _record(db, _changes("candidate", key, now, "apilens", {"state": was, **_watched(old)}, row))
+                    counts["updated"] += 1
+                else:
+                    counts["unchanged"] += 1
+            for key, old in known.items():
+                if key not in fresh and old["withdrawn_at"] is None and _inside(old["start"], scanned):
+                    db.execute(sa.update(table).where(table.c.id == key).values(withdrawn_at=now))
+                    _record(db, [_event("candidate", key, now, "apilens", "state", old["state"], "withdrawn")])
+                    counts["withdrawn"] += 1
+        return counts
+
+    def candidates(self) -> pl.DataFrame:
+        """schema.CANDIDATES that stand (not withdrawn), oldest first."""
+        table = tables.candidates
+        query = sa.select(table).where(table.c.withdrawn_at.is_(None)).order_by(table.c.start, table.c.id)
+        return self._frame(query, CANDIDATES)
+
+    # -- feedback
+
+    def save_items(self, items: pl.DataFrame, now: datetime) -> dict[str, int]:
+        """Keep reported items; the counts new, updated, unchanged.
+
+        items: schema.ITEMS, (channel, id) unique. An item known already is updated when it differs, unless the
+        stored one carries a later `updated_at` attribute: then the older export changes nothing (unchanged).
+        """
+        table = tables.items
+        fresh = {(row["channel"], row["id"]): _clean(row) for row in items.select(ITEMS.names()).to_dicts()}
+        counts = {"new": 0, "updated": 0, "unchanged": 0}
+        added: list[_Row] = []
+        happened: list[_Row] = []
+        with self._write() as db:
+            query = sa.select(table).where(table.c.channel.in_(sorted({channel for channel, _ in fresh})))
+            known = {(row["channel"], row["id"]): dict(row) for row in db.execute(query).mappings()}
+            for (channel, key), row in fresh.items():
+                subject, who = f"{channel}:{key}", row["reporter"] or "unknown"
+                old = known.get((channel, key))
+                if old is None:
+                    added.append({**row, "saved_at": now})
+                    happened.append(_event("item", subject, row["created_at"], who, "status", None, "new"))
+                    if row["status"] not in (None, "new"):
+                        at = row["resolved_at"] or _updated_at(row) or now
+                        happened.append(_event("item", subject, at, channel, "status", "new", row["status"]))
+                    counts["new"] += 1
+                elif all(old[name] == value for name, value in row.items()) or _is_older(row, old):
+                    counts["unchanged"] += 1
+                else:
+                    this = (table.c.channel == channel) & (table.c.id == key)
+                    db.execute(sa.update(table).where(this).values(**row))
+                    newly = row["resolved_at"] if row["resolved_at"] != old["resolved_at"] else None
+                    at = newly or _updated_at(row) or now
+                    happened += _changes("item", subject, at, channel, {"status": old["status"]}, row)
+                    counts["updated"] += 1
+            _insert(db, table, added)
+            _record(db, happened)
+        return counts
+
+    def items(self) -> pl.DataFrame:
+        """schema.ITEMS, oldest first."""
+        table = tables.items
+        return self._frame(sa.select(table).order_by(table.c.created_at, table.c.channel, table.c.id), ITEMS)
+
+    # -- links
+
+    def save_links(self, links: pl.DataFrame, now: datetime) -> int:
+        """Replace all links by these (schema.LINKS); how many items changed their candidate, each with an event."""
+        table = tables.links
+        fresh = [_clean(row) for row in links.select(LINKS.names()).to_dicts()]
+        with self._write() as db:
+            before = {
+                f"{row.channel}:{row.feedback_id}": row.candidate_id
+                for row in db.execute(sa.select(table.c.channel, table.c.feedback_id, table.c.candidate_id))
+            }
+            happened = []
+            for row in fresh:
+                subject = f"{row['channel']}:{row['feedback_id']}"
+                old, new = before.get(subject), row["candidate_id"]
+                if old != new:
+                    happened.append(_event("item", subject, now, "apilens", "candidate", old, new))
+            db.execute(sa.delete(table))
+            _insert(db, table, fresh)
+            _record(db, happened)
+        return len(happened)
+
+    def links(self) -> pl.DataFrame:
+        """schema.LINKS as the last triage left them."""
+        table = tables.links
+        return self._frame(sa.select(table).order_by(table.c.channel, table.c.feedback_id, table.c.seq), LINKS)
+
+    def events(self) -> pl.DataFrame:
+        """EVENTS: one row per change, in the order they were recorded; old is null for the first value."""
+        return self._frame(sa.select(tables.events).order_by(tables.events.c.seq), EVENTS)
+
+    # -- tickets and their outbox
+
+    def tickets(self, tracker: str) -> pl.DataFrame:
+        """TICKETS filed, or about to be, in a tracker; reference is null until it was delivered."""
+        with self._read() as db:
+            return _tickets(db, tracker)
+
+    def enqueue(
+        self, tracker: str, decide: Callable[[pl.DataFrame], tuple[pl.DataFrame, list[Filing]]], now: datetime
+    ) -> pl.DataFrame:
+        """Put what `decide` wants filed into the outbox; the plan it made.
+
+        decide: TICKETS so far → (plan, filings). It runs while nobody else can write, so two processes that
+        plan at once cannot both file one problem. plan: columns ticket, fingerprint, start, end at least.
+        """
+        with self._write() as db:
+            plan, filings = decide(_tickets(db, tracker))
+            known = {row.id: row for row in db.execute(sa.select(tables.tickets).filter_by(tracker=tracker))}
+            spans = plan.group_by("ticket").agg(
+                pl.col("fingerprint").first(), pl.col("start").min(), pl.col("end").max()
+            )
+            for row in spans.sort("ticket").to_dicts():
+                key = row.pop("ticket")
+                old = known.get(key)
+                if old is None:
+                    db.execute(sa.insert(tables.tickets).values(tracker=tracker, id=key, opened_at=now, **row))
+                    _record(db, [_event("ticket", key, now, "apilens", "state", None, "pending")])
+                elif row["end"] > old.end:
+                    this = (tables.tickets.c.tracker == tracker) & (tables.tickets.c.id == key)
+                    db.execute(sa.update(tables.tickets).where(this).values(end=row["end"]))
+            for filing in filings:
+                db.execute(
+                    sa.insert(tables.outbox).values(
+                        tracker=tracker, ticket=filing.ticket, payload=filing.payload, state="pending", in_doubt=False
+                    )
+                )
+        return plan
+
+    def claim(
+        self, tracker: str, who: str, now: datetime, settle: timedelta, skip: Sequence[str] = ()
+    ) -> Filing | None:
+        """The next filing to deliver, now ours (state sending); None when there is none to take.
+
+        A filing that somebody else has been sending for longer than `settle` is taken over, in doubt.
+        skip: tickets not to try again in this run.
+        """
+        box = tables.outbox
+        stale = (box.c.state == "sending") & (box.c.claimed_at <= now - settle)
+        query = (
+            sa.select(box)
+            .where(box.c.tracker == tracker, (box.c.state == "pending") | stale, box.c.ticket.not_in(skip))
+            .order_by(box.c.seq)
+            .limit(1)
+        )
+        with self._write() as db:
+            row = db.execute(query).first()
+            if row is None:
+                return None
+            in_doubt = row.in_doubt or row.state == "sending"
+            values = {"state": "sending", "claim": who, "claimed_at": now, "in_doubt": in_doubt}
+            db.execute(sa.update(box).where(box.c.seq == row.seq).values(**values))
+        return Filing(row.ticket, row.payload, in_doubt)
+
+    def delivered(self, tracker: str, ticket: str, reference: str, now: datetime) -> None:
+        """Note that a ticket is in its tracker, under `reference`."""
+        box = tables.outbox
+        with self._write() as db:
+            this = (box.c.tracker == tracker) & (box.c.ticket == ticket)
+            done = db.execute(
+                sa.update(box).where(this, box.c.state != "done").values(state="done", error=None, in_doubt=False)
+            )
+            if done.rowcount:
+                that = (tables.tickets.c.tracker == tracker) & (tables.tickets.c.id == ticket)
+                db.execute(sa.update(tables.tickets).where(that).values(reference=reference))
+                _record(db, [_event("ticket", ticket, now, "apilens", "state", "pending", "filed")])
+
+    def undelivered(self, tracker: str, ticket: str, error: str, who: str) -> None:
+        """Note that delivery failed; the filing waits, in doubt, for the next run."""
+        box = tables.outbox
+        with self._write() as db:
+            this = (box.c.tracker == tracker) & (box.c.ticket == ticket) & (box.c.claim == who)
+            values = {"state": "pending", "error": error, "in_doubt": True}
+            db.execute(sa.update(box).where(this, box.c.state == "sending").values(**values))
+
+    def being_sent(self, tracker: str) -> int:
+        """How many filings somebody is sending right now, or died sending."""
+        box = tables.outbox
+        with self._read() as db:
+            query = (
+                sa.select(sa.func.count()).select_from(box).where(box.c.tracker == tracker, box.c.state == "sending")
+            )
+            return int(db.execute(query).scalar_one())
+
+    # -- transactions
+
+    @contextmanager
+    def _read(self) -> Iterator[sa.Connection]:
+        with self._explained(), self._engine.begin() as db:
+            yield db
+
+    @contextmanager
+    def _write(self) -> Iterator[sa.Connection]:
+        with self._explained(), self._engine.execution_options(writes=True).begin() as db:
+            yield db
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """The database's own errors in words."""
+        try:
+            yield
+        except sa.exc.DBAPIError as error:
+            text = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no reason given"
+            if "locked" in text:
+                raise LockedError(
+                    f"{self._shown}: another run held it for {_BUSY_MS // 1000} s; let it end and run this again"
+                ) from error
+            raise LakeError(
+                f"{self._shown}: the state database answers {text!r}; "
+                "expected one that apilens made and may write. Another one: --state sqlite:///FILE"
+            ) from error
+
+    def _known_revision(self, db: sa.Connection) -> str | None:
+        """The database's revision; None when it is empty. Raises LakeError when it is none of ours."""
+        if not sa.inspect(db).has_table(_VERSION_TABLE):
+            return None
+        found = db.execute(sa.text(f"SELECT version_num FROM {_VERSION_TABLE}")).scalar_one_or_none()
+        if found is not None and found not in REVISIONS:
+            raise LakeError(
+                f"{self._shown}: written by a newer apilens (revision {found}, this one knows up to {REVISIONS[-1]}); "
+                "nothing was changed. Upgrade: pip install -U apilens"
+            )
+        return found
+
+    def _frame(self, query: sa.Select[Any], schema: pl.Schema) -> pl.DataFrame:
+        with self._read() as db:
+            return _as_frame(db.execute(query).mappings(), schema)
+
+
+def _on_connect(connection: Any, _: object) -> None:
+    """SQLite: leave BEGIN to us (the driver's own is deferred and would fail instead of wait), and wait when busy."""
+    if hasattr(connection, "isolation_level") and type(connection).__module__.startswith("sqlite3"):
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+
+
+def _on_begin(db: sa.Connection) -> None:
+    writes = bool(db.get_execution_options().get("writes"))
+    if db.dialect.name == "sqlite":
+        db.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    elif writes:
+        db.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ONE_WRITER})")
+
+
+def _upgrade(db: sa.Connection) -> None:
+    # Alembic takes 0.2 s to import; a database that is up to date never needs it.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    folder = str(Path(__file__).parent / "migrations")
+    config.set_main_option("script_location", folder.replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = db
+    config.attributes["version_table"] = _VERSION_TABLE
+    command.upgrade(config, "head")
+
+
+def _as_frame(rows: Iterable[Any], schema: pl.Schema) -> pl.DataFrame:
+    return pl.DataFrame([{name: row[name] for name in schema} for row in rows], schema=schema, orient="row")
+
+
+def _tickets(db: sa.Connection, tracker: str) -> pl.DataFrame:
+    table = tables.tickets
+    query = sa.select(table).where(table.c.tracker == tracker).order_by(table.c.start, table.c.id)
+    return _as_frame(db.execute(query).mappings(), TICKETS)
+
+
+def _insert(db: sa.Connection, table: sa.Table, rows: list[_Row]) -> None:
+    if rows:  # SQLAlchemy takes an empty list for one row of defaults
+        db.execute(sa.insert(table), rows)
+
+
+def _record(db: sa.Connection, happened: list[_Row]) -> None:
+    _insert(db, tables.events, happened)
+
+
+def _event(kind: str, subject: str, at: datetime, who: str, field: str, old: str | None, new: str | None) -> _Row:
+    return {"kind": kind, "subject": subject, "at": at, "who": who, "field": field, "old": old, "new": new}
+
+
+def _changes(kind: str, subject: str, at: datetime, who: str, old: _Row, new: _Row) -> list[_Row]:
+    """One event per field of `old` that differs in `new`."""
+    return [_event(kind, subject, at, who, name, old[name], new[name]) for name in old if old[name] != new[name]]
+
+
+def _watched(candidate: _Row) -> _Row:
+    """The fields of a candidate, beside its state, whose changes are events."""
+    return {"severity": candidate["severity"]}
+
+
+def _inside(moment: datetime, window: Window) -> bool:
+    return (window.start is None or window.start <= moment) and (window.end is None or moment < window.end)
+
+
+def _updated_at(item: _Row) -> datetime | None:
+    text = (item["attributes"] or {}).get("updated_at")
+    try:
+        moment = datetime.fromisoformat(text) if text else None
+    except ValueError:  # a channel's own wording; then it decides nothing
+        return None
+    return moment if moment is not None and moment.tzinfo is not None else None
+
+
+def _is_older(item: _Row, stored: _Row) -> bool:
+    new, old = _updated_at(item), _updated_at(stored)
+    return new is not None and old is not None and new < old
+
+
+def _clean(value: Any) -> Any:
+    """The value as both databases can keep it: NUL characters become U+FFFD (PostgreSQL), NaN null (SQLite)."""
+    if isinstance(value, str):
+        return value.replace("\0", "�")
+    if isinstance(value, list):
+        return [_clean(entry) for entry in value]
+    if isinstance(value, dict):
+        return {_clean(key): _clean(entry) for key, entry in value.items()}
+    return None if value != value else value
