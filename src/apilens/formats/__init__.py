@@ -1,1 +1,201 @@
+"""The formats apilens reads, and how it tells which one an input has.
 
+A format is one file that compiles layouts, and one line in FORMATS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+import polars as pl
+
+from apilens.errors import FormatError, UsageError
+from apilens.formats import apache, apipark, kong, nginx, table
+from apilens.formats.block import BLANK, Block, Layout, parse
+
+__all__ = ["FORMATS", "Detection", "Format", "Options", "detect"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user says about an input.
+
+    format: name in FORMATS; None: found by detection. log_format: a pasted layout. tz: zone of times that name none.
+    columns: canonical column -> `name` or `name:unit` of a table.
+    """
+
+    format: str | None = None
+    log_format: str | None = None
+    tz: str = "UTC"
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Format:
+    """One line of the registry.
+
+    open: (head of the input, options) -> layouts to try in order; empty: this head cannot be of that format.
+    """
+
+    name: str
+    description: str
+    example: str
+    open: Callable[[Block, Options], Sequence[Layout]]
+
+
+def _known(module_layout: Callable[[str, str, str], Layout], texts: Sequence[str], name: str) -> Format:
+    def layouts(head: Block, options: Options) -> Sequence[Layout]:
+        return [module_layout(text, options.tz, name) for text in texts]
+
+    return Format(name, f"layouts of {name}", texts[0], layouts)
+
+
+def _pasted(name: str, module_layout: Callable[[str, str, str], Layout], example: str) -> Format:
+    def layouts(head: Block, options: Options) -> Sequence[Layout]:
+        return [] if options.log_format is None else [module_layout(options.log_format, options.tz, name)]
+
+    return Format(name, "any layout, given with --log-format", example, layouts)
+
+
+def _table_csv(head: Block, options: Options) -> Sequence[Layout]:
+    first = next((line for line in head.lines["line"].head(20) if line.strip()), "")
+    found = table.csv_layout(first, options.columns, options.tz)
+    return [] if found is None else [found]
+
+
+def _table_json(head: Block, options: Options) -> Sequence[Layout]:
+    first = next((line for line in head.lines["line"].head(20) if line.startswith("{")), "")
+    found = table.json_layout(first, options.columns, options.tz)
+    return [] if found is None else [found]
+
+
+#: Narrow before wide: where two formats read a head equally well, the earlier one is taken.
+FORMATS: dict[str, Format] = {
+    format.name: format
+    for format in (
+        _known(nginx.layout, nginx.KNOWN["nginx_ingress"], "nginx_ingress"),
+        _known(apache.layout, apache.KNOWN["apache_vhost_combined"], "apache_vhost_combined"),
+        _known(nginx.layout, nginx.KNOWN["nginx_combined"], "nginx_combined"),
+        _known(apache.layout, apache.KNOWN["apache_combined"], "apache_combined"),
+        _known(apache.layout, apache.KNOWN["apache_common"], "apache_common"),
+        Format("kong_json", "Kong log plugins, one object per call", "", lambda head, options: [kong.LAYOUT]),
+        Format("apipark_json", "APIPark, one object per call", "", lambda head, options: [apipark.layout(options.tz)]),
+        Format("table_json", "JSON lines by names or --columns", "", _table_json),
+        Format("table_csv", "CSV with a header by names or --columns", "", _table_csv),
+        _pasted("nginx_log_format", nginx.layout, nginx.COMBINED),
+        _pasted("apache_logformat", apache.layout, apache.COMBINED),
+    )
+}
+
+#: Lines of the head that detection reads.
+_SAMPLE_LINES = 200
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How one format read the head: records, calls and rejects in it, and its first reject."""
+
+    format: str
+    layouts: tuple[Layout, ...]
+    records: int
+    calls: int
+    primary: int  # calls by the first layout alone
+    first_reject: str | None
+
+
+@dataclass(frozen=True)
+class Detection:
+    """The layouts to read an input with, best first, and why; runners_up: other formats that read some of it."""
+
+    format: str
+    layouts: tuple[Layout, ...]
+    why: str
+    runners_up: tuple[Trial, ...] = ()
+
+
+def detect(head: Block, options: Options, name: str) -> Detection:
+    """The format of an input from its head; name: of the input, for messages.
+
+    Raises UsageError for an unknown --format, FormatError when no format reads a line of it: the text says where the
+    nearest ones failed first and how to give a layout.
+    """
+    if options.log_format is not None:
+        chosen = options.format or ("apache_logformat" if "%" in options.log_format else "nginx_log_format")
+        pasted = FORMATS[chosen] if chosen in FORMATS else _unknown(chosen)
+        layouts = tuple(pasted.open(head, options))
+        return Detection(chosen, layouts, "layout given with --log-format")
+    if options.format is not None:
+        chosen_format = FORMATS.get(options.format) or _unknown(options.format)
+        layouts = tuple(chosen_format.open(head, options))
+        if not layouts:
+            raise FormatError(f"{name}: not readable as {options.format}; try: apilens formats --detect {name}")
+        return Detection(options.format, _by_yield(head, layouts), "format given with --format")
+    trials = [_try(format, head, options) for format in FORMATS.values()]
+    ranked = sorted((trial for trial in trials if trial.layouts), key=lambda trial: -trial.calls)
+    best = ranked[0]
+    if best.calls == 0:
+        raise FormatError(_explain_failure(name, ranked))
+    layouts = _by_yield(head, best.layouts)
+    others = [t for t in ranked[1:] if t.calls and t.format not in ("table_json", "table_csv")]
+    # Lines which the best format refuses may be of a sister format (mixed files): these are asked next.
+    sisters = tuple(layout for trial in others for layout in _by_yield(head, trial.layouts))
+    known_text = best.format.startswith(("nginx", "apache"))
+    rest = tuple(
+        layout
+        for format in FORMATS.values()
+        if known_text and format.name.startswith(("nginx", "apache")) and format.name != best.format
+        for layout in format.open(head, options)
+        if layout not in sisters
+    )
+    why = f"{best.calls} of the first {best.records} records fit {best.format}"
+    return Detection(best.format, layouts + sisters + rest, why, tuple(ranked[1:]))
+
+
+def _unknown(name: str) -> Format:
+    near = get_close_matches(name, FORMATS, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise UsageError(f"--format {name!r} is not known; {hint}known: {', '.join(FORMATS)}")
+
+
+def _sample(head: Block) -> pl.DataFrame:
+    lines = head.lines
+    return lines.filter(~lines["line"].str.contains(BLANK)).head(_SAMPLE_LINES)
+
+
+def _try(format: Format, head: Block, options: Options) -> Trial:
+    layouts = tuple(format.open(head, options))
+    records = _sample(head)
+    if not layouts:
+        return Trial(format.name, (), records.height, 0, 0, None)
+    sample = Block("\n".join(records["line"].to_list()).encode(), head.offset, head.line)
+    part = parse(sample, layouts)
+    reject = part.rejects.head(1)
+    text = f"line {int(reject['row'][0]) + head.line}: {reject['reason'][0]}" if reject.height else None
+    return Trial(format.name, layouts, records.height, part.calls.height, part.calls.height, text)
+
+
+def _by_yield(head: Block, layouts: Sequence[Layout]) -> tuple[Layout, ...]:
+    """The layouts, the one that takes most of the head's records first; the order given breaks ties."""
+    if len(layouts) == 1:
+        return tuple(layouts)
+    records = _sample(head)
+    taken = {id(layout): layout.read(records).calls.height for layout in layouts}
+    return tuple(sorted(layouts, key=lambda layout: -taken[id(layout)]))
+
+
+def _explain_failure(name: str, trials: Sequence[Trial]) -> str:
+    # Of formats that read nothing, those which got furthest into the line complain latest: the longest common
+    # knowledge is the reason text itself, so the three narrowest are shown in registry order.
+    shown = [f"  {trial.format}: {trial.first_reject}" for trial in trials if trial.first_reject][:3]
+    return "\n".join(
+        [
+            f"{name}: no known format reads its first {trials[0].records} records. Nearest:",
+            *shown,
+            "Give its layout as it stands in the gateway's configuration, for example",
+            f"  apilens ingest {name} --log-format '$remote_addr [$time_local] \"$request\" $status $request_time'",
+            f"  apilens ingest {name} --log-format '%h %l %u %t \"%r\" %>s %b %D'",
+            f"or the columns of a table: apilens ingest {name} --format table_csv --columns timestamp=when:ms",
+        ]
+    )

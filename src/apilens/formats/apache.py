@@ -1,0 +1,141 @@
+"""Apache httpd: common, combined, vhost and any LogFormat."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import polars as pl
+
+from apilens.errors import UsageError
+from apilens.formats import fields as f
+from apilens.formats.layout import TextLayout, Variable
+
+COMMON = '%h %l %u %t "%r" %>s %b'
+COMBINED = f'{COMMON} "%{{Referer}}i" "%{{User-Agent}}i"'
+
+#: Layouts tried when no LogFormat is given, narrow before wide.
+KNOWN = {
+    "apache_vhost_combined": (
+        COMBINED.replace("%h", "%v:%p %h", 1).replace("%b", "%O"),
+        f"{COMMON.replace('%h', '%v:%p %h', 1)}",
+    ),
+    "apache_combined": (
+        COMBINED,
+        f"{COMBINED} %D",
+        COMBINED.replace('"%{Referer}i" "%{User-Agent}i"', "%{Referer}i %{User-Agent}i"),
+    ),
+    "apache_common": (COMMON, f"{COMMON} %D"),
+}
+
+_FIELDS: dict[str, f.Field] = {
+    "h": f.token("client_ip", rank=1),
+    "a": f.token("client_ip"),
+    "{c}a": f.token("client_ip", rank=2),
+    "l": f.attribute("remote_logname", r"\S+"),
+    "u": f.text("user_name"),
+    "r": f.request_line(),
+    "m": f.token("method"),
+    "U": f.token("path", rank=1),
+    "q": f.Field(
+        lambda raw: {"query": raw.str.strip_prefix("?")},
+        lambda raw: {"query": raw.str.strip_prefix("?")},
+        pattern=r"(?:\?\S*)?",
+        rank=1,
+        escaped=True,
+    ),
+    "H": f.http_version(),
+    ">s": f.status(),
+    "s": f.status(),
+    "<s": f.attribute("original_status", r"\d{3}|-"),
+    "b": f.integer("response_body_bytes", null_is_zero=True),
+    "B": f.integer("response_body_bytes"),
+    "O": f.integer("response_bytes"),
+    "I": f.integer("request_bytes"),
+    "v": f.token("host"),
+    "V": f.token("host", rank=1),
+    "p": f.integer("server_port", pl.Int32),
+    "{canonical}p": f.integer("server_port", pl.Int32),
+    "{local}p": f.integer("server_port", pl.Int32),
+    "{remote}p": f.integer("client_port", pl.Int32),
+    "D": f.duration("duration_ms", 1e-3),
+    # A whole-second duration next to a finer one must not win.
+    "T": f.duration("duration_ms", 1e3, rank=1),
+    "{s}T": f.duration("duration_ms", 1e3, rank=1),
+    "{ms}T": f.duration("duration_ms", 1.0),
+    "{us}T": f.duration("duration_ms", 1e-3),
+    "X": f.attribute("connection_status", r"[-+X]"),
+    "{referer}i": f.text("referrer"),
+    "{user-agent}i": f.text("user_agent"),
+    "{x-forwarded-for}i": f.text("forwarded_for"),
+    "{host}i": f.token("host", rank=2),
+    "{x-request-id}i": f.token("request_id"),
+    "{x-request-id}o": f.token("request_id", rank=1),
+    "{unique_id}e": f.token("request_id", rank=2),
+    "L": f.token("request_id", rank=3),
+    "{ssl_protocol}x": f.token("tls_version"),
+}
+
+_DIRECTIVE = re.compile(r'^\s*LogFormat\s+"((?:[^"\\]|\\.)*)"(?:\s+\S+)?\s*$', re.IGNORECASE)
+#: %, the modifiers [!]400,501 and < >, an argument in braces, one letter (or ^ti, ^to)
+_VARIABLE = re.compile(r"%(?:%|!?[\d,]*([<>]?)(?:\{([^}]*)\})?[<>]?(\^t[io]|[A-Za-z]))")
+_CLOCKS = {"sec": 1e6, "msec": 1e3, "usec": 1.0}
+
+
+def _time(argument: str | None, tz: str) -> tuple[str | Variable, ...]:
+    """%t in all its forms; raises UsageError for the fractions that only make sense beside another %t."""
+    if argument is None:
+        return ("[", Variable("%t", f.clf_time("start")), "]")
+    layout = argument.removeprefix("begin:").removeprefix("end:")
+    kind = "end" if argument.startswith("end:") else "start"
+    name = f"%{{{argument}}}t"
+    if layout in _CLOCKS:
+        return (Variable(name, f.epoch_time(kind, _CLOCKS[layout])),)
+    if layout in ("msec_frac", "usec_frac"):
+        raise UsageError(f"LogFormat has {name} on its own; expected %t, %{{usec}}t or a strftime layout")
+    return (Variable(name, f.strftime_time(kind, layout, tz)),)
+
+
+@cache
+def layout(log_format: str, tz: str = "UTC", gateway: str = "apache_logformat") -> TextLayout:
+    """The layout of a LogFormat: its value, or the whole directive as it stands in httpd.conf.
+
+    Raises UsageError when it holds no time.
+    """
+    text = log_format
+    if (directive := _DIRECTIVE.match(log_format)) is not None:
+        text = directive[1]
+    text = text.replace('\\"', '"').replace("\\t", "\t").replace("\\\\", "\\")
+    parts: list[str | Variable] = []
+    at = 0
+
+    def literal(piece: str) -> None:
+        if not piece:
+            return
+        if parts and isinstance(parts[-1], str):
+            parts[-1] += piece
+        else:
+            parts.append(piece)
+
+    seen: set[str] = set()
+    for found in _VARIABLE.finditer(text):
+        literal(text[at : found.start()])
+        at = found.end()
+        side, argument, letter = found[1], found[2], found[3]
+        if letter is None:
+            literal("%")
+        elif letter == "t":
+            for part in _time(argument, tz):
+                literal(part) if isinstance(part, str) else parts.append(part)
+        else:
+            key = (side if letter == "s" else "") + (f"{{{argument.lower()}}}" if argument else "") + letter
+            name = found[0]
+            while name in seen:
+                name += "'"
+            seen.add(name)
+            known = _FIELDS.get(key)
+            parts.append(Variable(name, known or f.attribute(argument.lower() if argument else found[0])))
+    literal(text[at:])
+    if not any(isinstance(part, Variable) and part.field.mandatory for part in parts):
+        raise UsageError(f"LogFormat {log_format!r} has no time: expected %t, %{{usec}}t or %{{format}}t in it")
+    return TextLayout(gateway, text, tuple(parts), "apache")

@@ -1,0 +1,64 @@
+"""Undo the escapes a gateway puts into logged text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Literal
+
+import polars as pl
+
+Escape = Literal["nginx", "apache", "json", "percent", "none"]
+
+_SHORT = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"b": b"\b", b"f": b"\f"}
+_HEX = re.compile(rb"\\x([0-9A-Fa-f]{2})")
+_APACHE = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|(.))", re.DOTALL)
+_JSON = re.compile(rb"\\(?:u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
+#: Joins values for one pass of the regex. No logged value holds a newline: it would have ended the line.
+_JOIN = b"\n"
+#: Stands for a newline that an escape produced, until the values are apart again. Not a valid UTF-8 byte.
+_NEWLINE = b"\xff\xfe\xff"
+
+
+def _nginx(match: re.Match[bytes]) -> bytes:
+    return bytes([int(match[1], 16)])
+
+
+def _apache(match: re.Match[bytes]) -> bytes:
+    return bytes([int(match[1], 16)]) if match[1] else _SHORT.get(match[2], match[2])
+
+
+def _json(match: re.Match[bytes]) -> bytes:
+    return chr(int(match[1], 16)).encode("utf-8", "surrogatepass") if match[1] else _SHORT.get(match[2], match[2])
+
+
+def _percent(match: re.Match[bytes]) -> bytes:
+    return bytes([int(match[1], 16)]) if match[1] else b" "
+
+
+_STYLES: dict[str, tuple[re.Pattern[bytes], Callable[[re.Match[bytes]], bytes]]] = {
+    "nginx": (_HEX, _nginx),
+    "apache": (_APACHE, _apache),
+    "json": (_JSON, _json),
+    "percent": (re.compile(rb"%([0-9A-Fa-f]{2})|\+"), _percent),
+}
+
+
+def unescape(values: pl.Series, escape: Escape) -> pl.Series:
+    """The values as they were before the gateway escaped them; invalid UTF-8 becomes U+FFFD, null stays null.
+
+    Escaped bytes of one character (`\\xE4\\xBE\\x8B`) are joined before decoding. Values without an escape are returned
+    as they are; the others are rewritten in one pass of a regex over all of them together.
+    """
+    if escape == "none":
+        return values
+    sign = r"[%+]" if escape == "percent" else r"\\"
+    escaped = values.str.contains(sign).fill_null(False)
+    if not escaped.any():
+        return values
+    pattern, replace = _STYLES[escape]
+    distinct = values.filter(escaped).unique()
+    joined = _JOIN.join(text.encode() for text in distinct.to_list())
+    plain = pattern.sub(lambda match: _NEWLINE if (made := replace(match)) == b"\n" else made, joined)
+    decoded = [part.replace(_NEWLINE, b"\n").decode("utf-8", "replace") for part in plain.split(_JOIN)]
+    return values.replace(distinct, pl.Series(decoded, dtype=pl.String))

@@ -1,0 +1,376 @@
+"""What one logged value becomes: the columns it fills, and when it cannot be meant.
+
+A Field turns the raw text of a variable (null where the gateway wrote its null marker) into typed columns. It reads in two
+manners: `quick`, for the plain value that nearly every line has, and `careful`, for escapes, lists and garbage. A row that
+quick reading does not accept is read again carefully; only what careful reading refuses is a reject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from apilens.formats.block import Parsed
+from apilens.formats.escapes import Escape, unescape
+from apilens.schema import TIMESTAMP
+
+Columns = dict[str, pl.Expr]
+Read = Callable[[pl.Expr], Columns]
+Accept = Callable[[pl.Expr, Columns], pl.Expr]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One kind of logged value.
+
+    pattern: regex (no groups) of the raw value including null markers, for careful reading in an unquoted place.
+    quick, careful: raw text -> columns. accept: (raw text, quick columns) -> whether the value could be read; null is no.
+    accept_careful: the same for careful columns; the value is a reject where it does not hold.
+    rank: where two variables fill one column, the lower rank wins; null falls to the next.
+    """
+
+    quick: Read
+    careful: Read
+    accept: Accept | None = None
+    accept_careful: Accept | None = None
+    pattern: str = r"\S+"
+    rank: int = 0
+    escaped: bool = False  # the gateway escapes this value
+    mandatory: bool = False  # a null value makes the line a reject
+    timestamp_kind: str | None = None
+    percent: tuple[str, ...] = ()  # columns that are percent-encoded text
+
+
+def _filled(column: str) -> Accept:
+    """The column is null only where the raw value is."""
+    return lambda raw, columns: columns[column].is_not_null() | raw.is_null()
+
+
+def text(column: str, *, rank: int = 0, pattern: str = r".*?") -> Field:
+    """A string as logged; rank as in Field."""
+    return Field(lambda raw: {column: raw}, lambda raw: {column: raw}, pattern=pattern, rank=rank, escaped=True)
+
+
+def token(column: str, *, rank: int = 0) -> Field:
+    """A string without blanks."""
+    return text(column, rank=rank, pattern=r"\S+")
+
+
+def first_of(column: str) -> Field:
+    """A string, or the first one of a JSON array of strings (headers that came more than once)."""
+
+    def read(raw: pl.Expr) -> Columns:
+        return {column: pl.when(raw.str.starts_with('["')).then(raw.str.extract(r'^\["([^"]*)"')).otherwise(raw)}
+
+    return Field(read, read)
+
+
+def attribute(name: str, pattern: str = r".*?") -> Field:
+    """A value without a column of its own: kept in `attributes` under its name."""
+    return text(f"attributes.{name}", pattern=pattern)
+
+
+def integer(column: str, dtype: type[pl.DataType] = pl.Int64, *, null_is_zero: bool = False) -> Field:
+    """A whole number; null_is_zero: the null marker is how this gateway writes 0 (Apache %b)."""
+
+    def read(raw: pl.Expr) -> Columns:
+        number = raw.cast(dtype, strict=False)
+        return {column: pl.when(raw.is_null()).then(0).otherwise(number) if null_is_zero else number}
+
+    return Field(read, read, _filled(column), _filled(column), pattern=r"[-+]?\d+|-")
+
+
+def status(column: str = "status_code") -> Field:
+    """An HTTP status, 100..999; 0 and 000 mean that none was sent and read as null."""
+
+    def read(raw: pl.Expr) -> Columns:
+        code = raw.cast(pl.Int16, strict=False)
+        return {column: pl.when(code.is_between(100, 999)).then(code)}
+
+    def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
+        return columns[column].is_not_null() | raw.is_null() | raw.str.contains("^0+$")
+
+    return Field(read, read, accept, accept, pattern=r"\d{1,3}|-")
+
+
+def duration(column: str, ms_per_unit: float, *, rank: int = 0) -> Field:
+    """A time span in ms, exact to the ns; negative (Envoy's and Kong's -1) reads as null. rank as in Field."""
+
+    def read(raw: pl.Expr) -> Columns:
+        ms = (raw.cast(pl.Float64, strict=False) * ms_per_unit).round(6)
+        return {column: pl.when(ms >= 0).then(ms)}
+
+    def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
+        return raw.is_null() | raw.cast(pl.Float64, strict=False).is_finite()
+
+    return Field(read, read, accept, accept, pattern=r"-?\d+(?:\.\d+)?|-", rank=rank)
+
+
+#: One value of nginx's $upstream_* lists: "a, b" between servers, "a : b" between groups after an internal redirect.
+_LISTED = r"[^\s,]+(?:(?:, | : )[^\s,]+)*"
+
+
+def _listed(raw: pl.Expr) -> pl.Expr:
+    return raw.str.replace_all(" : ", ", ", literal=True).str.split(", ")
+
+
+def upstream_duration(column: str, ms_per_unit: float, *, total: bool) -> Field:
+    """Time spent upstream: the sum over all attempts, or the last attempt's; null where none was contacted."""
+
+    def quick(raw: pl.Expr) -> Columns:
+        return {column: (raw.cast(pl.Float64, strict=False) * ms_per_unit).round(6)}
+
+    def careful(raw: pl.Expr) -> Columns:
+        tries = _listed(raw).list.eval(pl.element().cast(pl.Float64, strict=False))
+        known = tries.list.drop_nulls()
+        ms = (known.list.sum() if total else tries.list.last()) * ms_per_unit
+        return {column: pl.when(known.list.len() > 0).then(ms.round(6))}
+
+    return Field(quick, careful, _filled(column), pattern=_LISTED)
+
+
+def upstream_text(column: str, *, count: bool = False) -> Field:
+    """The last attempt's value; the whole list stays in attributes where it has several.
+
+    count: also fill upstream_attempts with the length of the list; null where no upstream was contacted.
+    """
+
+    def quick(raw: pl.Expr) -> Columns:
+        single = pl.when(~raw.str.contains(", | : ")).then(raw)
+        attempts = pl.when(raw.is_not_null()).then(1).cast(pl.Int16)
+        return {column: single} | ({"upstream_attempts": attempts} if count else {})
+
+    def careful(raw: pl.Expr) -> Columns:
+        tries = _listed(raw)
+        last = tries.list.last()
+        columns = {
+            column: pl.when(last != "-").then(last),
+            f"attributes.{column}es" if column.endswith("s") else f"attributes.{column}s": (
+                pl.when(tries.list.len() > 1).then(raw)
+            ),
+        }
+        return columns | ({"upstream_attempts": tries.list.len().cast(pl.Int16)} if count else {})
+
+    return Field(quick, careful, _filled(column), pattern=_LISTED, escaped=True)
+
+
+_VERSIONS = {"HTTP/1.1": "1.1", "HTTP/2.0": "2", "HTTP/1.0": "1.0", "HTTP/2": "2", "HTTP/3.0": "3", "HTTP/3": "3"}
+_METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]
+#: RFC 9110 section 5.6.2 tokens, upper case as every registered method is; version as RFC 9112 section 2.3 or its short form.
+_REQUEST = r"^([!#$%&'*+.^_`|~0-9A-Z-]+) (\S+|\S.*\S) HTTP/(\d(?:\.\d)?)$"
+_REQUEST_09 = r"^([A-Z]+) (\S+)$"
+
+
+def _version(digits: pl.Expr) -> pl.Expr:
+    """1.1 and 1.0 as they are, 2.0 as 2, 3.0 as 3."""
+    return digits.replace({"2.0": "2", "3.0": "3"})
+
+
+def http_version() -> Field:
+    """$server_protocol, %H: HTTP/1.1."""
+
+    def read(raw: pl.Expr) -> Columns:
+        return {"http_version": _version(raw.str.strip_prefix("HTTP/"))}
+
+    return Field(read, read, pattern=r"\S*")
+
+
+def target(url: pl.Expr) -> Columns:
+    """url, path and query of a request target; origin, absolute, authority and asterisk form (RFC 9112 section 3.2)."""
+    parts = url.str.splitn("?", 2)
+    path = parts.struct.field("field_0")
+    absolute = path.str.contains(r"^[A-Za-z][A-Za-z0-9+.-]*://")
+    inner = path.str.replace(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/]*", "")
+    return {
+        "url": url,
+        "path": pl.when(absolute).then(pl.when(inner == "").then(pl.lit("/")).otherwise(inner)).otherwise(path),
+        "query": parts.struct.field("field_1"),
+    }
+
+
+def url() -> Field:
+    """A request target logged apart from method and version."""
+    return Field(target, target, pattern=r"\S+", escaped=True)
+
+
+def request_line() -> Field:
+    """`METHOD target HTTP/version`; anything else is kept as request_line with parse_status malformed_request."""
+
+    def quick(raw: pl.Expr) -> Columns:
+        parts = raw.str.splitn(" ", 3)
+        method, version = parts.struct.field("field_0"), parts.struct.field("field_2")
+        known = method.is_in(_METHODS) & parts.struct.field("field_1").str.starts_with("/")
+        pieces = parts.struct.field("field_1").str.splitn("?", 2)
+        return {
+            "method": pl.when(known).then(method),
+            "path": pieces.struct.field("field_0"),
+            "query": pieces.struct.field("field_1"),
+            "http_version": version.replace_strict(_VERSIONS, default=None, return_dtype=pl.String),
+        }
+
+    def careful(raw: pl.Expr) -> Columns:
+        full = raw.str.extract_groups(_REQUEST)
+        old = raw.str.extract_groups(_REQUEST_09)
+        # A target with blanks in it is no target (RFC 9112 section 3.2): the line is malformed, its parts a best guess.
+        method = pl.coalesce(full.struct.field("1"), old.struct.field("1"))
+        where = pl.coalesce(full.struct.field("2"), old.struct.field("2"))
+        version = _version(full.struct.field("3"))
+        good = method.is_not_null() & ~where.str.contains(" ", literal=True)
+        return {
+            "method": pl.when(good).then(method),
+            **{name: pl.when(good).then(part) for name, part in target(where).items()},
+            "http_version": pl.when(good).then(pl.coalesce(version, pl.lit("0.9"))),
+            "request_line": raw,
+            "parse_status": pl.when(good).then(pl.lit("ok")).otherwise(pl.lit("malformed_request")),
+        }
+
+    def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
+        return columns["method"].is_not_null() & columns["http_version"].is_not_null()
+
+    return Field(quick, careful, accept, pattern=r".*?", escaped=True)
+
+
+_ISO = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?(?:Z|[+-]\d\d:?\d\d))?"
+
+
+def clf_time(kind: str) -> Field:
+    """02/Mar/2026:00:00:00 +0000, without the brackets; kind: start or end."""
+
+    def read(raw: pl.Expr) -> Columns:
+        return {"timestamp": raw.str.to_datetime("%d/%b/%Y:%H:%M:%S %z", time_unit="us", strict=False, cache=True)}
+
+    return Field(
+        read, read, accept=_filled("timestamp"), accept_careful=_filled("timestamp"), pattern=r"\d\d/[A-Za-z]{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}", rank=2,
+        mandatory=True, timestamp_kind=kind,
+    )  # fmt: skip
+
+
+def iso_time(kind: str, tz: str = "UTC") -> Field:
+    """ISO 8601 with an offset; where it has none, tz is its zone. Times in a DST gap do not exist and are refused."""
+
+    def zoned(raw: pl.Expr) -> pl.Expr:
+        return raw.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="us", strict=False, cache=True)
+
+    def quick(raw: pl.Expr) -> Columns:
+        return {"timestamp": zoned(raw)}
+
+    def careful(raw: pl.Expr) -> Columns:
+        even = raw.str.replace(" ", "T", literal=True).str.replace(",", ".", literal=True).str.replace(r" ?Z$", "+0000")
+        local = even.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False, cache=True)
+        placed = local.dt.replace_time_zone(tz, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
+        return {"timestamp": pl.coalesce(zoned(even), placed)}
+
+    return Field(quick, careful, accept=_filled("timestamp"), accept_careful=_filled("timestamp"), pattern=_ISO, rank=1, mandatory=True, timestamp_kind=kind)
+
+
+def epoch_time(kind: str, us_per_unit: float, *, rank: int = 0) -> Field:
+    """Time since 1970-01-01 UTC as a decimal number; us_per_unit: microseconds in one unit. rank as in Field."""
+
+    def read(raw: pl.Expr) -> Columns:
+        # float64 holds microseconds of this epoch exactly (2^53 us reaches the year 2255).
+        us = (raw.cast(pl.Float64, strict=False) * us_per_unit).round()
+        plausible = us.is_between(0, 2**52)
+        return {"timestamp": pl.when(plausible).then(us).cast(pl.Int64).cast(TIMESTAMP)}
+
+    return Field(
+        read, read, accept=_filled("timestamp"), accept_careful=_filled("timestamp"), pattern=r"\d+(?:\.\d+)?", rank=rank, mandatory=True, timestamp_kind=kind
+    )
+
+
+def any_time(kind: str, tz: str = "UTC") -> Field:
+    """ISO 8601, or a plain number of seconds since 1970 (Unix time); tz as in iso_time."""
+    iso, seconds = iso_time(kind, tz), epoch_time(kind, 1e6)
+
+    def read(raw: pl.Expr) -> Columns:
+        return {"timestamp": pl.coalesce(iso.careful(raw)["timestamp"], seconds.careful(raw)["timestamp"])}
+
+    return Field(
+        read, read, accept=_filled("timestamp"), accept_careful=_filled("timestamp"), mandatory=True, timestamp_kind=kind
+    )
+
+
+def strftime_time(kind: str, layout: str, tz: str = "UTC") -> Field:
+    """A time in a strftime layout, in zone tz unless the layout has %z."""
+
+    def read(raw: pl.Expr) -> Columns:
+        zoned = "%z" in layout
+        moment = raw.str.to_datetime(layout, time_unit="us", strict=False, cache=True)
+        if not zoned:
+            moment = moment.dt.replace_time_zone(tz, ambiguous="earliest", non_existent="null")
+        return {"timestamp": moment.dt.convert_time_zone("UTC")}
+
+    return Field(read, read, accept=_filled("timestamp"), accept_careful=_filled("timestamp"), pattern=r".+?", rank=2, mandatory=True, timestamp_kind=kind)
+
+
+def merge_columns(reads: list[tuple[Field, Columns]]) -> Columns:
+    """One expression per column where several fields fill it: the first non-null one by rank."""
+    found: dict[str, list[pl.Expr]] = {}
+    for _, columns in sorted(reads, key=lambda pair: pair[0].rank):
+        for name, value in columns.items():
+            found.setdefault(name, []).append(value)
+    return {name: values[0] if len(values) == 1 else pl.coalesce(values) for name, values in found.items()}
+
+
+def columns_of(fields: Mapping[str, Field], gateway: str, *, careful: bool) -> tuple[Columns, Columns]:
+    """Columns by name, and per field that can fail the condition that its value could be read.
+
+    The raw value of field i is expected in column `v{i}`, null where the gateway wrote its null marker.
+    """
+    reads, readable = [], {}
+    for i, (name, field) in enumerate(fields.items()):
+        raw = pl.col(f"v{i}")
+        columns = (field.careful if careful else field.quick)(raw)
+        reads.append((field, columns))
+        if (accept := field.accept_careful if careful else field.accept) is not None:
+            readable[name] = accept(raw, columns)
+    merged = merge_columns(reads)
+    times = [field for field in fields.values() if field.timestamp_kind]
+    merged["timestamp_kind"] = pl.lit(min(times, key=lambda field: field.rank).timestamp_kind)
+    merged["gateway"] = pl.lit(gateway)
+    return merged, readable
+
+
+def read_carefully(
+    raws: pl.DataFrame, fields: Mapping[str, Field], gateway: str, *, misfit: pl.Expr, escape: Escape = "none"
+) -> Parsed:
+    """Calls and rejects from raw values.
+
+    raws: `row` and per field i its text in `v{i}`, null markers already null, log escapes still in place.
+    misfit: why the record as a whole does not fit; null where it does.
+    """
+    names = list(fields)
+    raws = raws.with_columns(
+        unescape(raws[f"v{i}"], escape) for i, name in enumerate(names) if fields[name].escaped and escape != "none"
+    )
+    columns, readable = columns_of(fields, gateway, careful=True)
+    complaints = [
+        pl.when(~good.fill_null(False)).then(pl.lit(f"{name.removeprefix('$.')} cannot be read"))
+        for name, good in readable.items()
+    ]
+    read = raws.select(
+        "row",
+        *(value.alias(name) for name, value in columns.items()),
+        pl.coalesce(
+            misfit, *complaints, pl.when(columns["timestamp"].is_null()).then(pl.lit("the time is missing"))
+        ).alias("reason"),
+    )
+    encoded = [column for field in fields.values() for column in field.percent]
+    read = read.with_columns(unescape(read[column], "percent") for column in encoded)
+    good = read["reason"].is_null()
+    return Parsed(gather_attributes(read.filter(good).drop("reason")), read.filter(~good).select("row", "reason"))
+
+
+def gather_attributes(calls: pl.DataFrame) -> pl.DataFrame:
+    """Fold the columns `attributes.*` into one map without null entries; null where nothing is left."""
+    parts = [name for name in calls.columns if name.startswith("attributes.")]
+    if not parts:
+        return calls
+    entries = pl.concat_list(
+        pl.struct(pl.lit(name.removeprefix("attributes.")).alias("key"), pl.col(name).cast(pl.String).alias("value"))
+        for name in parts
+    )
+    kept = entries.list.filter(pl.element().struct.field("value").is_not_null())
+    attributes = pl.when(kept.list.len() > 0).then(kept).cast(pl.Map(pl.String, pl.String)).alias("attributes")
+    return calls.with_columns(attributes).drop(parts)

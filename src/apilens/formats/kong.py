@@ -1,0 +1,58 @@
+"""Kong: the JSON object that file-log, http-log, tcp-log, udp-log and syslog write per call."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from apilens.formats import fields as f
+from apilens.formats.json_layout import JsonLayout
+
+
+def _last_try() -> f.Field:
+    """ip:port out of the last object of `tries`."""
+
+    def read(raw: pl.Expr) -> f.Columns:
+        port = raw.str.extract(r'"port"\s*:\s*(\d+)')
+        return {"upstream_address": pl.concat_str(raw.str.extract(r'"ip"\s*:\s*"([^"]+)"'), pl.lit(":"), port)}
+
+    return f.Field(read, read)
+
+
+LAYOUT = JsonLayout(
+    "kong_json",
+    {
+        "$.started_at": f.epoch_time("start", 1e3),
+        "$.latencies.request": f.duration("duration_ms", 1.0),
+        "$.latencies.proxy": f.duration("upstream_duration_ms", 1.0),
+        "$.latencies.kong": f.duration("gateway_duration_ms", 1.0),
+        "$.response.status": f.status(),
+        "$.request.method": f.token("method"),
+        "$.request.uri": f.url(),
+        "$.request.size": f.integer("request_bytes"),
+        "$.response.size": f.integer("response_bytes"),
+        "$.client_ip": f.token("client_ip"),
+        "$.route.name": f.text("gateway_route"),
+        "$.route.id": f.text("gateway_route", rank=1),
+        "$.service.name": f.text("service"),
+        "$.consumer.username": f.text("user_name"),
+        "$.consumer.custom_id": f.attribute("consumer.custom_id"),
+        "$.request.id": f.token("request_id"),
+        "$.upstream_status": f.upstream_text("upstream_status_code"),
+        "$.tries[#-1]": _last_try(),
+        "#$.tries": f.integer("upstream_attempts", pl.Int16),
+        '$.request.headers."user-agent"': f.first_of("user_agent"),
+        "$.request.headers.host": f.first_of("host"),
+        '$.request.headers."x-forwarded-for"': f.first_of("forwarded_for"),
+        "$.request.headers.referer": f.first_of("referrer"),
+        "$.request.tls.version": f.text("tls_version"),
+        "$.trace_id": f.text("trace_id"),
+        "$.workspace_name": f.attribute("workspace_name"),
+        "$.source": f.attribute("source"),
+        "$.upstream_uri": f.attribute("upstream_uri"),
+        "$.ai.proxy.meta.provider_name": f.text("gen_ai_provider"),
+        "$.ai.proxy.meta.request_model": f.text("gen_ai_request_model"),
+        "$.ai.proxy.usage.prompt_tokens": f.integer("gen_ai_usage_input_tokens"),
+        "$.ai.proxy.usage.completion_tokens": f.integer("gen_ai_usage_output_tokens"),
+    },
+    signs=("$.started_at", "$.latencies", "$.request"),
+)

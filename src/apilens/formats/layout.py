@@ -1,0 +1,215 @@
+"""Text layouts: a sequence of literals and variables, compiled into column expressions.
+
+Quick reading cuts every line at the layout's quotes and then at its literals: no regex, no copy. What that does not
+accept (escapes, lists, garbage; a few lines in a thousand) is read once more with one anchored linear-time regex.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import polars as pl
+
+from apilens.formats.block import REJECTED, Parsed
+from apilens.formats.escapes import Escape
+from apilens.formats.fields import Field, columns_of, gather_attributes, read_carefully
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable of a layout as its author wrote it, and what it becomes."""
+
+    name: str
+    field: Field
+
+
+@dataclass(frozen=True)
+class TextLayout:
+    """A compiled layout.
+
+    text: as the user would paste it. parts: literals and variables in order. gateway: format named in the rows.
+    filtered: regex of records that this gateway writes between its calls but which are none (error log lines).
+    """
+
+    gateway: str
+    text: str
+    parts: tuple[str | Variable, ...]
+    escape: Escape
+    filtered: str | None = None
+    nulls: tuple[str, ...] = ("-", "")
+    reads_quickly: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        literals = [part for part in self.parts if isinstance(part, str)]
+        # Two variables side by side have no literal to cut at: only the regex can tell them apart.
+        touching = any(
+            isinstance(a, Variable) and isinstance(b, Variable)
+            for a, b in zip(self.parts, self.parts[1:], strict=False)
+        )
+        object.__setattr__(self, "reads_quickly", bool(literals) and not touching)
+
+    @cached_property
+    def _fields(self) -> dict[str, Field]:
+        """Field per variable, in the layout's order."""
+        return {part.name: part.field for part in self.parts if isinstance(part, Variable)}
+
+    def read(self, records: pl.DataFrame) -> Parsed:
+        """Calls and rejects of `records` (row, line); see Parsed."""
+        done, left = self._read_quickly(records) if self.reads_quickly else (records.clear(), records)
+        if left.is_empty():
+            return Parsed(done, REJECTED.to_frame())
+        part = self._read_carefully(left)
+        found = [frame for frame in (done, part.calls) if frame.height]
+        calls = pl.concat(found, how="diagonal") if found else part.calls
+        return Parsed(calls, part.rejects, filtered=part.filtered)
+
+    # -- quick ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _segments(self) -> list[list[str | Variable]]:
+        """The parts between the layout's double quotes, literals without them."""
+        segments: list[list[str | Variable]] = [[]]
+        for part in self.parts:
+            if isinstance(part, Variable):
+                segments[-1].append(part)
+                continue
+            first, *others = part.split('"')
+            for piece in (first, *([other] for other in others)):
+                if isinstance(piece, list):
+                    segments.append([])
+                    piece = piece[0]
+                if piece:
+                    segments[-1].append(piece)
+        return segments
+
+    def _read_quickly(self, records: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """(calls, records that need care)."""
+        segments = self._segments
+        cut = records.lazy()
+        fits: list[pl.Expr] = []
+        if len(segments) > 1:
+            names = [f"s{i}" for i in range(len(segments))]
+            split = pl.col("line").str.splitn('"', len(segments) + 1).struct.rename_fields([*names, "extra"])
+            cut = cut.with_columns(split.alias("cut")).unnest("cut")
+            fits += [pl.col(names[-1]).is_not_null(), pl.col("extra").is_null()]
+        else:
+            names = ["line"]
+        raws: dict[str, pl.Expr] = {}
+        for name, segment in zip(names, segments, strict=True):
+            cut = self._cut_segment(cut, name, segment, raws, fits)
+        if records["line"].str.contains("\\", literal=True).any() and self.escape != "none":
+            fits.append(~pl.col("line").str.contains("\\", literal=True))
+        cut = cut.with_columns(
+            self._without_nulls(raws[name]).alias(f"v{i}") for i, name in enumerate(self._fields)
+        )
+        columns, readable = columns_of(self._fields, self.gateway, careful=False)
+        fits += readable.values()
+        read = cut.select(
+            "row",
+            *(value.alias(name) for name, value in columns.items()),
+            pl.all_horizontal(fit.fill_null(False) for fit in fits).alias("fits"),
+        ).collect()
+        good = read["fits"]
+        done = gather_attributes(read.filter(good).drop("fits"))
+        return done, records.filter(~good) if not good.all() else records.clear()
+
+    def _cut_segment(
+        self,
+        frame: pl.LazyFrame,
+        name: str,
+        segment: list[str | Variable],
+        raws: dict[str, pl.Expr],
+        fits: list[pl.Expr],
+    ) -> pl.LazyFrame:
+        """Cut one segment at its literals; adds raw expressions per variable and conditions that must hold."""
+        parts = list(segment)
+        if len(parts) == 1 and isinstance(parts[0], Variable):
+            raws[parts[0].name] = pl.col(name)
+            return frame
+        if not parts:
+            fits.append(pl.col(name) == "")
+            return frame
+        rest = pl.col(name).cast(pl.Binary)
+        if isinstance(parts[0], str):
+            head = parts.pop(0)
+            if not parts:
+                fits.append(pl.col(name) == head)
+                return frame
+            fits.append(rest.bin.starts_with(head.encode()))
+            rest = rest.bin.slice(len(head.encode()))
+        if isinstance(parts[-1], str):
+            tail = parts.pop().encode()
+            fits.append(rest.bin.ends_with(tail) & (rest.bin.size() >= len(tail)))
+            rest = rest.bin.head(-len(tail))
+        step = 0
+        while len(parts) > 1:
+            variable, literal = parts.pop(0), parts.pop(0)
+            assert isinstance(variable, Variable) and isinstance(literal, str)
+            here, at = f"{name}r{step}", f"{name}p{step}"
+            frame = frame.with_columns(rest.cast(pl.String).alias(here))
+            frame = frame.with_columns(pl.col(here).str.find(literal, literal=True).alias(at))
+            raws[variable.name] = pl.col(here).cast(pl.Binary).bin.slice(0, pl.col(at)).cast(pl.String)
+            fits.append(pl.col(at).is_not_null())
+            rest = pl.col(here).cast(pl.Binary).bin.slice(pl.col(at) + len(literal.encode()))
+            step += 1
+        (variable,) = parts
+        assert isinstance(variable, Variable)
+        raws[variable.name] = rest.cast(pl.String)
+        return frame
+
+    # -- careful -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _regex(self) -> str:
+        """The whole line, one group per variable."""
+        quoted = r".*?" if self.escape == "none" else r'(?:[^"\\]|\\.)*'
+        pieces = []
+        for i, part in enumerate(self.parts):
+            if isinstance(part, str):
+                pieces.append(re.escape(part).replace("\\ ", " "))
+                continue
+            before = self.parts[i - 1] if i else ""
+            after = self.parts[i + 1] if i + 1 < len(self.parts) else ""
+            inside = isinstance(before, str) and isinstance(after, str) and before[-1:] == '"' and after[:1] == '"'
+            pieces.append(f"({quoted if inside else part.field.pattern})")
+        return f"(?s)^{''.join(pieces)}$"
+
+    def _read_carefully(self, records: pl.DataFrame) -> Parsed:
+        """Calls, rejects and filtered records of those that quick reading did not take."""
+        groups = records["line"].str.extract_groups(self._regex).struct.unnest()
+        groups.columns = [f"v{i}" for i in range(groups.width)]
+        raws = groups.select(self._without_nulls(pl.col(name)).alias(name) for name in groups.columns)
+        departure = pl.format("does not fit the layout: {}", _departure(self.parts, pl.col("line")))
+        raws = raws.with_columns(
+            records["row"],
+            records["line"],
+            fits=groups.select(pl.any_horizontal(pl.all().is_not_null())).to_series(),
+        )
+        part = read_carefully(
+            raws, self._fields, self.gateway, misfit=pl.when(~pl.col("fits")).then(departure), escape=self.escape
+        )
+        if self.filtered is None or part.rejects.is_empty():
+            return part
+        wrong = part.rejects.join(records, on="row", how="left", maintain_order="left")
+        no_call = wrong["line"].str.contains(self.filtered)
+        return Parsed(part.calls, part.rejects.filter(~no_call), filtered=int(no_call.sum()))
+
+    def _without_nulls(self, raw: pl.Expr) -> pl.Expr:
+        """Null where the gateway wrote one of its null markers."""
+        return pl.when(pl.all_horizontal(raw != null for null in self.nulls)).then(raw)
+
+
+def _departure(parts: Sequence[str | Variable], line: pl.Expr) -> pl.Expr:
+    """Where a line departs: the first literal it lacks, in order, and the variable before it."""
+    rest, steps, before = line, [], "start of line"
+    for part in parts:
+        if isinstance(part, Variable):
+            before = part.name
+            continue
+        text = f"no {part!r} after {before}"
+        steps.append(pl.when(~rest.str.contains(part, literal=True)).then(pl.lit(text)))
+        rest = rest.str.splitn(part, 2).struct.field("field_1").fill_null("")
+    return pl.coalesce(*steps, pl.lit("a value has an unexpected form"))

@@ -1,0 +1,133 @@
+"""NGINX: combined, main, ingress and any log_format."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from apilens.errors import UsageError
+from apilens.formats import fields as f
+from apilens.formats.escapes import Escape
+from apilens.formats.layout import TextLayout, Variable
+
+COMBINED = (
+    '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"'
+)
+MAIN = f'{COMBINED} "$http_x_forwarded_for"'
+_UPSTREAM = "$upstream_addr $upstream_response_length $upstream_response_time $upstream_status $req_id"
+INGRESS = f"{COMBINED} $request_length $request_time [$proxy_upstream_name] [$proxy_alternative_upstream_name] {_UPSTREAM}"
+
+#: Layouts tried when no log_format is given, narrow before wide.
+KNOWN = {
+    "nginx_ingress": (
+        INGRESS,
+        INGRESS.replace(" [$proxy_alternative_upstream_name]", ""),
+        INGRESS.replace("$remote_addr - $remote_user", "$remote_addr - [$proxy_add_x_forwarded_for] - $remote_user"),
+        INGRESS.replace("$remote_addr - $remote_user", "$remote_addr - [$proxy_add_x_forwarded_for] - $remote_user")
+        .replace(" [$proxy_alternative_upstream_name]", "")
+        .replace(" $req_id", ""),
+    ),
+    "nginx_combined": (
+        COMBINED,
+        MAIN,
+        f"{COMBINED} $request_time $upstream_response_time",
+        f"{COMBINED} $request_time",
+        f"{MAIN} $request_time $upstream_response_time",
+        f'{MAIN} rt=$request_time uct="$upstream_connect_time" uht="$upstream_header_time" urt="$upstream_response_time"',
+        f"$host {COMBINED}",
+        # X-Forwarded-For before the address, as some ingress set-ups log it
+        COMBINED.replace("$remote_addr", "$http_x_forwarded_for", 1),
+    ),
+}
+
+#: Error log lines on the same stream (containers send both to one output) are no calls.
+_ERROR_LOG = r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[[a-z]+\] \d+#\d+: "
+
+_FIELDS: dict[str, f.Field] = {
+    "remote_addr": f.token("client_ip"),
+    "realip_remote_addr": f.token("client_ip", rank=1),
+    "remote_port": f.integer("client_port"),
+    "remote_user": f.text("user_name"),
+    "time_local": f.clf_time("end"),
+    "time_iso8601": f.iso_time("end"),
+    "msec": f.epoch_time("end", 1e6),
+    "request": f.request_line(),
+    "request_uri": f.url(),
+    "request_method": f.token("method"),
+    "uri": f.token("path", rank=1),
+    "document_uri": f.token("path", rank=1),
+    "args": f.token("query", rank=1),
+    "query_string": f.token("query", rank=1),
+    "server_protocol": f.http_version(),
+    "status": f.status(),
+    "body_bytes_sent": f.integer("response_body_bytes"),
+    "bytes_sent": f.integer("response_bytes"),
+    "request_length": f.integer("request_bytes"),
+    "content_length": f.integer("request_body_bytes"),
+    "request_time": f.duration("duration_ms", 1e3),
+    "upstream_response_time": f.upstream_duration("upstream_duration_ms", 1e3, total=True),
+    "upstream_connect_time": f.upstream_duration("upstream_connect_ms", 1e3, total=False),
+    "upstream_header_time": f.upstream_duration("upstream_header_ms", 1e3, total=False),
+    "upstream_addr": f.upstream_text("upstream_address", count=True),
+    "upstream_status": f.upstream_text("upstream_status_code"),
+    "upstream_response_length": f.attribute("upstream_response_length", r"\S+(?:(?:, | : )\S+)*"),
+    "upstream_bytes_received": f.attribute("upstream_bytes_received", r"\S+(?:(?:, | : )\S+)*"),
+    "upstream_bytes_sent": f.attribute("upstream_bytes_sent", r"\S+(?:(?:, | : )\S+)*"),
+    "upstream_cache_status": f.token("cache_status"),
+    "proxy_host": f.token("upstream_name"),
+    "proxy_upstream_name": f.token("upstream_name"),
+    "host": f.token("host"),
+    "http_host": f.token("host", rank=1),
+    "server_name": f.token("host", rank=2),
+    "server_port": f.integer("server_port"),
+    "scheme": f.token("scheme"),
+    "hostname": f.token("node"),
+    "http_referer": f.text("referrer"),
+    "http_user_agent": f.text("user_agent"),
+    "http_x_forwarded_for": f.text("forwarded_for"),
+    "proxy_add_x_forwarded_for": f.text("forwarded_for", rank=1),
+    "request_id": f.token("request_id"),
+    "req_id": f.token("request_id"),
+    "http_x_request_id": f.token("request_id", rank=1),
+    "ssl_protocol": f.token("tls_version"),
+    "otel_trace_id": f.token("trace_id"),
+    "otel_span_id": f.token("span_id"),
+}
+
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))", re.ASCII)
+#: `log_format name [escape=…] 'piece' 'piece';` as it stands in nginx.conf
+_DIRECTIVE = re.compile(r"^\s*log_format\s+\S+\s+(?:escape=(\w+)\s+)?(.*?);?\s*$", re.DOTALL)
+_PIECE = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
+_ESCAPES: dict[str, Escape] = {"default": "nginx", "json": "json", "none": "none"}
+
+
+@cache
+def layout(log_format: str, tz: str = "UTC", gateway: str = "nginx_log_format") -> TextLayout:
+    """The layout of a log_format: its value, or the whole directive as it stands in nginx.conf.
+
+    Raises UsageError when it holds no variable, no time, or two variables with nothing between them that could part them.
+    """
+    text, escape = log_format, "default"
+    if (directive := _DIRECTIVE.match(log_format)) is not None:
+        escape = directive[1] or "default"
+        text = "".join((a or b).replace("\\'", "'").replace('\\"', '"') for a, b in _PIECE.findall(directive[2]))
+    if escape not in _ESCAPES:
+        raise UsageError(f"log_format has escape={escape}; expected one of {', '.join(_ESCAPES)}")
+    parts: list[str | Variable] = []
+    at = 0
+    seen: dict[str, int] = {}
+    for found in _VARIABLE.finditer(text):
+        if found.start() > at:
+            parts.append(text[at : found.start()])
+        name = found[1] or found[2]
+        seen[name] = seen.get(name, 0) + 1
+        field = f.iso_time("end", tz) if name == "time_iso8601" else _FIELDS.get(name, f.attribute(name))
+        parts.append(Variable(name if seen[name] == 1 else f"{name}#{seen[name]}", field))
+        at = found.end()
+    if at < len(text):
+        parts.append(text[at:])
+    if not any(isinstance(part, Variable) and part.field.mandatory for part in parts):
+        raise UsageError(
+            f"log_format {log_format!r} has no time: expected $time_local, $time_iso8601 or $msec among its variables"
+        )
+    return TextLayout(gateway, text, tuple(parts), _ESCAPES[escape], filtered=_ERROR_LOG)

@@ -1,0 +1,191 @@
+"""Any table: CSV with a header line, or one JSON object per line, by a column mapping or by the names of its columns.
+
+A unit is taken from the mapping or from a name's suffix, never guessed from magnitude. Parquet files are turned into
+JSON lines before they come here (ingest.sources).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from apilens.errors import UsageError
+from apilens.formats import fields as f
+from apilens.formats.block import Parsed
+from apilens.formats.json_layout import JsonLayout
+from apilens.schema import CALLS
+
+_TO_MS = {"s": 1e3, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
+_TO_US = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
+_DURATIONS = [name for name in CALLS if name.endswith("_ms")]
+_BYTES = [name for name in CALLS if name.endswith("_bytes") or name.endswith("_tokens")]
+#: Columns that the lake derives; a table cannot set them.
+_DERIVED = {"start_time", "timestamp_kind", "gateway", "parse_status", "attributes", "unit_id", "consumer", "route"} | {
+    "source_file", "source_offset", "synthetic_type", "url", "environment"
+}  # fmt: skip
+
+#: column -> names under which tables have it, best first. A unit suffix (_s, _ms, _us, _ns) may follow.
+_ALIASES: dict[str, tuple[str, ...]] = {
+    "timestamp": ("timestamp", "@timestamp", "time", "ts", "datetime", "date", "start_time", "time_iso8601", "eventtime"),
+    "url": ("url", "uri", "request_uri", "target"),
+    "path": ("path", "url_path", "uri_path", "endpoint", "route_path"),
+    "query": ("query", "query_string", "args"),
+    "method": ("method", "http_method", "request_method", "verb"),
+    "status_code": ("status_code", "status", "http_status", "response_status", "code", "response_code"),
+    "duration_ms": ("duration", "latency", "request_time", "response_time", "elapsed", "took", "total_time"),
+    "upstream_duration_ms": ("upstream_duration", "upstream_response_time", "upstream_latency", "backend_time"),
+    "client_ip": ("client_ip", "remote_addr", "remote_ip", "ip", "source_ip", "clientip"),
+    "user_name": ("user_name", "user", "username", "remote_user"),
+    "application_id": ("application_id", "application", "app", "app_id", "consumer", "client_id", "api_key_name"),
+    "service": ("service", "service_name", "api", "backend"),
+    "host": ("host", "hostname", "server_name", "authority"),
+    "user_agent": ("user_agent", "useragent", "agent", "http_user_agent"),
+    "referrer": ("referrer", "referer", "http_referer"),
+    "request_id": ("request_id", "requestid", "x_request_id", "correlation_id"),
+    "trace_id": ("trace_id", "traceid"),
+    "upstream_address": ("upstream_address", "upstream_addr", "upstream"),
+    "upstream_name": ("upstream_name", "cluster"),
+    "node": ("node", "instance", "pod"),
+    "response_bytes": ("response_bytes", "bytes_sent", "response_size", "bytes"),
+    "response_body_bytes": ("response_body_bytes", "body_bytes_sent"),
+    "request_bytes": ("request_bytes", "request_length", "request_size"),
+    "http_version": ("http_version", "protocol", "server_protocol"),
+}  # fmt: skip
+
+
+def _field(column: str, unit: str | None, tz: str) -> f.Field:
+    """How a cell becomes `column`. Raises UsageError for a column a table cannot fill."""
+    if column == "timestamp":
+        if unit is not None:
+            return f.epoch_time("start", _TO_US[unit])
+        return f.any_time("start", tz)
+    if column in _DURATIONS:
+        return f.duration(column, _TO_MS[unit or "ms"])
+    if column == "url":
+        return f.url()
+    if column == "status_code":
+        return f.status()
+    if column in _BYTES:
+        return f.integer(column)
+    if column == "http_version":
+        return f.http_version()
+    if column not in CALLS or column in _DERIVED - {"url"}:
+        known = ", ".join(name for name in CALLS if name not in _DERIVED)
+        raise UsageError(f"--columns names {column!r}, which a table cannot fill; expected one of url, {known}")
+    if CALLS[column] in (pl.Int32, pl.Int16, pl.Int64):
+        return f.integer(column, type(CALLS[column]))
+    return f.text(column)
+
+
+def _bind(names: list[str], mapping: Mapping[str, str], tz: str) -> dict[str, f.Field]:
+    """Field per source name. mapping: column -> source name, or `name:unit`; empty: by name.
+
+    Raises UsageError when the mapping names a source the table does not have.
+    """
+    bound: dict[str, f.Field] = {}
+    for column, source in mapping.items():
+        name, _, unit = source.rpartition(":") if source.rpartition(":")[2] in _TO_MS else (source, "", "")
+        if name not in names:
+            raise UsageError(f"--columns {column}={source}: the input has no column {name!r}, only {', '.join(names)}")
+        bound[name] = _field(column, unit or None, tz)
+    if not mapping:
+        plain = {name.lower().replace("-", "_").replace(".", "_"): name for name in names}
+        for column, aliases in _ALIASES.items():
+            for alias in (column, *aliases):
+                unit = next((u for u in (None, *_TO_MS) if (alias if u is None else f"{alias}_{u}") in plain), "")
+                if unit == "":
+                    continue
+                name = plain[alias if unit is None else f"{alias}_{unit}"]
+                if name in bound or (column in _DURATIONS and unit is None and alias != column):
+                    continue  # a duration without a unit says nothing
+                bound[name] = _field(column, None if alias == column and column.endswith("_ms") else unit, tz)
+                break
+    return bound | {name: f.attribute(name) for name in names if name not in bound}
+
+
+@dataclass(frozen=True)
+class CsvLayout:
+    """Comma-, semicolon- or tab-separated lines under a header line."""
+
+    header: str
+    separator: str
+    names: tuple[str, ...]
+    fields: Mapping[str, f.Field]
+    gateway: str = "table_csv"
+
+    @property
+    def text(self) -> str:
+        """The header line."""
+        return self.header
+
+    def read(self, records: pl.DataFrame) -> Parsed:
+        """Calls and rejects of `records` (row, line); see Parsed. A quoted line break is not supported: two rejects."""
+        is_header = records["line"] == self.header
+        rest = records.filter(~is_header)
+        balanced = rest["line"].str.count_matches('"', literal=True) % 2 == 0
+        broken = rest.filter(~balanced).select("row", pl.lit("a quote is not closed on its line").alias("reason"))
+        rest = rest.filter(balanced)
+        if rest.is_empty():
+            return Parsed(pl.DataFrame(schema={"row": pl.UInt32}), broken, header=int(is_header.sum()))
+        cells = pl.read_csv(
+            "\n".join(rest["line"].to_list()).encode(),
+            separator=self.separator,
+            has_header=False,
+            schema={f"v{i}": pl.String for i in range(len(self.names) + 1)},
+            missing_columns="insert",
+            extra_columns="ignore",
+            truncate_ragged_lines=True,
+            empty_string_is_null=False,
+            null_values=["-"],
+        )
+        last, extra = pl.col(f"v{len(self.names) - 1}"), pl.col(f"v{len(self.names)}")
+        misfit = pl.coalesce(
+            pl.when(last.is_null()).then(pl.lit(f"fewer cells than the {len(self.names)} of the header")),
+            pl.when(extra.is_not_null()).then(pl.lit(f"more cells than the {len(self.names)} of the header")),
+        )
+        part = read_carefully(cells.with_columns(rest["row"]), self.fields, self.gateway, misfit=misfit)
+        return Parsed(part.calls, pl.concat([broken, part.rejects]), header=int(is_header.sum()))
+
+
+def csv_layout(header: str, mapping: Mapping[str, str], tz: str) -> CsvLayout | None:
+    """The layout of a CSV whose first line is `header`; None when it names no time or no status, URL or path."""
+    separator = max(",;\t", key=header.count)
+    names = next(csv.reader(io.StringIO(header), delimiter=separator), [])
+    if len(names) < 2 or len(set(names)) < len(names):
+        return None
+    fields = _bind(names, mapping, tz)
+    ordered = {name: fields[name] for name in names}
+    return CsvLayout(header, separator, tuple(names), ordered) if _sufficient(ordered) else None
+
+
+def json_layout(first: str, mapping: Mapping[str, str], tz: str) -> JsonLayout | None:
+    """The layout of JSON lines of which `first` is one; None when it names no time or no status, URL or path."""
+    try:
+        record = json.loads(first)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or not record:
+        return None
+    names = list(record) + [source.rpartition(":")[0] or source for source in mapping.values() if source not in record]
+    fields = _bind(list(dict.fromkeys(names)), mapping, tz)
+    if not _sufficient(fields):
+        return None
+    time = next(name for name, field in fields.items() if field.timestamp_kind)
+    paths = {_path(name): field for name, field in fields.items()}
+    return JsonLayout("table_json", paths, signs=(_path(time),))
+
+
+def _path(name: str) -> str:
+    return '$."' + name.replace('"', '\\"') + '"'
+
+
+def _sufficient(fields: Mapping[str, f.Field]) -> bool:
+    """A call needs a time and something that says what was called or how it went."""
+    probe = pl.lit("")
+    columns = {column for field in fields.values() for column in field.quick(probe)}
+    return "timestamp" in columns and bool(columns & {"status_code", "path", "method"})

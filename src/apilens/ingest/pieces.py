@@ -1,0 +1,122 @@
+"""Cut a stream into pieces: known ones, which are skipped, and new ones, which become units.
+
+A piece is recognised where it may begin: the first line is looked up, and the content hash decides. See
+docs/decisions/0001-lake-units-and-identity.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from apilens.formats.block import Block
+from apilens.ingest.sources import MAX_LINE_BYTES, Stream
+
+#: Bytes parsed and committed at once; measured on 5 M lines: 8 MiB costs 6 % more, 32 MiB 200 MiB more memory.
+BLOCK_BYTES = 16 << 20
+_READ = 1 << 20
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is declared about an input and belongs to the identity of its data. source "": not declared."""
+
+    source: str = ""
+    environment: str = "default"
+
+    def hash(self) -> hashlib._Hash:
+        """A sha256 into which source and environment have gone, unambiguously."""
+        seed = f"{len(self.source)}:{self.source}{len(self.environment)}:{self.environment}"
+        return hashlib.sha256(seed.encode())
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the ledger remembers of a unit: enough to recognise its bytes and to account for them again."""
+
+    unit_id: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some whole lines of an input. known: the unit these bytes were ingested as before; None: new."""
+
+    unit_id: str
+    head_sha256: str
+    block: Block = field(repr=False)
+    known: Known | None = None
+
+
+@dataclass
+class Cut:
+    """How far an input was read. waiting: bytes of an unterminated last line that were left for the next run."""
+
+    bytes: int = 0
+    lines: int = 0
+    waiting: int = 0
+    problem: str | None = None
+
+
+def cut(
+    stream: Stream, origin: Origin, known: Callable[[str], list[Known]], state: Cut, *, final: bool
+) -> Iterator[Piece]:
+    """The pieces of a stream in order; `state` is brought up to date as they are handed out.
+
+    known: sha256 of (origin, first line) -> units that begin with this line. final: take an unterminated last line.
+    """
+    buffer = bytearray()
+    ended = False
+    while True:
+        while not ended and len(buffer) <= BLOCK_BYTES:
+            data = stream.read(_READ)
+            ended = not data
+            buffer += data
+        state.problem = stream.problem
+        if not buffer:
+            return
+        if ended and state.problem is None and (final or stream.complete):
+            whole = len(buffer)
+        else:
+            whole = buffer.rfind(b"\n") + 1
+        if whole == 0:
+            if ended:
+                state.waiting = len(buffer)
+            else:
+                state.problem = (
+                    f"line {state.lines + 1} (byte {state.bytes}) is longer than {MAX_LINE_BYTES >> 20} MiB;"
+                    " reading stopped before it. Cut the line out, or give the right file"
+                )
+            return
+        first = buffer.find(b"\n") + 1 or len(buffer)
+        head = origin.hash()
+        head.update(memoryview(buffer)[:first])
+        head_sha256 = head.hexdigest()
+        unit_id, length, unit = _longest(buffer, origin, known(head_sha256), whole)
+        if unit is None:
+            length = whole if whole <= BLOCK_BYTES else buffer.rfind(b"\n", 0, BLOCK_BYTES) + 1 or first
+            full = origin.hash()
+            full.update(memoryview(buffer)[:length])
+            unit_id = full.hexdigest()
+        block = Block(bytes(memoryview(buffer)[:length]), state.bytes, state.lines + 1)
+        del buffer[:length]
+        yield Piece(unit_id, head_sha256, block, unit)
+        state.bytes += length
+        state.lines += block.data.count(b"\n") + (not block.data.endswith(b"\n"))
+
+
+def _longest(
+    buffer: bytearray, origin: Origin, candidates: list[Known], whole: int
+) -> tuple[str, int, Known | None]:
+    """The longest known unit whose bytes the buffer begins with."""
+    content, at = origin.hash(), 0
+    best: tuple[str, int, Known | None] = ("", 0, None)
+    for candidate in sorted(candidates, key=lambda unit: unit.bytes):
+        if candidate.bytes > whole:
+            break
+        content.update(memoryview(buffer)[at : candidate.bytes])
+        at = candidate.bytes
+        if content.hexdigest() == candidate.unit_id:
+            best = (candidate.unit_id, candidate.bytes, candidate)
+    return best

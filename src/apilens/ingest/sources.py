@@ -1,0 +1,190 @@
+"""Inputs: what the user named, opened and decompressed, as a stream of bytes."""
+
+from __future__ import annotations
+
+import bz2
+import glob
+import io
+import lzma
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from apilens.errors import InputError
+
+#: The longest line that is read: a call fits in a few KiB, and a longer line would have to be held in memory.
+MAX_LINE_BYTES = 16 << 20
+#: A log that shrinks further than this is no log: text with equal lines only reaches about 300 (we measured gzip -9
+#: on one repeated access-log line: 1:260).
+MAX_EXPANSION = 500
+_EXPANSION_GRACE = 64 << 20
+
+_MAGIC = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"PAR1": "parquet",
+    b"PK\x03\x04": "zip",
+}
+
+
+@dataclass(frozen=True)
+class Input:
+    """One thing to read. path None: standard input. name: as the user would recognise it."""
+
+    name: str
+    path: Path | None = None
+    found_in_folder: bool = False
+
+
+def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
+    """The inputs behind files, folders (recursively, hidden files left out), globs and `-`; each path once.
+
+    A path that leads to nothing comes back as an InputError in its place, so that the others can go on.
+    """
+    seen: set[Path] = set()
+    for text in paths:
+        if text == "-":
+            yield Input("-")
+            continue
+        path = Path(text)
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.is_file() and not _hidden(p.relative_to(path)))
+        elif path.exists():
+            found = [path]
+        else:
+            found = sorted(Path(match) for match in glob.glob(text, recursive=True) if Path(match).is_file())
+        if not found:
+            what = "is an empty folder" if path.is_dir() else "does not exist"
+            yield InputError(f"{text}: {what}; expected a file, a folder, a quoted glob or - for standard input")
+        for one in found:
+            real = one.resolve()
+            if real not in seen:
+                seen.add(real)
+                yield Input(str(one), one, found_in_folder=path.is_dir())
+
+
+def _hidden(relative: Path) -> bool:
+    return any(part.startswith(".") for part in relative.parts)
+
+
+@dataclass
+class Stream:
+    """An opened input: plain bytes, whatever it was compressed with.
+
+    complete: the end of what was read is the end of the input, as known once read() returned b"". An intact archive and
+    standard input are complete; a plain file is not, because a gateway may still be writing to it.
+    problem: why reading stopped early; None: it did not.
+    """
+
+    name: str
+    compression: str | None
+    complete: bool
+    _source: BinaryIO = field(repr=False)
+    _raw: BinaryIO = field(repr=False)
+    problem: str | None = None
+    bytes_out: int = 0
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes; b"" at the end. A damaged archive ends where it is damaged, with `problem` set."""
+        if self.problem is not None:
+            return b""
+        try:
+            data = self._source.read(size)
+        except (EOFError, OSError, lzma.LZMAError, ValueError) as error:
+            self.complete = False
+            # Only what the decoder handed out before the damage is kept; it ends at the last whole line.
+            self.problem = f"{self.compression or 'file'} ends early or is damaged ({_words(error)})"
+            return b""
+        self.bytes_out += len(data)
+        if self.compression not in (None, "parquet") and self.bytes_out > _EXPANSION_GRACE and self._raw.seekable():
+            read = max(self._raw.tell(), 1)
+            if self.bytes_out / read > MAX_EXPANSION:
+                self.complete = False
+                self.problem = (
+                    f"expands more than {MAX_EXPANSION}-fold (a decompression bomb?); reading stopped after"
+                    f" {self.bytes_out >> 20} MiB. If it is a real log, decompress it first and ingest the plain file"
+                )
+        return data
+
+    def close(self) -> None:
+        self._source.close()
+        self._raw.close()
+
+
+def _words(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def open_input(item: Input) -> Stream:
+    """Open an input and see through its compression, told by its first bytes and never by its name.
+
+    Raises InputError when it cannot be opened, or is of a kind that is no log.
+    """
+    try:
+        raw: BinaryIO = sys.stdin.buffer if item.path is None else cast(BinaryIO, item.path.open("rb"))
+        head = _peek(raw)
+        kind = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
+    except OSError as error:
+        raise InputError(f"{item.name}: cannot be read: {error.strerror or error}") from None
+    if kind == "zip":
+        raise InputError(f"{item.name}: is a zip archive; unpack it first, gzip, zstd, bzip2 and xz are read as they are")
+    if isinstance(raw, io.BufferedReader) and item.path is None and kind in ("parquet",):
+        raise InputError("-: Parquet cannot be read from standard input; give the file's path")
+    source = _decoder(raw, kind, item)
+    return Stream(item.name, kind, complete=kind is not None or item.path is None, _source=source, _raw=raw)
+
+
+def _peek(raw: BinaryIO) -> bytes:
+    assert isinstance(raw, io.BufferedReader)
+    return raw.peek(6)[:6]
+
+
+def _decoder(raw: BinaryIO, kind: str | None, item: Input) -> BinaryIO:
+    match kind:
+        case "gzip":
+            from isal import igzip
+
+            return cast(BinaryIO, igzip.IGzipFile(fileobj=raw))
+        case "zstd":
+            import pyarrow as pa
+
+            return cast(BinaryIO, pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd"))
+        case "bzip2":
+            return cast(BinaryIO, bz2.BZ2File(raw))
+        case "xz":
+            return cast(BinaryIO, lzma.LZMAFile(raw))
+        case "parquet":
+            assert item.path is not None
+            return cast(BinaryIO, io.BufferedReader(_ParquetLines(item.path)))
+        case _:
+            return raw
+
+
+class _ParquetLines(io.RawIOBase):
+    """A Parquet file as JSON lines, a batch of rows at a time."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow.parquet as pq
+
+        self._batches = pq.ParquetFile(path).iter_batches(batch_size=50_000)
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # io types it as any writable buffer
+        import polars as pl
+
+        while not self._rest:
+            batch = next(self._batches, None)
+            if batch is None:
+                return 0
+            self._rest = pl.DataFrame(batch).write_ndjson().encode()
+        part = self._rest[: len(buffer)]
+        buffer[: len(part)] = part
+        self._rest = self._rest[len(part) :]
+        return len(part)
