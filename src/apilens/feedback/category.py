@@ -16,9 +16,10 @@ RULES = (
     ),
     (
         "question",
-        r"(?i)\b(how (do|can|should|to|would)|where (is|are|can|do)|is it possible|is there (a|an|any)|"
-        r"what (is|are|does) the|what is|which (endpoint|parameter|header|field|one)|can (i|we|you) |"
-        r"do you (have|support)|does (the|your) api|documentation for|when will|who (do|should|can))\b",
+        r"(?i)\b(how (do|can|should|to|would|many|much|long|often)|who (knows|can|do|should)|whom|"
+        r"where (is|are|can|do)|is it possible|is there (a|an|any)|what (is|are|does) the|what is|"
+        r"which (endpoint|parameter|header|field|one)|can (i|we|you) |do you (have|support)|does (the|your) api|"
+        r"documentation for|when will|welche[rs]?|gibt es|wie (kann|viel|lange)|existe-t-il|est-ce que|comment)\b",
         "asks how, where or whether",
     ),
     ("capacity", r"(?i)\b(429|rate.?limit\w*|quota|too many requests|throttl\w*)\b", "names a limit"),
@@ -39,9 +40,10 @@ RULES = (
         "bug",
         r"(?i)\b(5\d\d|error\w*|fail\w*|crash\w*|broken|bug|exception|wrong|not work\w*|doesn'?t work|stopped working|"
         r"cannot|can'?t|unable|down|outage|stuck|lost|missing|duplicate\w*|twice|slow\w*|time[ds]? ?-?out\w*|hang\w*|"
-        r"takes (forever|ages|minutes))\b",
+        r"takes (forever|ages|minutes)|fehler\w*|hängts?|langsam\w*|geht nicht|klappt nicht|erreurs?|échou\w*|lent(e|s)?)\b",
         "says that something does not work",
     ),
+    ("question", r"\?\s*(\n|$)", "ends with a question mark"),
 )
 
 

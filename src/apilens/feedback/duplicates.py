@@ -29,15 +29,13 @@ def duplicates(items: pl.DataFrame, request_ids: pl.DataFrame) -> pl.DataFrame:
     """DUPLICATES among the items: at most one row per item, pointing to its most similar earlier item.
 
     items: schema.ITEMS. request_ids: columns channel, id, request_id: ids that items name and the logs know; two
-    items that name the same one are the same problem whatever they say.
+    items that name the same one are the same problem whatever they say. So is an item that names an earlier one.
     Similarity: 0.4 word + 0.3 character 3-5-gram + 0.3 title TF-IDF cosine, times (1 - a) + a * 2^(-days/h) with
     a = 0.3, h = 90 d, over the 200 earlier items most similar by words (the design's figures, from real Jira data).
     """
     ordered = items.sort("created_at", "channel", "id").with_row_index("row")
-    same_call = _same_request(ordered, request_ids)
-    alike = _alike(ordered)
     best = (
-        pl.concat([same_call, alike])
+        pl.concat([_same_request(ordered, request_ids), _names_other(ordered), _alike(ordered)])
         .filter(pl.col("similarity") >= SUGGESTED)
         .sort(["row", "similarity", "of"], descending=[False, True, False])
         .unique("row", keep="first", maintain_order=True)
@@ -62,6 +60,18 @@ def _same_request(ordered: pl.DataFrame, request_ids: pl.DataFrame) -> pl.DataFr
             pl.lit(1.0).alias("similarity"),
             pl.format("names the same request id {}", "request_id").alias("reason"),
         )
+    )
+
+
+def _names_other(ordered: pl.DataFrame) -> pl.DataFrame:
+    """Pairs of items and the earlier ones whose id they name: "see SHOP-104"; ids of digits alone are no names."""
+    text = pl.concat_str(["title", "body"], separator="\n", ignore_nulls=True).fill_null("")
+    said = ordered.select("row", id=text.str.extract_all(r"[A-Za-z][\w.-]*\d")).explode("id").drop_nulls().unique()
+    known = ordered.filter(pl.col("id").str.contains(r"^[A-Za-z][\w.-]{3,}$")).select("id", of="row")
+    return (
+        said.join(known, on="id")
+        .filter(pl.col("row") > pl.col("of"))
+        .select("row", "of", pl.lit(1.0).alias("similarity"), pl.format("names {}", "id").alias("reason"))
     )
 
 

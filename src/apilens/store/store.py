@@ -35,6 +35,18 @@ EVENTS = pl.Schema(
         ("new", pl.String),
     ]
 )
+#: One row per item that repeats an earlier one (as feedback.duplicates makes them).
+DUPLICATES = pl.Schema(
+    [
+        ("channel", pl.String),
+        ("id", pl.String),
+        ("of_channel", pl.String),
+        ("of_id", pl.String),
+        ("similarity", pl.Float64),
+        ("band", pl.String),  # auto | suggested
+        ("reason", pl.String),
+    ]
+)
 #: One row per problem filed in a tracker.
 TICKETS = pl.Schema(
     [
@@ -161,17 +173,21 @@ class Store:
 
     # -- feedback
 
-    def save_items(self, items: pl.DataFrame, now: datetime) -> dict[str, int]:
+    def save_items(self, items: pl.DataFrame, history: pl.DataFrame, now: datetime) -> dict[str, int]:
         """Keep reported items; the counts new, updated, unchanged.
 
         items: schema.ITEMS, (channel, id) unique. An item known already is updated when it differs, unless the
         stored one carries a later `updated_at` attribute: then the older export changes nothing (unchanged).
+        history: feedback.history.HISTORY, the changes of status a channel tells; each becomes an event once. For an
+        item without history the change of its status is an event of its own.
         """
         table = tables.items
         fresh = {(row["channel"], row["id"]): _clean(row) for row in items.select(ITEMS.names()).to_dicts()}
         counts = {"new": 0, "updated": 0, "unchanged": 0}
         added: list[_Row] = []
         happened: list[_Row] = []
+        told = [_told(row) for row in history.to_dicts()]
+        with_history = {event["subject"] for event in told}
         with self._write() as db:
             query = sa.select(table).where(table.c.channel.in_(sorted({channel for channel, _ in fresh})))
             known = {(row["channel"], row["id"]): dict(row) for row in db.execute(query).mappings()}
@@ -181,7 +197,7 @@ class Store:
                 if old is None:
                     added.append({**row, "saved_at": now})
                     happened.append(_event("item", subject, row["created_at"], who, "status", None, "new"))
-                    if row["status"] not in (None, "new"):
+                    if row["status"] not in (None, "new") and subject not in with_history:
                         at = row["resolved_at"] or _updated_at(row) or now
                         happened.append(_event("item", subject, at, channel, "status", "new", row["status"]))
                     counts["new"] += 1
@@ -190,12 +206,15 @@ class Store:
                 else:
                     this = (table.c.channel == channel) & (table.c.id == key)
                     db.execute(sa.update(table).where(this).values(**row))
+                    counts["updated"] += 1
+                    if subject in with_history:
+                        continue
                     newly = row["resolved_at"] if row["resolved_at"] != old["resolved_at"] else None
                     at = newly or _updated_at(row) or now
                     happened += _changes("item", subject, at, channel, {"status": old["status"]}, row)
-                    counts["updated"] += 1
             _insert(db, table, added)
             _record(db, happened)
+            _record(db, _not_yet(db, told))
         return counts
 
     def items(self) -> pl.DataFrame:
@@ -205,10 +224,14 @@ class Store:
 
     # -- links
 
-    def save_links(self, links: pl.DataFrame, now: datetime) -> int:
-        """Replace all links by these (schema.LINKS); how many items changed their candidate, each with an event."""
-        table = tables.links
+    def save_links(self, links: pl.DataFrame, duplicates: pl.DataFrame, now: datetime) -> int:
+        """Replace all links (schema.LINKS) and duplicates (DUPLICATES) by these, in one transaction.
+
+        Returns how many items changed their candidate; each such change is an event.
+        """
         fresh = [_clean(row) for row in links.select(LINKS.names()).to_dicts()]
+        repeats = [_clean(row) for row in duplicates.select(DUPLICATES.names()).to_dicts()]
+        table = tables.links
         with self._write() as db:
             before = {
                 f"{row.channel}:{row.feedback_id}": row.candidate_id
@@ -221,7 +244,9 @@ class Store:
                 if old != new:
                     happened.append(_event("item", subject, now, "apilens", "candidate", old, new))
             db.execute(sa.delete(table))
+            db.execute(sa.delete(tables.duplicates))
             _insert(db, table, fresh)
+            _insert(db, tables.duplicates, repeats)
             _record(db, happened)
         return len(happened)
 
@@ -229,6 +254,11 @@ class Store:
         """schema.LINKS as the last triage left them."""
         table = tables.links
         return self._frame(sa.select(table).order_by(table.c.channel, table.c.feedback_id, table.c.seq), LINKS)
+
+    def duplicates(self) -> pl.DataFrame:
+        """DUPLICATES as the last triage left them."""
+        table = tables.duplicates
+        return self._frame(sa.select(table).order_by(table.c.channel, table.c.id), DUPLICATES)
 
     def events(self) -> pl.DataFrame:
         """EVENTS: one row per change, in the order they were recorded; old is null for the first value."""
@@ -422,6 +452,21 @@ def _record(db: sa.Connection, happened: list[_Row]) -> None:
 
 def _event(kind: str, subject: str, at: datetime, who: str, field: str, old: str | None, new: str | None) -> _Row:
     return {"kind": kind, "subject": subject, "at": at, "who": who, "field": field, "old": old, "new": new}
+
+
+def _told(row: _Row) -> _Row:
+    subject = f"{row['channel']}:{row['id']}"
+    return _clean(_event("item", subject, row["at"], row["channel"], "status", row["old"], row["new"]))  # type: ignore[no-any-return] # a dict stays one
+
+
+def _not_yet(db: sa.Connection, told: list[_Row]) -> list[_Row]:
+    """Those events that are not recorded; the same one again is no news."""
+    if not told:
+        return []
+    table = tables.events
+    query = sa.select(table.c.subject, table.c.at, table.c.new).where(table.c.kind == "item", table.c.field == "status")
+    known = {tuple(row) for row in db.execute(query)}
+    return [event for event in told if (event["subject"], event["at"], event["new"]) not in known]
 
 
 def _changes(kind: str, subject: str, at: datetime, who: str, old: _Row, new: _Row) -> list[_Row]:

@@ -107,6 +107,19 @@ links = sa.Table(
     sa.Index("links_item", "channel", "feedback_id"),
 )
 
+#: feedback.duplicates.DUPLICATES, replaced together with the links.
+duplicates = sa.Table(
+    "duplicates",
+    metadata,
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("of_channel", sa.Text, nullable=False),
+    sa.Column("of_id", sa.Text, nullable=False),
+    sa.Column("similarity", sa.Double, nullable=False),
+    sa.Column("band", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+
 #: One row per problem filed in a tracker; the occurrences that fall within the reopen window share one.
 tickets = sa.Table(
     "tickets",

@@ -1,4 +1,4 @@
-"""Candidates, items, events, links, tickets, outbox."""
+"""Candidates, items, events, links, duplicates, tickets, outbox."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -76,6 +76,16 @@ def upgrade() -> None:
         sa.Column("reasons", sa.JSON, nullable=False),
     )
     op.create_index("links_item", "links", ["channel", "feedback_id"])
+    op.create_table(
+        "duplicates",
+        sa.Column("channel", sa.Text, primary_key=True),
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("of_channel", sa.Text, nullable=False),
+        sa.Column("of_id", sa.Text, nullable=False),
+        sa.Column("similarity", sa.Double, nullable=False),
+        sa.Column("band", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+    )
     op.create_table(
         "tickets",
         sa.Column("tracker", sa.Text, primary_key=True),
