@@ -40,7 +40,8 @@ RULES = (
         "bug",
         r"(?i)\b(5\d\d|error\w*|fail\w*|crash\w*|broken|bug|exception|wrong|not work\w*|doesn'?t work|stopped working|"
         r"cannot|can'?t|unable|down|outage|stuck|lost|missing|duplicate\w*|twice|slow\w*|time[ds]? ?-?out\w*|hang\w*|"
-        r"takes (forever|ages|minutes)|fehler\w*|hängts?|langsam\w*|geht nicht|klappt nicht|erreurs?|échou\w*|lent(e|s)?)\b",
+        r"takes (forever|ages|minutes)|fehler\w*|hängts?|langsam\w*|geht nicht|klappt nicht|erreurs?|échou\w*|"
+        r"lent(e|s)?)\b",
         "says that something does not work",
     ),
     ("question", r"\?\s*(\n|$)", "ends with a question mark"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -264,6 +264,20 @@ class Store:
         """EVENTS: one row per change, in the order they were recorded; old is null for the first value."""
         return self._frame(sa.select(tables.events).order_by(tables.events.c.seq), EVENTS)
 
+    # -- what one command leaves for the next
+
+    def save_settings(self, values: dict[str, Any]) -> None:
+        """Keep JSON values by name; others stay."""
+        table = tables.settings
+        with self._write() as db:
+            db.execute(sa.delete(table).where(table.c.name.in_(sorted(values))))
+            _insert(db, table, [{"name": name, "value": _clean(value)} for name, value in values.items()])
+
+    def settings(self) -> dict[str, Any]:
+        """All values kept by name."""
+        with self._read() as db:
+            return {row.name: row.value for row in db.execute(sa.select(tables.settings))}
+
     # -- tickets and their outbox
 
     def tickets(self, tracker: str) -> pl.DataFrame:
@@ -302,9 +316,7 @@ class Store:
                 )
         return plan
 
-    def claim(
-        self, tracker: str, who: str, now: datetime, settle: timedelta, skip: Sequence[str] = ()
-    ) -> Filing | None:
+    def claim(self, tracker: str, who: str, now: datetime, settle: timedelta, skip: list[str]) -> Filing | None:
         """The next filing to deliver, now ours (state sending); None when there is none to take.
 
         A filing that somebody else has been sending for longer than `settle` is taken over, in doubt.

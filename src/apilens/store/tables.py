@@ -149,3 +149,11 @@ outbox = sa.Table(
     sa.Column("error", sa.Text),
     sa.UniqueConstraint("tracker", "ticket", name="outbox_ticket"),
 )
+
+#: What one command leaves for the next, by name; the value is JSON.
+settings = sa.Table(
+    "settings",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.JSON, nullable=False),
+)

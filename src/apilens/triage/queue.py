@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import polars as pl
 
 from apilens.schema import QUEUE
 from apilens.triage.context import Context, matches
-from apilens.triage.priority import prioritise
+from apilens.triage.priority import SHARES, prioritise
 from apilens.triage.severity import label, said_severity, severity
 from apilens.triage.words import is_route, paths, stems
 
@@ -21,7 +22,20 @@ _MONEY = (
     r"(?i)\b(charged|charge|money|refund\w*|paid|payments?|invoice (is )?wrong|revenue|lose orders|losing|€|eur|usd)\b"
 )
 _LAW = r"(?i)\b(gdpr|dsgvo|audit\w*|regulator\w*|legally|compliance|data protection|personal data)\b"
-_ANNOYED = r"(?i)\b(unusable|frustrat\w*|annoy\w*|not happy|painful|lottery|terrible|unacceptable|angry|!!|again and again)\b|!!"
+_ANNOYED = r"(?i)\b(unusable|frustrat\w*|annoy\w*|not happy|painful|lottery|terrible|unacceptable|angry)\b"
+
+
+#: A row of the queue before it is ranked: severity and the other parts of the weight are still 0..1.
+_PROBLEMS = pl.Schema(
+    [
+        *(
+            (name, QUEUE[name])
+            for name in QUEUE
+            if name not in ("rank", "priority", "weight", "parts", "why", "severity")
+        ),
+        *((name, pl.Float64()) for name in SHARES),
+    ]
+)
 
 
 def queue(
@@ -38,8 +52,9 @@ def queue(
 
     candidates, items, links: as in schema; duplicates: feedback.duplicates.DUPLICATES; categories: channel, id,
     category. population: consumers in the logs, None: unknown.
-    Ordered by priority, then weight. told counts a consumer once however many of its people wrote, and a person
-    whose consumer is unknown as one; silent = hit - those of the hit who told.
+    Ordered by weight: raw RICE would put a cosmetic issue of many above the loss of few. Priority also asks how
+    urgent it is, so what has ended may weigh much and still be P3. told counts a consumer once however many of its
+    people wrote, and a person whose consumer is unknown as one; silent = hit - those of the hit who told.
     """
     reports = _reports(items, links)
     mapped = {
@@ -50,14 +65,11 @@ def queue(
         [
             _of_candidates(candidates, reports, mapped, context, now, population),
             _of_feedback(reports, duplicates, categories, mapped, context, population),
-        ],
-        how="diagonal_relaxed",
+        ]
     )
-    if problems.is_empty():
-        return pl.DataFrame(schema=QUEUE)
     ranked = (
         prioritise(problems)
-        .sort(["priority", "weight", "id"], descending=[False, True, False])
+        .sort(["weight", "id"], descending=[True, False])
         .with_row_index("rank", offset=1)
         .with_columns(severity=label(pl.col("severity")))
     )
@@ -89,20 +101,33 @@ def _reports(items: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _quoted(reports: pl.DataFrame) -> list[dict[str, Any]]:
-    names = ["channel", "id", "reporter", "created_at", "title", "quote", "confidence", "reasons"]
-    return reports.select(names).to_dicts()
+_Report = dict[str, Any]
+
+
+def _quoted(reports: list[_Report]) -> list[_Report]:
+    names = ("channel", "id", "reporter", "created_at", "title", "quote", "confidence", "reasons")
+    return [{name: report[name] for name in names} for report in reports]
 
 
 def _share(reached: int, population: int | None) -> float:
     """How far a problem reaches among all consumers, 0..1 on a logarithmic scale (ten of a thousand are a third)."""
     everyone = max(population or 0, reached, 2)
-    return float(pl.select(pl.lit(reached).log1p() / pl.lit(everyone).log1p()).item())
+    return math.log1p(reached) / math.log1p(everyone)
 
 
 def _demand(told: int) -> float:
     """How much people ask for it: full with ten who told."""
-    return min(1.0, float(pl.select(pl.lit(told).log1p() / pl.lit(10).log1p()).item()))
+    return min(1.0, math.log1p(told) / math.log1p(10))
+
+
+def _annoyed(reports: list[_Report]) -> float | None:
+    """Share of the reports whose words or rating show annoyance; None without a report."""
+    return sum(report["annoyed"] for report in reports) / len(reports) if reports else None
+
+
+def _said(reports: list[_Report]) -> float:
+    """The severity that is read from texts; 0.8: people see their own case, not the whole."""
+    return 0.8 * max((report["said"] for report in reports), default=0.0)
 
 
 def _person(report: dict[str, Any]) -> str:
@@ -119,11 +144,13 @@ def _of_candidates(
     population: int | None,
 ) -> pl.DataFrame:
     scores = dict(severity(candidates).rows())
-    of_candidate = {key: group for (key,), group in reports.group_by("candidate_id", maintain_order=True)}
+    of_candidate: dict[str, list[_Report]] = {}
+    for report in reports.drop_nulls("candidate_id").to_dicts():
+        of_candidate.setdefault(report["candidate_id"], []).append(report)
     repeats = dict(candidates.group_by("fingerprint").len().rows())
     rows = []
     for candidate in candidates.to_dicts():
-        own = of_candidate.get(candidate["id"], reports.clear())
+        own = of_candidate.get(candidate["id"], [])
         affected = candidate["affected_consumers"] or []
         hit = max(candidate["consumers_hit"] or 0, len(affected))
         told_hit, others = _told(own, set(affected), mapped)
@@ -142,27 +169,27 @@ def _of_candidates(
                 "silent": hit - len(told_hit),
                 "silent_consumers": [consumer for consumer in affected if consumer not in told_hit],
                 "reports": _quoted(own),
-                "severity": max(scores[candidate["id"]], 0.8 * float(own["said"].max() or 0.0)),  # type: ignore[arg-type] # a Float64
+                "severity": max(scores[candidate["id"]], _said(own)),
                 **_meaning(context, endpoints, candidate["excess_calls"], own),
                 "reach": _share(hit + len(others), population),
                 # Open and new is growing until shown otherwise; open and known lasts; over but back again recurs.
                 "trend": (1.0 if fresh else 0.6)
                 if is_open
                 else (0.4 if repeats[candidate["fingerprint"]] > 1 else 0.0),
-                "experience": float(own["annoyed"].cast(pl.Float64).mean()) if own.height else None,  # type: ignore[arg-type] # a Float64
+                "experience": _annoyed(own),
                 "demand": _demand(len(told_hit) + len(others)),
             }
         )
-    return pl.DataFrame(rows, schema_overrides=_OVERRIDES, infer_schema_length=None)
+    return pl.DataFrame(rows, schema=_PROBLEMS, orient="row")
 
 
 def _told(
-    reports: pl.DataFrame, affected: set[str], mapped: dict[tuple[str, str], list[str]]
+    reports: list[_Report], affected: set[str], mapped: dict[tuple[str, str], list[str]]
 ) -> tuple[set[str], set[str]]:
     """Of those who wrote: the consumers hit that they speak for, and everybody else once."""
     told_hit: set[str] = set()
     others: set[str] = set()
-    for report in reports.select("channel", "id", "reporter", "account").to_dicts():
+    for report in reports:
         reporter = report["reporter"] or ""
         names = {report["account"], reporter, reporter.partition("@")[0], *mapped[report["channel"], report["id"]]}
         speaks_for = names & affected
@@ -173,15 +200,17 @@ def _told(
     return told_hit, others
 
 
-def _meaning(context: Context, endpoints: list[str], lost_calls: float | None, reports: pl.DataFrame) -> dict[str, Any]:
+def _meaning(
+    context: Context, endpoints: list[str], lost_calls: float | None, reports: list[_Report]
+) -> dict[str, Any]:
     """Revenue and compliance, 0..1; null where neither context nor reports say anything.
 
     Core and revenue endpoints count 0.6 each; failed calls times their value fill the part at _GREAT_LOSS.
     """
     meanings = context.meanings(endpoints)
-    money, law = bool(reports["money"].any()), bool(reports["law"].any())
+    money, law = any(report["money"] for report in reports), any(report["law"] for report in reports)
     loss = max((meaning.value_per_call for meaning in meanings), default=0.0) * max(lost_calls or 0.0, 0.0)
-    by_loss = float(pl.select(pl.lit(loss).log1p() / pl.lit(_GREAT_LOSS).log1p()).item())
+    by_loss = math.log1p(loss) / math.log1p(_GREAT_LOSS)
     flags = 0.6 * any(meaning.core for meaning in meanings) + 0.6 * any(meaning.revenue for meaning in meanings)
     revenue = min(1.0, max(flags, by_loss, 0.5 * money))
     compliance = 1.0 if law or any(meaning.compliance for meaning in meanings) else 0.0
@@ -209,46 +238,45 @@ def _of_feedback(
     category_of = {
         (channel, key): category for channel, key, category in categories.select("channel", "id", "category").rows()
     }
-    loose = reports.filter(pl.col("candidate_id").is_null())
-    here = set(loose.select("channel", "id").rows())
-    clusters: dict[tuple[str, str], list[int]] = {}
-    for place, key in enumerate(loose.select("channel", "id").rows()):
+    loose = {(report["channel"], report["id"]): report for report in reports.to_dicts() if not report["candidate_id"]}
+    clusters: dict[tuple[str, str], list[_Report]] = {}
+    for key, report in loose.items():
         root = key
-        # Each item points to an earlier one, so this ends; one that is linked elsewhere is no root here.
-        while earlier.get(root) in here:
-            root = earlier[root]
-        clusters.setdefault(root, []).append(place)
+        # Each item points to an earlier one, so this ends; one that is linked to a candidate is no root here.
+        while (before := earlier.get(root)) is not None and before in loose:
+            root = before
+        clusters.setdefault(root, []).append(report)
     rows = []
-    for (channel, key), places in clusters.items():
-        own = loose[places]
-        first = own.row(0, named=True)
-        category = category_of.get((channel, key))
+    for (channel, name), own in clusters.items():
+        first = own[0]
+        resolved = all(report["resolved"] for report in own)
+        category = category_of.get((channel, name))
         asks = category in ("question", "enhancement")
         _, people = _told(own, set(), mapped)
         endpoints = [] if asks else _endpoints_named(first["text"], context)
         rows.append(
             {
                 "kind": "feedback",
-                "id": f"{channel}:{key}",
+                "id": f"{channel}:{name}",
                 "category": category,
-                "state": "resolved" if own["resolved"].all() else "open",
+                "state": "resolved" if resolved else "open",
                 "start": first["created_at"],
-                "end": own["created_at"].max(),
+                "end": max(report["created_at"] for report in own),
                 "title": first["title"] or first["quote"],
                 "endpoints": endpoints,
                 "owner": context.owner(endpoints),
                 "told": len(people),
                 "reports": _quoted(own),
                 "no_trace_reason": "; ".join(first["reasons"]),
-                "severity": 0.1 if asks else 0.8 * float(own["said"].max()),  # type: ignore[arg-type] # a Float64
+                "severity": 0.1 if asks else _said(own),
                 **({"revenue": 0.0, "compliance": 0.0} if asks else _meaning(context, endpoints, None, own)),
                 "reach": _share(len(people), population),
-                "trend": 0.3 if not own["resolved"].all() else 0.0,
-                "experience": float(own["annoyed"].cast(pl.Float64).mean()),  # type: ignore[arg-type] # a Float64
+                "trend": 0.0 if resolved else 0.3,
+                "experience": _annoyed(own),
                 "demand": _demand(len(people)),
             }
         )
-    return pl.DataFrame(rows, schema_overrides=_OVERRIDES, infer_schema_length=None)
+    return pl.DataFrame(rows, schema=_PROBLEMS, orient="row")
 
 
 def _endpoints_named(text: str, context: Context) -> list[str]:
@@ -261,9 +289,3 @@ def _endpoints_named(text: str, context: Context) -> list[str]:
         for feature, patterns in context.features.items()
         if stems(feature) <= words and any(matches(pattern, name) for pattern in patterns)
     ]
-
-
-_OVERRIDES: dict[str, Any] = {
-    **{name: QUEUE[name] for name in QUEUE if name not in ("rank", "priority", "weight", "parts", "why", "severity")},
-    **dict.fromkeys(("severity", "revenue", "compliance", "reach", "trend", "experience", "demand"), pl.Float64),
-}

@@ -1,4 +1,4 @@
-"""Candidates, items, events, links, duplicates, tickets, outbox."""
+"""Candidates, items, events, links, duplicates, tickets, outbox, settings."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -109,4 +109,9 @@ def upgrade() -> None:
         sa.Column("in_doubt", sa.Boolean, nullable=False),
         sa.Column("error", sa.Text),
         sa.UniqueConstraint("tracker", "ticket", name="outbox_ticket"),
+    )
+    op.create_table(
+        "settings",
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("value", sa.JSON, nullable=False),
     )

@@ -1,0 +1,114 @@
+"""A ticket in no tracker's markup, and what a tracker has to be able to do with it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+_MANY = 20  # consumers, request ids and reports that are written out; the rest is counted
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading with its lines, of plain text that may be hostile."""
+
+    heading: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What is to be filed. All text is plain and may be hostile; each tracker escapes it for its own markup."""
+
+    id: str  # stays the same as long as the problem does; see plan()
+    fingerprint: str
+    title: str
+    facts: tuple[tuple[str, str], ...]  # (name, value)
+    sections: tuple[Section, ...]
+
+    def payload(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return asdict(self)
+
+    @staticmethod
+    def of(payload: dict[str, Any]) -> Ticket:
+        """The ticket of a payload()."""
+        return Ticket(
+            id=payload["id"],
+            fingerprint=payload["fingerprint"],
+            title=payload["title"],
+            facts=tuple((name, value) for name, value in payload["facts"]),
+            sections=tuple(Section(entry["heading"], tuple(entry["lines"])) for entry in payload["sections"]),
+        )
+
+
+class Tracker(Protocol):
+    """A place for tickets. `create` for a ticket that is there already must find it or be told by `find` before."""
+
+    name: str  # kind:where, the same for every process that means the same place
+    settle_s: float  # after this time a delivery either shows in `find` or did not happen
+
+    def find(self, ticket: Ticket) -> str | None:
+        """What the tracker calls this ticket; None: it is not there. Raises OutboundError."""
+
+    def create(self, ticket: Ticket) -> str:
+        """Deliver it; what the tracker calls it. Raises OutboundError."""
+
+
+def ticket(key: str, problem: dict[str, Any], candidate: dict[str, Any]) -> Ticket:
+    """The ticket `key` for a row of schema.QUEUE and the row of schema.CANDIDATES it comes from."""
+    hint = candidate["hint"] or {}
+    facts = [
+        ("Priority", f"{problem['priority']} (weight {problem['weight']:.0f} of 100: {problem['why']})"),
+        ("Severity", problem["severity"]),
+        ("Category", problem["category"]),
+        ("State", f"{problem['state']}, since {candidate['start']:%Y-%m-%d %H:%MZ}"),
+        ("Ended", f"{candidate['end']:%Y-%m-%d %H:%MZ}" if candidate["state"] == "ended" else None),
+        ("Owner", problem["owner"]),
+        ("Service", problem["service"]),
+        ("Endpoints", ", ".join(problem["endpoints"] or [])),
+        ("Measured", _measured(candidate)),
+        *((name.capitalize(), value) for name, value in hint.items()),
+        ("Consumers", f"{problem['hit']} hit, {problem['told']} told, {problem['silent']} silent{_known(problem)}"),
+        ("Fingerprint", candidate["fingerprint"]),
+    ]
+    sections = [
+        Section("What happened", (candidate["explanation"] or candidate["title"] or "",)),
+        Section(
+            "Reports",
+            _some(
+                f"{report['channel']} {report['id']}, {report['reporter'] or 'unknown'}, "
+                f"{report['created_at']:%Y-%m-%d %H:%MZ}: {report['quote']} "
+                f"(confidence {report['confidence']:.2f}: {'; '.join(report['reasons'])})"
+                for report in problem["reports"] or []
+            ),
+        ),
+        Section("Hit but silent: who to tell", _some(problem["silent_consumers"] or [])),
+        Section("Request ids", _some(candidate["request_ids"] or [])),
+    ]
+    return Ticket(
+        id=key,
+        fingerprint=candidate["fingerprint"],
+        title=candidate["title"] or candidate["id"],
+        facts=tuple((name, value) for name, value in facts if value),
+        sections=tuple(section for section in sections if section.lines),
+    )
+
+
+def _known(problem: dict[str, Any]) -> str:
+    coverage = problem["identity_coverage"]
+    return "" if coverage is None else f" (consumer known for {coverage:.0%} of the calls)"
+
+
+def _measured(candidate: dict[str, Any]) -> str | None:
+    observed, expected, unit = candidate["observed"], candidate["expected"], candidate["unit"]
+    if observed is None:
+        return None
+    shown = {"ratio": "{:.2%}", "ms": "{:,.0f} ms", "calls": "{:,.1f} calls per 5 minutes"}.get(unit or "", "{:g}")
+    against = "" if expected is None else f", expected {shown.format(expected)}"
+    return f"{shown.format(observed)}{against}" + (f", of {candidate['n']:,} calls" if candidate["n"] else "")
+
+
+def _some(lines: Any) -> tuple[str, ...]:
+    every = tuple(lines)
+    return every if len(every) <= _MANY else (*every[:_MANY], f"and {len(every) - _MANY} more")
