@@ -1,0 +1,140 @@
+"""Slow and obvious twins of fast code: what the fast code is compared against."""
+
+from __future__ import annotations
+
+import re
+
+
+def naive_template(path: str) -> str:
+    """The route of one path, segment by segment: the reference for apilens.routes.template."""
+    if not path.startswith("/"):
+        path = re.sub(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*", "", path)
+        if path in ("*", "{id}"):
+            return path
+        if path == "":
+            return "/"
+        if not path.startswith("/"):
+            return "{id}"
+    parts = [part for part in (part.split(";")[0] for part in path[1:].split("/")) if part]
+    if not parts:
+        return "/"
+    fixed = _naive_version(parts)
+    tail = re.search(_TAIL, parts[-1])
+    ending = tail[0] if tail else ""
+    stems = [*parts[:-1], parts[-1].removesuffix(ending)]
+    parts = [part if at == fixed else "{id}" if _naive_is_variable(part) else part for at, part in enumerate(stems)]
+    parts[-1] += ending
+    parts = ["{id}" if len(part) > 40 else part for part in parts]
+    return "/" + "/".join(parts if len(parts) <= 16 else [*parts[:15], "{rest}"])
+
+
+_TAIL = (
+    r"(?:\.(?:json|jsonl|ndjson|xml|csv|tsv|yaml|yml|txt|html|htm|pdf|png|jpg|jpeg|gif|svg|webp|ico|css|js|mjs|map|wasm"
+    r"|woff|woff2|ttf|zip|gz|tar|md|rss|atom|ics|xlsx|xls|docx|doc|mp3|mp4|webm|php|asp|aspx|jsp)"
+    r"|:[a-z]*[g-z][A-Za-z]*)\Z"
+)
+
+
+def _naive_version(parts: list[str]) -> int | None:
+    """Where a number stands that is a version; something must follow it."""
+    for at, part in enumerate(parts[:-1]):
+        doors = 0
+        while doors < min(2, at) and parts[at - 1 - doors] in ("api", "rest"):
+            doors += 1
+        first = parts[: at - doors]
+        may_lead = doors and len(first) == 1 and re.fullmatch(r"[A-Za-z_]{1,20}(-[A-Za-z]{1,9}){0,2}", first[0])
+        if (not first or may_lead) and re.fullmatch(r"[0-9](\.[0-9]{1,2})?|v[0-9]{1,2}\.[0-9]{2}", part):
+            return at
+    return None
+
+
+def _naive_is_variable(segment: str) -> bool:
+    words = re.split(r"[^A-Za-z0-9]+", segment)
+    tokens = re.split(r"[^A-Za-z0-9_]+", segment)
+    numbers = re.findall(r"[0-9]+", segment)
+    dashed = segment.split("-")
+    if re.search(r"[^A-Za-z0-9._~:$@*{}-]", segment) or re.match(r"-?[0-9]+([^A-Za-z0-9_]|\Z)", segment):
+        return True
+    if any(len(number) >= 4 for number in numbers) or any(re.match("[0-9]{2}", word) for word in words):
+        return True
+    for word in words:
+        runs = re.findall("[A-Za-z]+|[0-9]+", word)
+        for before, between, _ in zip(runs, runs[1:], runs[2:], strict=False):
+            if before.isdigit() and between not in ("alpha", "beta", "rc"):
+                return True
+        if len(runs) > 1 and runs[0].isalpha() and len(runs[1]) >= 3 and runs[0] not in _ALGORITHMS:
+            return True
+    if any(re.fullmatch("[0-9A-Fa-f]{8,}", token) for token in tokens):
+        return True
+    if re.search("[A-Za-z]{2}[0-9]{2}[A-Za-z]{2}|[A-Z]-[0-9]|[a-z][A-Z]{1,3}[a-z][A-Z]|[A-Za-z0-9]@", segment):
+        return True
+    if segment.count(":") >= 2 or len(dashed) >= 5:
+        return True
+    if any(dashed[at] and re.match("[0-9]([^A-Za-z0-9_]|$)", dashed[at + 1]) for at in range(1, len(dashed) - 1)):
+        return True
+    if len(dashed) == 4 and re.fullmatch("[A-Za-z]+", dashed[0]) and dashed[0] not in _VERBS:
+        return True
+    braced = re.match(r"\{([A-Za-z]+)[^A-Za-z]", segment)
+    return braced is not None and braced[1] not in ("id", "rest")
+
+
+_ALGORITHMS = ("sha", "x", "h", "rs", "es", "hs", "ps")
+_VERBS = {
+    "accept",
+    "approve",
+    "archive",
+    "assign",
+    "batch",
+    "bulk",
+    "cancel",
+    "change",
+    "check",
+    "clear",
+    "close",
+    "complete",
+    "confirm",
+    "convert",
+    "copy",
+    "create",
+    "deactivate",
+    "delete",
+    "disable",
+    "download",
+    "enable",
+    "export",
+    "fetch",
+    "forgot",
+    "generate",
+    "get",
+    "import",
+    "invite",
+    "list",
+    "mark",
+    "personal",
+    "preview",
+    "publish",
+    "refresh",
+    "register",
+    "reject",
+    "remove",
+    "request",
+    "resend",
+    "reset",
+    "restore",
+    "revoke",
+    "search",
+    "send",
+    "set",
+    "start",
+    "stop",
+    "submit",
+    "sync",
+    "test",
+    "toggle",
+    "unassign",
+    "unlink",
+    "update",
+    "upload",
+    "validate",
+    "verify",
+}
