@@ -1,0 +1,56 @@
+"""The first line of the report and the last one of a run: is hypercare over, as far as the logs can tell?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """ready: None when there are no calls to judge by. silent: distinct consumers who were hit and told nobody."""
+
+    ready: bool | None
+    critical_open: int
+    critical_allowed: int
+    problems_open: int
+    silent: int
+    silent_at_least: bool
+
+    @property
+    def headline(self) -> str:
+        """`not ready to leave hypercare: 1 critical open (allowed 0)`."""
+        if self.ready is None:
+            return "no verdict: there are no calls to judge by"
+        word = "ready" if self.ready else "not ready"
+        return f"{word} to leave hypercare: {self.critical_open} critical open (allowed {self.critical_allowed})"
+
+    @property
+    def reach(self) -> str:
+        """`96 silent consumers on 3 open problems`."""
+        least = "at least " if self.silent_at_least else ""
+        who = "consumer" if self.silent == 1 else "consumers"
+        what = "problem" if self.problems_open == 1 else "problems"
+        return f"{least}{self.silent:,} silent {who} on {self.problems_open:,} open {what}"
+
+
+def verdict(queue: pl.DataFrame, *, calls: int, critical_allowed: int = 0) -> Verdict:
+    """The verdict on a queue (schema.QUEUE). calls: how many were stored in the period; without any nothing is judged.
+
+    A consumer silent on two problems counts once; where a problem names fewer consumers than were silent, the sum is
+    a lower bound.
+    """
+    opened = queue.filter(pl.col("state") == "open")
+    named = opened["silent_consumers"].explode().drop_nulls().n_unique()
+    critical = opened.filter(pl.col("severity") == "critical").height
+    most = opened.select(pl.col("silent").max()).item() or 0
+    unnamed = opened.filter(pl.col("silent") > pl.col("silent_consumers").list.len().fill_null(0)).height > 0
+    return Verdict(
+        ready=None if calls == 0 else critical <= critical_allowed,
+        critical_open=critical,
+        critical_allowed=critical_allowed,
+        problems_open=opened.filter(pl.col("kind") == "candidate").height,
+        silent=max(named, most),
+        silent_at_least=unnamed,
+    )
