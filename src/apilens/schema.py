@@ -131,7 +131,6 @@ INGESTS = pl.Schema(
         "log_format": pl.String,  # layout given or found; null: the format has only one
         "offset": pl.Int64,
         "bytes": pl.Int64,
-        "content_sha256": pl.String,
         "head_sha256": pl.String,  # of the first line: the key under which a piece is recognised again
         "lines": pl.Int64,
         "header": pl.Int64,

@@ -1,1 +1,59 @@
+"""Rollups → anomalies → incidents → candidate tickets.
 
+Each detector looks at one kind of signal in one chunk of endpoints, and at the past only: the rollups cut at T give the same
+candidates with detected_at <= T. A new detector is one file with `detect(series, fleet)` and one line in DETECTORS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+import polars as pl
+
+from apilens import schema
+from apilens.detect import (
+    anomalies,
+    auth,
+    baseline,
+    candidates,
+    errors,
+    incidents,
+    latency,
+    new_status,
+    rate_limit,
+    traffic,
+)
+
+DETECTORS: dict[str, Callable[[baseline.Series, baseline.Fleet], pl.DataFrame]] = {
+    "errors": errors.detect,
+    "new_status": new_status.detect,
+    "auth": auth.detect,
+    "rate_limit": rate_limit.detect,
+    "latency": latency.detect,
+    "traffic": traffic.detect,
+}
+
+
+def find_candidates(
+    rollups: pl.DataFrame, breakdown: incidents.Breakdown, *, now: datetime, include_synthetic: bool = False
+) -> pl.DataFrame:
+    """Candidate tickets (schema.CANDIDATES), one per incident, in the order in which a scan every 5 minutes had raised them.
+
+    rollups: schema.ROLLUPS in any order; several rows per key add up. Calls of bots, scanners and health checks are left out unless
+    include_synthetic. breakdown: given incidents.WINDOWS (half-open windows of one endpoint each), returns incidents.BREAKDOWN of
+    the same calls; asked twice per environment, for some windows per incident. now: bins that end later are not looked at.
+    Empty where nothing is abnormal.
+    """
+    bin_ = pl.col("bin_start").dt.epoch("s") // schema.BIN_S
+    seen = rollups.filter((bin_ + 1) * schema.BIN_S <= now.timestamp())
+    if not include_synthetic:
+        seen = seen.filter(pl.col("synthetic_type").is_null())
+    found = [schema.CANDIDATES.to_frame()]
+    for _, part in sorted(seen.group_by("environment"), key=lambda item: str(item[0])):
+        first, last = part.select(bin_.min().alias("first"), bin_.max().alias("last")).row(0)
+        fleet, rows = baseline.fleet(part, (first, last + 1))
+        tables = [detect(series, fleet) for series in baseline.chunks(fleet, rows) for detect in DETECTORS.values()]
+        problems = incidents.group(pl.concat([anomalies.ANOMALIES.to_frame(), *tables]), fleet, breakdown)
+        found.append(candidates.describe(problems, fleet, breakdown, now=now))
+    return pl.concat(found).sort("detected_at", "id")

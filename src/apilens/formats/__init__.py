@@ -177,12 +177,16 @@ def _try(format: Format, head: Block, options: Options) -> Trial:
 
 
 def _by_yield(head: Block, layouts: Sequence[Layout]) -> tuple[Layout, ...]:
-    """The layouts, the one that takes most of the head's records first; the order given breaks ties."""
-    if len(layouts) == 1:
-        return tuple(layouts)
-    records = _sample(head)
-    taken = {id(layout): layout.read(records).calls.height for layout in layouts}
-    return tuple(sorted(layouts, key=lambda layout: -taken[id(layout)]))
+    """The layouts in the order given, those last that take nothing of the head which an earlier one left."""
+    left, taking, idle = _sample(head), [], []
+    for layout in layouts:
+        part = layout.read(left) if left.height else None
+        if part is not None and part.calls.height:
+            taking.append(layout)
+            left = left.join(part.rejects, on="row", how="semi")
+        else:
+            idle.append(layout)
+    return (*taking, *idle)
 
 
 def _explain_failure(name: str, trials: Sequence[Trial]) -> str:

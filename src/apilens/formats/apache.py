@@ -23,6 +23,7 @@ KNOWN = {
     "apache_combined": (
         COMBINED,
         f"{COMBINED} %D",
+        COMBINED.replace("%h", "%v %h", 1),
         COMBINED.replace('"%{Referer}i" "%{User-Agent}i"', "%{Referer}i %{User-Agent}i"),
     ),
     "apache_common": (COMMON, f"{COMMON} %D"),

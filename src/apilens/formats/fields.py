@@ -48,14 +48,34 @@ def _filled(column: str) -> Accept:
     return lambda raw, columns: columns[column].is_not_null() | raw.is_null()
 
 
-def text(column: str, *, rank: int = 0, pattern: str = r".*?") -> Field:
+#: A value that may hold blanks, in an unquoted place. A quote in it would mean that the layout is another one.
+_UNQUOTED = r'(?:[^"]*?|"")'
+
+
+def text(column: str, *, rank: int = 0, pattern: str = _UNQUOTED) -> Field:
     """A string as logged; rank as in Field."""
     return Field(lambda raw: {column: raw}, lambda raw: {column: raw}, pattern=pattern, rank=rank, escaped=True)
 
 
 def token(column: str, *, rank: int = 0) -> Field:
-    """A string without blanks."""
-    return text(column, rank=rank, pattern=r"\S+")
+    """A string without blanks; it may be empty."""
+    return text(column, rank=rank, pattern=r"\S*")
+
+
+_IP = r"^(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)$"
+#: RFC 1918, RFC 6598, loopback, link-local, unique local
+_PRIVATE = r"^(?:10\.|127\.|192\.168\.|169\.254\.|172\.(?:1[6-9]|2\d|3[01])\.|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|::1$|f[cd]|fe80)"
+
+
+def proxied_address() -> Field:
+    """A proxy chain in the client's place: the first public address is the client, else the first one; list kept."""
+
+    def read(raw: pl.Expr) -> Columns:
+        ips = raw.str.extract_all(r"[^\s,]+").list.eval(pl.element().filter(pl.element().str.contains(_IP)))
+        public = ips.list.eval(pl.element().filter(~pl.element().str.contains(_PRIVATE)))
+        return {"client_ip": pl.coalesce(public.list.first(), ips.list.first()), "forwarded_for": raw}
+
+    return Field(read, read, pattern=r'[^\s"]+(?: [^\s"]+)*', escaped=True)
 
 
 def first_of(column: str) -> Field:
@@ -67,7 +87,7 @@ def first_of(column: str) -> Field:
     return Field(read, read)
 
 
-def attribute(name: str, pattern: str = r".*?") -> Field:
+def attribute(name: str, pattern: str = _UNQUOTED) -> Field:
     """A value without a column of its own: kept in `attributes` under its name."""
     return text(f"attributes.{name}", pattern=pattern)
 
@@ -156,11 +176,41 @@ def upstream_text(column: str, *, count: bool = False) -> Field:
     return Field(quick, careful, _filled(column), pattern=_LISTED, escaped=True)
 
 
-_VERSIONS = {"HTTP/1.1": "1.1", "HTTP/2.0": "2", "HTTP/1.0": "1.0", "HTTP/2": "2", "HTTP/3.0": "3", "HTTP/3": "3"}
+_VERSIONS = {"HTTP/1.1": "1.1", "HTTP/2.0": "2", "HTTP/1.0": "1.0", "HTTP/3.0": "3"}
+#: request_line of a call whose line is rebuilt byte for byte from method, url and http_version; see `rebuild`.
+REBUILT = ""
 _METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]
-#: RFC 9110 section 5.6.2 tokens, upper case as every registered method is; version as RFC 9112 section 2.3 or its short form.
-_REQUEST = r"^([!#$%&'*+.^_`|~0-9A-Z-]+) (\S+|\S.*\S) HTTP/(\d(?:\.\d)?)$"
+#: A method is a token (RFC 9110 section 5.6.2); version as in RFC 9112 section 2.3, or its short form.
+_REQUEST = r"^([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\S+|\S.*\S) HTTP/(\d(?:\.\d)?)$"
 _REQUEST_09 = r"^([A-Z]+) (\S+)$"
+
+
+def built_url() -> pl.Expr:
+    """The request target that path and query make together."""
+    return pl.concat_str("path", pl.when(pl.col("query").is_not_null()).then("?" + pl.col("query")).otherwise(pl.lit("")))
+
+
+def built_request_line(url: pl.Expr) -> pl.Expr:
+    """The request line that method, url and http_version make together; HTTP/2 logs itself as HTTP/2.0."""
+    version = pl.col("http_version").replace({"2": "2.0", "3": "3.0"})
+    return pl.concat_str("method", pl.lit(" "), url, pl.lit(" HTTP/"), version)
+
+
+def rebuild(calls: pl.LazyFrame) -> pl.LazyFrame:
+    """Calls as schema.CALLS describes them: url and request_line filled in where `compact` left them out."""
+    url = pl.coalesce("url", built_url())
+    line = pl.when(pl.col("request_line") == REBUILT).then(built_request_line(url)).otherwise("request_line")
+    return calls.with_columns(url=url, request_line=line)
+
+
+def compact(calls: pl.DataFrame) -> pl.DataFrame:
+    """Calls without the text that can be rebuilt from other columns: url becomes null, request_line REBUILT."""
+    url = pl.coalesce("url", built_url())
+    same = pl.col("request_line") == built_request_line(url)
+    return calls.with_columns(
+        url=pl.when(pl.col("url") != built_url()).then("url"),
+        request_line=pl.when(same.fill_null(False)).then(pl.lit(REBUILT)).otherwise("request_line"),
+    )
 
 
 def _version(digits: pl.Expr) -> pl.Expr:
@@ -208,6 +258,7 @@ def request_line() -> Field:
             "path": pieces.struct.field("field_0"),
             "query": pieces.struct.field("field_1"),
             "http_version": version.replace_strict(_VERSIONS, default=None, return_dtype=pl.String),
+            "request_line": pl.lit(REBUILT),
         }
 
     def careful(raw: pl.Expr) -> Columns:

@@ -138,12 +138,15 @@ class TextLayout:
             if not parts:
                 fits.append(pl.col(name) == head)
                 return frame
-            fits.append(rest.bin.starts_with(head.encode()))
-            rest = rest.bin.slice(len(head.encode()))
+            begins = rest.bin.starts_with(head.encode())
+            fits.append(begins)
+            rest = pl.when(begins).then(rest.bin.slice(len(head.encode())))
         if isinstance(parts[-1], str):
             tail = parts.pop().encode()
-            fits.append(rest.bin.ends_with(tail) & (rest.bin.size() >= len(tail)))
-            rest = rest.bin.head(-len(tail))
+            # Null where the segment ends otherwise: cut there, it might end inside a character.
+            ends = rest.bin.ends_with(tail)
+            fits.append(ends)
+            rest = pl.when(ends).then(rest.bin.head(-len(tail)))
         step = 0
         while len(parts) > 1:
             variable, literal = parts.pop(0), parts.pop(0)

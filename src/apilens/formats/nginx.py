@@ -34,9 +34,18 @@ KNOWN = {
         f"{COMBINED} $request_time",
         f"{MAIN} $request_time $upstream_response_time",
         f'{MAIN} rt=$request_time uct="$upstream_connect_time" uht="$upstream_header_time" urt="$upstream_response_time"',
-        f"$host {COMBINED}",
-        # X-Forwarded-For before the address, as some ingress set-ups log it
-        COMBINED.replace("$remote_addr", "$http_x_forwarded_for", 1),
+        *(
+            layout.replace("$remote_addr", address, 1)
+            # What set-ups behind a load balancer put before or in the place of the client's address.
+            for address in (
+                "$http_host $remote_addr",
+                "$http_host $proxied_addr",
+                "$proxied_addr",
+                '"$http_x_forwarded_for" $remote_addr',
+                '$http_host "$http_x_forwarded_for" $remote_addr',
+            )
+            for layout in (COMBINED, f"{COMBINED} \"$gzip_ratio\"")
+        ),
     ),
 }
 
@@ -46,6 +55,7 @@ _ERROR_LOG = r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[[a-z]+\] \d+#\d+: "
 _FIELDS: dict[str, f.Field] = {
     "remote_addr": f.token("client_ip"),
     "realip_remote_addr": f.token("client_ip", rank=1),
+    "proxied_addr": f.proxied_address(),  # not nginx's own: a list where the layout has $remote_addr
     "remote_port": f.integer("client_port"),
     "remote_user": f.text("user_name"),
     "time_local": f.clf_time("end"),

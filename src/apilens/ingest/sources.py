@@ -7,10 +7,11 @@ import glob
 import io
 import lzma
 import sys
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from apilens.errors import InputError
 
@@ -94,7 +95,7 @@ class Stream:
             return b""
         try:
             data = self._source.read(size)
-        except (EOFError, OSError, lzma.LZMAError, ValueError) as error:
+        except (EOFError, OSError, lzma.LZMAError, ValueError, zlib.error) as error:
             self.complete = False
             # Only what the decoder handed out before the damage is kept; it ends at the last whole line.
             self.problem = f"{self.compression or 'file'} ends early or is damaged ({_words(error)})"
@@ -146,22 +147,72 @@ def _peek(raw: BinaryIO) -> bytes:
 def _decoder(raw: BinaryIO, kind: str | None, item: Input) -> BinaryIO:
     match kind:
         case "gzip":
-            from isal import igzip
+            from isal import isal_zlib
 
-            return cast(BinaryIO, igzip.IGzipFile(fileobj=raw))
+            return cast(BinaryIO, _Members(raw, lambda: isal_zlib.decompressobj(wbits=31)))
         case "zstd":
             import pyarrow as pa
 
-            return cast(BinaryIO, pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd"))
+            return cast(BinaryIO, _Small(pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd")))
         case "bzip2":
-            return cast(BinaryIO, bz2.BZ2File(raw))
+            return cast(BinaryIO, _Members(raw, bz2.BZ2Decompressor))
         case "xz":
-            return cast(BinaryIO, lzma.LZMAFile(raw))
+            return cast(BinaryIO, _Members(raw, lzma.LZMADecompressor))
         case "parquet":
             assert item.path is not None
             return cast(BinaryIO, io.BufferedReader(_ParquetLines(item.path)))
         case _:
             return raw
+
+
+class _Small:
+    """Reads in small steps, because Arrow drops what it decoded in the step that meets the damage."""
+
+    _STEP = 64 << 10
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def read(self, size: int) -> bytes:
+        return bytes(self._stream.read(min(size, self._STEP)))
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _Members:
+    """gzip, bzip2 or xz, one member after the other, down to the last byte that can be decoded of a cut one.
+
+    The file objects of the standard library throw away what they decoded in the call that meets the end.
+    """
+
+    _STEP = 64 << 10
+
+    def __init__(self, raw: BinaryIO, new: Callable[[], Any]) -> None:
+        self._raw, self._new, self._member, self._input = raw, new, new(), b""
+        self._fresh = False  # between two members the input may end
+
+    def read(self, size: int) -> bytes:
+        while True:
+            if not self._input and getattr(self._member, "needs_input", True):
+                self._input = self._raw.read(self._STEP)
+                if not self._input:
+                    if self._fresh:
+                        return b""
+                    raise EOFError("it was cut short")
+            if self._fresh and not self._input.strip(b"\0"):
+                self._input = b""  # padding behind the last member
+                continue
+            self._fresh = False
+            data: bytes = self._member.decompress(self._input, size)
+            self._input = getattr(self._member, "unconsumed_tail", b"")
+            if self._member.eof:
+                self._input, self._member, self._fresh = self._member.unused_data, self._new(), True
+            if data:
+                return data
+
+    def close(self) -> None:
+        self._member = None
 
 
 class _ParquetLines(io.RawIOBase):

@@ -1,0 +1,122 @@
+"""`apilens ingest`: logs into the lake."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from apilens.cli.options import config_option, lake_option, now_option, tz_option
+from apilens.reports.terminal import lines_equation, records_equation, safe
+
+if TYPE_CHECKING:
+    from apilens.pipeline import IngestResult
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@lake_option
+@config_option
+@click.option("--source", metavar="NAME", help="Host or gateway the logs come from; part of their identity.")
+@click.option("--environment", metavar="NAME", help="prod, test, …; part of every fingerprint.")
+@click.option("--format", "format_", metavar="NAME", help="Read as this format instead of detecting it.")
+@click.option("--log-format", metavar="LAYOUT", help="The gateway's own log_format or LogFormat, pasted as it is.")
+@click.option("--columns", multiple=True, metavar="COLUMN=NAME[:UNIT]", help="Mapping of a table's columns.")
+@tz_option
+@click.option("--final", is_flag=True, help="Take a last line without line end; by default it waits for the next run.")
+@click.option("--replace", is_flag=True, help="Parse what is known once more and replace it, e.g. with another layout.")
+@now_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+def ingest(
+    paths: tuple[str, ...],
+    lake: str,
+    config: str | None,
+    source: str | None,
+    environment: str | None,
+    format_: str | None,
+    log_format: str | None,
+    columns: tuple[str, ...],
+    tz: str | None,
+    final: bool,
+    replace: bool,
+    now: str | None,
+    as_json: bool,
+) -> int:
+    """Read logs (files, folders, quoted globs, - for standard input) into the lake.
+
+    Formats are recognised; gzip, zstd, bzip2 and xz are seen through. What is in the lake already (a copy, a rotated or
+    compressed file, the known part of a file that grew) is recognised by content and not added again. Memory stays below
+    700 MiB whatever the input's size.
+
+    \b
+    apilens ingest /var/log/nginx/access.log*
+    apilens ingest api.log --log-format '$remote_addr [$time_local] "$request" $status $request_time'
+    """
+    from apilens import pipeline
+    from apilens.cli.inputs import parse_options
+    from apilens.cli.options import moment
+    from apilens.ingest.run import Request
+
+    request = Request(paths, parse_options(format_, log_format, columns, tz), source, environment, final, replace)
+    result = pipeline.ingest(lake, request, config, now=moment(now))
+    if as_json:
+        click.echo(json.dumps(summary(result)))
+    else:
+        print_summary(result)
+    for report in result.reports:
+        if report.problem is not None:
+            click.echo(f"apilens: {safe(report.problem)}", err=True)
+    return result.exit_code
+
+
+def summary(result: IngestResult) -> dict[str, object]:
+    """What one run did, as one JSON object; counts as in ingest.unit.Counts."""
+    return {
+        "schema_version": 1,
+        **asdict(result.totals),
+        "seconds": round(result.seconds, 3),
+        "exit_code": int(result.exit_code),
+        "inputs": [
+            {
+                "input": report.name,
+                "format": report.format,
+                "why": report.why,
+                "log_format": report.log_format,
+                "compression": report.compression,
+                **asdict(report.counts),
+                "waiting_bytes": report.waiting_bytes,
+                "problem": report.problem,
+            }
+            for report in result.reports
+        ],
+    }
+
+
+def print_summary(result: IngestResult) -> None:
+    """The same for people: a line per input, then the equations of the whole run."""
+    for report in result.reports:
+        if not report.usable:
+            continue
+        if report.counts.lines == 0 and not report.waiting_bytes:
+            click.echo(f"{safe(report.name)}: empty")
+            continue
+        counts = report.counts
+        kind = f" ({report.compression})" if report.compression else ""
+        parts = [f"{counts.stored:,} stored"]
+        parts += [f"{n:,} {word}" for word, n in (
+            ("rejected", counts.rejected), ("filtered", counts.filtered), ("duplicate", counts.duplicate)) if n]  # fmt: skip
+        click.echo(f"{safe(report.name)}{kind}: {report.format or 'nothing whole yet'}: {', '.join(parts)}")
+        if report.waiting_bytes:
+            click.echo(f"  {report.waiting_bytes:,} bytes without line end wait for the next run; --final takes them")
+    totals = result.totals
+    click.echo(
+        records_equation(
+            read=totals.read, stored=totals.stored, rejected=totals.rejected,
+            filtered=totals.filtered, duplicate=totals.duplicate,
+        )
+    )  # fmt: skip
+    click.echo(lines_equation(lines=totals.lines, records=totals.read, header=totals.header, blank=totals.blank))
+    if totals.rejected:
+        click.echo("rejected lines are kept: apilens rejects")

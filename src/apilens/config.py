@@ -1,0 +1,79 @@
+"""apilens.toml, validated: an error names the file, the key and the nearest known key."""
+
+from __future__ import annotations
+
+import tomllib
+from difflib import get_close_matches
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from apilens.errors import ConfigError
+
+
+class Source(BaseModel):
+    """What is declared about inputs whose path, seen from the configuration's folder, matches `match`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    match: str
+    source: str = ""
+    environment: str = "default"
+    format: str | None = None
+    log_format: str | None = None
+    tz: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+
+
+class Config(BaseModel):
+    """Everything apilens.toml can say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sources: tuple[Source, ...] = ()
+    apdex_ms: float = Field(default=500.0, gt=0)
+    max_reject_ratio: float = Field(default=0.05, ge=0, le=1)
+    folder: Path = Field(default=Path(), exclude=True)
+
+    def source_of(self, path: Path) -> Source | None:
+        """The first [[sources]] that matches; None: nothing is declared about this path."""
+        try:
+            relative = path.resolve().relative_to(self.folder.resolve()).as_posix()
+        except ValueError:
+            return None
+        return next((source for source in self.sources if fnmatch(relative, source.match)), None)
+
+
+def load_config(path: str | None) -> Config:
+    """The configuration in `path`; None: apilens.toml of the working folder, or the defaults when there is none.
+
+    Raises ConfigError naming file, key and the nearest known key.
+    """
+    file = Path(path) if path is not None else Path("apilens.toml")
+    if path is None and not file.is_file():
+        return Config()
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: is no TOML: {error}") from None
+    try:
+        return Config.model_validate(data | {"folder": file.parent})
+    except ValidationError as error:
+        raise ConfigError(_explain(file, error)) from None
+
+
+def _explain(file: Path, error: ValidationError) -> str:
+    first: Any = error.errors()[0]
+    where = [str(part) for part in first["loc"]]
+    key = ".".join(where)
+    if first["type"] == "extra_forbidden":
+        model = Source if where[0] == "sources" and len(where) > 2 else Config
+        known = sorted(set(model.model_fields) - {"folder"})
+        near = get_close_matches(where[-1], known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+        return f"{file}: unknown key {key!r}; {hint}"
+    return f"{file}: {key} is {first.get('input')!r}; {first['msg']}"

@@ -1,0 +1,53 @@
+"""The table every detector returns, and the two probabilities that open and hold an anomaly."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+#: One row per (endpoint, detector, status_code, bin): the windows that end with this bin are abnormal.
+ANOMALIES = pl.Schema(
+    {
+        "endpoint": pl.Int64,  # index in Fleet.endpoints
+        "detector": pl.String,  # name in DETECTORS
+        "signal": pl.String,  # schema.SIGNALS
+        "status_code": pl.Int16,  # null: not about a status code
+        "direction": pl.Int8,  # 1: more than expected, -1: less
+        "bin": pl.Int64,  # last bin of the window; its end is when a scheduled scan knew
+        "start_bin": pl.Int64,  # first bin of the shortest abnormal window
+        "opens": pl.Boolean,  # strong enough to raise an incident; else it only keeps one alive
+        "log10_p": pl.Float64,  # of the strongest window
+        "observed": pl.Float64,  # of the strongest window, in `unit`
+        "expected": pl.Float64,
+        "unit": pl.String,  # ratio | ms | calls (per 5 minutes)
+        "n": pl.Int64,  # calls in the strongest window
+        "excess": pl.Float64,  # calls above (below) what was expected there
+    }
+)
+
+#: Hysteresis: one window in ten million opens, one in three hundred holds (DETECTION: open p < 1e-7, hold p < 10^-2.5).
+OPEN_LOG10_P = -7.0
+HOLD_LOG10_P = -2.5
+
+
+def strongest(rows: pl.DataFrame) -> pl.DataFrame:
+    """ANOMALIES from rows of several window sizes: per bin the strongest window, and the start of the shortest."""
+    keys = ["endpoint", "detector", "signal", "status_code", "direction", "bin"]
+    best = pl.col("log10_p").arg_min()
+    return (
+        rows.group_by(keys)
+        .agg(
+            pl.col("start_bin").max(),
+            pl.col("opens").any(),
+            pl.col("log10_p").min(),
+            *(pl.col(name).get(best) for name in ("observed", "expected", "unit", "n", "excess")),
+        )
+        .select(pl.col(name).cast(dtype) for name, dtype in ANOMALIES.items())
+        .sort(keys)
+    )
+
+
+def log10_tail(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """log10 of a probability, floored where float64 ends."""
+    return np.log10(np.maximum(p, 1e-300))

@@ -1,0 +1,219 @@
+"""Rollups → per-endpoint 5-minute series, and what is normal for them, from the past only.
+
+Time is counted in bins since the first one; a *window* of w bins that ends with bin b covers bins b-w+1 .. b. Status codes are
+sparse (one row per endpoint, code and bin), calls and latency moments dense (endpoints × bins), so a chunk of endpoints at a
+time bounds the memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from apilens import schema
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+DAY = 86_400 // schema.BIN_S
+HOUR = 3_600 // schema.BIN_S
+#: Trailing baseline: a week holds every hour of the week once (DETECTION: trailing 7 days).
+WEEK_DAYS = 7
+#: Endpoints evaluated at once: 256 × 8,640 bins (30 days) × 8 bytes is 18 MB per matrix.
+CHUNK = 256
+#: Traffic of so many hashed groups of endpoints tells what the whole fleet did; the median over groups ignores the odd one out.
+FLEET_GROUPS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """One environment: its endpoints, its time axis, and what all endpoints did together."""
+
+    endpoints: pl.DataFrame  # endpoint (0..), environment, service, method, route
+    first_bin: int  # epoch seconds / BIN_S of bin 0
+    bins: int
+    load: Floats  # (bins) calls of all endpoints; 0: nothing was logged, which is missing data and not a drop
+    groups: Floats  # (groups, bins) calls of hashed groups of endpoints
+    code_ratio: dict[int, Floats]  # status_code → (days) median daily share of all calls over the 7 days before
+
+    def day_of(self, bin_: Ints) -> Ints:
+        """Days since the first bin's UTC midnight."""
+        return (bin_ + self.first_bin % DAY) // DAY
+
+    @property
+    def days(self) -> int:
+        """UTC days that the bins touch."""
+        return (self.bins - 1 + self.first_bin % DAY) // DAY + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A chunk of endpoints; row i of every matrix belongs to endpoint `first_endpoint + i`.
+
+    Latency is that of calls with a status below 400: failures are often fast or run into a time limit, and have a detector of their own.
+    """
+
+    first_endpoint: int
+    calls: Floats  # (endpoints, bins)
+    born: Ints  # (endpoints) first bin with a call
+    timed: Floats  # (endpoints, bins) calls below 400 whose duration is known
+    log_sum: Floats  # (endpoints, bins) of ln(ms)
+    log_sumsq: Floats
+    codes: (
+        pl.DataFrame
+    )  # row (in this chunk), status_code, bin, calls, bad_minutes, worst_minute; 4xx and 5xx only, sorted
+    buckets: pl.DataFrame  # row, bin, bucket, calls; below 400
+
+
+def fleet(rollups: pl.DataFrame, bins: tuple[int, int]) -> tuple[Fleet, pl.DataFrame]:
+    """The fleet of one environment, and its rollups with endpoint, bin and status_code instead of names and times.
+
+    rollups: schema.ROLLUPS of one environment, any order. bins: first and one past the last, in epoch seconds / BIN_S.
+    """
+    first_bin, end_bin = bins
+    names = ["environment", "service", "method", "route"]
+    endpoints = rollups.select(names).unique().sort(names, nulls_last=True).with_row_index("endpoint")
+    endpoints = endpoints.with_columns(pl.col("endpoint").cast(pl.Int64))
+    rows = (
+        rollups.join(endpoints, on=names, how="left", nulls_equal=True)
+        .with_columns((pl.col("bin_start").dt.epoch("s") // schema.BIN_S - first_bin).alias("bin"))
+        .select(
+            "endpoint",
+            "bin",
+            "status_code",
+            "calls",
+            "minute_calls",
+            "durations",
+            "log_duration_sum",
+            "log_duration_sumsq",
+            "bucket",
+            "bucket_calls",
+        )
+        .sort("endpoint", maintain_order=False)
+    )
+    count = end_bin - first_bin
+    totals = rows.group_by("bin").agg(pl.col("calls").sum())
+    load = np.zeros(count)
+    load[totals["bin"].to_numpy()] = totals["calls"].to_numpy()
+    hashed = endpoints.select(
+        "endpoint", (pl.concat_str(pl.col(names).fill_null("-"), separator="\x1f").hash(7) % FLEET_GROUPS).alias("hash")
+    )
+    hashed = hashed.with_columns((pl.col("hash").rank("dense") - 1).cast(pl.Int64).alias("group"))
+    grouped = rows.join(hashed, on="endpoint").group_by("group", "bin").agg(pl.col("calls").sum())
+    groups = np.zeros((int(hashed["group"].max() or 0) + 1, count))  # type: ignore[arg-type]  # max() of an Int64 column is an int
+    groups[grouped["group"].to_numpy(), grouped["bin"].to_numpy()] = grouped["calls"].to_numpy()
+    shape = Fleet(endpoints, first_bin, count, load, groups, {})
+    daily = rows.filter(pl.col("status_code") >= 400).with_columns(day=(pl.col("bin") + first_bin % DAY) // DAY)
+    sums = daily.group_by("status_code", "day").agg(pl.col("calls").sum()).sort("status_code")
+    per_day = np.bincount(shape.day_of(np.arange(count)), weights=load, minlength=shape.days)
+    for (code,), part in sums.group_by("status_code", maintain_order=True):
+        share = np.zeros(shape.days)
+        share[part["day"].to_numpy()] = part["calls"].to_numpy()
+        share = np.where(per_day > 0, share / np.maximum(per_day, 1.0), np.nan)
+        shape.code_ratio[int(code)] = np.array(  # type: ignore[call-overload]  # the key of a group is an integer here
+            [_median(share[max(0, day - WEEK_DAYS) : day]) for day in range(shape.days)]
+        )
+    return shape, rows
+
+
+def _median(values: Floats) -> float:
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else 0.0
+
+
+def chunks(shape: Fleet, rows: pl.DataFrame) -> Iterator[Series]:
+    """The fleet's series, CHUNK endpoints at a time; rows as fleet() returns them."""
+    for first in range(0, shape.endpoints.height, CHUNK):
+        size = min(CHUNK, shape.endpoints.height - first)
+        part = rows.filter(pl.col("endpoint").is_between(first, first + size - 1)).with_columns(
+            row=pl.col("endpoint") - first
+        )
+        calls = _dense(part.group_by("row", "bin").agg(pl.col("calls").sum()), "calls", size, shape.bins)
+        good = part.filter(pl.col("status_code") < 400)
+        moments = good.group_by("row", "bin").agg(pl.col("durations", "log_duration_sum", "log_duration_sumsq").sum())
+        minute = [pl.col("minute_calls").list.get(i).sum().alias(f"minute_{i}") for i in range(5)]
+        minutes = [f"minute_{i}" for i in range(5)]
+        codes = (
+            part.filter(pl.col("status_code") >= 400)
+            .group_by("row", "status_code", "bin")
+            .agg(pl.col("calls").sum(), *minute)
+            .with_columns(
+                bad_minutes=pl.sum_horizontal(pl.col(m) > 0 for m in minutes).cast(pl.Int64),
+                worst_minute=pl.max_horizontal(minutes).cast(pl.Int64),
+            )
+            .select("row", "status_code", "bin", "calls", "bad_minutes", "worst_minute")
+            .sort("row", "status_code", "bin")
+        )
+        buckets = (
+            good.select("row", "bin", "bucket", pl.col("bucket_calls").alias("calls"))
+            .explode("bucket", "calls")
+            .drop_nulls("bucket")
+        )
+        seen = calls > 0
+        yield Series(
+            first,
+            calls,
+            np.where(seen.any(axis=1), seen.argmax(axis=1), shape.bins).astype(np.int64),
+            _dense(moments, "durations", size, shape.bins),
+            _dense(moments, "log_duration_sum", size, shape.bins),
+            _dense(moments, "log_duration_sumsq", size, shape.bins),
+            codes,
+            buckets,
+        )
+
+
+def _dense(frame: pl.DataFrame, column: str, rows: int, bins: int) -> Floats:
+    matrix = np.zeros((rows, bins))
+    matrix[frame["row"].to_numpy(), frame["bin"].to_numpy()] = frame[column].to_numpy()
+    return matrix
+
+
+def window_sum(matrix: Floats, width: int) -> Floats:
+    """Sum over the window of `width` bins that ends with each bin; shorter where the series begins."""
+    total = np.cumsum(matrix, axis=-1)
+    out = total.copy()
+    out[..., width:] -= total[..., :-width]
+    return out
+
+
+def past_sum(matrix: Floats, width: int, skip: int) -> Floats:
+    """Sum over the `width` bins that end `skip` bins before each bin; 0.0 where there is no past."""
+    out = np.zeros_like(matrix)
+    if skip < matrix.shape[-1]:
+        out[..., skip:] = window_sum(matrix, width)[..., : matrix.shape[-1] - skip]
+    return out
+
+
+def back(matrix: Floats, bins: int, fill: float) -> Floats:
+    """Each bin's value `bins` earlier; `fill` where there is none."""
+    out = np.full_like(matrix, fill)
+    if bins < matrix.shape[-1]:
+        out[..., bins:] = matrix[..., : matrix.shape[-1] - bins]
+    return out
+
+
+def second_highest_day(matrix: Floats, shape: Fleet, before: int = 1) -> Floats:
+    """Per bin the second highest of the daily maxima over the seven days before; -inf with less than two such days.
+
+    before: 1 takes the days up to yesterday. What an endpoint does on at least two days of a week is its habit (a batch job, a
+    nightly backup), whatever a noise model says; a single bad day of the past hides nothing.
+    """
+    offset = shape.first_bin % DAY
+    padded = np.full((matrix.shape[0], shape.days * DAY), -np.inf)
+    padded[:, offset : offset + shape.bins] = matrix
+    daily = padded.reshape(matrix.shape[0], shape.days, DAY).max(axis=2)
+    highest = np.full_like(daily, -np.inf)
+    second = np.full_like(daily, -np.inf)
+    for lag in range(before, before + WEEK_DAYS):
+        if lag >= shape.days:
+            break
+        day = np.full_like(daily, -np.inf)
+        day[:, lag:] = daily[:, :-lag]
+        second = np.maximum(second, np.minimum(highest, day))
+        highest = np.maximum(highest, day)
+    return np.repeat(second, DAY, axis=1)[:, offset : offset + shape.bins]

@@ -1,0 +1,394 @@
+"""Incidents → candidate tickets: what to call them, how bad they are, and the numbers behind that in plain words."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import polars as pl
+
+from apilens import schema
+from apilens.detect.baseline import HOUR, Fleet
+from apilens.detect.incidents import BREAKDOWN, Breakdown, Incident, Profile, Run, profile_of, windows_frame
+
+#: Minutes without anything abnormal after which an incident has ended: 90, or as long as its calls are apart.
+QUIET = HOUR * 3 // 2
+MAX_CONSUMERS = 1_000
+MAX_REQUEST_IDS = 20
+#: Cuts of the technical severity (FEEDBACK.md, "Severity and priority").
+SEVERITY_CUTS = ((0.75, "critical"), (0.5, "high"), (0.25, "medium"))
+#: Gateway answers that speak of the system behind it.
+DEPENDENCY_CODES = (502, 503, 504)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """An incident over its whole time, in the unit of its signal."""
+
+    observed: float
+    expected: float
+    unit: str
+    n: int
+    excess: float
+    profile: Profile
+
+
+def describe(incidents: list[Incident], fleet: Fleet, breakdown: Breakdown, *, now: datetime) -> pl.DataFrame:
+    """One row of schema.CANDIDATES per incident, in the order in which they were raised.
+
+    now: decides open or ended, nothing else. Fingerprint, start and detected_at were fixed when the incident opened.
+    """
+    now_bin = int(now.timestamp()) // schema.BIN_S - fleet.first_bin
+    asked: list[tuple[int, int, int]] = []
+    owners: list[tuple[int, Run]] = []
+    for number, incident in enumerate(incidents):
+        for run in _main_runs(incident):
+            owners.append((number, run))
+            asked.append((run.endpoint, run.start, run.last(now_bin) + 1))
+    parts = breakdown(windows_frame(asked, fleet)) if asked else BREAKDOWN.to_frame()
+    by_window = {int(key[0]): part for key, part in parts.group_by("window_id")}  # type: ignore[call-overload]  # window_id is an integer
+    evidence: list[list[tuple[Run, pl.DataFrame]]] = [[] for _ in incidents]
+    for window, (number, run) in enumerate(owners):
+        evidence[number].append((run, by_window.get(window, BREAKDOWN.to_frame())))
+    names = fleet.endpoints.to_dicts()
+    rows = [
+        _candidate(incident, part, names, fleet, now_bin) for incident, part in zip(incidents, evidence, strict=True)
+    ]
+    return pl.DataFrame(rows, schema=schema.CANDIDATES)
+
+
+def _main_runs(incident: Incident) -> list[Run]:
+    """The runs that measure the incident: those of its main signal; side effects only add endpoints."""
+    signal = _signal(incident)
+    return [run for run in incident.runs if run.signal == signal]
+
+
+def _signal(incident: Incident) -> str:
+    """The signal of the first run, unless that was a side effect (slower, retried) of failures which showed within an hour."""
+    first = incident.first
+    if first.status is None:
+        causes = [run for run in incident.runs if run.status is not None and run.opened - first.opened <= HOUR]
+        if causes:
+            return causes[0].signal
+    return first.signal
+
+
+def fingerprint(incident: Incident, names: list[dict[str, str]]) -> str:
+    """20 hex digits that are equal for the same problem at another time: no value, time or count goes in.
+
+    Made of environment, service, what the incident is about (consumer, node, upstream, else the first endpoint), signal and error
+    class. One consumer's or node's trouble shows on any service first, so there the service is left out.
+    """
+    first = incident.first
+    endpoint = names[first.endpoint]
+    service = endpoint["service"] or ""
+    if incident.consumer:
+        service, key = "", f"consumer={incident.consumer}"
+    elif incident.node:
+        service, key = "", f"node={incident.node}"
+    elif incident.upstream:
+        service, key = "", f"upstream={incident.upstream}"
+    else:
+        key = f"endpoint={_endpoint(endpoint)}"
+    parts = (endpoint["environment"] or "", service, key, first.signal, _error_class(first))
+    return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:20]
+
+
+def _error_class(run: Run) -> str:
+    if run.status is None:
+        return {1: "more", -1: "less"}[run.direction]
+    return "5xx" if run.status >= 500 else str(run.status)
+
+
+def _endpoint(name: dict[str, str]) -> str:
+    return f"{name['method'] or '-'} {name['route'] or '-'}"
+
+
+def _candidate(
+    incident: Incident,
+    evidence: list[tuple[Run, pl.DataFrame]],
+    names: list[dict[str, str]],
+    fleet: Fleet,
+    now_bin: int,
+) -> dict[str, object]:
+    signal = _signal(incident)
+    measured = _measure(signal, evidence)
+    last = max(run.last(now_bin) for run, _ in evidence)
+    start, end = _time(incident.start, fleet), _time(last + 1, fleet)
+    detected_at = _time(incident.first.opened + 1, fleet)
+    weight: dict[int, float] = {}
+    for run in incident.runs:
+        weight[run.endpoint] = max(weight.get(run.endpoint, 0.0), float(run.at_peak["excess"]) * (run.signal == signal))
+    order = sorted(weight, key=lambda endpoint: (-weight[endpoint], endpoint))
+    endpoints = [_endpoint(names[endpoint]) for endpoint in order]
+    services = {names[endpoint]["service"] for endpoint in order}
+    codes = _codes(evidence)
+    hint = _hint(incident, signal, codes, measured.profile)
+    consumers, coverage = _consumers(signal, codes, evidence, measured.profile)
+    quiet = max(QUIET, 2 * (incident.first.opened - incident.first.start) // 3)
+    severity = _severity(signal, incident.first.direction, measured, codes)
+    mark = fingerprint(incident, names)
+    return {
+        "id": f"{mark}-{start:%Y%m%dT%H%MZ}",
+        "fingerprint": mark,
+        "detected_at": detected_at,
+        "start": start,
+        "end": end,
+        "state": "open" if now_bin - (last + 1) < quiet else "ended",
+        "environment": names[order[0]]["environment"],
+        "service": services.pop() if len(services) == 1 else None,
+        "endpoints": endpoints,
+        "signal": signal,
+        "category": _category(signal, codes, hint, len(consumers)),
+        "severity": next((word for cut, word in SEVERITY_CUTS if severity >= cut), "low"),
+        "hint": hint,
+        "affected_consumers": consumers[:MAX_CONSUMERS],
+        "consumers_hit": len(consumers),
+        "identity_coverage": coverage,
+        "excess_calls": measured.excess,
+        "score": measured.excess,
+        "observed": measured.observed,
+        "expected": measured.expected,
+        "unit": measured.unit,
+        "n": measured.n,
+        "request_ids": _request_ids(codes, evidence),
+        "title": _title(incident, signal, codes, hint, endpoints, measured),
+        "explanation": _explanation(
+            incident, signal, codes, hint, endpoints, measured, (start, end, detected_at), len(consumers)
+        ),
+    }
+
+
+def _time(bin_: int, fleet: Fleet) -> datetime:
+    return datetime.fromtimestamp((bin_ + fleet.first_bin) * schema.BIN_S, UTC)
+
+
+def _codes(evidence: list[tuple[Run, pl.DataFrame]]) -> list[int]:
+    """Status codes of the incident, the one with most excess first; empty for latency and traffic."""
+    excess: dict[int, float] = {}
+    for run, _ in evidence:
+        if run.status is not None:
+            excess[run.status] = excess.get(run.status, 0.0) + float(run.at_peak["excess"])
+    return sorted(excess, key=lambda code: (-excess[code], code))
+
+
+def _measure(signal: str, evidence: list[tuple[Run, pl.DataFrame]]) -> _Measured:
+    """Observed against expected over the incident's windows, added up over its endpoints."""
+    profile = Profile()
+    for run, part in evidence:
+        profile = profile.plus(run.profile if signal == "traffic" else profile_of(run, part, BREAKDOWN.to_frame()))
+    main = max((run for run, _ in evidence), key=lambda run: float(run.at_peak["excess"]))
+    expected = float(main.at_peak["expected"])
+    if signal == "traffic":
+        calls = sum(int(part["calls"].sum()) for _, part in evidence)
+        spans = sum(float(run.at_peak["expected"]) * (int(run.bins[-1]) + 1 - run.start) for run, _ in evidence)
+        return _Measured(float(main.at_peak["observed"]), expected, "calls", calls, abs(calls - spans), profile)
+    if signal == "latency":
+        good = pl.concat([part for _, part in evidence]).filter(pl.col("status_code") < 400)
+        timed = int(good["timed"].sum())
+        if main.at_peak["unit"] == "ms" and timed:
+            own = next(part for run, part in evidence if run is main).filter(pl.col("status_code") < 400)
+            observed = math.exp(float(own["log_duration_sum"].sum()) / max(int(own["timed"].sum()), 1))
+            slower = max(1 - expected / observed, 0.0)
+            return _Measured(observed, expected, "ms", timed, timed * slower, profile)
+        observed = float(main.at_peak["observed"])
+        return _Measured(observed, expected, "ratio", timed, max(timed * (observed - expected), 0.0), profile)
+    hits = base = 0.0
+    calls_by_window: dict[tuple[int, int], int] = {}
+    for run, part in evidence:
+        calls = int(part["calls"].sum())
+        calls_by_window[run.endpoint, 0] = max(calls_by_window.get((run.endpoint, 0), 0), calls)
+        hits += int(part.filter(pl.col("status_code") == run.status)["calls"].sum())
+        base += float(run.at_peak["expected"]) * calls
+    n = sum(calls_by_window.values())
+    return _Measured(hits / max(n, 1), base / max(n, 1), "ratio", n, max(hits - base, 0.0), profile)
+
+
+def _hint(incident: Incident, signal: str, codes: list[int], profile: Profile) -> dict[str, str | None]:
+    """The dimension values that carry the excess; what was known when the incident opened holds where nothing better is known now."""
+    consumer = profile.carrier("consumer")
+    node = None if consumer else profile.carrier("node")
+    if consumer is None and node is None:
+        consumer, node = incident.consumer, incident.node
+    upstream, share, _ = profile.top("upstream")
+    behind = bool(codes) and codes[0] in DEPENDENCY_CODES
+    together = len({run.endpoint for run in incident.runs if run.signal == signal}) > 1
+    named = consumer is None and node is None and (behind or together) and share > 0.85
+    return {
+        "status": str(codes[0]) if codes else None,
+        "upstream": (upstream or None) if named else None,
+        "consumer": consumer or None,
+        "node": node or None,
+    }
+
+
+def _consumers(
+    signal: str, codes: list[int], evidence: list[tuple[Run, pl.DataFrame]], profile: Profile
+) -> tuple[list[str], float | None]:
+    """Consumers behind the affected calls, most hit first, and for what share of these calls the consumer is known."""
+    if signal == "traffic":
+        moved = {value: part for value, part in profile.excess["consumer"].items() if part > 0}
+        total = sum(moved.values())
+        known = {value: part for value, part in moved.items() if value}
+        return sorted(known, key=lambda value: (-known[value], value)), sum(known.values()) / total if total else None
+    hit = pl.concat([part for _, part in evidence])
+    hit = hit.filter(pl.col("status_code").is_in(codes) if codes else pl.col("status_code") < 400)
+    counts = hit.group_by("consumer").agg(pl.col("calls").sum()).sort(["calls", "consumer"], descending=[True, False])
+    total = int(counts["calls"].sum())
+    known_counts = counts.drop_nulls("consumer")
+    coverage = int(known_counts["calls"].sum()) / total if total else None
+    return known_counts["consumer"].to_list(), coverage
+
+
+def _request_ids(codes: list[int], evidence: list[tuple[Run, pl.DataFrame]]) -> list[str]:
+    rows = pl.concat([part for _, part in evidence])
+    if codes:
+        rows = rows.filter(pl.col("status_code").is_in(codes))
+    ids = rows.sort("first_seen").select(pl.col("request_ids").explode()).drop_nulls().unique(maintain_order=True)
+    return ids["request_ids"].head(MAX_REQUEST_IDS).to_list()
+
+
+def _wilson_low(ratio: float, n: int) -> float:
+    """Lower end of the 95 % interval of a ratio. Source: Wilson, JASA 22 (1927) 209."""
+    if n == 0:
+        return 0.0
+    z = 1.96
+    middle = ratio + z * z / (2 * n)
+    return max((middle - z * math.sqrt(ratio * (1 - min(ratio, 1.0)) / n + z * z / (4 * n * n))) / (1 + z * z / n), 0.0)
+
+
+def _severity(signal: str, direction: int, measured: _Measured, codes: list[int]) -> float:
+    """0..1: by how much the error ratio rose beyond doubt (a fifth is 1.0), by how many doublings the latency grew (three are 1.0),
+    which share of the traffic is gone. One consumer turned away, or more calls than usual, is at most high.
+
+    Source: FEEDBACK.md, "Severity and priority"; the caps are ours.
+    """
+    if measured.unit == "ratio":
+        risen = min(max(_wilson_low(measured.observed, measured.n) - measured.expected, 0.0) / 0.20, 1.0)
+        return risen if signal == "errors" and codes and codes[0] >= 500 else 0.7 * risen
+    factor = measured.observed / max(measured.expected, 1e-9)
+    if signal == "latency" or direction == 1:
+        grown = min(max(math.log2(max(factor, 1.0)) / 3, 0.0), 1.0)
+        return grown if signal == "latency" else 0.7 * grown
+    return max(1.0 - factor, 0.0)
+
+
+def _category(signal: str, codes: list[int], hint: dict[str, str | None], consumers: int) -> str:
+    """What kind of work it asks for. One consumer with 4xx: configured wrongly; many consumers from one day to the next: a bug, or
+    for 404 and 422, which follow from how an interface is used, a gap in training or documentation."""
+    if signal == "rate_limit" or signal == "latency":
+        return "capacity"
+    if signal == "traffic":
+        return "dependency" if hint["upstream"] else "capacity" if hint["consumer"] else "bug"
+    if hint["node"]:
+        return "configuration"
+    if signal == "auth":
+        return "configuration"
+    if codes and codes[0] in DEPENDENCY_CODES:
+        return "dependency"
+    if codes and codes[0] < 500:
+        if hint["consumer"]:
+            return "configuration"
+        return "training_gap" if codes[0] in (404, 422) and consumers >= 3 else "bug"
+    return "bug"
+
+
+def _about(hint: dict[str, str | None]) -> str:
+    for name in ("consumer", "node", "upstream"):
+        if hint[name]:
+            return f" {'for' if name == 'consumer' else 'from' if name == 'node' else 'behind'} {name} {hint[name]}"
+    return ""
+
+
+def _amount(value: float, unit: str) -> str:
+    if unit == "ratio":
+        return f"{100 * value:.2g} %" if value < 0.1 else f"{100 * value:.0f} %"
+    if unit == "ms":
+        return f"{value:,.0f} ms" if value >= 10 else f"{value:.2g} ms"
+    return f"{value:,.0f} calls per 5 minutes" if value >= 10 else f"{value:.2g} calls per 5 minutes"
+
+
+def _what(signal: str, codes: list[int], direction: int, unit: str) -> str:
+    if signal == "latency":
+        return "typical latency" if unit == "ms" else "slow calls"
+    if signal == "traffic":
+        return "traffic surge" if direction == 1 else "traffic drop"
+    return " and ".join(str(code) for code in codes[:3])
+
+
+def _title(
+    incident: Incident,
+    signal: str,
+    codes: list[int],
+    hint: dict[str, str | None],
+    endpoints: list[str],
+    measured: _Measured,
+) -> str:
+    where = endpoints[0] if len(endpoints) == 1 else f"{endpoints[0]} and {len(endpoints) - 1} more"
+    what = _what(signal, codes, incident.first.direction, measured.unit)
+    verb = " on" if codes else ""
+    of = " of calls" if measured.unit == "ratio" else ""
+    return (
+        f"{where}: {what}{verb} {_amount(measured.observed, measured.unit)}{of}{_about(hint)}, "
+        f"expected {_amount(measured.expected, measured.unit)}"
+    )
+
+
+def _explanation(
+    incident: Incident,
+    signal: str,
+    codes: list[int],
+    hint: dict[str, str | None],
+    endpoints: list[str],
+    measured: _Measured,
+    times: tuple[datetime, datetime, datetime],
+    consumers: int,
+) -> str:
+    start, end, detected_at = times
+    observed, expected = _amount(measured.observed, measured.unit), _amount(measured.expected, measured.unit)
+    span = f"From {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
+    if signal == "traffic":
+        more = "more" if incident.first.direction == 1 else "fewer"
+        sentences = [
+            f"{span}, {endpoints[0]} had {observed}; the same time on past days, scaled by what the whole gateway did since, lets expect "
+            f"{expected}. About {measured.excess:,.0f} calls {more} than expected."
+        ]
+    elif measured.unit == "ms":
+        factor = measured.observed / max(measured.expected, 1e-9)
+        sentences = [
+            f"{span}, {endpoints[0]} took {observed} (geometric mean), {factor:.2g} times the {expected} of its baseline "
+            f"(n = {measured.n:,} successful calls)."
+        ]
+    elif signal == "latency":
+        sentences = [
+            f"{span}, {observed} of the calls to {endpoints[0]} were slower than 97 % of the calls of the week before; expected were "
+            f"{expected} (n = {measured.n:,} successful calls)."
+        ]
+    else:
+        sentences = [
+            f"{span}, {observed} of {measured.n:,} calls were answered with {_what(signal, codes, 1, 'ratio')}; the past week lets expect "
+            f"{expected}. About {measured.excess:,.0f} calls more than expected."
+        ]
+    for name in ("consumer", "node", "upstream"):
+        if hint[name]:
+            value, share, traffic = measured.profile.top(name)
+            if value == hint[name]:
+                sentences.append(
+                    f"{100 * share:.0f} % of the excess is {name} {value}, which has {100 * traffic:.0f} % of the calls."
+                )
+    if len(endpoints) > 1:
+        sentences.append(f"It shows on {len(endpoints)} endpoints.")
+    if consumers:
+        sentences.append(f"{consumers:,} known consumers were hit.")
+    side = sorted({run.signal for run in incident.runs} - {signal})
+    if side:
+        sentences.append(f"Side effects: {', '.join(side)}.")
+    if incident.repeats:
+        sentences.append(f"It came back at about the same hour {len(incident.repeats)} more times.")
+    chance = float(incident.first.at_open["log10_p"])
+    sentences.append(
+        f"A scan at {detected_at:%Y-%m-%d %H:%M} UTC would have raised it (chance of this by accident 10^{math.floor(chance):d})."
+    )
+    return " ".join(sentences)

@@ -1,0 +1,208 @@
+"""Is this status code more frequent than it used to be? Counting statistics over several windows at once.
+
+Errors of an endpoint are counts that cluster, so the tail is that of a negative binomial around a rate learned from the past; a
+static threshold pages on one of three calls and sleeps through 90 % failure at half a call per second.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from scipy.special import betainc
+
+from apilens.detect import anomalies
+from apilens.detect.baseline import DAY, HOUR, WEEK_DAYS, Fleet, Floats, Ints, Series
+
+#: 5 minutes to a day, in bins (DETECTION: 5 m, 15 m, 1 h, 4 h, 24 h).
+WINDOWS = (1, 3, 12, 48, 288)
+#: The fleet's ratio counts like so many calls of the endpoint's own.
+PRIOR_CALLS = 300.0
+#: A code nobody had in the week before is expected at least this often.
+RATIO_FLOOR = 2e-5
+#: Where an endpoint is younger than two days, its own habit is unknown: 4xx wait, 5xx are expected at this ratio at least.
+YOUNG = 2 * DAY
+YOUNG_RATIO = 0.02
+#: DETECTION: at least 3 calls in at least 3 minutes, excess at least 0.4 points and 1.5 times.
+MIN_CALLS = 3
+MIN_MINUTES = 3
+MIN_EXCESS_RATIO = 0.004
+#: A code that was never there before needs no such share: 415 on one of a thousand calls is still a client that broke.
+MIN_UNSEEN_RATIO = 0.001
+MIN_FACTOR = 1.5
+#: A window must beat the second worst day of the last week by this factor (see baseline.second_highest_day).
+HABIT_FACTOR = 1.5
+
+
+def excess_of_codes(
+    series: Series, fleet: Fleet, codes: pl.Expr, *, detector: str, signal: str, unseen_only: bool = False
+) -> pl.DataFrame:
+    """Anomalies of status codes that are more frequent than in the past week, in windows from 5 minutes to a day.
+
+    codes: which rows of series.codes, by status_code. unseen_only: only codes that the endpoint did not have in the week before.
+    Rows as in anomalies.ANOMALIES with status_code, direction 1 and unit "ratio".
+    Source: negative-binomial (gamma-Poisson) predictive tail, e.g. Gelman et al., Bayesian Data Analysis, section 2.6.
+    """
+    table = series.codes.filter(codes)
+    if table.is_empty():
+        return anomalies.ANOMALIES.to_frame()
+    events = _Events(table, series, fleet)
+    found = []
+    for width in WINDOWS:
+        found.append(_window(events, width, detector=detector, signal=signal, unseen_only=unseen_only))
+    return anomalies.strongest(pl.concat(found))
+
+
+class _Events:
+    """Bins in which a code occurred, per (endpoint, code) pair, with sums over any past window by two lookups."""
+
+    def __init__(self, table: pl.DataFrame, series: Series, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.series = series
+        self.row = table["row"].to_numpy().astype(np.int64)
+        self.code = table["status_code"].to_numpy().astype(np.int64)
+        self.bin = table["bin"].to_numpy().astype(np.int64)
+        self.calls = table["calls"].to_numpy().astype(np.int64)
+        self.worst_minute = table["worst_minute"].to_numpy().astype(np.int64)
+        new = np.r_[True, (np.diff(self.row) != 0) | (np.diff(self.code) != 0)]
+        self.pair = np.cumsum(new) - 1
+        self.key = self.pair * fleet.bins + self.bin
+        self.call_sum = np.r_[0, np.cumsum(self.calls)].astype(np.float64)
+        self.minute_sum = np.r_[0, np.cumsum(table["bad_minutes"].to_numpy())].astype(np.float64)
+        self.total = np.zeros((series.calls.shape[0], fleet.bins + 1))
+        np.cumsum(series.calls, axis=1, out=self.total[:, 1:])
+        prior = np.array([fleet.code_ratio[int(code)] for code in np.unique(self.code)])
+        codes = np.searchsorted(np.unique(self.code), self.code)
+        self.prior = np.maximum(prior[codes, fleet.day_of(self.bin)], RATIO_FLOOR)
+        self.age = self.bin - series.born[self.row]
+
+    def between(self, at: Ints, first: Ints, end: Ints) -> tuple[Floats, Floats]:
+        """Calls with the code, and all calls, in bins first .. end-1 of the pairs of events `at`."""
+        first = np.clip(first, 0, self.fleet.bins)
+        end = np.maximum(np.clip(end, 0, self.fleet.bins), first)
+        base = self.pair[at] * self.fleet.bins
+        low = np.searchsorted(self.key, base + first)
+        high = np.searchsorted(self.key, base + end)
+        row = self.row[at]
+        return self.call_sum[high] - self.call_sum[low], self.total[row, end] - self.total[row, first]
+
+    def rate(self, at: Ints, width: int) -> tuple[Floats, Floats, Floats]:
+        """Expected ratio, the calls it rests on, and the code's calls in the week before the window.
+
+        The higher of the week's ratio and that of the same hour on other days (without the worst of them), both shrunk to the fleet.
+        """
+        end = self.bin[at] - width + 1
+        k, n = self.between(at, end - WEEK_DAYS * DAY, end)
+        prior = np.where(self.age[at] < YOUNG, np.maximum(self.prior[at], YOUNG_RATIO), self.prior[at])
+        ratio = (k + PRIOR_CALLS * prior) / (n + PRIOR_CALLS)
+        if width < DAY:
+            reach = max(width, HOUR)
+            hits, calls, worst = np.zeros(len(at)), np.zeros(len(at)), np.zeros(len(at))
+            for day in range(1, WEEK_DAYS + 1):
+                middle = self.bin[at] - day * DAY - width // 2
+                day_k, day_n = self.between(at, middle - reach, np.minimum(middle + reach, end))
+                hits, calls, worst = hits + day_k, calls + day_n, np.maximum(worst, day_k)
+            ratio = np.maximum(ratio, (hits - worst + PRIOR_CALLS * ratio) / (calls + PRIOR_CALLS))
+        return np.minimum(ratio, 1.0), n, k
+
+    def spread(self) -> Floats:
+        """Per event the squared coefficient of variation of the code's rate from hour to hour in the days before.
+
+        From the hours of the seven previous days without the worst day, so that one outage does not excuse the next.
+        """
+        days = self.fleet.days
+        offset = self.fleet.first_bin % DAY
+        hours = days * 24
+        pairs = int(self.pair[-1]) + 1
+        rows = self.row[np.r_[True, np.diff(self.pair) != 0]]
+        hour = (self.bin + offset) // HOUR
+        k = np.zeros((pairs, hours))
+        np.add.at(k, (self.pair, hour), self.calls)
+        per_hour = np.zeros((self.series.calls.shape[0], hours))
+        edges = (np.arange(self.fleet.bins) + offset) // HOUR
+        np.add.at(per_hour.T, edges, self.series.calls.T)
+        n = per_hour[rows]
+        k_day, n_day = k.reshape(pairs, days, 24), n.reshape(pairs, days, 24)
+        k_past, n_past = _before(k_day.sum(axis=2)), _before(n_day.sum(axis=2))
+        mean = n_day * (k_past / np.maximum(n_past, 1.0))[:, :, None]
+        extra = (np.clip((k_day - mean) ** 2, 0, 25 * (mean + 1)) - mean).sum(axis=2)
+        up, down = _before(extra) - _worst_before(extra), _before((mean**2).sum(axis=2))
+        # Shrunk towards 0.1 by what ten expected errors would weigh: picked on worlds with clustered errors.
+        phi = np.clip((up + 0.1 * 10.0) / (down + 10.0), 0.05, 2.0)
+        return phi[self.pair, self.fleet.day_of(self.bin)]
+
+    def habit(self, at: Ints, k: Floats) -> Floats:
+        """Per event `at` the second highest daily maximum of k over the seven days before; 0.0 without."""
+        day = self.fleet.day_of(self.bin[at])
+        daily = np.zeros((int(self.pair[-1]) + 1, self.fleet.days))
+        np.maximum.at(daily, (self.pair[at], day), k)
+        highest, second = np.zeros(len(at)), np.zeros(len(at))
+        for lag in range(1, WEEK_DAYS + 1):
+            value = np.where(day >= lag, daily[self.pair[at], np.maximum(day - lag, 0)], 0.0)
+            second = np.maximum(second, np.minimum(highest, value))
+            highest = np.maximum(highest, value)
+        return second
+
+
+def _before(daily: Floats) -> Floats:
+    """Sum over the seven days before each day."""
+    total = np.concatenate([np.zeros((daily.shape[0], 1)), np.cumsum(daily, axis=1)], axis=1)
+    day = np.arange(daily.shape[1])
+    return total[:, day] - total[:, np.maximum(day - WEEK_DAYS, 0)]
+
+
+def _worst_before(daily: Floats) -> Floats:
+    """Highest of the seven days before each day; at least 0.0."""
+    worst = np.zeros_like(daily)
+    for lag in range(1, min(WEEK_DAYS, daily.shape[1] - 1) + 1):
+        worst[:, lag:] = np.maximum(worst[:, lag:], daily[:, :-lag])
+    return worst
+
+
+def _window(events: _Events, width: int, *, detector: str, signal: str, unseen_only: bool) -> pl.DataFrame:
+    everything = np.arange(len(events.bin))
+    first = events.bin - width + 1
+    k, n = events.between(everything, first, events.bin + 1)
+    # What ended long ago is no news: the last third of a long window must carry its part.
+    recent, _ = events.between(everything, events.bin - max(width // 3, 1) + 1, events.bin + 1)
+    least = MIN_UNSEEN_RATIO if unseen_only else MIN_EXCESS_RATIO
+    frequent = (k >= MIN_CALLS) & (k - n * events.prior >= n * least) & (recent >= 0.2 * k)
+    at = everything[frequent & ((events.age >= YOUNG) | (events.code >= 500))]
+    low = np.searchsorted(events.key, events.pair[at] * events.fleet.bins + np.maximum(first[at], 0))
+    minutes = events.minute_sum[at + 1] - events.minute_sum[low]
+    at, low = at[minutes >= MIN_MINUTES], low[minutes >= MIN_MINUTES]
+    if len(at) == 0:
+        return anomalies.ANOMALIES.to_frame()
+    k, n, first = k[at], n[at], np.maximum(first[at], 0)
+    ratio, weight, past = events.rate(at, width)
+    mean = n * ratio
+    # A single bad minute is a restart or one client's hiccup: what remains without it must be abnormal by itself.
+    worst = np.maximum.reduceat(np.r_[events.worst_minute, 0], np.c_[low, at + 1].ravel())[::2]
+    rest = k - worst
+    uncertain = 1.0 / ((weight + PRIOR_CALLS) * ratio + 0.5)
+    shape = 1.0 / (events.spread()[at] + np.minimum(uncertain, 2.0))
+    log10_p = anomalies.log10_tail(betainc(rest, shape, mean / (mean + shape)))
+    effect = (k >= MIN_FACTOR * mean) & (k - mean >= n * least) & (rest > mean)
+    opens = effect & (log10_p < anomalies.OPEN_LOG10_P) & (k >= HABIT_FACTOR * events.habit(at, k))
+    keep = effect & (log10_p < anomalies.HOLD_LOG10_P)
+    if unseen_only:
+        keep &= past == 0
+    frame = pl.DataFrame(
+        {
+            "endpoint": events.row[at] + events.series.first_endpoint,
+            "status_code": events.code[at],
+            "bin": events.bin[at],
+            "start_bin": events.bin[low],
+            "opens": opens,
+            "log10_p": log10_p,
+            "observed": k / n,
+            "expected": ratio,
+            "n": n,
+            "excess": k - mean,
+        }
+    ).filter(keep)
+    return frame.with_columns(
+        pl.lit(detector).alias("detector"),
+        pl.lit(signal).alias("signal"),
+        pl.lit(1).alias("direction"),
+        pl.lit("ratio").alias("unit"),
+    ).select(pl.col(name).cast(dtype) for name, dtype in anomalies.ANOMALIES.items())

@@ -1,0 +1,383 @@
+"""Anomalies → incidents: what belongs to one problem becomes one incident, told apart by who, where and which code.
+
+Everything is decided in the order in which a scheduled scan would have met it, from what was logged until then; what comes later
+may extend an incident but never changes which incidents there are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+from scipy.special import bdtrc
+
+from apilens import schema
+from apilens.detect.baseline import DAY, HOUR, Fleet, Ints
+
+#: Columns that a breakdown returns: one row per (window_id, status_code, consumer, node, upstream) with calls in the window.
+BREAKDOWN = pl.Schema(
+    {
+        "window_id": pl.Int64,
+        "status_code": pl.Int16,
+        "consumer": pl.String,
+        "node": pl.String,
+        "upstream": pl.String,  # upstream_name, else upstream_address
+        "calls": pl.Int64,
+        "timed": pl.Int64,  # calls whose duration is known
+        "log_duration_sum": pl.Float64,  # of those, natural log of ms
+        "request_ids": pl.List(pl.String),  # first ones, at most 20
+        "first_seen": schema.TIMESTAMP,
+    }
+)
+#: What a breakdown is asked for: one row per window, [start, end) of one endpoint.
+WINDOWS = pl.Schema(
+    {
+        "window_id": pl.Int64,
+        "environment": pl.String,
+        "service": pl.String,
+        "method": pl.String,
+        "route": pl.String,
+        "start": schema.TIMESTAMP,
+        "end": schema.TIMESTAMP,
+    }
+)
+Breakdown = Callable[[pl.DataFrame], pl.DataFrame]
+
+#: An anomaly goes on while its abnormal windows are not further apart than this (DETECTION: 45-90 quiet minutes).
+QUIET = HOUR
+#: The same code on the same endpoint again within this time is the same incident that flapped.
+FLAP = 4 * HOUR
+#: A strong anomaly that begins this long after the last strong one is a new occurrence, even if weak ones lie between.
+NEW_OCCURRENCE = 8 * HOUR
+#: Two endpoints that fail with the same code within one bin of each other have one cause; with a shared upstream within two hours.
+SAME_MOMENT = 1
+SAME_UPSTREAM = 2 * HOUR
+SIDE_EFFECT = HOUR
+TRAFFIC_TOGETHER = HOUR // 2
+#: DETECTION: the hint is the value with more than 85 % of the excess and less than 70 % of the traffic.
+HINT_EXCESS, HINT_TRAFFIC = 0.85, 0.70
+HINT_P = 0.01
+#: An incident whose like was seen at this hour on two earlier days is the next occurrence of a recurring one.
+RECURRING_DAYS = 2
+DIMENSIONS = ("consumer", "node", "upstream")
+
+
+@dataclass(slots=True)
+class Profile:
+    """Calls and excess per value of each dimension, summed over the runs of an incident."""
+
+    calls: dict[str, dict[str, float]] = field(default_factory=lambda: {name: {} for name in DIMENSIONS})
+    excess: dict[str, dict[str, float]] = field(default_factory=lambda: {name: {} for name in DIMENSIONS})
+    sizes: float = 0.0  # spread of one call's share in the excess: 1 for counts, for latency that of a log duration
+
+    def plus(self, other: Profile) -> Profile:
+        """The profile of both together."""
+        merged = Profile(sizes=max(self.sizes, other.sizes))
+        for source in (self, other):
+            for name in DIMENSIONS:
+                for value, calls in source.calls[name].items():
+                    merged.calls[name][value] = merged.calls[name].get(value, 0.0) + calls
+                    merged.excess[name][value] = merged.excess[name].get(value, 0.0) + source.excess[name][value]
+        return merged
+
+    def top(self, dimension: str) -> tuple[str | None, float, float]:
+        """The value with most of the excess, its share of the excess and its share of the calls."""
+        excess = {value: max(part, 0.0) for value, part in self.excess[dimension].items()}
+        total, calls = sum(excess.values()), sum(self.calls[dimension].values())
+        if total <= 0 or calls <= 0:
+            return None, 0.0, 0.0
+        value = max(excess, key=lambda name: (excess[name], name))
+        return value, excess[value] / total, self.calls[dimension][value] / calls
+
+    def carrier(self, dimension: str) -> str | None:
+        """The one value that carries the excess beyond chance, or None.
+
+        One-sided binomial tail of its share against its share of the traffic, corrected for the number of values looked at.
+        """
+        value, share, traffic = self.top(dimension)
+        if value is None or value == "" or share < HINT_EXCESS or traffic > HINT_TRAFFIC:
+            return None
+        total = sum(max(part, 0.0) for part in self.excess[dimension].values()) / self.sizes
+        hits = math.floor(share * total)
+        chance = float(bdtrc(hits - 1, max(math.ceil(total), hits), traffic)) if hits > 0 else 1.0
+        return value if chance * len(self.calls[dimension]) < HINT_P else None
+
+
+@dataclass(slots=True)
+class Run:
+    """One uninterrupted anomaly of one endpoint, signal and status code."""
+
+    endpoint: int
+    signal: str
+    status: int | None
+    direction: int
+    start: int  # bin
+    opened: int  # bin at whose end a scheduled scan raised it
+    bins: Ints  # abnormal bins, ascending
+    at_open: dict[str, float | str]
+    at_peak: dict[str, float | str]
+    profile: Profile = field(default_factory=Profile)
+    recent: Profile = field(default_factory=Profile)  # of the last hour before it was raised
+
+    @property
+    def series(self) -> tuple[int, str, int | None, int]:
+        """What is watched: the same for a run and its later repetition."""
+        return self.endpoint, self.signal, self.status, self.direction
+
+    def last(self, upto: int) -> int:
+        """Last abnormal bin known at the end of bin `upto`."""
+        at = int(np.searchsorted(self.bins, upto, side="right"))
+        return int(self.bins[at - 1]) if at else self.start
+
+
+@dataclass(slots=True)
+class Incident:
+    """Runs with one cause; the first one names it."""
+
+    runs: list[Run]
+    profile: Profile
+    consumer: str | None = None  # fixed when the incident opens
+    node: str | None = None
+    upstream: str | None = None
+    repeats: list[int] = field(default_factory=list)  # start bins of later occurrences folded into this one
+
+    @property
+    def first(self) -> Run:
+        return self.runs[0]
+
+    @property
+    def start(self) -> int:
+        return min(run.start for run in self.runs if run.opened == self.first.opened)
+
+    def last(self, upto: int) -> int:
+        """Last abnormal bin of its own signal, known at the end of bin `upto`; side effects do not prolong it."""
+        return max(run.last(upto) for run in self.runs if run.signal == self.first.signal)
+
+
+def runs_of(found: pl.DataFrame) -> list[Run]:
+    """Runs from anomalies.ANOMALIES, in the order in which they were raised."""
+    series = ["endpoint", "signal", "status_code", "direction"]
+    previous = pl.col("bin").shift(1).over(series)
+    strong = pl.when("opens").then("bin").forward_fill().shift(1).over(series)
+    again = pl.col("opens") & (pl.col("start_bin") > strong + NEW_OCCURRENCE)
+    rows = (
+        found.sort(*series, "bin", nulls_last=True)
+        .with_columns(new=(pl.col("start_bin") > previous + QUIET).fill_null(True) | again.fill_null(False))
+        .with_columns(run=pl.col("new").cum_sum())
+        .filter(pl.col("opens").any().over("run"))
+    )
+    result = []
+    measures = ["observed", "expected", "unit", "n", "excess", "log10_p"]
+    for part in rows.partition_by("run", maintain_order=True):
+        opening = part.filter("opens").row(0, named=True)
+        peak = part.filter(pl.col("excess") == pl.col("excess").max()).row(0, named=True)
+        bins = part.filter(pl.col("bin") >= opening["start_bin"])["bin"].to_numpy()
+        result.append(
+            Run(
+                endpoint=opening["endpoint"],
+                signal=opening["signal"],
+                status=opening["status_code"],
+                direction=opening["direction"],
+                start=opening["start_bin"],
+                opened=opening["bin"],
+                bins=bins,
+                at_open={name: opening[name] for name in measures},
+                at_peak={name: peak[name] for name in measures},
+            )
+        )
+    order = {signal: rank for rank, signal in enumerate(("errors", "auth", "rate_limit", "latency", "traffic"))}
+    return sorted(
+        result, key=lambda run: (run.opened, order[run.signal], run.at_open["log10_p"], run.endpoint, str(run.status))
+    )
+
+
+def windows_frame(spans: list[tuple[int, int, int]], fleet: Fleet) -> pl.DataFrame:
+    """WINDOWS of (endpoint, first bin, end bin), numbered in their order."""
+    frame = pl.DataFrame(
+        {
+            "window_id": np.arange(len(spans)),
+            "endpoint": [span[0] for span in spans],
+            "start": [(span[1] + fleet.first_bin) * schema.BIN_S for span in spans],
+            "end": [(span[2] + fleet.first_bin) * schema.BIN_S for span in spans],
+        },
+        schema={"window_id": pl.Int64, "endpoint": pl.Int64, "start": pl.Int64, "end": pl.Int64},
+    )
+    times = [
+        pl.from_epoch(name, "s").cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias(name)
+        for name in ("start", "end")
+    ]
+    return (
+        frame.with_columns(times)
+        .join(fleet.endpoints, on="endpoint", how="left", maintain_order="left")
+        .select(*WINDOWS)
+    )
+
+
+def profile_of(run: Run, now: pl.DataFrame, before: pl.DataFrame) -> Profile:
+    """Who carries a run's excess: `now` is the breakdown of its window, `before` that of the same time a day earlier.
+
+    Errors: failed calls above the expected ratio of each value's calls. Latency: log time above what was expected. Traffic: calls
+    above (below) those of the day before.
+    """
+    profile = Profile(sizes=1.0)
+    expected = float(run.at_peak["expected"])
+    for name in DIMENSIONS:
+        value = pl.col(name).fill_null("").alias("value")
+        if run.signal == "traffic":
+            rows = (
+                pl.concat(
+                    [
+                        now.select(value, pl.col("calls"), then=0),
+                        before.select(value, pl.lit(0, pl.Int64).alias("calls"), then="calls"),
+                    ],
+                    how="vertical_relaxed",
+                )
+                .group_by("value")
+                .agg(pl.col("calls", "then").sum())
+                .select("value", calls="then", excess=run.direction * (pl.col("calls") - pl.col("then")))
+            )
+        elif run.signal == "latency":
+            profile.sizes = 4.0
+            slow = now.filter((pl.col("status_code") < 400) & (pl.col("timed") > 0))
+            base = math.log(expected) if run.at_peak["unit"] == "ms" else None
+            mean = (float(slow["log_duration_sum"].sum()) / float(slow["timed"].sum())) if slow.height else 0.0
+            rows = (
+                slow.group_by(value)
+                .agg(pl.col("timed", "log_duration_sum").sum())
+                .select(
+                    "value",
+                    calls="timed",
+                    excess=pl.col("log_duration_sum") - pl.col("timed") * (mean if base is None else base),
+                )
+            )
+        else:
+            hit = pl.col("calls").filter(pl.col("status_code") == run.status).sum()
+            rows = now.group_by(value).agg(
+                pl.col("calls").sum(), (hit - expected * pl.col("calls").sum()).alias("excess")
+            )
+        profile.calls[name] = {row[0]: float(row[1]) for row in rows.select("value", "calls").sort("value").iter_rows()}
+        profile.excess[name] = {
+            row[0]: float(row[1]) for row in rows.select("value", "excess").sort("value").iter_rows()
+        }
+    return profile
+
+
+def group(found: pl.DataFrame, fleet: Fleet, breakdown: Breakdown) -> list[Incident]:
+    """Incidents from anomalies, each with the runs that share its cause; in the order in which they were raised."""
+    runs = runs_of(found)
+    spans = []
+    for run in runs:
+        spans.append((run.endpoint, run.start, run.opened + 1))
+        spans.append((run.endpoint, max(run.opened + 1 - HOUR, run.start), run.opened + 1))
+        spans.append((run.endpoint, max(run.start - DAY, 0), max(run.opened + 1 - DAY, 1)))
+    parts = breakdown(windows_frame(spans, fleet)) if spans else BREAKDOWN.to_frame()
+    by_window = {int(key[0]): part for key, part in parts.group_by("window_id")}  # type: ignore[call-overload]  # window_id is an integer
+    nothing = BREAKDOWN.to_frame()
+    incidents: list[Incident] = []
+    for number, run in enumerate(runs):
+        whole, recent, before = (by_window.get(3 * number + part, nothing) for part in range(3))
+        run.profile, run.recent = profile_of(run, whole, before), profile_of(run, recent, before)
+        home = next((incident for incident in reversed(incidents) if _belongs(run, incident)), None)
+        if home is not None:
+            home.runs.append(run)
+            home.profile = home.profile.plus(run.profile) if run.signal == home.first.signal else home.profile
+        else:
+            home = Incident([run], run.profile)
+            incidents.append(home)
+        if run.opened == home.first.opened:
+            _name(home)
+    return _fold(incidents, fleet)
+
+
+def _name(incident: Incident) -> None:
+    """Fix what the incident is about, from what was known in the bin in which it opened."""
+    profile = incident.profile
+    incident.consumer = profile.carrier("consumer")
+    incident.node = None if incident.consumer else profile.carrier("node")
+    upstream, share, _ = profile.top("upstream")
+    shared = len({run.endpoint for run in incident.runs}) > 1 or incident.first.status in (502, 503, 504)
+    free = incident.consumer is None and incident.node is None
+    incident.upstream = upstream if free and shared and share > HINT_EXCESS and upstream else None
+
+
+def _belongs(run: Run, incident: Incident) -> bool:
+    """Whether a run that just opened has the incident's cause: who, then where, then the same moment, then a side effect."""
+    last = incident.last(run.opened)
+    if any(run.series == other.series for other in incident.runs):
+        return run.start <= last + FLAP
+    if min(run.start, run.opened - HOUR) > last + QUIET:
+        return False
+    first = incident.first
+    near = abs(run.start - incident.start)
+    endpoints = {other.endpoint for other in incident.runs}
+    if run.status is not None and first.status is not None:
+        if run.status == first.status:
+            for profile in (run.profile, run.recent):
+                if any(_shared(profile, incident.profile, dimension) for dimension in ("consumer", "node")):
+                    return True
+            own = run.profile.carrier("consumer") or run.profile.carrier("node")
+            if own is not None and own not in (incident.consumer, incident.node):
+                return False
+            return near <= SAME_MOMENT or (near <= SAME_UPSTREAM and _same_upstream(run, incident))
+        if near > SIDE_EFFECT:
+            return False
+        if run.endpoint in endpoints and len(endpoints) <= 3:
+            return True
+        both_failures = min(run.status, first.status) >= 500
+        return both_failures and (_same_upstream(run, incident) or _shared(run.profile, incident.profile, "node"))
+    if run.signal == first.signal == "latency":
+        together = _same_upstream(run, incident) or _shared(run.profile, incident.profile, "node")
+        return near <= SAME_UPSTREAM and together
+    if run.signal == first.signal == "traffic":
+        if run.direction != first.direction:
+            return run.endpoint in endpoints and run.start <= last + SIDE_EFFECT
+        moment = abs(run.opened - first.opened) <= TRAFFIC_TOGETHER
+        return moment or (near <= SIDE_EFFECT and _shared(run.profile, incident.profile, "consumer"))
+    # Side effects: failures that are slow, retried or abandoned. A slow drift began too long ago to be one.
+    same = [other for other in incident.runs if other.endpoint == run.endpoint]
+    if not same or max(run.opened - run.start, first.opened - first.start) >= DAY - 1:
+        return False
+    begin, end = min(other.start for other in same), max(other.last(run.opened) for other in same)
+    if run.status is not None:
+        return abs(run.start - begin) <= SIDE_EFFECT
+    return begin - SIDE_EFFECT <= run.start <= end + SIDE_EFFECT // 2
+
+
+def _shared(mine: Profile, theirs: Profile, dimension: str) -> bool:
+    """Both are carried by the same value, the smaller one perhaps not beyond chance by itself."""
+    value, share, _ = mine.top(dimension)
+    return bool(value) and share >= HINT_EXCESS and mine.plus(theirs).carrier(dimension) == value
+
+
+def _same_upstream(run: Run, incident: Incident) -> bool:
+    """Both run into the same upstream, which is no matter of one consumer or node."""
+    mine, my_share, _ = run.profile.top("upstream")
+    theirs, their_share, _ = incident.profile.top("upstream")
+    free = incident.consumer is None and incident.node is None
+    return bool(mine) and mine == theirs and free and my_share > HINT_EXCESS and their_share > HINT_EXCESS
+
+
+def _fold(incidents: list[Incident], fleet: Fleet) -> list[Incident]:
+    """Incidents without those that repeat a known daily one: same endpoint, detector and code at the same hour on two earlier days."""
+    kept: list[Incident] = []
+    seen: dict[tuple[int, str, int | None, int], list[tuple[int, Incident]]] = {}
+    for incident in incidents:
+        earlier = [
+            (start, home)
+            for start, home in seen.get(incident.first.series, [])
+            if 0 < incident.start - start <= 8 * DAY
+            and abs((incident.start - start + DAY // 2) % DAY - DAY // 2) <= HOUR
+        ]
+        days = {fleet.first_bin + start - (fleet.first_bin + start) % DAY for start, _ in earlier}
+        if len(days) >= RECURRING_DAYS:
+            home = earlier[-1][1]
+            home.repeats.append(incident.start)
+            home.runs += incident.runs
+        else:
+            home = incident
+            kept.append(incident)
+        seen.setdefault(incident.first.series, []).append((incident.start, home))
+    return kept

@@ -1,0 +1,193 @@
+"""Slower answers: a shift of the mean log latency, a drift over days, and a heavier tail.
+
+All three compare with the endpoint's own past week and ask twice: is it improbable under that week's spread, and is it beyond
+what the endpoint does on its second worst day anyway (a nightly backup, the morning peak)?
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import polars as pl
+from scipy.special import betainc, stdtr
+
+from apilens.detect import anomalies
+from apilens.detect.baseline import (
+    DAY,
+    HOUR,
+    WEEK_DAYS,
+    Bools,
+    Fleet,
+    Floats,
+    Series,
+    past_sum,
+    second_highest_day,
+    window_sum,
+)
+
+WEEK = WEEK_DAYS * DAY
+#: Windows of the shift in bins, and by which factor the geometric mean must have grown.
+SHIFT_WINDOWS = ((3, 1.25), (12, 1.2), (48, 1.15))
+#: A slow degradation: a whole day against the week that ended three days before (DETECTION), so that it cannot hide in its own baseline.
+DRIFT_WINDOW, DRIFT_SKIP, DRIFT_FACTOR = DAY, 3 * DAY, 1.1
+TAIL_WINDOWS = (3, 12, 48)
+#: A call is slow when it takes longer than 97 % of the calls of the week before (DETECTION: q97).
+TAIL_SHARE = 0.03
+TAIL_FACTOR = 2.5
+MIN_TIMED = 8
+#: Means of heavy-tailed latencies are not normal: Student's t with few degrees of freedom asks for 8.4 standard errors to open.
+T_DEGREES = 15
+HABIT_FACTOR = 1.25
+#: No own habit is known before two days of traffic.
+YOUNG = 2 * DAY
+
+
+def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
+    """Anomalies (anomalies.ANOMALIES) of signal latency; observed and expected in ms (geometric mean) or as ratio of slow calls."""
+    found = [_shift(series, fleet, width, factor, skip=HOUR, habit=True) for width, factor in SHIFT_WINDOWS]
+    found.append(_shift(series, fleet, DRIFT_WINDOW, DRIFT_FACTOR, skip=DRIFT_SKIP, habit=False))
+    slow, timed = _slow_calls(series, fleet)
+    found += [_tail(series, fleet, slow, timed, width) for width in TAIL_WINDOWS]
+    return anomalies.strongest(pl.concat(found))
+
+
+def _shift(series: Series, fleet: Fleet, width: int, factor: float, *, skip: int, habit: bool) -> pl.DataFrame:
+    """Windows whose mean log latency lies above what the past week and today's load let expect.
+
+    Load: many systems answer slower when all consumers are awake; a regression of the endpoint's latency on the fleet's log load,
+    from the past only, takes that out. It only ever explains slowness by more load, never by less.
+    """
+    load = np.log(np.maximum(window_sum(fleet.load, HOUR), 1.0))
+    n, s = window_sum(series.timed, width), window_sum(series.log_sum, width)
+    behind = width + skip
+    past_n = past_sum(series.timed, WEEK, behind)
+    safe_n, safe_past = np.maximum(n, 1.0), np.maximum(past_n, 1.0)
+    past_mean = past_sum(series.log_sum, WEEK, behind) / safe_past
+    variance = np.maximum(past_sum(series.log_sumsq, WEEK, behind) / safe_past - past_mean**2, 0.01)
+    load_mean = past_sum(series.timed * load, WEEK, behind) / safe_past
+    load_variance = past_sum(series.timed * load**2, WEEK, behind) / safe_past - load_mean**2
+    together = past_sum(series.log_sum * load, WEEK, behind) / safe_past - load_mean * past_mean
+    slope = np.clip(together / (np.maximum(load_variance, 0.0) + 0.02), 0.0, 1.5)
+    expected = past_mean + slope * (window_sum(series.timed * load, width) / safe_n - load_mean)
+    usable = (n >= MIN_TIMED) & (past_n >= 50) & (_age(series, fleet) >= behind + YOUNG)
+    residual = np.where(usable, s / safe_n - expected, 0.0)
+    z = residual / np.sqrt(variance / safe_n + variance / safe_past)
+    z /= np.sqrt(np.maximum(_spread(z, usable, behind), 1.0))
+    rows, bins = np.nonzero(
+        usable & (z > 2.5) & (residual > math.log(factor)) & _still(series, width, residual, factor)
+    )
+    log10_p = anomalies.log10_tail(stdtr(T_DEGREES, -z[rows, bins]))
+    opens = log10_p < anomalies.OPEN_LOG10_P
+    if habit:
+        opens &= z[rows, bins] > HABIT_FACTOR * second_highest_day(z, fleet)[rows, bins]
+    excess = n * (1.0 - np.exp(-np.maximum(residual, 0.0)))
+    return _frame(series, rows, bins, width, log10_p, opens, np.exp(s / safe_n), np.exp(expected), "ms", n, excess)
+
+
+def _age(series: Series, fleet: Fleet) -> Floats:
+    return np.arange(fleet.bins)[None, :] - series.born[:, None].astype(np.float64)
+
+
+def _spread(z: Floats, usable: Bools, behind: int) -> Floats:
+    """Mean square of past z (clipped, so that one incident does not hide the next): 1.0 where the model holds, more where it does not."""
+    square = np.where(usable, np.minimum(z**2, 25.0), 0.0)
+    return (past_sum(square, WEEK, behind) + DAY / 4) / (past_sum(usable.astype(np.float64), WEEK, behind) + DAY / 4)
+
+
+def _still(series: Series, width: int, residual: Floats, factor: float) -> Bools:
+    """Whether the last third of the window is slow as well: what ended is no news."""
+    third = max(width // 3, 1)
+    n = np.maximum(window_sum(series.timed, third), 1.0)
+    whole = np.maximum(window_sum(series.timed, width), 1.0)
+    mean = window_sum(series.log_sum, third) / n
+    return mean - window_sum(series.log_sum, width) / whole + residual > math.log(factor) / 2
+
+
+def _slow_calls(series: Series, fleet: Fleet) -> tuple[Floats, Floats]:
+    """Per bin the calls above the q97 of the seven days before, and the calls they were counted among."""
+    offset = fleet.first_bin % DAY
+    rows = series.buckets.with_columns(day=(pl.col("bin") + offset) // DAY)
+    daily = rows.group_by("row", "day", "bucket").agg(pl.col("calls").sum())
+    week = (
+        pl.concat([daily.with_columns(pl.col("day") + lag) for lag in range(1, WEEK_DAYS + 1)])
+        .group_by("row", "day", "bucket")
+        .agg(pl.col("calls").sum())
+        .sort("row", "day", "bucket")
+        .with_columns(
+            below=pl.col("calls").cum_sum().over("row", "day"), total=pl.col("calls").sum().over("row", "day")
+        )
+        .filter((pl.col("below") >= (1 - TAIL_SHARE) * pl.col("total")) & (pl.col("total") >= 100))
+        .group_by("row", "day")
+        .agg(pl.col("bucket").min().alias("limit"))
+    )
+    counted = (
+        rows.join(week, on=["row", "day"])
+        .group_by("row", "bin")
+        .agg(pl.col("calls").sum(), pl.col("calls").filter(pl.col("bucket") > pl.col("limit")).sum().alias("slow"))
+    )
+    slow, timed = np.zeros_like(series.calls), np.zeros_like(series.calls)
+    at = (counted["row"].to_numpy(), counted["bin"].to_numpy())
+    slow[at], timed[at] = counted["slow"].to_numpy(), counted["calls"].to_numpy()
+    return slow, timed
+
+
+def _tail(series: Series, fleet: Fleet, slow: Floats, timed: Floats, width: int) -> pl.DataFrame:
+    """Windows in which far more calls than usual are slow, even where the mean hardly moves."""
+    k, n = window_sum(slow, width), window_sum(timed, width)
+    behind = width + HOUR
+    past_n = past_sum(timed, WEEK, behind)
+    share = (past_sum(slow, WEEK, behind) + 100 * TAIL_SHARE) / (past_n + 100)
+    mean = n * share
+    usable = (n >= MIN_TIMED) & (_age(series, fleet) >= YOUNG) & (past_n >= 50)
+    z = np.where(usable, (k - mean) / np.sqrt(np.maximum(mean, 0.1)), 0.0)
+    # A gamma-Poisson with the variance that past windows of this size had.
+    over = np.maximum(_spread(z, usable, behind) - 1.0, 0.05)
+    third = max(width // 3, 1)
+    still = window_sum(slow, third) > 1.5 * share * window_sum(timed, third)
+    rows, bins = np.nonzero(
+        usable & (k >= 4) & (k > TAIL_FACTOR * mean) & (k - mean > 0.05 * n) & still & (z > 2.5 * np.sqrt(1 + over))
+    )
+    shape = mean[rows, bins] / over[rows, bins]
+    log10_p = anomalies.log10_tail(betainc(k[rows, bins], shape, mean[rows, bins] / (mean[rows, bins] + shape)))
+    opens = (log10_p < anomalies.OPEN_LOG10_P) & (
+        z[rows, bins] > HABIT_FACTOR * second_highest_day(z, fleet)[rows, bins]
+    )
+    return _frame(
+        series, rows, bins, width, log10_p, opens, k / np.maximum(n, 1.0), share, "ratio", n, np.maximum(k - mean, 0.0)
+    )
+
+
+def _frame(
+    series: Series,
+    rows: np.ndarray[tuple[int], np.dtype[np.intp]],
+    bins: np.ndarray[tuple[int], np.dtype[np.intp]],
+    width: int,
+    log10_p: Floats,
+    opens: Bools,
+    observed: Floats,
+    expected: Floats,
+    unit: str,
+    n: Floats,
+    excess: Floats,
+) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "endpoint": rows + series.first_endpoint,
+            "detector": "latency",
+            "signal": "latency",
+            "status_code": None,
+            "direction": 1,
+            "bin": bins,
+            "start_bin": np.maximum(bins - width + 1, 0),
+            "opens": opens,
+            "log10_p": log10_p,
+            "observed": observed[rows, bins],
+            "expected": expected[rows, bins],
+            "unit": unit,
+            "n": n[rows, bins],
+            "excess": excess[rows, bins],
+        },
+        schema=dict(anomalies.ANOMALIES),
+        strict=False,
+    )

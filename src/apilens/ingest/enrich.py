@@ -1,0 +1,93 @@
+"""Parsed calls become rows of the lake: derived columns, masked secrets, identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import polars as pl
+
+from apilens.routes.rules import template
+from apilens.formats.block import Block, Parsed
+from apilens.formats.fields import compact
+from apilens.ingest.redact import Redactor
+from apilens.ingest.synthetic import synthetic_type
+from apilens.schema import CALLS
+
+#: Before the web had logs, and further ahead than any clock is wrong.
+EARLIEST, LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+
+#: Columns that may carry secrets, because clients write them.
+_CLIENT_TEXT = ("url", "path", "query", "request_line", "referrer", "forwarded_for", "user_agent")
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What the user declared about an input; node: used where the format logs none."""
+
+    source_file: str
+    environment: str = "default"
+    node: str | None = None
+
+
+def enrich(parsed: Parsed, block: Block, declared: Declared) -> Parsed:
+    """The same records with derived columns; calls at impossible times become rejects.
+
+    Derived: start_time, route, consumer, synthetic_type, source_offset; url and request_line are compacted (fields.compact).
+    """
+    calls = parsed.calls
+    if calls.is_empty():
+        return parsed
+    missing = {name: dtype for name, dtype in CALLS.items() if name not in calls.columns}
+    calls = calls.with_columns(
+        pl.lit(None, missing[name]).alias(name)
+        for name in ("path", "query", "url", "request_line", "duration_ms", "method", "http_version", "application_id")
+        if name in missing
+    )
+    calls = calls.with_columns(
+        pl.lit(None, missing[name]).alias(name)
+        for name in ("user_name", "user_agent", "gateway_route", "node", "parse_status")
+        if name in missing
+    )
+    plausible = calls["timestamp"].is_between(EARLIEST, LATEST, closed="left")
+    rejects = parsed.rejects
+    if not plausible.all():
+        wrong = calls.filter(~plausible).select(
+            "row", pl.format("the time {} lies outside 1990..2099", "timestamp").alias("reason")
+        )
+        rejects = pl.concat([rejects, wrong])
+        calls = calls.filter(plausible)
+    by_rule = template(calls["path"])
+    own = pl.col("gateway_route").str.starts_with("/")
+    calls = calls.with_columns(
+        block.offsets(calls["row"]),
+        start_time=pl.when(pl.col("timestamp_kind") == "end")
+        .then(pl.col("timestamp") - pl.duration(microseconds=(pl.col("duration_ms").fill_null(0) * 1000).round()))
+        .otherwise("timestamp"),
+        route=pl.when(own).then("gateway_route").otherwise(by_rule),
+        consumer=pl.coalesce("application_id", "user_name"),
+        synthetic_type=synthetic_type(calls["user_agent"], calls["path"]),
+        parse_status=pl.col("parse_status").fill_null("ok"),
+        environment=pl.lit(declared.environment),
+        source_file=pl.lit(declared.source_file),
+        node=pl.coalesce("node", pl.lit(declared.node, pl.String)),
+    )
+    return Parsed(compact(calls), rejects, parsed.header, parsed.filtered, parsed.blank)
+
+
+def redact(calls: pl.DataFrame, redactor: Redactor) -> pl.DataFrame:
+    """The calls with secrets masked in every column that a client can write into."""
+    masked = calls.with_columns(
+        redactor.mask_series(calls[name]) for name in _CLIENT_TEXT if name in calls.columns
+    )
+    if "attributes" in masked.columns and masked["attributes"].null_count() < masked.height:
+        entries = masked["attributes"].cast(pl.List(pl.Struct({"key": pl.String, "value": pl.String})))
+        flat = entries.alias("entry").to_frame().with_row_index().drop_nulls("entry").explode("entry").unnest("entry")
+        folded = (
+            flat.with_columns(redactor.mask_series(flat["value"]))
+            .group_by("index", maintain_order=True)
+            .agg(pl.struct("key", "value").alias("attributes"))
+            .with_columns(pl.col("attributes").cast(pl.Map(pl.String, pl.String)))
+        )
+        masked = masked.drop("attributes").with_row_index().join(folded, on="index", how="left").drop("index")
+    return masked

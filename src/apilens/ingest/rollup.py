@@ -1,0 +1,43 @@
+"""Calls become rollups: five-minute bins that merge by SUM."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from apilens import histogram
+from apilens.schema import BIN_S, ENDPOINT, ROLLUPS
+
+_KEY = ("bin_start", *ENDPOINT, "status_code", "synthetic_type")
+
+
+def roll_up(calls: pl.DataFrame) -> pl.DataFrame:
+    """schema.ROLLUPS rows of some calls (schema.CALLS rows with unit_id); one row per bin, endpoint, status and kind.
+
+    duration columns leave out calls whose duration is unknown.
+    """
+    minutes = BIN_S // 60
+    base = calls.select(
+        pl.col("start_time").dt.truncate(f"{BIN_S}s").alias("bin_start"),
+        *ENDPOINT, "status_code", "synthetic_type", "unit_id", "start_time", "duration_ms",
+        (pl.col("start_time").dt.epoch("s") % BIN_S // 60).cast(pl.Int8).alias("minute"),
+        pl.coalesce("response_bytes", "response_body_bytes").alias("response_bytes"),
+        histogram.bucket(pl.col("duration_ms")).alias("bucket"),
+        pl.col("duration_ms").clip(histogram.SMALLEST_MS).log().alias("log_ms"),
+    )  # fmt: skip
+    keys = [*_KEY, "unit_id"]
+    sums = base.group_by(keys).agg(
+        pl.len().cast(pl.Int64).alias("calls"),
+        pl.concat_list([(pl.col("minute") == i).sum().cast(pl.Int32) for i in range(minutes)]).alias("minute_calls"),
+        pl.col("duration_ms").count().cast(pl.Int64).alias("durations"),
+        pl.col("duration_ms").sum().alias("duration_sum_ms"),
+        pl.col("log_ms").sum().alias("log_duration_sum"),
+        pl.col("log_ms").pow(2).sum().alias("log_duration_sumsq"),
+        pl.col("bucket").drop_nulls().sort().rle().alias("runs"),
+        pl.col("response_bytes").sum(),
+        pl.col("start_time").min().alias("first_seen"),
+        pl.col("start_time").max().alias("last_seen"),
+    )
+    return sums.with_columns(
+        pl.col("runs").list.eval(pl.element().struct.field("value")).alias("bucket"),
+        pl.col("runs").list.eval(pl.element().struct.field("len").cast(pl.Int32)).alias("bucket_calls"),
+    ).select(pl.col(name).cast(dtype) for name, dtype in ROLLUPS.items())

@@ -1,0 +1,294 @@
+"""One ingest run: inputs are cut into pieces, new pieces become units, units are committed in batches."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+import polars as pl
+
+from apilens.config import Config, Source
+from apilens.errors import ApilensError, Exit, InputError, LockedError, UsageError, worst
+from apilens.formats import Detection, Options, detect
+from apilens.formats.block import Block, Layout
+from apilens.ingest.enrich import Declared
+from apilens.ingest.pieces import Cut, Known, Origin, Piece, cut
+from apilens.ingest.redact import Redactor
+from apilens.ingest.rollup import roll_up
+from apilens.ingest.sources import Input, expand, open_input
+from apilens.ingest.unit import Counts, make_unit
+from apilens.lake import Lake, Unit
+from apilens.lake.lake import Table
+from apilens.schema import INGESTS
+
+#: Threads that parse and write at once. Polars and zstd release the GIL; a third thread brought nothing on two cores.
+WORKERS = 2
+#: Units of one commit. Fewer commits are quicker; a killed run repeats at most this much work.
+BATCH = 16
+#: Bytes of an input's beginning from which its format is told.
+_HEAD_BYTES = 256 << 10
+#: Attempts to commit an input that other writers keep taking away from us.
+_RETRIES = 5
+
+
+@dataclass
+class InputReport:
+    """What became of one input. problem: why some of it is missing; None: all of it was read."""
+
+    name: str
+    format: str | None = None
+    why: str | None = None
+    log_format: str | None = None
+    compression: str | None = None
+    counts: Counts = field(default_factory=Counts)
+    waiting_bytes: int = 0
+    problem: str | None = None
+    usable: bool = True
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for. source, environment: None: as configured, else undeclared."""
+
+    paths: Sequence[str]
+    options: Options = field(default_factory=Options)
+    source: str | None = None
+    environment: str | None = None
+    final: bool = False
+    replace: bool = False
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A new piece on its way through the workers."""
+
+    report: InputReport
+    head_sha256: str
+    future: Future[tuple[Unit, Counts]]
+
+
+class IngestRun:
+    """Reads inputs into a lake. Use once; `reports` says what happened, input by input."""
+
+    def __init__(
+        self,
+        lake: Lake,
+        request: Request,
+        config: Config,
+        *,
+        now: datetime,
+        progress: Callable[[int, int], None] = lambda bytes_done, lines_done: None,
+    ) -> None:
+        self.lake = lake
+        self.request = request
+        self.config = config
+        self.now = now
+        self.progress = progress
+        self.reports: list[InputReport] = []
+        self._redactor = Redactor(lake.masking_key)
+        self._own: dict[str, str] = {}  # unit -> the input of this run that brought it
+        self._remember(lake.ledger())
+
+    @property
+    def totals(self) -> Counts:
+        """The counts of all inputs together."""
+        return sum((report.counts for report in self.reports), Counts())
+
+    def exit_code(self) -> Exit:
+        """INPUT when no input was usable, PARTIAL when some was not or too much was rejected, else DONE."""
+        usable = [report for report in self.reports if report.usable]
+        if self.reports and not usable:
+            return Exit.INPUT
+        codes = [Exit.PARTIAL for report in self.reports if report.problem is not None]
+        totals = self.totals
+        if totals.rejected > self.config.max_reject_ratio * max(totals.read, 1):
+            codes.append(Exit.PARTIAL)
+        return worst(*codes)
+
+    def run(self) -> None:
+        """Read every input. Raises UsageError and LakeError; what is wrong with an input goes into its report."""
+        self._finish_rollups()
+        work = [(item, InputReport(item.name)) for item in self._inputs()]
+        self.reports += [report for _, report in work]
+        for _ in range(_RETRIES):
+            self._contested: set[str] = set()
+            self._read_all(work)
+            if not self._contested:
+                return
+            # Another writer committed a piece that begins like ours: with its ledger in hand the input reads differently.
+            self._remember(self.lake.ledger())
+            work = [(item, report) for item, report in work if report.name in self._contested]
+            for _, report in work:
+                report.counts = Counts()
+        raise LockedError(f"{', '.join(sorted(self._contested))}: other runs keep ingesting the same; run again later")
+
+    def _read_all(self, work: Sequence[tuple[Input, InputReport]]) -> None:
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="apilens-parse") as pool:
+            jobs: deque[_Job] = deque()
+            done: list[tuple[_Job, Unit, Counts]] = []
+
+            def take() -> None:
+                job = jobs.popleft()
+                done.append((job, *job.future.result()))
+
+            for item, report in work:
+                try:
+                    for job in self._read(item, report, pool):
+                        jobs.append(job)
+                        while len(jobs) > WORKERS:
+                            take()
+                        if len(done) >= BATCH:
+                            self._commit(done)
+                            done.clear()
+                except UsageError:
+                    raise
+                except ApilensError as error:
+                    report.problem, report.usable = str(error), False
+            while jobs:
+                take()
+            self._commit(done)
+
+    # -- inputs --------------------------------------------------------------------------------------------------
+
+    def _inputs(self) -> Iterator[Input]:
+        found = list(expand(self.request.paths))
+        for item in found:
+            if isinstance(item, InputError):
+                self.reports.append(InputReport(str(item).split(":", 1)[0], problem=str(item), usable=False))
+        items = [item for item in found if isinstance(item, Input)]
+        declared = {item: self._declared(item) for item in items}
+        # In a folder for which sources are declared, other files (notes, configuration) are not meant.
+        strict = any(item.found_in_folder and source is not None for item, source in declared.items())
+        return (item for item in items if not (strict and item.found_in_folder and declared[item] is None))
+
+    def _declared(self, item: Input) -> Source | None:
+        return None if item.path is None else self.config.source_of(item.path)
+
+    def _read(self, item: Input, report: InputReport, pool: ThreadPoolExecutor) -> Iterator[_Job]:
+        """Jobs for the new pieces of an input; known ones are accounted for at once."""
+        source = self._declared(item) or Source(match="")
+        asked = self.request.options
+        options = Options(
+            asked.format or (None if asked.log_format else source.format),
+            asked.log_format or (None if asked.format else source.log_format),
+            asked.tz if source.tz is None or asked.tz != "UTC" else source.tz,
+            asked.columns or source.columns,
+        )
+        origin = Origin(
+            self.request.source if self.request.source is not None else source.source,
+            self.request.environment or source.environment,
+        )
+        declared = Declared(item.name, origin.environment, origin.source or None)
+        stream = open_input(item)
+        report.compression = stream.compression
+        state, detection = Cut(), None
+        try:
+            for piece in cut(stream, origin, self._known, state, final=self.request.final):
+                if detection is None:
+                    head = Block(piece.block.data[: piece.block.data.rfind(b"\n", 0, _HEAD_BYTES) + 1 or _HEAD_BYTES])
+                if piece.known is not None and not self.request.replace:
+                    self._count_duplicate(piece.unit_id, report)
+                    continue
+                if detection is None:
+                    detection = detect(head, options, item.name)
+                    _describe(report, detection)
+                entry = self._entries.get(piece.unit_id)
+                attempt = 1 if entry is None else int(entry["attempt"]) + 1
+                self._by_head.setdefault(piece.head_sha256, []).append(Known(piece.unit_id, len(piece.block.data)))
+                future = pool.submit(self._process, piece, detection.layouts, origin, declared, attempt)
+                yield _Job(report, piece.head_sha256, future)
+        finally:
+            stream.close()
+            report.waiting_bytes = state.waiting
+            report.problem = None if state.problem is None else f"{item.name}: {state.problem}; kept what came before"
+
+    def _process(
+        self, piece: Piece, layouts: Sequence[Layout], origin: Origin, declared: Declared, attempt: int
+    ) -> tuple[Unit, Counts]:
+        """In a worker: parse a piece and write its files, which nobody sees before they are committed."""
+        made = make_unit(
+            piece, layouts, self._redactor, origin=origin, declared=declared, attempt=attempt, now=self.now
+        )
+        frames: dict[Table, pl.DataFrame] = {"calls": made.calls, "rollups": made.rollups, "rejects": made.rejects}
+        files = {name: self.lake.write(name, frame, piece.unit_id, attempt) for name, frame in frames.items()}
+        return Unit(made.entry, files["calls"], files["rollups"], files["rejects"]), made.counts
+
+    # -- identity ------------------------------------------------------------------------------------------------
+
+    def _remember(self, ledger: pl.DataFrame) -> None:
+        """Take over what the ledger knows."""
+        self._entries = {row["unit_id"]: row for row in ledger.iter_rows(named=True)}
+        self._by_head: dict[str, list[Known]] = {}
+        for unit_id, row in self._entries.items():
+            self._by_head.setdefault(row["head_sha256"], []).append(Known(unit_id, row["bytes"]))
+        self._late: list[tuple[str, InputReport]] = []  # duplicates of units that a worker still has
+
+    def _known(self, head_sha256: str) -> list[Known]:
+        return self._by_head.get(head_sha256, [])
+
+    def _count_duplicate(self, unit_id: str, report: InputReport) -> None:
+        entry = self._entries.get(unit_id)
+        if entry is None:
+            self._late.append((unit_id, report))
+            return
+        report.format = report.format or str(entry["format"])
+        report.why = report.why or "known: ingested before"
+        again = self._own.get(unit_id) == report.name  # read once more after another writer got in between
+        report.counts += _counts_of(entry) if again else _as_duplicate(_counts_of(entry))
+
+    def _commit(self, done: Sequence[tuple[_Job, Unit, Counts]]) -> None:
+        """Commit what the workers made, except pieces that another writer has taken meanwhile."""
+        with self.lake.lock("commit"):
+            fresh = self.lake.ledger() if done else INGESTS.to_frame()
+            others = fresh.filter(~pl.col("unit_id").is_in(list(self._entries)))
+            begun = set(others["head_sha256"])
+            same = set(others["unit_id"])
+            ours = []
+            for job, unit, counts in done:
+                if job.head_sha256 in begun and unit.unit_id not in same:
+                    self._contested.add(job.report.name)
+                if job.report.name not in self._contested and unit.unit_id not in same:
+                    ours.append((job, unit, counts))
+            self.lake.commit([unit for _, unit, _ in ours])
+        for row in others.iter_rows(named=True):
+            self._entries[row["unit_id"]] = row
+        for job, unit, counts in ours:
+            self._entries[unit.unit_id] = unit.entry
+            self._own[unit.unit_id] = job.report.name
+            job.report.counts += counts
+            self.progress(counts.bytes, counts.lines)
+        for job, unit, _ in done:
+            if unit.unit_id in same and job.report.name not in self._contested:
+                self._count_duplicate(unit.unit_id, job.report)
+        late, self._late = self._late, []
+        for unit_id, report in late:
+            self._count_duplicate(unit_id, report)
+
+    def _finish_rollups(self) -> None:
+        """Rebuild rollups that a killed run left out, from the calls it committed."""
+        missing = self.lake.unfinished_rollups()
+        if not missing:
+            return
+        with self.lake.lock("commit"):
+            for unit_id, attempt in self.lake.unfinished_rollups():
+                calls = self.lake.scan("calls").filter(pl.col("unit_id") == unit_id).collect()
+                files = self.lake.write("rollups", roll_up(calls), unit_id, attempt)
+                self.lake.register_rollups([Unit({"unit_id": unit_id, "attempt": attempt}, (), files)])
+
+
+def _counts_of(entry: Mapping[str, object]) -> Counts:
+    """The counts of a unit as the ledger has them."""
+    names = ("read", "stored", "rejected", "filtered", "header", "blank", "lines", "bytes")
+    return Counts(**{name: int(str(entry[name])) for name in names}, units=1)
+
+
+def _as_duplicate(counts: Counts) -> Counts:
+    """The same lines, none of which was stored again."""
+    return replace(counts, stored=0, rejected=0, filtered=0, duplicate=counts.read, units=0)
+
+
+def _describe(report: InputReport, detection: Detection) -> None:
+    report.format, report.why, report.log_format = detection.format, detection.why, detection.layouts[0].text

@@ -1,0 +1,146 @@
+"""A piece of input becomes a unit: parsed, enriched, masked, rolled up. Pure: bytes in, frames and counts out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import polars as pl
+
+from apilens import __version__
+from apilens.formats.block import Layout, parse
+from apilens.ingest.enrich import Declared, enrich, redact
+from apilens.ingest.pieces import Origin, Piece
+from apilens.ingest.redact import Redactor
+from apilens.ingest.rollup import roll_up
+from apilens.schema import CALLS, REJECTS
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The conservation equations of some input, in records and in lines.
+
+    read = stored + rejected + filtered + duplicate (records); lines = read + header + blank.
+    """
+
+    read: int = 0
+    stored: int = 0
+    rejected: int = 0
+    filtered: int = 0
+    duplicate: int = 0
+    header: int = 0
+    blank: int = 0
+    lines: int = 0
+    bytes: int = 0
+    units: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(a + b for a, b in zip(self.values(), other.values(), strict=True)))
+
+    def values(self) -> tuple[int, ...]:
+        """All counts, in the order of the fields."""
+        return (
+            self.read, self.stored, self.rejected, self.filtered, self.duplicate,
+            self.header, self.blank, self.lines, self.bytes, self.units,
+        )  # fmt: skip
+
+    def balanced(self) -> bool:
+        """Whether both equations hold."""
+        records = self.stored + self.rejected + self.filtered + self.duplicate
+        return self.read == records and self.lines == self.read + self.header + self.blank
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of one new piece. calls: every column of schema.CALLS; entry: its row of the ledger."""
+
+    entry: dict[str, object]
+    counts: Counts
+    calls: pl.DataFrame = field(repr=False)
+    rollups: pl.DataFrame = field(repr=False)
+    rejects: pl.DataFrame = field(repr=False)
+
+
+def make_unit(
+    piece: Piece,
+    layouts: Sequence[Layout],
+    redactor: Redactor,
+    *,
+    origin: Origin,
+    declared: Declared,
+    attempt: int,
+    now: datetime,
+) -> Made:
+    """Parse a piece with `layouts`; see Made. The number of lines is counted on the bytes, apart from the parser."""
+    block = piece.block
+    parsed = enrich(parse(block, layouts), block, declared)
+    calls = redact(parsed.calls, redactor)
+    missing = [pl.lit(None, dtype).alias(name) for name, dtype in CALLS.items() if name not in calls.columns]
+    calls = calls.with_columns(missing).with_columns(pl.lit(piece.unit_id).alias("unit_id")).select(
+        pl.col(name).cast(dtype) for name, dtype in CALLS.items()
+    )
+    format_name = layouts[0].gateway
+    rejects = _rejects(parsed.rejects, piece, declared, attempt, format_name, redactor)
+    lines = block.data.count(b"\n") + (not block.data.endswith(b"\n"))
+    counts = Counts(
+        read=calls.height + rejects.height + parsed.filtered,
+        stored=calls.height,
+        rejected=rejects.height,
+        filtered=parsed.filtered,
+        header=parsed.header,
+        blank=parsed.blank,
+        lines=lines,
+        bytes=len(block.data),
+        units=1,
+    )
+    if not counts.balanced():
+        raise AssertionError(f"{declared.source_file}: lines were lost or doubled at byte {block.offset}: {counts}")
+    entry = {
+        "unit_id": piece.unit_id,
+        "attempt": attempt,
+        "source": origin.source,
+        "environment": origin.environment,
+        "input": declared.source_file,
+        "format": format_name,
+        "log_format": layouts[0].text,
+        "offset": block.offset,
+        "bytes": counts.bytes,
+        "head_sha256": piece.head_sha256,
+        "lines": counts.lines,
+        "header": counts.header,
+        "blank": counts.blank,
+        "read": counts.read,
+        "stored": counts.stored,
+        "rejected": counts.rejected,
+        "filtered": counts.filtered,
+        "first_start_time": calls["start_time"].min(),
+        "last_start_time": calls["start_time"].max(),
+        "ingested_at": now,
+        "apilens_version": __version__,
+    }
+    return Made(entry, counts, calls, roll_up(calls), rejects)
+
+
+def _rejects(
+    rejects: pl.DataFrame, piece: Piece, declared: Declared, attempt: int, format_name: str, redactor: Redactor
+) -> pl.DataFrame:
+    """schema.REJECTS of a block's rejects: raw bytes, equal to the input outside masked spans."""
+    block = piece.block
+    if rejects.is_empty():
+        return REJECTS.to_frame()
+    raw = block.raw(rejects["row"])
+    return pl.DataFrame(
+        {
+            "unit_id": piece.unit_id,
+            "attempt": attempt,
+            "source_file": declared.source_file,
+            "source_offset": block.offsets(rejects["row"]),
+            "line": rejects["row"].cast(pl.Int64) + block.line,
+            "reason": rejects["reason"],
+            "raw": pl.Series([redactor.mask(line) for line in raw.to_list()], dtype=pl.Binary),
+            "format": format_name,
+            "resolves_unit_id": None,
+        },
+        schema=REJECTS,
+    )

@@ -1,0 +1,327 @@
+"""The only place that commits. Layout, visibility and commit order: docs/decisions/0001-lake-units-and-identity.md."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake.exceptions import TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
+
+from apilens.errors import LakeError, LockedError
+from apilens.schema import CALLS, INGESTS, REJECTS, ROLLUPS
+from apilens.window import Window
+
+#: Raised when an older apilens could not read what this one writes.
+LAYOUT_VERSION = 1
+
+Table = Literal["calls", "rollups", "rejects", "ingests"]
+TABLES: dict[Table, pl.Schema] = {"calls": CALLS, "rollups": ROLLUPS, "rejects": REJECTS, "ingests": INGESTS}
+#: Time column by whose statistics readers prune files.
+_TIME: dict[str, str] = {"calls": "start_time", "rollups": "bin_start"}
+_PARTITIONED = ("calls",)
+#: Days, then months, over which one unit may spread before its partitions get coarser.
+_MAX_PARTITIONS = 62
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A Parquet file that is written but not yet visible. path: relative to its table."""
+
+    path: str
+    bytes: int
+    rows: int
+    partition: dict[str, str]
+    first: datetime | None
+    last: datetime | None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A parsed piece, ready to be committed. entry: its row of the ledger; attempt > 1: replaces the attempt before."""
+
+    entry: dict[str, Any]
+    calls: tuple[DataFile, ...]
+    rollups: tuple[DataFile, ...]
+    rejects: tuple[DataFile, ...] = ()
+
+    @property
+    def unit_id(self) -> str:
+        return str(self.entry["unit_id"])
+
+    @property
+    def attempt(self) -> int:
+        return int(self.entry["attempt"])
+
+
+def open_lake(path: str, *, create: bool = False) -> Lake:
+    """The lake in folder `path`.
+
+    Raises LakeError when there is none (unless create), or when a newer apilens laid it out: nothing is changed then.
+    """
+    root = Path(path)
+    marker = root / "_apilens" / "lake.json"
+    if not marker.exists():
+        if not create:
+            raise LakeError(f"{path}: no lake here; make one with: apilens ingest YOUR.log --lake {path}")
+        try:
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            for name, schema in TABLES.items():
+                _create_table(root / name, schema, name in _PARTITIONED)
+            key = marker.parent / "masking.key"
+            with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+                out.write(secrets.token_hex(32))
+        except FileExistsError:
+            pass  # another run is making the same lake; what it wrote first stays
+        except OSError as error:
+            raise LakeError(f"{path}: the lake cannot be made here: {error.strerror or error}; give --lake DIR") from None
+        partial = marker.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps({"layout_version": LAYOUT_VERSION}) + "\n")
+        partial.replace(marker)
+    try:
+        version = json.loads(marker.read_text())["layout_version"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise LakeError(f"{marker}: is damaged; expected {{\"layout_version\": {LAYOUT_VERSION}}}") from None
+    if not isinstance(version, int) or version > LAYOUT_VERSION:
+        raise LakeError(
+            f"{path}: the lake has layout version {version}, this apilens knows up to {LAYOUT_VERSION}; nothing was changed."
+            " Upgrade with: pip install --upgrade apilens"
+        )
+    return Lake(root)
+
+
+def _create_table(path: Path, schema: pl.Schema, partitioned: bool) -> None:
+    columns = schema.to_frame()
+    if partitioned:
+        columns = columns.with_columns(date=pl.lit(None, pl.Date))
+    DeltaTable.create(
+        str(path),
+        Schema.from_arrow(columns.to_arrow().schema),
+        mode="ignore",
+        partition_by=["date"] if partitioned else None,
+        configuration={"delta.checkpointInterval": "50"},
+    )
+
+
+class Lake:
+    """Reads committed data only; every reader sees whole units."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._run = secrets.token_hex(8)
+
+    @property
+    def state_url(self) -> str:
+        """Where candidates, feedback and tickets of this lake live by default."""
+        return f"sqlite:///{self.root / '_apilens' / 'state.db'}"
+
+    @cached_property
+    def masking_key(self) -> bytes:
+        """The key under which secrets are masked. Raises LakeError when it is lost: new hashes would not match old ones."""
+        try:
+            return bytes.fromhex((self.root / "_apilens" / "masking.key").read_text().strip())
+        except (OSError, ValueError):
+            raise LakeError(
+                f"{self.root}/_apilens/masking.key is missing or damaged; masked values would no longer match those stored."
+                " Restore it from a backup, or start a new lake with --lake DIR"
+            ) from None
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def table(self, name: Table) -> DeltaTable:
+        """The table at its latest version."""
+        try:
+            return DeltaTable(str(self.root / name))
+        except TableNotFoundError:
+            raise LakeError(f"{self.root}: table {name} is missing; the lake is damaged") from None
+
+    def files(self, name: Table, window: Window = Window()) -> list[str]:
+        """Paths of the committed Parquet files that may hold rows of the window."""
+        actions = pl.DataFrame(self.table(name).get_add_actions(flatten=True))
+        if actions.is_empty():
+            return []
+        column = _TIME.get(name)
+        if column is not None and f"min.{column}" in actions.columns:
+            if window.end is not None:
+                actions = actions.filter((pl.col(f"min.{column}") < window.end).fill_null(True))
+            if window.start is not None:
+                # A rollup bin reaches past its start; one bin more does no harm.
+                first = pl.col(f"max.{column}").dt.offset_by("5m" if name == "rollups" else "0s")
+                actions = actions.filter((first >= window.start).fill_null(True))
+        return [str(self.root / name / path) for path in actions["path"].sort()]
+
+    def scan(self, name: Table, window: Window = Window()) -> pl.LazyFrame:
+        """The committed rows of a table, as stored; for calls and rollups those whose start lies in the window."""
+        files = self.files(name, window)
+        schema = TABLES[name]
+        if not files:
+            return schema.to_frame().lazy()
+        rows = pl.scan_parquet(files, schema=schema, missing_columns="insert", extra_columns="ignore", hive_partitioning=False)
+        if name in _TIME:
+            column = pl.col(_TIME[name])
+            if window.start is not None:
+                rows = rows.filter(column >= window.start)
+            if window.end is not None:
+                rows = rows.filter(column < window.end)
+        return rows
+
+    def ledger(self) -> pl.DataFrame:
+        """schema.INGESTS of the units that are committed: the entry whose attempt `calls` carries."""
+        entries = self.scan("ingests").collect()
+        return self._committed(entries)
+
+    def rejects(self) -> pl.DataFrame:
+        """schema.REJECTS of committed units that were not re-fed since."""
+        rows = self._committed(self.scan("rejects").collect())
+        resolved = rows.filter(pl.col("resolves_unit_id").is_not_null()).select(
+            pl.col("resolves_unit_id").alias("unit_id"), "source_offset"
+        )
+        open_rows = rows.filter(pl.col("resolves_unit_id").is_null())
+        return open_rows.join(resolved, on=["unit_id", "source_offset"], how="anti")
+
+    def _committed(self, rows: pl.DataFrame) -> pl.DataFrame:
+        calls = self.table("calls")
+        units = rows["unit_id"].unique()
+        attempts = pl.DataFrame(
+            {"unit_id": units, "attempt": [calls.transaction_version(unit) for unit in units]},
+            schema={"unit_id": pl.String, "attempt": pl.Int64},
+        )
+        return rows.join(attempts, on=["unit_id", "attempt"], how="semi", maintain_order="left")
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def lock(self, name: str, *, wait: bool = True) -> Iterator[None]:
+        """Hold the lake's lock `name` on this machine; raises LockedError when another run has it and wait is False."""
+        with (self.root / "_apilens" / f"{name}.lock").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise LockedError(f"{self.root}: another run holds the {name} lock; this one changed nothing") from None
+            yield
+
+    def write(self, name: Table, rows: pl.DataFrame, unit_id: str, attempt: int) -> tuple[DataFile, ...]:
+        """Write rows as Parquet files of a table without making them visible; one file per partition."""
+        written = []
+        for partition, part in self._partitions(name, rows):
+            folder = "/".join(f"{key}={value}" for key, value in partition.items())
+            (self.root / name / folder).mkdir(exist_ok=True)
+            # Two runs that meet the same unit write files of their own; at most one of them is registered.
+            file = f"{_stem(unit_id)}-{attempt}-{self._run}.parquet"
+            path = f"{folder}/{file}" if folder else file
+            target = self.root / name / path
+            part.write_parquet(target, compression="zstd", compression_level=1)
+            column = _TIME.get(name)
+            first, last = (part[column].min(), part[column].max()) if column else (None, None)
+            written.append(DataFile(path, target.stat().st_size, part.height, partition, first, last))  # type: ignore[arg-type]  # min() of a Datetime column is a datetime
+        return tuple(written)
+
+    def _partitions(self, name: Table, rows: pl.DataFrame) -> Iterator[tuple[dict[str, str], pl.DataFrame]]:
+        if rows.is_empty():
+            return
+        if name not in _PARTITIONED:
+            yield {}, rows
+            return
+        day = rows["start_time"].dt.date()
+        first, last = day.min(), day.max()
+        if first == last:
+            yield {"date": str(first)}, rows
+            return
+        period = day
+        for step in ("1d", "1mo", "1y"):
+            period = day.dt.truncate(step)
+            if period.n_unique() <= _MAX_PARTITIONS:
+                break
+        for (start,), part in rows.with_columns(period.alias("date")).group_by("date", maintain_order=True):
+            assert isinstance(start, date)
+            yield {"date": start.isoformat()}, part.drop("date")
+
+    def commit(self, units: Sequence[Unit]) -> None:
+        """Make units visible, all or none: ledger and rejects first, then calls with the units' transactions, then rollups."""
+        if not units:
+            return
+        entries = pl.DataFrame([unit.entry for unit in units], schema=INGESTS)
+        self._transact("ingests", [_add(file) for file in self.write("ingests", entries, secrets.token_hex(16), 1)])
+        if rejects := [_add(file) for unit in units for file in unit.rejects]:
+            self._transact("rejects", rejects)
+        self._register("calls", units)
+        self._register("rollups", units)
+
+    def _register(self, name: Literal["calls", "rollups"], units: Sequence[Unit]) -> None:
+        table = self.table(name)
+        adds = [_add(file, _TIME[name]) for unit in units for file in (unit.calls if name == "calls" else unit.rollups)]
+        replaced = [unit.unit_id for unit in units if unit.attempt > 1]
+        removes = _removes(table, replaced) if replaced else []
+        self._transact(name, [*removes, *adds], [Transaction(unit.unit_id, unit.attempt) for unit in units], table)
+
+    def _transact(
+        self,
+        name: Table,
+        actions: Sequence[AddAction | RemoveAction],
+        transactions: list[Transaction] | None = None,
+        table: DeltaTable | None = None,
+    ) -> None:
+        table = table or self.table(name)
+        table.create_write_transaction(
+            list(actions),
+            mode="append",
+            schema=table.schema(),
+            partition_by=["date"] if name in _PARTITIONED else None,
+            commit_properties=CommitProperties(app_transactions=transactions),
+        )
+
+    def unfinished_rollups(self) -> list[tuple[str, int]]:
+        """(unit_id, attempt) whose calls are committed while their rollups are not: a run died between the two."""
+        calls, rollups = self.table("calls"), self.table("rollups")
+        return [
+            (unit, attempt)
+            for unit, attempt in self.ledger().select("unit_id", "attempt").iter_rows()
+            if rollups.transaction_version(unit) != calls.transaction_version(unit)
+        ]
+
+    def register_rollups(self, units: Sequence[Unit]) -> None:
+        """Commit rollups that were rebuilt from committed calls; see unfinished_rollups."""
+        self._register("rollups", units)
+
+
+def _add(file: DataFile, time_column: str | None = None) -> AddAction:
+    stats: dict[str, Any] = {"numRecords": file.rows}
+    if time_column is not None and file.first is not None and file.last is not None:
+        stats |= {
+            "minValues": {time_column: _iso(file.first)},
+            "maxValues": {time_column: _iso(file.last)},
+            "nullCount": {time_column: 0},
+        }
+    now_ms = int(datetime.now(UTC).timestamp() * 1000)
+    return AddAction(file.path, file.bytes, file.partition, now_ms, True, json.dumps(stats))
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _removes(table: DeltaTable, units: Sequence[str]) -> list[RemoveAction]:
+    """Actions that take every file of these units out of a table."""
+    actions = pl.DataFrame(table.get_add_actions(flatten=True))
+    hit = actions.filter(pl.col("path").str.contains_any([f"{_stem(unit)}-" for unit in units]))
+    now_ms = int(datetime.now(UTC).timestamp() * 1000)
+    return [
+        RemoveAction(path, True, now_ms, size, dict(part.split("=", 1) for part in path.split("/")[:-1]))
+        for path, size in hit.select("path", "size_bytes").iter_rows()
+    ]
+
+
+def _stem(unit_id: str) -> str:
+    """The part of a file's name that says whose rows it holds; 128 bits of the content hash."""
+    return unit_id[:32]
