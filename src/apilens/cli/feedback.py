@@ -1,0 +1,172 @@
+"""`apilens feedback`: what people reported."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import click
+
+from apilens.cli.options import lake_option, moment, now_option, output_option, state_option, tz_option, zone
+from apilens.errors import Exit, InputError
+
+_SHOWN = 20  # rejects written to stderr; --output json has them all
+
+
+@click.group()
+def feedback() -> None:
+    """Import and list what people reported.
+
+    \b
+    apilens feedback import tickets.ndjson survey.csv
+    apilens feedback list --output ndjson
+    """
+
+
+@feedback.command("import")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--channel", metavar="NAME", help="Channel of records that name none.")
+@tz_option
+@now_option
+@output_option("table", "json")
+@lake_option
+@state_option
+def import_(
+    paths: tuple[str, ...],
+    channel: str | None,
+    tz: str | None,
+    now: str | None,
+    output: str,
+    lake: str,
+    state: str | None,
+) -> int:
+    """Store the items in PATH... (files, folders, globs or -) of NDJSON or CSV; compressed ones too.
+
+    Columns: id, channel, created_at, and reporter, account, title, body, status, resolved_at, updated_at where known;
+    any other becomes an attribute. An item is known by channel and id: importing it again updates it. Secrets in texts
+    are masked. Exit 4 when an input or a record could not be used.
+
+    \b
+    apilens feedback import exports/*.ndjson
+    apilens feedback import --channel chat --tz Europe/Berlin chat.csv
+    """
+    from apilens import pipeline
+    from apilens.reports.terminal import safe
+
+    done = pipeline.import_feedback(
+        paths, lake=lake, state=state, channel=channel, tz=zone(tz), now=moment(now) or datetime.now(UTC)
+    )
+    for line in (*done.remarks, *done.failures):
+        click.echo(safe(line), err=True)
+    for name, number, reason in done.rejects.head(_SHOWN).rows():
+        click.echo(f"{safe(name)}:{number}: {safe(reason)}; set aside", err=True)
+    if done.rejected > _SHOWN:
+        click.echo(f"and {done.rejected - _SHOWN} more; all of them: --output json", err=True)
+    if output == "json":
+        facts = {
+            "schema_version": 1,
+            "read": done.read,
+            "stored": done.stored,
+            "new": done.new,
+            "updated": done.updated,
+            "rejected": done.rejected,
+            "duplicate": done.duplicate,
+            "inputs": done.inputs,
+            "rejects": done.rejects.to_dicts(),
+            "remarks": done.remarks,
+            "failures": done.failures,
+        }
+        click.echo(json.dumps(facts, ensure_ascii=False))
+    else:
+        click.echo(
+            f"read {done.read:,} = stored {done.stored:,} ({done.new:,} new, {done.updated:,} updated)"
+            f" + rejected {done.rejected:,} + duplicate {done.duplicate:,}"
+        )
+    if done.failures and len(done.failures) == done.inputs and not done.read:
+        return Exit.INPUT
+    return Exit.PARTIAL if done.failures or done.rejected else Exit.DONE
+
+
+@feedback.command("list")
+@output_option("table", "json", "ndjson")
+@lake_option
+@state_option
+def list_(output: str, lake: str, state: str | None) -> int:
+    """List all items with category and what the report lacks.
+
+    Reads the state database, changes nothing.
+
+    \b
+    apilens feedback list
+    apilens feedback list --output ndjson | jq 'select(.missing != [])'
+    """
+    from apilens import pipeline
+    from apilens.reports.terminal import table
+
+    items = pipeline.reported(lake=lake, state=state)
+    if output == "ndjson":
+        click.echo(items.write_ndjson(), nl=False)
+    elif output == "json":
+        click.echo(
+            json.dumps({"schema_version": 1, "items": [json.loads(row) for row in _lines(items.write_ndjson())]})
+        )
+    else:
+        table(
+            f"{items.height:,} items",
+            ["item", "created (UTC)", "reporter", "category", "status", "lacks", "title"],
+            (
+                (
+                    f"{row['channel']}:{row['id']}",
+                    f"{row['created_at']:%Y-%m-%d %H:%M}",
+                    row["reporter"],
+                    row["category"],
+                    row["status"],
+                    ", ".join(row["missing"]),
+                    row["title"] or (row["body"] or "")[:80],
+                )
+                for row in items.to_dicts()
+            ),
+        )
+    return Exit.DONE
+
+
+@feedback.command("show")
+@click.argument("item", metavar="CHANNEL:ID")
+@output_option("table", "json")
+@lake_option
+@state_option
+def show(item: str, output: str, lake: str, state: str | None) -> int:
+    """Show one item in full, with the questions to send back.
+
+    Reads the state database, changes nothing.
+
+    \b
+    apilens feedback show mail:MAIL-304
+    apilens feedback show ticket:SHOP-101 --output json
+    """
+    import polars as pl
+
+    from apilens import pipeline
+    from apilens.reports.terminal import safe
+
+    found = pipeline.reported(lake=lake, state=state).filter(pl.format("{}:{}", "channel", "id") == item)
+    if found.is_empty():
+        raise InputError(f"{item}: no such item; list them with: apilens feedback list")
+    if output == "json":
+        click.echo(json.dumps({"schema_version": 1, **json.loads(found.write_ndjson())}))
+        return Exit.DONE
+    row = found.row(0, named=True)
+    for name, value in row.items():
+        if name == "attributes":
+            for key, text in (value or {}).items():
+                click.echo(f"{safe(key)}: {safe(text)}")
+        elif isinstance(value, list):
+            for entry in value:
+                click.echo(f"{name}: {safe(str(entry))}")
+        elif value is not None:
+            click.echo(f"{name}: {safe(str(value))}")
+    return Exit.DONE
+
+
+def _lines(text: str) -> list[str]:
+    return text.split("\n")[:-1]

@@ -1,0 +1,67 @@
+"""`apilens triage`: link feedback with candidates."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from apilens.cli.options import context_option, lake_option, moment, now_option, output_option, state_option
+from apilens.errors import Exit
+
+
+@click.command()
+@context_option
+@now_option
+@output_option("table", "json", "ndjson")
+@lake_option
+@state_option
+def triage(context: str | None, now: str | None, output: str, lake: str, state: str | None) -> int:
+    """Link what people reported with the candidates of the last scan, with reasons, and find repeats.
+
+    Reads lake and state, replaces the links in the state database; the context is kept for `apilens queue`. Run it
+    after `apilens scan` and `apilens feedback import`; running it again does the same.
+
+    \b
+    apilens triage --context context.toml
+    apilens triage --output ndjson | jq 'select(.band == "suggested")'
+    """
+    from apilens import pipeline
+    from apilens.reports.terminal import Column, table
+
+    done = pipeline.triage(lake=lake, state=state, context=context, now=moment(now))
+    counts = done.counts()
+    if output == "ndjson":
+        click.echo(done.links.write_ndjson(), nl=False)
+        return Exit.DONE
+    if output == "json":
+        facts = {
+            "schema_version": 1,
+            "now": done.now.isoformat(),
+            **counts,
+            "changed": done.changed,
+            "links": done.links.to_dicts(),
+            "duplicates": done.duplicates.to_dicts(),
+        }
+        click.echo(json.dumps(facts, ensure_ascii=False))
+        return Exit.DONE
+    if done.links.height:
+        table(
+            "",
+            ["item", "candidate", Column("confidence", "right"), "band", "because"],
+            (
+                (
+                    f"{row['channel']}:{row['feedback_id']}",
+                    row["candidate_id"],
+                    f"{row['confidence']:.2f}",
+                    row["band"],
+                    "; ".join(row["reasons"]),
+                )
+                for row in done.links.sort("confidence", descending=True, maintain_order=True).to_dicts()
+            ),
+        )
+    click.echo(
+        f"feedback {counts['items']:,} items: {counts['linked']:,} linked, {counts['to_confirm']:,} to confirm, "
+        f"{counts['no_trace']:,} no trace ({counts['questions']:,} questions); {counts['merged']:,} merged"
+    )
+    return Exit.DONE
