@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -228,6 +229,19 @@ def test_a_collection_of_resources_is_not_merged(size: int, zipf: bool) -> None:
         ]
     )
     assert learn(routes) == RouteMerges()
+
+
+@pytest.mark.parametrize("calls", [500, 3_000, 30_000])
+@pytest.mark.parametrize("size", [30, 100])
+@pytest.mark.parametrize("skew", [0.0, 1.0, 1.3])
+def test_rarely_called_resources_are_not_merged_however_short_the_log(calls: int, size: int, skew: float) -> None:
+    r = random.Random(size)
+    names = sorted({word(r) + "s" for _ in range(size)})
+    below = ["", "/{id}", "/search", "/{id}/" + word(r), "/" + word(r)]
+    routes = [f"/v1/{name}{path}" for name in names for path in r.sample(below, r.randint(1, 4))]
+    r.shuffle(routes)
+    weights = [1 / (rank + 1) ** skew for rank in range(len(routes))]
+    assert learn(plain(*Counter(r.choices(routes, weights, k=calls)).items())) == RouteMerges()
 
 
 def test_scanner_paths_at_the_root_do_not_take_the_api_with_them() -> None:

@@ -274,7 +274,8 @@ def _evident(here: pl.DataFrame, depth: int, merges: dict[tuple[str | None, str]
         per_route=pl.col("calls_per_route").median(),
         least=pl.col("calls").quantile(0.1),
         most=pl.col("calls").quantile(0.9),
-        enough=pl.col("service_calls").first() >= 100 * pl.len(),
+        drawn=pl.col("calls").var() <= 2 * pl.col("calls").mean(),
+        service_calls=pl.col("service_calls").first(),
         usual=pl.col("usual_calls").first(),
     )
     nodes = nodes.join(
@@ -283,11 +284,14 @@ def _evident(here: pl.DataFrame, depth: int, merges: dict[tuple[str | None, str]
         how="left",
         nulls_equal=True,
     ).join(_alike(here, depth, values, nodes), on=_NODE, how="left", nulls_equal=True)
-    n, rare, enough = pl.col("n"), pl.col("rare"), pl.col("enough")
+    n, rare = pl.col("n"), pl.col("rare")
     # Called equally seldom: what nobody calls more than anything else was drawn, not designed.
     even = pl.col("most") <= 5 * pl.max_horizontal("least", 1)
-    very_even = pl.col("most") <= 2 * pl.col("least")
+    # Poisson counts of one rate have variance = mean.
+    very_even = (pl.col("most") <= 2 * pl.col("least")) | pl.col("drawn")
     seldom = even & _at_most("typical", 1 / 20)
+    # Only then does a name called once or twice mean anything: in a short log half of a collection is.
+    enough = (pl.col("service_calls") >= 100 * n) | (even & (pl.col("usual") >= 20))
     beside_id, alike = pl.col("beside_id").fill_null(False), pl.col("alike").fill_null(0)
     evident = (
         (n > _ALWAYS)
