@@ -34,5 +34,6 @@ def estimate_ms(index: pl.Expr) -> pl.Expr:
 
 #: estimate_ms() as SQL over a column named bucket; the two are held equal by a test.
 ESTIMATE_SQL = (
-    f"CASE WHEN bucket = 0 THEN 0.0 ELSE {SMALLEST_MS * 2 / (GAMMA + 1)!r} * exp(bucket * {_LOG_GAMMA!r}) END"
+    f"CASE WHEN bucket = 0 THEN 0.0 ELSE {SMALLEST_MS * 2 / (GAMMA + 1)!r}::DOUBLE"
+    f" * exp(bucket * {_LOG_GAMMA!r}::DOUBLE) END"
 )

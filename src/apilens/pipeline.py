@@ -20,6 +20,19 @@ from apilens.feedback.encoding import decode
 from apilens.feedback.history import history
 from apilens.feedback.records import REJECTS as REJECTED_RECORDS
 from apilens.feedback.records import Records, newest, to_items
+from apilens.detect import find_candidates
+from apilens.formats import Detection, Options, detect
+from apilens.formats.block import Parsed, parse
+from apilens.formats.fields import rebuild
+from apilens.ingest.enrich import Declared, enrich
+from apilens.ingest.pieces import Cut, Origin, cut
+from apilens.ingest.run import IngestRun, InputReport, Request
+from apilens.ingest.sources import Input, expand, open_input
+from apilens.ingest.unit import Counts
+from apilens.lake import Lake, open_lake
+from apilens.lens import Lens
+from apilens.routes import RouteMerges, learn
+from apilens.schema import BIN_S, CALLS, CANDIDATES, ITEMS, SEVERITIES
 from apilens.store import Filing, Store, open_store, sqlite_url
 from apilens.trackers import open_tracker
 from apilens.trackers.outbox import deliver
@@ -27,16 +40,6 @@ from apilens.trackers.plan import plan, plan_hash
 from apilens.trackers.ticket import ticket
 from apilens.triage import CALLS_NAMED, inherit, link, read_context, request_ids
 from apilens.triage import queue as rank
-from apilens.formats import Options, detect
-from apilens.formats.block import Parsed, parse
-from apilens.formats.fields import rebuild
-from apilens.ingest.enrich import Declared, enrich
-from apilens.ingest.pieces import Cut, Origin, cut
-from apilens.ingest.sources import Input, expand, open_input
-from apilens.ingest.run import IngestRun, InputReport, Request
-from apilens.ingest.unit import Counts
-from apilens.lake import Lake, open_lake
-from apilens.schema import CALLS, ITEMS
 from apilens.window import Window
 
 
@@ -60,7 +63,20 @@ def ingest(lake: str, request: Request, config: str | None, *, now: datetime | N
     settings = load_config(config or _config_inside(request.paths))
     run = IngestRun(open_lake(lake, create=True), request, settings, now=now or datetime.now(UTC))
     run.run()
+    if run.totals.stored:
+        learn_routes(run.lake)
     return IngestResult(run.reports, run.totals, time.monotonic() - began, run.exit_code())
+
+
+def learn_routes(lake: Lake) -> None:
+    """Learn which names in the routes seen so far are variables; merges learned before stay as they are."""
+    with lake.lock("routes"):
+        text = lake.learned_routes()
+        known = RouteMerges() if text is None else RouteMerges.from_json(text)
+        seen = lake.scan("rollups").group_by("service", "route").agg(pl.col("calls").sum()).collect()
+        found = learn(seen.drop_nulls("route"), known)
+        if found != known:
+            lake.save_learned_routes(found.to_json())
 
 
 def _config_inside(paths: Sequence[str]) -> str | None:
@@ -86,10 +102,62 @@ def preview(file: str, options: Options) -> Iterator[Parsed]:
         yield Parsed(canonical(part.calls), part.rejects, part.header, part.filtered, part.blank)
 
 
+def recognise_format(file: str, options: Options) -> Detection:
+    """Which format an input has, and why. Raises InputError when it cannot be read, FormatError when no format fits."""
+    item = next(expand([file]))
+    if isinstance(item, ApilensError):
+        raise item
+    for piece in cut(open_input(item), Origin(), lambda head: [], Cut(), final=True):
+        return detect(piece.block, options, item.name)
+    raise InputError(f"{item.name}: is empty; expected log lines")
+
+
 def canonical(calls: pl.DataFrame) -> pl.DataFrame:
     """`row` and every column of schema.CALLS, in the order of the lines."""
     missing = [pl.lit(None, dtype).alias(name) for name, dtype in CALLS.items() if name not in calls.columns]
     return rebuild(calls.lazy().with_columns(missing)).select("row", *CALLS).sort("row").collect()
+
+
+# -- what became abnormal ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """candidates: schema.CANDIDATES of the window asked for; now: as of when (None: the lake is empty)."""
+
+    candidates: pl.DataFrame
+    now: datetime | None
+
+    def at_least(self, severity: str) -> int:
+        """How many open candidates are at least that severe."""
+        named = SEVERITIES[: SEVERITIES.index(severity) + 1]
+        return self.candidates.filter(pl.col("severity").is_in(named) & (pl.col("state") == "open")).height
+
+    def summary(self) -> str:
+        """`5 candidates (2 open)`."""
+        still = self.candidates.filter(pl.col("state") == "open").height
+        return f"{self.candidates.height} candidates ({still} open)"
+
+
+def scan(
+    lake: str, state: str | None, *, since: str | None = None, until: str | None = None, now: datetime | None = None
+) -> Scanned:
+    """Find candidates as of `now` (None: the end of the data) and keep them; those of [since, until) are returned."""
+    lens = Lens(lake)
+    moment = now or lens.data_end
+    if moment is None:
+        return Scanned(CANDIDATES.to_frame(), None)
+    # A bin is judged when it is over: the one that holds the last call counts as over at its end.
+    edge = datetime.fromtimestamp(-(-moment.timestamp() // BIN_S) * BIN_S, UTC) if now is None else moment
+    found = find_candidates(lens.rollups(until=edge).collect(), lens.breakdown, now=edge)
+    with open_store(state or default_state(lake)) as store:
+        store.save_candidates(found, moment, Window(None, edge))
+    window = lens.window(since, until, now=moment)
+    if window.start is not None:
+        found = found.filter(pl.col("end") > window.start)
+    if window.end is not None:
+        found = found.filter(pl.col("start") < window.end)
+    return Scanned(found, moment)
 
 
 # -- what people reported ----------------------------------------------------------------------------------------
@@ -169,7 +237,7 @@ def _records(item: Input) -> tuple[Records, str | None, str | None]:
             parts.append(part)
             size += len(part)
             if size > _MAX_EXPORT:
-                raise InputError(f"{item.name}: more than {_MAX_EXPORT // 2**20} MiB; split the export and import the parts")
+                raise InputError(f"{item.name}: more than {_MAX_EXPORT >> 20} MiB; split the export, import the parts")
     finally:
         stream.close()
     text, remark = decode(b"".join(parts))
@@ -288,7 +356,7 @@ def _calls_named(lake: Lake, ids: pl.Series) -> pl.DataFrame:
             calls.filter(pl.col(column).is_in(ids.implode()))
             .select(
                 pl.col(column).alias("request_id"),
-                pl.concat_str([pl.col("method").fill_null("?"), pl.col("route").fill_null("?")], separator=" ").alias("endpoint"),
+                pl.format("{} {}", pl.col("method").fill_null("?"), pl.col("route").fill_null("?")).alias("endpoint"),
                 "start_time",
                 "consumer",
                 "status_code",

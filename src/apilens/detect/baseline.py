@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from scipy.ndimage import maximum_filter1d
 
 from apilens import schema
 
@@ -26,6 +27,8 @@ HOUR = 3_600 // schema.BIN_S
 WEEK_DAYS = 7
 #: Endpoints evaluated at once: 256 × 8,640 bins (30 days) × 8 bytes is 18 MB per matrix.
 CHUNK = 256
+#: By how much a window must beat the endpoint's second worst and worst day of the week before.
+HABIT_SECOND, HABIT_HIGHEST = 1.5, 1.2
 #: Traffic of so many hashed groups of endpoints tells what the whole fleet did; the median over groups ignores the odd one out.
 FLEET_GROUPS = 512
 
@@ -181,6 +184,13 @@ def window_sum(matrix: Floats, width: int) -> Floats:
     return out
 
 
+def window_max(matrix: Floats, width: int) -> Floats:
+    """Highest value in the window of `width` bins that ends with each bin."""
+    padded = np.pad(matrix, ((0, 0), (width - 1, 0)), mode="edge")
+    highest: Floats = maximum_filter1d(padded, width, axis=1, origin=-(width // 2))[:, : matrix.shape[1]]
+    return highest
+
+
 def past_sum(matrix: Floats, width: int, skip: int) -> Floats:
     """Sum over the `width` bins that end `skip` bins before each bin; 0.0 where there is no past."""
     out = np.zeros_like(matrix)
@@ -197,23 +207,55 @@ def back(matrix: Floats, bins: int, fill: float) -> Floats:
     return out
 
 
-def second_highest_day(matrix: Floats, shape: Fleet, before: int = 1) -> Floats:
-    """Per bin the second highest of the daily maxima over the seven days before; -inf with less than two such days.
+def habit(matrix: Floats, shape: Fleet) -> Floats:
+    """Per bin what the endpoint itself reached on the seven days before: the higher of HABIT_FACTOR × the second highest daily
+    maximum and the highest daily maximum; -inf without a past.
 
-    before: 1 takes the days up to yesterday. What an endpoint does on at least two days of a week is its habit (a batch job, a
-    nightly backup), whatever a noise model says; a single bad day of the past hides nothing.
+    What an endpoint does on two days of a week is its habit (a batch job, a nightly backup), whatever a noise model says.
     """
-    offset = shape.first_bin % DAY
-    padded = np.full((matrix.shape[0], shape.days * DAY), -np.inf)
-    padded[:, offset : offset + shape.bins] = matrix
-    daily = padded.reshape(matrix.shape[0], shape.days, DAY).max(axis=2)
+    daily = _by_day(matrix, shape, -np.inf).max(axis=2)
     highest = np.full_like(daily, -np.inf)
     second = np.full_like(daily, -np.inf)
-    for lag in range(before, before + WEEK_DAYS):
-        if lag >= shape.days:
-            break
+    for lag in range(1, min(WEEK_DAYS, shape.days - 1) + 1):
         day = np.full_like(daily, -np.inf)
         day[:, lag:] = daily[:, :-lag]
         second = np.maximum(second, np.minimum(highest, day))
         highest = np.maximum(highest, day)
-    return np.repeat(second, DAY, axis=1)[:, offset : offset + shape.bins]
+    return _by_bin(np.maximum(HABIT_SECOND * second, HABIT_HIGHEST * highest), shape)
+
+
+def spread(square: Floats, usable: Bools, shape: Fleet, *, prior: float, weight: float) -> Floats:
+    """Per bin the mean of `square` over usable bins of the seven days before, without the worst day once there are three.
+
+    square: squared errors of the endpoint's own forecasts. prior: what is expected before there are any; weighs like `weight` bins.
+    Leaving out the worst day keeps one incident from hiding the next.
+    """
+    sums = _by_day(np.where(usable, square, 0.0), shape, 0.0).sum(axis=2)
+    counts = _by_day(usable.astype(np.float64), shape, 0.0).sum(axis=2)
+    total, number, days = np.zeros_like(sums), np.zeros_like(sums), np.zeros_like(sums)
+    worst, worst_sum, worst_number = np.zeros_like(sums), np.zeros_like(sums), np.zeros_like(sums)
+    for lag in range(1, min(WEEK_DAYS, shape.days - 1) + 1):
+        day_sum, day_number = np.zeros_like(sums), np.zeros_like(sums)
+        day_sum[:, lag:], day_number[:, lag:] = sums[:, :-lag], counts[:, :-lag]
+        mean = day_sum / np.maximum(day_number, 1.0)
+        higher = (mean > worst) & (day_number > 0)
+        worst = np.where(higher, mean, worst)
+        worst_sum, worst_number = np.where(higher, day_sum, worst_sum), np.where(higher, day_number, worst_number)
+        total, number, days = total + day_sum, number + day_number, days + (day_number > 0)
+    trim = days >= 3
+    total, number = total - trim * worst_sum, number - trim * worst_number
+    return _by_bin((total + prior * weight) / (number + weight), shape)
+
+
+def _by_day(matrix: Floats, shape: Fleet, fill: float) -> Floats:
+    """(endpoints, UTC days, bins of a day); bins before the first and after the last are `fill`."""
+    offset = shape.first_bin % DAY
+    padded = np.full((matrix.shape[0], shape.days * DAY), fill)
+    padded[:, offset : offset + shape.bins] = matrix
+    return padded.reshape(matrix.shape[0], shape.days, DAY)
+
+
+def _by_bin(daily: Floats, shape: Fleet) -> Floats:
+    """A value per day, repeated for each of its bins."""
+    offset = shape.first_bin % DAY
+    return np.repeat(daily, DAY, axis=1)[:, offset : offset + shape.bins]

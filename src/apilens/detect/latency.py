@@ -21,8 +21,10 @@ from apilens.detect.baseline import (
     Fleet,
     Floats,
     Series,
+    habit,
     past_sum,
-    second_highest_day,
+    spread,
+    window_max,
     window_sum,
 )
 
@@ -38,27 +40,29 @@ TAIL_FACTOR = 2.5
 MIN_TIMED = 8
 #: Means of heavy-tailed latencies are not normal: Student's t with few degrees of freedom asks for 8.4 standard errors to open.
 T_DEGREES = 15
-HABIT_FACTOR = 1.25
+#: Mean square of standardised residuals before the endpoint's own are known; 1.0 would be a perfect model.
+PRIOR_SPREAD = 2.0
 #: No own habit is known before two days of traffic.
 YOUNG = 2 * DAY
 
 
 def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     """Anomalies (anomalies.ANOMALIES) of signal latency; observed and expected in ms (geometric mean) or as ratio of slow calls."""
-    found = [_shift(series, fleet, width, factor, skip=HOUR, habit=True) for width, factor in SHIFT_WINDOWS]
-    found.append(_shift(series, fleet, DRIFT_WINDOW, DRIFT_FACTOR, skip=DRIFT_SKIP, habit=False))
+    found = [_shift(series, fleet, width, factor, skip=HOUR, steady=False) for width, factor in SHIFT_WINDOWS]
+    found.append(_shift(series, fleet, DRIFT_WINDOW, DRIFT_FACTOR, skip=DRIFT_SKIP, steady=True))
     slow, timed = _slow_calls(series, fleet)
     found += [_tail(series, fleet, slow, timed, width) for width in TAIL_WINDOWS]
     return anomalies.strongest(pl.concat(found))
 
 
-def _shift(series: Series, fleet: Fleet, width: int, factor: float, *, skip: int, habit: bool) -> pl.DataFrame:
+def _shift(series: Series, fleet: Fleet, width: int, factor: float, *, skip: int, steady: bool) -> pl.DataFrame:
     """Windows whose mean log latency lies above what the past week and today's load let expect.
 
     Load: many systems answer slower when all consumers are awake; a regression of the endpoint's latency on the fleet's log load,
     from the past only, takes that out. It only ever explains slowness by more load, never by less.
     """
-    load = np.log(np.maximum(window_sum(fleet.load, HOUR), 1.0))
+    logged = np.maximum(window_sum((fleet.load > 0).astype(np.float64), HOUR), 1.0)
+    load = np.log(np.maximum(window_sum(fleet.load, HOUR) / logged, 1.0))
     n, s = window_sum(series.timed, width), window_sum(series.log_sum, width)
     behind = width + skip
     past_n = past_sum(series.timed, WEEK, behind)
@@ -71,28 +75,25 @@ def _shift(series: Series, fleet: Fleet, width: int, factor: float, *, skip: int
     slope = np.clip(together / (np.maximum(load_variance, 0.0) + 0.02), 0.0, 1.5)
     expected = past_mean + slope * (window_sum(series.timed * load, width) / safe_n - load_mean)
     usable = (n >= MIN_TIMED) & (past_n >= 50) & (_age(series, fleet) >= behind + YOUNG)
-    residual = np.where(usable, s / safe_n - expected, 0.0)
+    # A single slow bin is a pause of the garbage collector or one huge request: the others must be slow without it.
+    each = series.log_sum - series.timed * past_mean
+    worst = np.maximum(window_max(each, width), 0.0) if not steady else 0.0
+    residual = np.where(usable, (s - worst) / safe_n - expected, 0.0)
     z = residual / np.sqrt(variance / safe_n + variance / safe_past)
-    z /= np.sqrt(np.maximum(_spread(z, usable, behind), 1.0))
+    z /= np.sqrt(np.maximum(spread(z**2, usable, fleet, prior=PRIOR_SPREAD, weight=DAY / 4), 1.0))
     rows, bins = np.nonzero(
         usable & (z > 2.5) & (residual > math.log(factor)) & _still(series, width, residual, factor)
     )
     log10_p = anomalies.log10_tail(stdtr(T_DEGREES, -z[rows, bins]))
     opens = log10_p < anomalies.OPEN_LOG10_P
-    if habit:
-        opens &= z[rows, bins] > HABIT_FACTOR * second_highest_day(z, fleet)[rows, bins]
+    if not steady:
+        opens &= z[rows, bins] > habit(z, fleet)[rows, bins]
     excess = n * (1.0 - np.exp(-np.maximum(residual, 0.0)))
     return _frame(series, rows, bins, width, log10_p, opens, np.exp(s / safe_n), np.exp(expected), "ms", n, excess)
 
 
 def _age(series: Series, fleet: Fleet) -> Floats:
     return np.arange(fleet.bins)[None, :] - series.born[:, None].astype(np.float64)
-
-
-def _spread(z: Floats, usable: Bools, behind: int) -> Floats:
-    """Mean square of past z (clipped, so that one incident does not hide the next): 1.0 where the model holds, more where it does not."""
-    square = np.where(usable, np.minimum(z**2, 25.0), 0.0)
-    return (past_sum(square, WEEK, behind) + DAY / 4) / (past_sum(usable.astype(np.float64), WEEK, behind) + DAY / 4)
 
 
 def _still(series: Series, width: int, residual: Floats, factor: float) -> Bools:
@@ -134,15 +135,15 @@ def _slow_calls(series: Series, fleet: Fleet) -> tuple[Floats, Floats]:
 
 def _tail(series: Series, fleet: Fleet, slow: Floats, timed: Floats, width: int) -> pl.DataFrame:
     """Windows in which far more calls than usual are slow, even where the mean hardly moves."""
-    k, n = window_sum(slow, width), window_sum(timed, width)
+    k, n = window_sum(slow, width) - window_max(slow, width), window_sum(timed, width)
     behind = width + HOUR
     past_n = past_sum(timed, WEEK, behind)
     share = (past_sum(slow, WEEK, behind) + 100 * TAIL_SHARE) / (past_n + 100)
-    mean = n * share
+    mean = n * share * (width - 1) / width
     usable = (n >= MIN_TIMED) & (_age(series, fleet) >= YOUNG) & (past_n >= 50)
     z = np.where(usable, (k - mean) / np.sqrt(np.maximum(mean, 0.1)), 0.0)
     # A gamma-Poisson with the variance that past windows of this size had.
-    over = np.maximum(_spread(z, usable, behind) - 1.0, 0.05)
+    over = np.maximum(spread(z**2, usable, fleet, prior=PRIOR_SPREAD, weight=DAY / 4) - 1.0, 0.05)
     third = max(width // 3, 1)
     still = window_sum(slow, third) > 1.5 * share * window_sum(timed, third)
     rows, bins = np.nonzero(
@@ -151,7 +152,7 @@ def _tail(series: Series, fleet: Fleet, slow: Floats, timed: Floats, width: int)
     shape = mean[rows, bins] / over[rows, bins]
     log10_p = anomalies.log10_tail(betainc(k[rows, bins], shape, mean[rows, bins] / (mean[rows, bins] + shape)))
     opens = (log10_p < anomalies.OPEN_LOG10_P) & (
-        z[rows, bins] > HABIT_FACTOR * second_highest_day(z, fleet)[rows, bins]
+        z[rows, bins] > habit(z, fleet)[rows, bins]
     )
     return _frame(
         series, rows, bins, width, log10_p, opens, k / np.maximum(n, 1.0), share, "ratio", n, np.maximum(k - mean, 0.0)

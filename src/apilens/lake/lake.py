@@ -199,6 +199,13 @@ class Lake:
         )
         return rows.join(attempts, on=["unit_id", "attempt"], how="semi", maintain_order="left")
 
+    def learned_routes(self) -> str | None:
+        """The learned route merges as text; None: nothing was learned yet."""
+        try:
+            return (self.root / "_apilens" / "routes.json").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
     # -- writing -------------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -260,10 +267,22 @@ class Lake:
 
     def _register(self, name: Literal["calls", "rollups"], units: Sequence[Unit]) -> None:
         table = self.table(name)
-        adds = [_add(file, _TIME[name]) for unit in units for file in (unit.calls if name == "calls" else unit.rollups)]
+        transactions = {unit.unit_id: unit.attempt for unit in units}
         replaced = [unit.unit_id for unit in units if unit.attempt > 1]
+        for child in self._refed(replaced):
+            # What was re-fed from the rejects of the attempt before goes with it; a higher attempt hides its ledger row.
+            transactions[child] = (table.transaction_version(child) or 0) + 1
+            replaced.append(child)
+        adds = [_add(file, _TIME[name]) for unit in units for file in (unit.calls if name == "calls" else unit.rollups)]
         removes = _removes(table, replaced) if replaced else []
-        self._transact(name, [*removes, *adds], [Transaction(unit.unit_id, unit.attempt) for unit in units], table)
+        self._transact(name, [*removes, *adds], [Transaction(unit, n) for unit, n in transactions.items()], table)
+
+    def _refed(self, units: Sequence[str]) -> list[str]:
+        """Units that hold what was re-fed from the rejects of `units`."""
+        if not units:
+            return []
+        children = self.scan("rejects").filter(pl.col("resolves_unit_id").is_in(list(units)))
+        return children.select(pl.col("unit_id").unique().sort()).collect()["unit_id"].to_list()
 
     def _transact(
         self,
@@ -280,6 +299,13 @@ class Lake:
             partition_by=["date"] if name in _PARTITIONED else None,
             commit_properties=CommitProperties(app_transactions=transactions),
         )
+
+    def save_learned_routes(self, text: str) -> None:
+        """Replace the learned route merges, at once for every reader."""
+        target = self.root / "_apilens" / "routes.json"
+        partial = target.with_suffix(f".{self._run}")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(target)
 
     def unfinished_rollups(self) -> list[tuple[str, int]]:
         """(unit_id, attempt) whose calls are committed while their rollups are not: a run died between the two."""

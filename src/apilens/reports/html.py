@@ -34,21 +34,29 @@ from apilens.schema import BIN_S, ENDPOINT
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
-# How much of each table is shown. They keep the file under 2.5 MB, of which the chart library takes 1.96 MB; what is
-# left out is said, with the command that shows it. Measured with tests/test_report.py on rows full of long text.
-_PROBLEMS = 25
-_LISTED = 60
-_ENDPOINTS = 120
-_CONSUMERS = 40
+#: A mail server and a ticket accept a file of this size; the chart library takes 1.96 MB of it.
+LIMIT_BYTES = 2_500_000
 _QUOTES = 3
-_INPUTS = 40
 _GAPS = 20
-#: Characters of one value; a longer one is cut and says so.
-_LONGEST = 300
-_SHORT = 80
+#: Characters of one value; a longer one is cut and ends in "…".
+_LONGEST, _SHORT = 300, 80
 
-#: Points of an interactive chart, of its still picture, and of a sparkline.
-_FINE, _COARSE, _SPARK = 360, 170, 110
+#: Points of a chart and of a sparkline.
+_FINE, _SPARK = 360, 110
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """Rows of each table that are shown; what is left out is said, with the command that shows it."""
+
+    problems: int = 25
+    listed: int = 60
+    endpoints: int = 120
+    consumers: int = 40
+    inputs: int = 40
+
+    def part(self, divisor: int) -> _Shown:
+        return _Shown(*(getattr(self, name) // divisor for name in self.__slots__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +117,22 @@ class ReportData:
 
 
 def render(data: ReportData) -> str:
-    """The report as one HTML document (UTF-8). Pure: no file but the package's own, no clock, no network."""
+    """The report as one HTML document (UTF-8) of at most LIMIT_BYTES.
+
+    Pure: no file but the package's own, no clock, no network. Where hostile or very long text would make it larger,
+    fewer rows of each table are shown.
+    """
     drawn, made = _charts(data)
+    for divisor in (1, 2, 4, 8):
+        page = _page(data, drawn, made, _Shown().part(divisor))
+        if len(page.encode()) <= LIMIT_BYTES:
+            break
+    return page
+
+
+def _page(data: ReportData, drawn: list[dict[str, Any]], made: dict[str, figures.Figure], rows: _Shown) -> str:
     library, library_hash, style_mark = _plotly()
     style, script = _asset("report.css"), _asset("report.js")
-    gaps = charts.gaps(data.rollups)
     policy = (
         f"default-src 'none'; script-src {_hash(script)} {library_hash}; "
         # The hash of nothing: Plotly makes an empty style element and adds its rules through the object model.
@@ -121,46 +140,43 @@ def render(data: ReportData) -> str:
         # Plotly lays out text by style attributes and draws heatmaps as images; neither can fetch or run anything.
         "style-src-attr 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
     )
-    shown, further, untraced = _split(data.queue)
+    gaps = charts.gaps(data.rollups)
+    shown, further, untraced = _split(data.queue, rows.problems)
     go_live = next((mark.time for mark in data.marks if mark.go_live), None)
-    endpoint_rows = _endpoints(data, go_live)
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            policy=Markup('<meta http-equiv="Content-Security-Policy" content="{}">').format(Markup(policy)),
-            style=Markup(style),
-            script=Markup(script),
-            library=Markup(library),
-            style_mark=style_mark,
-            figures=_script_json({"palette": figures.PALETTE, "figures": made}),
-            verdict=verdict(data.queue, calls=sum(data.endpoints["calls"]), critical_allowed=data.critical_allowed),
-            data=data,
-            quality=data.quality,
-            equations=_equations(data.quality),
-            gaps=gaps.head(_GAPS).to_dicts(),
-            gaps_total=gaps.height,
-            problems=_problems(data, shown),
-            further=further.head(_LISTED).to_dicts(),
-            further_total=further.height,
-            untraced=untraced.head(_LISTED).to_dicts(),
-            untraced_total=untraced.height,
-            untraced_reasons=untraced.group_by("no_trace_reason")
-            .len()
-            .sort("len", "no_trace_reason", descending=[True, False])
-            .head(10)
-            .rows(),
-            feedback=_feedback_counts(data.links),
-            endpoints=endpoint_rows,
-            endpoints_total=data.endpoints.height,
-            several_services=data.endpoints["service"].n_unique() > 1,
-            go_live=go_live,
-            charts=drawn,
-            days=_days(data),
-            inputs=data.quality.inputs.head(_INPUTS).to_dicts(),
-            input_columns=_input_columns(data.quality.inputs),
-            inputs_total=data.quality.inputs.height,
-        )
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        policy=Markup('<meta http-equiv="Content-Security-Policy" content="{}">').format(Markup(policy)),
+        style=Markup(style),
+        script=Markup(script),
+        library=Markup(library),
+        style_mark=style_mark,
+        figures=_script_json({"palette": figures.PALETTE, "figures": made}),
+        verdict=verdict(data.queue, calls=int(data.endpoints["calls"].sum()), critical_allowed=data.critical_allowed),
+        data=data,
+        quality=data.quality,
+        equations=_equations(data.quality),
+        gaps=gaps.head(_GAPS).to_dicts(),
+        gaps_total=gaps.height,
+        problems=_problems(data, shown, rows.consumers),
+        further=further.head(rows.listed).to_dicts(),
+        further_total=further.height,
+        untraced=untraced.head(rows.listed).to_dicts(),
+        untraced_total=untraced.height,
+        untraced_reasons=untraced.group_by("no_trace_reason")
+        .len()
+        .sort("len", "no_trace_reason", descending=[True, False])
+        .head(10)
+        .rows(),
+        feedback=_feedback_counts(data.links),
+        endpoints=_endpoints(data, go_live, shown, rows.endpoints),
+        endpoints_total=data.endpoints.height,
+        several_services=data.endpoints["service"].n_unique() > 1,
+        go_live=go_live,
+        charts=drawn,
+        days=_days(data),
+        inputs=data.quality.inputs.head(rows.inputs).to_dicts(),
+        input_columns=_input_columns(data.quality.inputs),
+        inputs_total=data.quality.inputs.height,
     )
 
 
@@ -238,7 +254,7 @@ def _plotly() -> tuple[str, str, str | None]:
 # Queue
 
 
-def _split(queue: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+def _split(queue: pl.DataFrame, most: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Problems shown in full, problems listed, and feedback without a trace; each by rank.
 
     Feedback without a trace has a section of its own; what is P1 or P2 of it also keeps its place among the problems.
@@ -246,17 +262,17 @@ def _split(queue: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFram
     ranked = queue.sort("rank")
     traced = (pl.col("kind") == "candidate") | pl.col("priority").is_in(["P1", "P2"])
     problems = ranked.filter(traced)
-    return problems.head(_PROBLEMS), problems.slice(_PROBLEMS), ranked.filter(pl.col("kind") == "feedback")
+    return problems.head(most), problems.slice(most), ranked.filter(pl.col("kind") == "feedback")
 
 
-def _problems(data: ReportData, shown: pl.DataFrame) -> list[dict[str, Any]]:
+def _problems(data: ReportData, shown: pl.DataFrame, consumers: int) -> list[dict[str, Any]]:
     evidence = {row["id"]: row for row in data.candidates.filter(pl.col("id").is_in(shown["id"].implode())).to_dicts()}
     suggested = {
         (row["channel"], row["feedback_id"])
         for row in data.links.filter(pl.col("band") == "suggested").iter_rows(named=True)
     }
     most = shown.select(pl.max_horizontal("hit", "told").max()).item() or 0
-    return [_problem(data, row, evidence.get(row["id"]), suggested, most) for row in shown.to_dicts()]
+    return [_problem(data, row, evidence.get(row["id"]), suggested, most, consumers) for row in shown.to_dicts()]
 
 
 def _problem(
@@ -265,6 +281,7 @@ def _problem(
     candidate: dict[str, Any] | None,
     suggested: set[tuple[str, str]],
     most: int,
+    consumers: int,
 ) -> dict[str, Any]:
     reports = sorted(row["reports"] or [], key=lambda report: -(report["confidence"] or 0))
     for report in reports:
@@ -276,8 +293,8 @@ def _problem(
         "parts": row["parts"] or [],
         "reports": reports[:_QUOTES],
         "reports_total": len(reports),
-        "silent_named": silent[:_CONSUMERS],
-        "silent_unnamed": max(row["silent"] or 0, len(silent)) - len(silent[:_CONSUMERS]),
+        "silent_named": silent[:consumers],
+        "silent_unnamed": max(row["silent"] or 0, len(silent)) - len(silent[:consumers]),
         "candidate": candidate,
         "observed": candidate and units.measured(candidate["observed"], candidate["unit"]),
         "expected": candidate and units.measured(candidate["expected"], candidate["unit"]),
@@ -348,16 +365,16 @@ def _feedback_counts(links: pl.DataFrame) -> dict[str, int]:
 # Endpoints
 
 
-def _endpoints(data: ReportData, go_live: datetime | None) -> list[dict[str, Any]]:
+def _endpoints(data: ReportData, go_live: datetime | None, shown: pl.DataFrame, most: int) -> list[dict[str, Any]]:
     ranked = data.endpoints.sort("calls", *ENDPOINT, descending=[True] + [False] * len(ENDPOINT), nulls_last=True)
     problem_of: dict[str, int] = {}
-    for row in data.queue.filter(pl.col("state") == "open").sort("rank").head(_PROBLEMS).iter_rows(named=True):
+    for row in shown.filter(pl.col("state") == "open").iter_rows(named=True):
         for endpoint in row["endpoints"] or []:
             problem_of.setdefault(endpoint, row["rank"])
     name = pl.concat_str(pl.col("method").fill_null("-"), pl.col("route").fill_null("-"), separator=" ")
     troubled = ranked.filter(name.is_in(list(problem_of)))
     # Endpoints in trouble are shown whatever their traffic.
-    chosen = pl.concat([troubled, ranked]).unique(subset=ENDPOINT, keep="first", maintain_order=True).head(_ENDPOINTS)
+    chosen = pl.concat([troubled, ranked]).unique(subset=ENDPOINT, keep="first", maintain_order=True).head(most)
     rows = chosen.sort("calls", *ENDPOINT, descending=[True] + [False] * len(ENDPOINT), nulls_last=True)
     if go_live is not None:
         rows = rows.join(
@@ -378,11 +395,11 @@ def _endpoints(data: ReportData, go_live: datetime | None) -> list[dict[str, Any
 
 def _traffic(data: ReportData, chosen: pl.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
     """Endpoint -> its small picture of calls and errors, and how many of its calls have a duration."""
-    if data.rollups.is_empty() or chosen.is_empty():
+    rows = charts.of_users(data.rollups).join(chosen, on=ENDPOINT, how="semi", nulls_equal=True)
+    if rows.is_empty():
         return {}
-    first, last = data.rollups.select(first=pl.col("bin_start").min(), last=pl.col("bin_start").max()).row(0)
+    first, last = rows.select(first=pl.col("bin_start").min(), last=pl.col("bin_start").max()).row(0)
     every_s = max(charts.width_s(first, last, at_most=56), data.rollup_s)
-    rows = data.rollups.join(chosen, on=ENDPOINT, how="semi", nulls_equal=True)
     series = charts.by_endpoint(rows, every_s=every_s)
     bins = series.select("bin_start").unique().sort("bin_start").upsample("bin_start", every=f"{every_s}s")
     made = {}
@@ -407,20 +424,19 @@ def _charts(data: ReportData) -> tuple[list[dict[str, Any]], dict[str, figures.F
     if users.is_empty():
         return [], {}
     first, last = users.select(first=pl.col("bin_start").min(), last=pl.col("bin_start").max()).row(0)
-    fine_s = max(charts.width_s(first, last, at_most=_FINE), data.rollup_s)
-    coarse_s = max(charts.width_s(first, last, at_most=_COARSE), data.rollup_s)
-    fine, coarse = (charts.over_time(users, every_s=every_s) for every_s in (fine_s, coarse_s))
+    every_s = max(charts.width_s(first, last, at_most=_FINE), data.rollup_s)
+    series = charts.over_time(users, every_s=every_s)
     marks = [(mark.time, mark.label) for mark in data.marks if first <= mark.time <= last]
     status = pl.col("hint").struct.field("status")
     errors = data.candidates.filter((pl.col("signal") == "errors") & status.fill_null("5").str.starts_with("5"))
     abnormal = list(zip(errors["start"], errors["end"], strict=True))
     span = (units.moment(first), units.moment(last))
-    every = units.lasting(timedelta(seconds=fine_s))
+    every = units.lasting(timedelta(seconds=every_s))
 
-    band = charts.expected_band(coarse, abnormal)
-    top = _highest([*coarse["error_ratio"], *band["high"]]) or 0.01
-    worst = coarse.sort("error_ratio", descending=True, nulls_last=True).row(0, named=True)
-    total = {column: int(coarse[column].sum()) for column in ("calls", *(column for _, column in _STATUS))}
+    band = charts.expected_band(series, abnormal)
+    top = _highest([*series["error_ratio"], *band["high"]]) or 0.01
+    worst = series.sort("error_ratio", descending=True, nulls_last=True).row(0, named=True)
+    total = {column: int(series[column].sum()) for column in ("calls", *(column for _, column in _STATUS))}
     drawn = [
         {
             "name": "errors",
@@ -430,7 +446,7 @@ def _charts(data: ReportData) -> tuple[list[dict[str, Any]], dict[str, figures.F
             "note": f"One point per {every}. Band: p ± 3·√(p(1−p)/n) around the ratio p of the 7 days before, windows "
             "of error problems (shaded) left out; no band before there is one day of history.",
             "still": svg.lines(
-                [("orange", [_share(value, top) for value in coarse["error_ratio"]])],
+                [("orange", "error ratio (5xx)", [_share(value, top) for value in series["error_ratio"]])],
                 label="error ratio over time with the expected band",
                 ticks=[(share, units.percent(top * share)) for share in (0, 0.5, 1)],
                 span=span,
@@ -447,19 +463,19 @@ def _charts(data: ReportData) -> tuple[list[dict[str, Any]], dict[str, figures.F
             )
             + " of all calls.",
             "note": f"Calls per {every}; click a name in the legend to hide it.",
-            "still": _still_status(coarse, span),
+            "still": _still_status(series, span),
         },
     ]
     made = {
-        "errors": figures.error_ratio(fine, charts.expected_band(fine, abnormal), marks, abnormal),
-        "status": figures.status(fine, marks),
+        "errors": figures.error_ratio(series, band, marks, abnormal),
+        "status": figures.status(series, marks),
     }
-    if coarse["p99_ms"].null_count() < coarse.height:
+    if series["p99_ms"].null_count() < series.height:
         bands_s = max(charts.width_s(first, last, at_most=_SPARK), data.rollup_s)
         bands = charts.latency_bands(users, every_s=bands_s)
-        drawn += [_latency(coarse, every, span), _latency_heat(bands, units.lasting(timedelta(seconds=bands_s)))]
+        drawn += [_latency(series, every, span), _latency_heat(bands, units.lasting(timedelta(seconds=bands_s)))]
         made |= {
-            "latency": figures.latency(fine, marks),
+            "latency": figures.latency(series, marks),
             "heat": figures.latency_heat(bands, marks, every_s=bands_s),
         }
     return drawn, made
@@ -482,33 +498,33 @@ def _share(value: float | None, top: float) -> float | None:
     return None if value is None else value / top
 
 
-def _still_status(coarse: pl.DataFrame, span: tuple[str, str]) -> Markup:
-    top = _highest(coarse["calls"]) or 1
-    kinds = (("grey", "status_2xx"), ("green", "status_3xx"), ("violet", "status_4xx"), ("orange", "status_5xx"))
+def _still_status(series: pl.DataFrame, span: tuple[str, str]) -> Markup:
+    top = _highest(series["calls"]) or 1
+    kinds = (("grey", "2xx"), ("green", "3xx"), ("violet", "4xx"), ("orange", "5xx"))
     return svg.lines(
-        [(kind, [value / top for value in coarse[column]]) for kind, column in kinds],
+        [(kind, name, [value / top for value in series[f"status_{name}"]]) for kind, name in kinds],
         label="calls over time by status class",
         ticks=[(share, units.count(top * share)) for share in (0, 0.5, 1)],
         span=span,
     )
 
 
-def _latency(coarse: pl.DataFrame, every: str, span: tuple[str, str]) -> dict[str, Any]:
-    low = max(min(value for value in coarse["p50_ms"] if value is not None), 0.1)
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(max(_highest(coarse["p99_ms"]), 2 * low))) + 1)
+def _latency(series: pl.DataFrame, every: str, span: tuple[str, str]) -> dict[str, Any]:
+    low = max(min(value for value in series["p50_ms"] if value is not None), 0.1)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(max(_highest(series["p99_ms"]), 2 * low))) + 1)
     bottom, height = decades[0], decades[-1] - decades[0]
 
     def on_log_scale(values: Sequence[float | None]) -> list[float | None]:
         return [None if v is None else max(0.0, (math.log10(max(v, 1e-9)) - bottom) / height) for v in values]
 
-    slowest = coarse.sort("p99_ms", descending=True, nulls_last=True).row(0, named=True)
+    slowest = series.sort("p99_ms", descending=True, nulls_last=True).row(0, named=True)
     return {
         "name": "latency",
         "title": "Latency percentiles over time",
         "summary": f"p99 was highest at {units.moment(slowest['bin_start'])}: {units.milliseconds(slowest['p99_ms'])}.",
         "note": f"p50, p95, p99 over all endpoints per {every}, from log-bucket histograms (within 1 %).",
         "still": svg.lines(
-            [(kind, on_log_scale(coarse[f"{name}_ms"].to_list())) for kind, name in _PERCENTILES],
+            [(kind, name, on_log_scale(series[f"{name}_ms"].to_list())) for kind, name in _PERCENTILES],
             label="p50, p95 and p99 over time on a logarithmic scale",
             ticks=[((decade - bottom) / height, units.milliseconds(10.0**decade)) for decade in decades],
             span=span,

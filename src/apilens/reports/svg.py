@@ -81,14 +81,14 @@ def traffic(calls: Sequence[int], errors: Sequence[int], *, label: str) -> Marku
 
 
 def lines(
-    series: Sequence[tuple[str, Values]],
+    series: Sequence[tuple[str, str, Values]],
     *,
     label: str,
     ticks: Sequence[tuple[float, str]],
     span: tuple[str, str],
     band: tuple[Values, Values] | None = None,
 ) -> Markup:
-    """A chart with a vertical scale: (class, values) per line, `ticks` as (share of the height, text), `span` below.
+    """A chart with a vertical scale: (class, name, values) per line, `ticks` as (share of height, text), `span` below.
 
     Values are shares 0..1 of the height. Stands in for the interactive chart where scripts do not run.
     """
@@ -110,9 +110,12 @@ def lines(
             up = "L".join(f"{i * step:.1f} {height * (1 - min(b, 1)):.1f}" for i, _, b in known)
             down = "L".join(f"{i * step:.1f} {height * (1 - a):.1f}" for i, a, _ in reversed(known))
             drawn.append(Markup('<path class="band" transform="translate({} 0)" d="M{}L{}Z"/>').format(left, up, down))
-    for kind, values in series:
+    for place, (kind, name, values) in enumerate(series):
         path = _path(values, plot, height, 1.0)
         drawn.append(Markup('<path class="line {}" transform="translate({} 0)" d="{}"/>').format(kind, left, path))
+        drawn.append(
+            Markup('<text class="name {}" x="{}" y="{}">{}</text>').format(kind, 260 + 80 * place, height + 18, name)
+        )
     drawn.append(
         Markup('<text x="{}" y="{}">{}</text><text x="{}" y="{}" text-anchor="end">{}</text>').format(
             left, height + 18, span[0], width, height + 18, span[1]
@@ -125,7 +128,8 @@ def lines(
 
 def heat(cells: Sequence[tuple[int, int, float]], *, columns: int, rows: Sequence[str], label: str) -> Markup:
     """A grid of (column, row from the bottom, share 0..1), the darker the larger, with row names at the left."""
-    width, height, left = 960, 16 * len(rows), 80
+    width, height, left = 960, 16 * len(rows), 110
+    most = max((share for _, _, share in cells), default=1.0)
     wide = (width - left) / max(columns, 1)
     drawn = [
         Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(left - 6, height - 16 * row - 4, name)
@@ -133,7 +137,7 @@ def heat(cells: Sequence[tuple[int, int, float]], *, columns: int, rows: Sequenc
     ]
     drawn += [
         Markup('<rect class="heat" x="{:.1f}" y="{}" width="{:.1f}" height="16" fill-opacity="{:.2f}"/>').format(
-            left + column * wide, height - 16 * (row + 1), wide, share
+            left + column * wide, height - 16 * (row + 1), wide, share / most
         )
         for column, row, share in cells
         if share >= 0.005

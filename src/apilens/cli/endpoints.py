@@ -1,0 +1,101 @@
+"""`apilens endpoints`: error ratios and latency percentiles."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from apilens.cli.options import (
+    config_option,
+    lake_option,
+    moment,
+    now_option,
+    output_option,
+    since_option,
+    until_option,
+)
+from apilens.errors import Exit
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@click.command()
+@since_option
+@until_option
+@now_option
+@click.option("--exact", is_flag=True, help="Percentiles of the logged values; default: histograms, within 1 %.")
+@lake_option
+@config_option
+@output_option("table", "json", "ndjson", "csv", "markdown")
+def endpoints(
+    since: str | None, until: str | None, now: str | None, exact: bool, lake: str, config: str | None, output: str
+) -> int:
+    """Calls, error ratio (5xx), client error ratio (4xx), latency percentiles, Apdex and bytes of every endpoint.
+
+    Reads the rollups, so the cost does not grow with the number of calls; --exact reads the calls of the window.
+
+    \b
+    apilens endpoints --since 24h
+    apilens endpoints --since 2026-03-09T06:00Z --output json
+    """
+    from datetime import UTC, datetime
+
+    from apilens.config import load_config
+    from apilens.lens import Lens
+
+    lens = Lens(lake, load_config(config))
+    clock = moment(now) or datetime.now(UTC)
+    found = lens.endpoints(since, until, now=clock, exact=exact)
+    if found.is_empty():
+        end = lens.data_end
+        click.echo(
+            "the lake holds no calls yet; next: apilens ingest YOUR.log"
+            if end is None
+            else f"no calls in this window; the data end at {end:%Y-%m-%dT%H:%M:%SZ}."
+            f" Next: apilens endpoints --since {since or '24h'} --now {end:%Y-%m-%dT%H:%M:%SZ}",
+            err=True,
+        )
+    print_endpoints(found, output)
+    return Exit.DONE
+
+
+def print_endpoints(found: pl.DataFrame, output: str, *, first: int | None = None) -> None:
+    """Endpoints to stdout in one of the command's forms; first: only so many rows of a table."""
+    from apilens.reports.csv import csv_text
+    from apilens.reports.markdown import md
+    from apilens.reports.terminal import Column, table
+    from apilens.reports.units import count, milliseconds, percent, size
+
+    if output == "ndjson":
+        click.echo(found.write_ndjson(), nl=False)
+    elif output == "json":
+        rows = [json.loads(line) for line in found.write_ndjson().splitlines()]
+        click.echo(json.dumps({"schema_version": 1, "endpoints": rows}, ensure_ascii=False))
+    elif output == "csv":
+        click.echo(csv_text(found), nl=False)
+    else:
+        headings = ["endpoint", "calls", "5xx", "4xx", "p50", "p90", "p95", "p99", "apdex", "bytes", "last seen (UTC)"]
+        cells = [
+            (
+                " ".join(part for part in (row["service"], row["method"] or "?", row["route"] or "?") if part),
+                count(row["calls"]),
+                percent(row["error_ratio"]),
+                percent(row["client_error_ratio"]),
+                *(milliseconds(row[name]) for name in ("p50_ms", "p90_ms", "p95_ms", "p99_ms")),
+                None if row["apdex"] is None else f"{row['apdex']:.2f}",
+                size(row["response_bytes"]),
+                f"{row['last_seen']:%Y-%m-%d %H:%M}",
+            )
+            for row in found.head(first or found.height).iter_rows(named=True)
+        ]
+        if output == "markdown":
+            click.echo("| " + " | ".join(headings) + " |\n|---" + "|---:" * (len(headings) - 1) + "|")
+            for row in cells:
+                click.echo("| " + " | ".join("–" if cell is None else md(str(cell)) for cell in row) + " |")
+            return
+        table("", [headings[0], *(Column(name, "right") for name in headings[1:])], cells)
+        if first is not None and found.height > first:
+            click.echo(f"… and {found.height - first} more: apilens endpoints")

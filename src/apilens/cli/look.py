@@ -1,0 +1,61 @@
+"""`apilens look`: a first impression of some logs."""
+
+from __future__ import annotations
+
+import click
+
+from apilens.cli.options import config_option, tz_option
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@config_option
+@click.option("--format", "format_", metavar="NAME", help="Read as this format instead of detecting it.")
+@click.option("--log-format", metavar="LAYOUT", help="The gateway's own log_format or LogFormat, pasted as it is.")
+@click.option("--columns", multiple=True, metavar="COLUMN=NAME[:UNIT]", help="Mapping of a table's columns.")
+@tz_option
+@click.option("--top", default=20, show_default=True, help="Endpoints to show.")
+def look(
+    paths: tuple[str, ...],
+    config: str | None,
+    format_: str | None,
+    log_format: str | None,
+    columns: tuple[str, ...],
+    tz: str | None,
+    top: int,
+) -> int:
+    """Ingest some logs into a temporary lake, then show their endpoints and what became abnormal. Leaves nothing behind.
+
+    \b
+    apilens look /var/log/nginx/access.log*
+    kubectl logs deploy/gateway | apilens look -
+    """
+    import tempfile
+
+    from apilens import pipeline
+    from apilens.cli.endpoints import print_endpoints
+    from apilens.cli.ingest import print_summary
+    from apilens.cli.inputs import parse_options
+    from apilens.cli.scan import print_candidates
+    from apilens.ingest.run import Request
+    from apilens.lens import Lens
+    from apilens.reports.terminal import safe
+
+    with tempfile.TemporaryDirectory(prefix="apilens-look-") as lake:
+        request = Request(paths, parse_options(format_, log_format, columns, tz), final=True)
+        result = pipeline.ingest(lake, request, config)
+        print_summary(result)
+        for report in result.reports:
+            if report.problem is not None:
+                click.echo(f"apilens: {safe(report.problem)}", err=True)
+        lens = Lens(lake)
+        period = lens.period
+        if period is not None:
+            click.echo(f"\nendpoints {period[0]:%Y-%m-%d %H:%M} to {period[1]:%Y-%m-%d %H:%M} UTC")
+            print_endpoints(lens.endpoints(), "table", first=top)
+            found = pipeline.scan(lake, None).candidates
+            click.echo(f"\n{found.height} candidate tickets" if found.height else "\nnothing abnormal found")
+            if found.height:
+                print_candidates(found)
+            click.echo(f"\nkeep it and go on:  apilens ingest {' '.join(map(safe, paths))}  then  apilens report --out report.html")
+    return result.exit_code

@@ -1,0 +1,92 @@
+"""`apilens scan`: what became abnormal."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from apilens.cli.options import lake_option, moment, now_option, output_option, since_option, state_option, until_option
+from apilens.errors import Exit
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@click.command()
+@since_option
+@until_option
+@now_option
+@click.option(
+    "--fail-on",
+    type=click.Choice(["critical", "high", "medium", "low"]),
+    help="Exit 1 when an open candidate is at least this severe.",
+)
+@lake_option
+@state_option
+@output_option("table", "json", "ndjson")
+def scan(
+    since: str | None,
+    until: str | None,
+    now: str | None,
+    fail_on: str | None,
+    lake: str,
+    state: str | None,
+    output: str,
+) -> int:
+    """Compare the rollups with their own past and raise candidate tickets: one per incident, with its evidence.
+
+    Only the past is looked at: a scan as of T finds what a scheduled scan at T had found. --now: default is the end of
+    the data. --since, --until: list only candidates of that window. Candidates are kept in the state database.
+
+    \b
+    apilens scan
+    apilens scan --since 24h --fail-on high --output ndjson
+    """
+    from apilens import pipeline
+
+    result = pipeline.scan(lake, state, since=since, until=until, now=moment(now))
+    found = result.candidates
+    if output == "ndjson":
+        click.echo(found.write_ndjson(), nl=False)
+    elif output == "json":
+        rows = [json.loads(line) for line in found.write_ndjson().splitlines()]
+        body = {"schema_version": 1, "now": result.now and result.now.isoformat(), "candidates": rows}
+        click.echo(json.dumps(body, ensure_ascii=False))
+    else:
+        print_candidates(found)
+    if result.now is None:
+        click.echo("the lake holds no calls yet; next: apilens ingest YOUR.log", err=True)
+    else:
+        click.echo(f"as of {result.now:%Y-%m-%d %H:%M}Z: {result.summary()}", err=True)
+    return Exit.FINDINGS if fail_on is not None and result.at_least(fail_on) else Exit.DONE
+
+
+def print_candidates(found: pl.DataFrame) -> None:
+    """Candidates for people, the most severe first."""
+    from apilens.reports.terminal import Column, table
+    from apilens.reports.units import count
+    from apilens.schema import SEVERITIES
+
+    ranked = found.sort(
+        found["severity"].replace_strict({name: i for i, name in enumerate(SEVERITIES)}, default=9),
+        -found["score"],
+        maintain_order=True,
+    )
+    table(
+        "",
+        ["severity", "state", "since (UTC)", Column("hit", "right"), Column("excess", "right"), "problem", "id"],
+        (
+            (
+                row["severity"],
+                row["state"],
+                f"{row['start']:%m-%d %H:%M}",
+                row["consumers_hit"],
+                count(round(row["excess_calls"])),
+                row["title"],
+                row["id"],
+            )
+            for row in ranked.iter_rows(named=True)
+        ),
+    )

@@ -1,0 +1,71 @@
+"""A DuckDB connection that sees the committed tables and nothing else."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import duckdb
+import polars as pl
+
+from apilens.errors import UsageError
+from apilens.lake.lake import TABLES, Lake, Table
+from apilens.window import Window
+
+_MERGES = pl.Schema({"service": pl.String, "route": pl.String, "merged_route": pl.String})
+
+
+def connect(lake: Lake, merges: pl.DataFrame | None = None, window: Window = Window()) -> duckdb.DuckDBPyConnection:
+    """An in-memory connection with the views calls, rollups, rejects and ingests, as of now.
+
+    merges: service, route, merged_route. window: files of calls and rollups that hold nothing of it are left out;
+    rows are not cut. The connection can read the lake's committed files and no other, write nothing, and its settings are
+    locked, so it may be handed to anybody's SQL.
+    """
+    connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
+    committed = {name: lake.files(name, window if name in ("calls", "rollups") else Window()) for name in TABLES}
+    ledger = lake.ledger()
+    attempts = ledger.select("unit_id", "attempt")
+    _load(connection, "attempts", attempts)
+    _load(connection, "route_merges", merges if merges is not None else _MERGES.to_frame())
+    for name, schema in TABLES.items():
+        _load(connection, f"no_{name}", schema.to_frame())
+    sources = {name: _relation(name, paths) for name, paths in committed.items()}
+    connection.execute(files("apilens.lake").joinpath("views.sql").read_text(encoding="utf-8").format(**sources))
+    allowed = ", ".join(_quoted(path) for paths in committed.values() for path in paths)
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute(f"SET allowed_paths = [{allowed}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def select(connection: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:
+    """The rows of one SELECT written by a user.
+
+    Raises UsageError for anything else, and with DuckDB's own words for a query that does not run.
+    """
+    try:
+        statements = duckdb.extract_statements(query)
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            found = ", ".join(statement.type.name for statement in statements) or "nothing"
+            raise UsageError(f"apilens sql runs one SELECT, found {found}; for example: SELECT route, count(*) FROM calls GROUP BY 1")
+        return connection.sql(query).pl()
+    except duckdb.Error as error:
+        raise UsageError(f"the query failed: {error}") from None
+
+
+def _load(connection: duckdb.DuckDBPyConnection, name: str, frame: pl.DataFrame) -> None:
+    connection.register("frame", frame.to_arrow())
+    connection.execute(f"CREATE TABLE {name} AS SELECT * FROM frame")
+    connection.unregister("frame")
+
+
+def _relation(name: Table, paths: list[str]) -> str:
+    if not paths:
+        return f"no_{name}"
+    # Every file has every column of the schema, in one order: DuckDB reads it from the first file.
+    return f"read_parquet([{', '.join(map(_quoted, paths))}], hive_partitioning = false)"
+
+
+def _quoted(path: str) -> str:
+    return "'" + path.replace("'", "''") + "'"

@@ -1,0 +1,33 @@
+-- What people query. {calls}, {rollups}, {rejects}, {ingests} are the committed files of each table, or an empty relation.
+-- route_merges(service, route, merged_route) holds the learned merges, applied here on every read.
+CREATE VIEW calls AS
+SELECT
+    c.* REPLACE (
+        coalesce(m.merged_route, c.route) AS route,
+        coalesce(c.url, c.path || coalesce('?' || c.query, '')) AS url,
+        CASE WHEN c.request_line = '' THEN
+            c.method || ' ' || coalesce(c.url, c.path || coalesce('?' || c.query, '')) || ' HTTP/'
+            || CASE c.http_version WHEN '2' THEN '2.0' WHEN '3' THEN '3.0' ELSE c.http_version END
+        ELSE c.request_line END AS request_line
+    )
+FROM {calls} AS c
+LEFT JOIN route_merges AS m ON m.route = c.route AND m.service IS NOT DISTINCT FROM c.service;
+
+CREATE VIEW rollups AS
+SELECT r.* REPLACE (coalesce(m.merged_route, r.route) AS route)
+FROM {rollups} AS r
+LEFT JOIN route_merges AS m ON m.route = r.route AND m.service IS NOT DISTINCT FROM r.service;
+
+CREATE VIEW rejects AS
+SELECT r.* FROM {rejects} AS r
+JOIN attempts AS a ON a.unit_id = r.unit_id AND a.attempt = r.attempt
+WHERE r.resolves_unit_id IS NULL
+  AND NOT EXISTS (
+      SELECT 1 FROM {rejects} AS done
+      JOIN attempts AS b ON b.unit_id = done.unit_id AND b.attempt = done.attempt
+      WHERE done.resolves_unit_id = r.unit_id AND done.source_offset = r.source_offset
+  );
+
+CREATE VIEW ingests AS
+SELECT i.* FROM {ingests} AS i
+JOIN attempts AS a ON a.unit_id = i.unit_id AND a.attempt = i.attempt;

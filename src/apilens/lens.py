@@ -1,0 +1,150 @@
+"""The Python view of a lake: its tables as Polars frames, the same numbers as on the command line."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+
+import duckdb
+import polars as pl
+
+from apilens.config import Config, load_config
+from apilens.ingest.rollup import roll_up
+from apilens.lake import open_lake
+from apilens.lake.views import connect, select
+from apilens.measure import breakdown as _breakdown
+from apilens.measure.endpoints import endpoints
+from apilens.routes.learned import RouteMerges
+from apilens.schema import BIN_S
+from apilens.window import Window, parse_time
+
+Moment = datetime | str | None
+
+
+class Lens:
+    """A lake, opened for reading. Every method sees what is committed at the time it is called."""
+
+    def __init__(self, path: str, config: Config | None = None) -> None:
+        """Raises LakeError when there is no lake at `path`."""
+        self.lake = open_lake(path)
+        self.config = config if config is not None else load_config(None)
+
+    @property
+    def period(self) -> tuple[datetime, datetime] | None:
+        """start_time of the first and of the last call; None: no calls."""
+        ledger = self.lake.ledger()
+        first, last = ledger["first_start_time"].min(), ledger["last_start_time"].max()
+        return (first, last) if isinstance(first, datetime) and isinstance(last, datetime) else None
+
+    @property
+    def data_end(self) -> datetime | None:
+        """The end of what was logged: just behind the last call; None: no calls."""
+        period = self.period
+        return None if period is None else period[1] + timedelta(microseconds=1)
+
+    def endpoints(
+        self, since: Moment = None, until: Moment = None, *, now: datetime | None = None, exact: bool = False
+    ) -> pl.DataFrame:
+        """measure.endpoints.ENDPOINTS of the calls whose start_time lies in [since, until).
+
+        since, until: a time, or text as for --since, relative to now (default: the wall clock). exact: percentiles of the
+        logged values instead of histograms (error <= 1 %).
+        """
+        window = self.window(since, until, now=now)
+        whole, edges = self._bins(window)
+        with self.connect(window) as connection:
+            return endpoints(
+                connection,
+                bins=_within("bin_start", whole) if whole is not None else "false",
+                edges=edges,
+                exact=_within("start_time", window) if exact else None,
+                apdex_ms=self.config.apdex_ms,
+            )
+
+    def sql(self, query: str) -> pl.DataFrame:
+        """The rows of one SELECT over the views calls, rollups, rejects and ingests. Raises UsageError for anything else."""
+        with self.connect() as connection:
+            return select(connection, query)
+
+    def calls(self, since: Moment = None, until: Moment = None, *, now: datetime | None = None) -> pl.LazyFrame:
+        """schema.CALLS of [since, until), lazily; url and request_line as the lake stores them (see decision 1)."""
+        return self._merged(self.lake.scan("calls", self.window(since, until, now=now)))
+
+    def rollups(self, since: Moment = None, until: Moment = None, *, now: datetime | None = None) -> pl.LazyFrame:
+        """schema.ROLLUPS of the bins that start in [since, until), lazily."""
+        return self._merged(self.lake.scan("rollups", self.window(since, until, now=now)))
+
+    def breakdown(self, windows: pl.DataFrame) -> pl.DataFrame:
+        """measure.breakdown.BREAKDOWN of the calls in some windows of single endpoints."""
+        with self.connect(Window(windows["start"].min(), windows["end"].max()) if windows.height else Window()) as connection:  # type: ignore[arg-type]  # both columns hold datetimes
+            return _breakdown.breakdown(connection, windows)
+
+    def connect(self, window: Window = Window()) -> duckdb.DuckDBPyConnection:
+        """A locked DuckDB connection with the views calls, rollups, rejects and ingests; see lake.views.connect."""
+        return connect(self.lake, self._mapping, window)
+
+    def window(self, since: Moment, until: Moment, *, now: datetime | None = None) -> Window:
+        """The window [since, until) in UTC."""
+        clock = now or datetime.now(UTC)
+
+        def moment(given: Moment) -> datetime | None:
+            return parse_time(given, now=clock) if isinstance(given, str) else given
+
+        return Window(moment(since), moment(until))
+
+    # -- routes --------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def merges(self) -> RouteMerges:
+        """The route merges learned so far."""
+        text = self.lake.learned_routes()
+        return RouteMerges() if text is None else RouteMerges.from_json(text)
+
+    @cached_property
+    def _mapping(self) -> pl.DataFrame:
+        """service, route, merged_route of the routes that learning changed."""
+        routes = self.lake.scan("rollups").select("service", "route").unique().collect().drop_nulls("route")
+        mapping = self.merges.mapping(routes)
+        return mapping.filter(pl.col("route") != pl.col("merged_route"))
+
+    def _merged(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        mapping = self._mapping
+        if mapping.is_empty():
+            return rows
+        joined = rows.join(mapping.lazy(), on=["service", "route"], how="left", nulls_equal=True)
+        return joined.with_columns(route=pl.coalesce("merged_route", "route")).drop("merged_route")
+
+    # -- bins ----------------------------------------------------------------------------------------------------
+
+    def _bins(self, window: Window) -> tuple[Window | None, pl.DataFrame]:
+        """The part of a window that whole bins cover (None: no such part), and the rest rolled up from its calls."""
+        start = window.start and _aligned(window.start, up=True)
+        end = window.end and _aligned(window.end, up=False)
+        if start is not None and end is not None and start >= end:
+            return None, self._rolled(window)
+        edges = []
+        if window.start is not None and start != window.start:
+            edges.append(self._rolled(Window(window.start, start)))
+        if window.end is not None and end != window.end:
+            edges.append(self._rolled(Window(end, window.end)))
+        return Window(start, end), pl.concat(edges) if edges else roll_up(self.lake.scan("calls").limit(0).collect())
+
+    def _rolled(self, window: Window) -> pl.DataFrame:
+        return roll_up(self._merged(self.lake.scan("calls", window)).collect())
+
+
+def _aligned(moment: datetime, *, up: bool) -> datetime:
+    seconds = moment.timestamp()
+    rest = timedelta(seconds=seconds % BIN_S)
+    floor = moment - rest
+    return floor + timedelta(seconds=BIN_S) if up and rest else floor
+
+
+def _within(column: str, window: Window) -> str:
+    """SQL condition for [start, end); the bounds are our own datetimes, never text of a user."""
+    bounds = []
+    if window.start is not None:
+        bounds.append(f"{column} >= TIMESTAMPTZ '{window.start.isoformat()}'")
+    if window.end is not None:
+        bounds.append(f"{column} < TIMESTAMPTZ '{window.end.isoformat()}'")
+    return " AND ".join(bounds) or "true"

@@ -1,0 +1,63 @@
+"""Error ratios, latency percentiles and traffic per endpoint."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import duckdb
+import polars as pl
+
+from apilens import histogram
+from apilens.schema import TIMESTAMP
+
+#: One row per endpoint, most called first.
+ENDPOINTS = pl.Schema(
+    {
+        "environment": pl.String,
+        "service": pl.String,
+        "method": pl.String,
+        "route": pl.String,
+        "calls": pl.Int64,
+        "error_ratio": pl.Float64,  # 5xx, 0..1 of calls
+        "client_error_ratio": pl.Float64,  # 4xx, 0..1 of calls
+        "p50_ms": pl.Float64,  # null: no duration was logged
+        "p90_ms": pl.Float64,
+        "p95_ms": pl.Float64,
+        "p99_ms": pl.Float64,
+        "durations": pl.Int64,  # calls behind the percentiles
+        "apdex": pl.Float64,  # 0..1; null: no duration was logged
+        "response_bytes": pl.Int64,
+        "first_seen": TIMESTAMP,
+        "last_seen": TIMESTAMP,
+    }
+)
+_ENDPOINT = "environment, service, method, route"
+
+
+def endpoints(
+    connection: duckdb.DuckDBPyConnection, *, bins: str, edges: pl.DataFrame, exact: str | None, apdex_ms: float
+) -> pl.DataFrame:
+    """ENDPOINTS of a window.
+
+    connection: has the views `rollups` and `calls`. bins: SQL condition on `rollups` for the bins that lie in the window as a
+    whole. edges: schema.ROLLUPS rows of the rest. exact: SQL condition on `calls` for the window: percentiles are then of the
+    logged values; None: from histograms, off by at most histogram.RELATIVE_ERROR.
+    """
+    query = files("apilens.measure").joinpath("endpoints.sql").read_text(encoding="utf-8")
+    connection.register("edges", edges.to_arrow())
+    measured = f"SELECT * FROM rollups WHERE {bins} UNION ALL BY NAME SELECT * FROM edges"
+    unnested = f"SELECT {_ENDPOINT}, status_code, unnest(bucket) AS bucket, unnest(bucket_calls) AS n FROM measured"
+    latencies = (
+        f"SELECT {_ENDPOINT}, status_code, {histogram.ESTIMATE_SQL} AS value_ms, n FROM ({unnested})"
+        if exact is None
+        else f"SELECT {_ENDPOINT}, status_code, duration_ms AS value_ms, count(*) AS n FROM calls"
+        f" WHERE duration_ms IS NOT NULL AND {exact} GROUP BY ALL"
+    )
+    try:
+        found = connection.sql(
+            f"WITH measured AS ({measured}), latencies AS ({latencies}) SELECT * FROM ({query})",
+            params={"apdex_ms": apdex_ms},
+        ).pl()
+    finally:
+        connection.unregister("edges")
+    return found.select(pl.col(name).cast(dtype) for name, dtype in ENDPOINTS.items())

@@ -1,0 +1,373 @@
+"""What people reported: read exactly, once, whatever the file is like."""
+
+from __future__ import annotations
+
+import csv as csv_writer
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from people import HOUR, MONDAY, item, items
+
+from apilens import pipeline
+from apilens.cli.feedback import feedback
+from apilens.errors import FormatError
+from apilens.feedback import CHANNELS, recognise
+from apilens.feedback.category import categories
+from apilens.feedback.completeness import completeness
+from apilens.feedback.duplicates import duplicates
+from apilens.feedback.encoding import decode
+from apilens.feedback.history import history
+from apilens.feedback.masking import mask
+from apilens.feedback.records import newest, read_time, to_items
+from apilens.schema import CATEGORIES, ITEMS
+
+NO_IDS = pl.DataFrame(schema={"channel": pl.String, "id": pl.String, "request_id": pl.String})
+
+
+def read(text: str, channel: str | None = "mail", tz: str = "UTC") -> tuple[pl.DataFrame, list[tuple[int, str]]]:
+    records = recognise(text, "x").parse(text)
+    good, bad = to_items(records, channel=channel, tz=ZoneInfo(tz))
+    assert records.read == good.height + bad.height
+    return good, bad.rows()
+
+
+def run_import(folder: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(feedback, ["import", "--lake", str(folder / "lake"), *arguments], standalone_mode=False)
+
+
+def test_ndjson_fields_become_columns_and_the_rest_attributes() -> None:
+    line = {"id": 12345678901234567890, "created_at": "2026-03-09T11:00:00Z", "Title": "x", "score": 1.10, "ok": True}
+    good, bad = read(json.dumps({**line, "labels": ["a", "b"], "reporter": None}) + "\n")
+    assert bad == []
+    row = good.row(0, named=True)
+    assert (row["id"], row["channel"], row["title"], row["reporter"]) == ("12345678901234567890", "mail", "x", None)
+    assert row["attributes"] == {"score": "1.1", "ok": "true", "labels": '["a","b"]'}
+    assert row["created_at"] == datetime(2026, 3, 9, 11, tzinfo=UTC)
+
+
+def test_csv_cells_may_span_lines_and_the_delimiter_is_found() -> None:
+    good, bad = read('id;created_at;body;Labels;Labels\n1;2026-03-09 11:00;"a\nb; c";x;y\n', tz="Europe/Berlin")
+    assert bad == []
+    row = good.row(0, named=True)
+    assert (row["body"], row["attributes"]) == ("a\nb; c", {"labels": "x, y"})
+    assert row["created_at"] == datetime(2026, 3, 9, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"created_at": "2026-03-09"}', "no id"),
+        ('{"id": "1"}', "no created_at"),
+        ('{"id": "1", "created_at": "yesterday"}', "created_at 'yesterday' is no time"),
+        ('{"id": "1", "created_at": "1066-10-14"}', "not within 1990..2099"),
+        ('{"id": "1", "created_at": "2026-03-09", "resolved_at": "soon"}', "resolved_at 'soon' is no time"),
+        ('{"id": "1", "id": "2", "created_at": "2026-03-09"}', "key 'id' stands twice"),
+        ('{"id": "1", ', "no JSON object"),
+        ("[1]", "a JSON list, expected an object"),
+        ('{"a":' * 100_000 + "1" + "}" * 100_000, "no JSON object"),
+    ],
+)
+def test_a_bad_record_is_set_aside_with_line_and_reason(line: str, reason: str) -> None:
+    good, bad = read('{"id": "0", "created_at": "2026-03-09"}\n\n' + line + "\n")
+    assert good.height == 1
+    assert [number for number, _ in bad] == [3]
+    assert reason in bad[0][1]
+
+
+def test_a_record_without_channel_needs_one_named() -> None:
+    text = '{"id": "1", "created_at": "2026-03-09"}'
+    assert "--channel" in read(text, channel=None)[1][0][1]
+    assert read(text, channel="chat")[0]["channel"].item() == "chat"
+
+
+def test_a_quote_that_never_closes_costs_its_line_and_no_other() -> None:
+    good, bad = read('id,created_at,body\n1,2026-03-09,"a\n2,2026-03-09,b\n3,2026-03-09\n4,2026-03-09,d\n')
+    assert good["id"].to_list() == ["2", "4"]
+    assert [number for number, _ in bad] == [2, 4]
+
+
+@pytest.mark.parametrize("text", ["<html></html>", '[{"id": 1}]', "name,age\nx,1\n"])
+def test_an_unknown_kind_of_file_says_what_was_found_and_expected(text: str) -> None:
+    with pytest.raises(FormatError, match="expected"):
+        recognise(text, "x")
+
+
+@pytest.mark.parametrize("name", sorted(CHANNELS))
+def test_each_channel_reads_a_sample_of_its_own(name: str) -> None:
+    sample = Path(__file__).parent / "cases" / "feedback" / f"{name}.txt"
+    expected = sample.with_suffix(".expected.json")
+    text = sample.read_text(encoding="utf-8")
+    assert recognise(text, name) is CHANNELS[name]
+    good, bad = read(text)
+    assert {"items": json.loads(good.write_json()), "rejects": [list(row) for row in bad]} == json.loads(
+        expected.read_text(encoding="utf-8")
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_any_unicode_encoding_is_read(encoding: str) -> None:
+    text = "id,created_at,body\n1,2026-03-09,Größe ✓\n"
+    assert decode(text.encode(encoding))[0] == text
+
+
+def test_windows_1252_is_read_and_said() -> None:
+    text, remark = decode("Größe".encode("cp1252"))
+    assert text == "Größe"
+    assert remark is not None
+    assert "Windows-1252" in remark
+
+
+@given(st.binary(max_size=200))
+def test_decoding_never_fails(raw: bytes) -> None:
+    text, _ = decode(raw)
+    text.encode("utf-8", "surrogatepass")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-03-09T11:00:00+02:00", datetime(2026, 3, 9, 9, tzinfo=UTC)),
+        ("2026-03-09 11:00", datetime(2026, 3, 9, 10, tzinfo=UTC)),
+        ("1773050400", datetime(2026, 3, 9, 10, tzinfo=UTC)),
+        ("1773050400123", datetime(2026, 3, 9, 10, 0, 0, 123000, tzinfo=UTC)),
+        ("1773050400.000200", datetime(2026, 3, 9, 10, 0, 0, 200, tzinfo=UTC)),
+        ("2026-10-25 02:30", datetime(2026, 10, 25, 0, 30, tzinfo=UTC)),  # twice that night: the first
+    ],
+)
+def test_times_are_read_in_their_zone_or_the_one_named(text: str, expected: datetime) -> None:
+    assert read_time(text, ZoneInfo("Europe/Berlin")) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("Authorization: Bearer abcdef123456", "Authorization: Bearer [token]"),
+        ("eyJhbGciOiJI.eyJzdWIiOiJm.c2ln", "[token]"),
+        ("api_key=abc123def&x=1", "api_key=[secret]&x=1"),
+        ('"password": "hunter22"', '"password": "[secret]"'),
+        ("card 4111 1111 1111 1111 declined", "card [card] declined"),
+        ("AKIAIOSFODNN7EXAMPLE", "[key]"),
+        ("order 4111111111111112 failed", "order 4111111111111112 failed"),  # no card: Luhn
+        ("request id 3515644cb6324e8f4f9cb7cbc3b6082c", "request id 3515644cb6324e8f4f9cb7cbc3b6082c"),
+        ("how do I get a token: please tell", "how do I get a token: [secret] tell"),
+    ],
+)
+def test_secrets_are_masked_and_other_text_stays(text: str, masked: str) -> None:
+    assert mask(text) == masked
+    assert mask(masked) == masked
+
+
+def test_masking_a_hostile_text_takes_no_time() -> None:
+    import time
+
+    begun = time.perf_counter()
+    for piece in ("token" * 20_000, "eyJ" * 30_000, "-----BEGIN PRIVATE KEY-----" * 4_000, "4 " * 50_000, "=" * 100_000):
+        mask(piece)
+    assert time.perf_counter() - begun < 5
+
+
+def test_secrets_do_not_reach_the_state_database(tmp_path: Path) -> None:
+    source = tmp_path / "a.ndjson"
+    secret = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJm.c2lnbmF0dXJl"
+    source.write_text(json.dumps({"id": "1", "created_at": "2026-03-09", "body": secret, "x": f"Bearer {secret}"}))
+    assert run_import(tmp_path, "--channel", "mail", str(source)).return_value == 0
+    for stored in (tmp_path / "lake" / "_apilens").iterdir():
+        assert secret.encode() not in stored.read_bytes()
+
+
+def test_status_history_is_read_where_a_channel_tells_it() -> None:
+    told = '[{"at": "2026-03-09T12:00:00Z", "from": "new", "to": "acknowledged"}]'
+    rows = history(items(item(attributes={"history": told}), item("T-2", attributes={"history": "[1]"}), item("T-3")))
+    assert rows.rows() == [("ticket", "T-1", MONDAY + 12 * HOUR, "new", "acknowledged")]
+
+
+def test_completeness_asks_for_what_is_missing() -> None:
+    full = (
+        "When I send POST /pay from curl 8 in production I get 502, error: 'upstream prematurely closed'. "
+        "I expected 200."
+    )
+    said = completeness(items(item(body=full), item("T-2", body="it is slow")))
+    assert said["missing"].to_list()[0] == []
+    assert said["missing"].to_list()[1] == ["steps", "error", "environment", "expected"]
+    assert said["questions"].list.len().to_list() == [0, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "category"),
+    [
+        ("How do I get a second key?", "question"),
+        ("please add an export to Excel", "enhancement"),
+        ("Payment fails", "bug"),
+        ("we get 429 all day", "capacity"),
+        ("401 since our key was rotated", "configuration"),
+        ("502 Bad Gateway from pay", "dependency"),
+        ("422 unprocessable, missing field?", "training_gap"),
+        ("thanks for the mug", None),
+    ],
+)
+def test_rules_name_a_category_or_abstain(text: str, category: str | None) -> None:
+    row = categories(items(item(body=text))).row(0, named=True)
+    assert row["category"] == category
+    assert category is None or category in CATEGORIES
+    assert (row["reason"] is None) == (category is None)
+
+
+def test_the_same_report_again_is_a_repeat_of_the_earlier_one() -> None:
+    text = "Export of the daily report is extremely slow this morning, it takes seven seconds instead of one"
+    said = items(
+        item("T-1", title="Exports slow", body=text),
+        item("T-2", title="Exports slow", body=text + "!", created_at=MONDAY + 13 * HOUR),
+        item("T-3", title="Refund refused", body="The refund of order 12 is refused", created_at=MONDAY + 14 * HOUR),
+    )
+    found = duplicates(said, NO_IDS)
+    assert found.select("id", "of_id", "band").rows() == [("T-2", "T-1", "auto")]
+
+
+def test_repeats_by_request_id_or_by_name_need_no_similar_words() -> None:
+    said = items(
+        item("SHOP-1", body="pay is broken"),
+        item("M-2", body="completely different words", created_at=MONDAY + 12 * HOUR),
+        item("M-3", body="any news about SHOP-1?", created_at=MONDAY + 13 * HOUR),
+    )
+    ids = pl.DataFrame(
+        [("ticket", "SHOP-1", "req-9"), ("ticket", "M-2", "req-9")], schema=NO_IDS.schema, orient="row"
+    )
+    assert duplicates(said, ids).select("id", "of_id", "band").rows() == [
+        ("M-2", "SHOP-1", "auto"),
+        ("M-3", "SHOP-1", "auto"),
+    ]
+
+
+def test_time_makes_the_same_words_less_of_a_repeat() -> None:
+    text = "Export of the daily report is extremely slow this morning"
+    soon, late = (
+        duplicates(items(item(body=text), item("T-2", body=text, created_at=MONDAY + 11 * HOUR + wait)), NO_IDS)
+        for wait in (timedelta(0), timedelta(days=90))
+    )
+    assert soon["similarity"].item() == pytest.approx(1.0)
+    assert late["similarity"].item() == pytest.approx(0.85)  # (1 - a) + a / 2, a = 0.3
+
+
+def test_import_prints_that_nothing_was_lost(tmp_path: Path) -> None:
+    source = tmp_path / "a.csv"
+    source.write_text("id,channel,created_at,body\n1,mail,2026-03-09,x\n1,mail,2026-03-09,x\n2,mail,never,y\n")
+    first = run_import(tmp_path, str(source))
+    assert first.stdout == "read 3 = stored 1 (1 new, 0 updated) + rejected 1 + duplicate 1\n"
+    assert f"{source}:4: created_at 'never' is no time" in first.stderr
+    assert first.return_value == 4
+    again = run_import(tmp_path, str(source), "--output", "json")
+    facts = json.loads(again.stdout)
+    assert (facts["read"], facts["stored"], facts["rejected"], facts["duplicate"]) == (3, 0, 1, 2)
+
+
+def test_a_missing_file_is_named_and_the_others_are_read(tmp_path: Path) -> None:
+    source = tmp_path / "a.csv"
+    source.write_text("id,channel,created_at\n1,mail,2026-03-09\n")
+    done = run_import(tmp_path, str(tmp_path / "gone.csv"), str(source))
+    assert "gone.csv" in done.stderr
+    assert done.stdout.startswith("read 1 = stored 1")
+    assert done.return_value == 4
+    assert run_import(tmp_path, str(tmp_path / "gone.csv")).return_value == 3
+
+
+def test_empty_input_is_said_and_no_failure(tmp_path: Path) -> None:
+    source = tmp_path / "a.csv"
+    source.write_text("\n")
+    done = run_import(tmp_path, str(source))
+    assert "is empty" in done.stderr
+    assert done.return_value == 0
+
+
+def test_an_archive_cut_short_keeps_its_prefix_and_says_so(tmp_path: Path) -> None:
+    import gzip
+    import random
+
+    noise = random.Random(1)
+    lines = [
+        json.dumps({"id": n, "channel": "mail", "created_at": "2026-03-09", "body": noise.randbytes(40).hex()})
+        for n in range(5000)
+    ]
+    packed = gzip.compress("\n".join(lines).encode())
+    source = tmp_path / "a.gz"
+    source.write_bytes(packed[: len(packed) // 2])
+    done = run_import(tmp_path, str(source))
+    assert "what was readable is stored" in done.stderr
+    assert done.return_value == 4
+    assert int(done.stdout.split("stored ")[1].split()[0].replace(",", "")) > 1000
+
+
+_words = st.text(
+    st.characters(codec="utf-8", exclude_characters="\r"), max_size=30
+)
+_records = st.lists(
+    st.fixed_dictionaries(
+        {
+            "id": st.sampled_from(["1", "2", "3", "ä"]),
+            "channel": st.sampled_from(["mail", "chat"]),
+            "created_at": st.sampled_from(["2026-03-09", "2026-03-09T11:00:00Z", "broken"]),
+        },
+        optional={"title": _words, "body": _words, "status": st.sampled_from(["new", "closed"]), "extra": _words},
+    ),
+    max_size=8,
+)
+
+
+def _stored(folder: Path, files: list[tuple[str, bytes]]) -> tuple[pipeline.Imported, pl.DataFrame]:
+    paths = []
+    for name, raw in files:
+        path = folder / name
+        path.write_bytes(raw)
+        paths.append(str(path))
+    lake = str(folder / "lake")
+    done = pipeline.import_feedback(paths, lake=lake, state=None, channel=None, tz=UTC, now=MONDAY)
+    assert done.read == done.stored + done.rejected + done.duplicate
+    with pipeline.open_store(pipeline.default_state(lake)) as store:
+        return done, store.items()
+
+
+def _as_ndjson(records: list[dict[str, str]]) -> bytes:
+    return "".join(json.dumps(record) + "\n" for record in records).encode()
+
+
+def _as_csv(records: list[dict[str, str]]) -> bytes:
+    out = io.StringIO()
+    writer = csv_writer.DictWriter(out, ["id", "channel", "created_at", "title", "body", "status", "extra"])
+    writer.writeheader()
+    writer.writerows(records)
+    return out.getvalue().encode()
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(_records, _records)
+def test_law_import_twice_is_import_once_and_the_order_of_files_does_not_matter(
+    tmp_path_factory: pytest.TempPathFactory, one: list[dict[str, str]], two: list[dict[str, str]]
+) -> None:
+    files = [("one.ndjson", _as_ndjson(one)), ("two.csv", _as_csv(two))]
+    folder = tmp_path_factory.mktemp("law")
+    done, once = _stored(folder, files)
+    assert done.read == len(one) + len(two)
+    again, twice = _stored(folder, files)
+    assert twice.equals(once)
+    assert again.stored == 0
+    _, reversed_order = _stored(tmp_path_factory.mktemp("law"), files[::-1])
+    assert reversed_order.equals(once)
+    assert once.schema == ITEMS
+
+
+@given(st.lists(st.sampled_from(["new", "open", "closed"]), min_size=2, max_size=5, unique=True), st.randoms())
+def test_law_of_two_versions_the_one_updated_last_stays(statuses: list[str], shuffle: object) -> None:
+    rows = [
+        item(status=status, attributes={"updated_at": f"2026-03-{10 + n}T00:00:00+00:00"})
+        for n, status in enumerate(statuses)
+    ]
+    last = statuses[-1]
+    shuffle.shuffle(rows)  # type: ignore[attr-defined] # a random.Random
+    assert newest(items(*rows))["status"].to_list() == [last]

@@ -1,0 +1,233 @@
+"""The state database, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import sqlite3
+from concurrent.futures import ProcessPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+import sqlalchemy as sa
+from databases import postgres_server, state_url  # noqa: F401 - fixtures
+from people import HOUR, MONDAY, candidate, candidates, item, items
+
+from apilens.errors import LakeError
+from apilens.feedback.duplicates import DUPLICATES as MADE_DUPLICATES
+from apilens.feedback.history import HISTORY
+from apilens.schema import CANDIDATES, ITEMS, LINKS
+from apilens.store import open_store, tables
+from apilens.store.store import DUPLICATES, REVISIONS
+from apilens.window import Window
+
+NO_HISTORY = pl.DataFrame(schema=HISTORY)
+
+
+def test_what_is_saved_comes_back_as_the_same_tables(state_url: str) -> None:
+    raised = candidates(candidate(hint=None, service=None), candidate("cart", start=MONDAY, score=float("inf")))
+    told = items(item(title="¡olé! \u202e", attributes={"browser": "x"}), item("T-2", created_at=MONDAY + 12 * HOUR))
+    with open_store(state_url) as store:
+        store.save_candidates(raised, MONDAY, Window())
+        store.save_items(told, NO_HISTORY, MONDAY)
+        kept, reports = store.candidates(), store.items()
+    assert kept.schema == CANDIDATES
+    assert reports.schema == ITEMS
+    assert kept.sort("id").to_dicts() == raised.sort("id").to_dicts()
+    assert reports.to_dicts() == told.to_dicts()
+
+
+def test_characters_a_database_cannot_store_are_shown_as_replaced(state_url: str) -> None:
+    with open_store(state_url) as store:
+        store.save_items(items(item(title="a\0b", attributes={"k\0": "v\0"})), NO_HISTORY, MONDAY)
+        store.save_candidates(candidates(candidate(score=float("nan"))), MONDAY, Window())
+        assert store.save_candidates(candidates(candidate(score=float("nan"))), MONDAY, Window())["unchanged"] == 1
+        assert store.items()["title"].item() == "a�b"
+        assert store.candidates()["score"].item() is None
+
+
+def test_saving_the_same_again_changes_nothing(state_url: str) -> None:
+    with open_store(state_url) as store:
+        store.save_candidates(candidates(candidate()), MONDAY, Window())
+        store.save_items(items(item(status="resolved")), NO_HISTORY, MONDAY)
+        before = store.events()
+        later = MONDAY + 30 * HOUR
+        assert store.save_candidates(candidates(candidate()), later, Window()) == {
+            "new": 0,
+            "updated": 0,
+            "unchanged": 1,
+            "withdrawn": 0,
+        }
+        again = store.save_items(items(item(status="resolved")), NO_HISTORY, later)
+        assert again == {"new": 0, "updated": 0, "unchanged": 1}
+        assert store.events().equals(before)
+
+
+def test_a_candidate_that_a_later_scan_no_longer_raises_is_withdrawn_and_may_return(state_url: str) -> None:
+    early, late = candidate(start=MONDAY), candidate("cart", start=MONDAY + 20 * HOUR)
+    with open_store(state_url) as store:
+        store.save_candidates(candidates(early, late), MONDAY, Window())
+        counts = store.save_candidates(candidates(), MONDAY, Window(MONDAY + 10 * HOUR, None))
+        assert counts["withdrawn"] == 1
+        assert store.candidates()["id"].to_list() == [early["id"]]
+        assert store.save_candidates(candidates(late), MONDAY, Window(MONDAY + 10 * HOUR, None))["updated"] == 1
+        assert store.candidates()["id"].to_list() == [early["id"], late["id"]]
+        states = store.events().filter(pl.col("subject") == late["id"]).select("old", "new").rows()
+    assert states == [(None, "open"), ("open", "withdrawn"), ("withdrawn", "open")]
+
+
+def test_each_change_of_a_candidate_s_state_is_an_event(state_url: str) -> None:
+    with open_store(state_url) as store:
+        store.save_candidates(candidates(candidate()), MONDAY, Window())
+        changed = candidate(state="ended", severity="high")
+        store.save_candidates(candidates(changed), MONDAY + HOUR, Window())
+        events = store.events().filter(pl.col("at") == MONDAY + HOUR)
+    assert set(events.select("field", "old", "new").rows()) == {
+        ("state", "open", "ended"),
+        ("severity", "medium", "high"),
+    }
+
+
+def test_an_older_export_does_not_overwrite_a_newer_one(state_url: str) -> None:
+    new = item(status="resolved", attributes={"updated_at": "2026-03-12T00:00:00+00:00"})
+    old = item(status="open", attributes={"updated_at": "2026-03-11T00:00:00+00:00"})
+    with open_store(state_url) as store:
+        store.save_items(items(new), NO_HISTORY, MONDAY)
+        assert store.save_items(items(old), NO_HISTORY, MONDAY)["unchanged"] == 1
+        assert store.items()["status"].item() == "resolved"
+
+
+def test_a_status_history_becomes_events_once_and_replaces_the_guess(state_url: str) -> None:
+    acknowledged, resolved = MONDAY + 12 * HOUR, MONDAY + 20 * HOUR
+    rows = [("ticket", "T-1", acknowledged, "new", "acknowledged"), ("ticket", "T-1", resolved, "acknowledged", "resolved")]
+    told = pl.DataFrame(rows, schema=HISTORY, orient="row")
+    with open_store(state_url) as store:
+        for _ in range(2):
+            store.save_items(items(item(status="resolved")), told, MONDAY + 50 * HOUR)
+        events = store.events()
+    assert events.select("at", "old", "new").rows() == [
+        (MONDAY + 11 * HOUR, None, "new"),
+        (acknowledged, "new", "acknowledged"),
+        (resolved, "acknowledged", "resolved"),
+    ]
+
+
+def test_links_are_replaced_and_only_changes_are_events(state_url: str) -> None:
+    linked = pl.DataFrame([("ticket", "T-1", "pay-1", 0.9, "auto", ["because"])], schema=LINKS, orient="row")
+    loose = pl.DataFrame([("ticket", "T-1", None, 0.1, "none", ["question"])], schema=LINKS, orient="row")
+    repeats = pl.DataFrame(
+        [("ticket", "T-2", "ticket", "T-1", 1.0, "auto", "names T-1")], schema=DUPLICATES, orient="row"
+    )
+    with open_store(state_url) as store:
+        assert store.save_links(linked, repeats, MONDAY) == 1
+        assert store.save_links(linked, repeats, MONDAY) == 0
+        assert store.links().equals(linked)
+        assert store.duplicates().equals(repeats)
+        assert store.save_links(loose, repeats.clear(), MONDAY) == 1
+        assert store.links().equals(loose)
+        assert store.events().select("old", "new").rows() == [(None, "pay-1"), ("pay-1", None)]
+
+
+def test_settings_are_kept_by_name(state_url: str) -> None:
+    with open_store(state_url) as store:
+        store.save_settings({"context": "a", "population": 3})
+        store.save_settings({"context": "b"})
+        assert store.settings() == {"context": "b", "population": 3}
+
+
+def test_a_database_of_a_newer_version_is_refused_and_left_as_it_is(state_url: str) -> None:
+    open_store(state_url).close()
+    engine = sa.create_engine(state_url)
+    with engine.begin() as db:
+        db.execute(sa.text("UPDATE apilens_version SET version_num = '9999'"))
+        before = sorted(sa.inspect(db).get_table_names())
+    with pytest.raises(LakeError, match="newer apilens"):
+        open_store(state_url)
+    with engine.begin() as db:
+        assert db.execute(sa.text("SELECT version_num FROM apilens_version")).scalar_one() == "9999"
+        assert sorted(sa.inspect(db).get_table_names()) == before
+    engine.dispose()
+
+
+def test_a_newer_sqlite_file_keeps_its_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with sqlite3.connect(path) as plain:
+        plain.execute("CREATE TABLE apilens_version (version_num TEXT)")
+        plain.execute("INSERT INTO apilens_version VALUES ('9999')")
+    before = path.read_bytes()
+    with pytest.raises(LakeError, match="newer apilens"):
+        open_store(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, but long enough to look at\n" * 50)
+    with pytest.raises(LakeError, match="--state sqlite:///FILE"):
+        open_store(f"sqlite:///{path}")
+
+
+@pytest.mark.parametrize("url", ["state.db", "mysql://x/y", "://"])
+def test_a_url_of_another_kind_is_refused_with_an_example(url: str) -> None:
+    with pytest.raises(LakeError, match="sqlite:///"):
+        open_store(url)
+
+
+def test_the_password_of_a_state_url_is_not_shown() -> None:
+    with pytest.raises(LakeError) as refused:
+        open_store("postgresql+psycopg://me:s3cret@127.0.0.1:1/none?connect_timeout=2")
+    assert "s3cret" not in str(refused.value)
+
+
+def test_migrations_lead_to_the_tables_the_code_uses(state_url: str) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    open_store(state_url).close()
+    engine = sa.create_engine(state_url)
+    with engine.connect() as db:
+        differences = compare_metadata(
+            MigrationContext.configure(db, opts={"version_table": "apilens_version"}), tables.metadata
+        )
+    engine.dispose()
+    assert differences == []
+
+
+def test_known_revisions_are_the_migration_files() -> None:
+    folder = Path(tables.__file__).parent / "migrations" / "versions"
+    assert tuple(sorted(path.name[:4] for path in folder.glob("[0-9]*.py"))) == REVISIONS
+
+
+def test_duplicates_are_stored_as_they_are_found() -> None:
+    assert DUPLICATES == MADE_DUPLICATES
+
+
+def test_sqlite_runs_in_wal_mode_so_that_readers_do_not_wait(tmp_path: Path) -> None:
+    with open_store(f"sqlite:///{tmp_path}/state.db"):
+        with sqlite3.connect(tmp_path / "state.db") as plain:
+            assert plain.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def _save_some(url: str, number: int) -> int:
+    rows = items(*(item(f"T-{number}-{n}") for n in range(5)), item("T-shared"))
+    with open_store(url) as store:
+        return store.save_items(rows, NO_HISTORY, MONDAY)["new"]
+
+
+def test_several_processes_open_and_fill_a_new_database_at_once(state_url: str) -> None:
+    import multiprocessing
+
+    with ProcessPoolExecutor(6, mp_context=multiprocessing.get_context("spawn")) as pool:
+        new = sum(pool.map(_save_some, [state_url] * 6, range(6)))
+    with open_store(state_url) as store:
+        assert store.items().height == new == 31
+        assert store.events().height == 31
+
+
+def test_times_keep_their_moment_in_any_zone(state_url: str) -> None:
+    from zoneinfo import ZoneInfo
+
+    local = (MONDAY + timedelta(microseconds=1)).astimezone(ZoneInfo("Asia/Tokyo"))
+    with open_store(state_url) as store:
+        store.save_items(items(item(created_at=local)), NO_HISTORY, local)
+        assert store.items()["created_at"].item() == local
