@@ -169,7 +169,13 @@ def test_masking_a_hostile_text_takes_no_time() -> None:
     import time
 
     begun = time.perf_counter()
-    for piece in ("token" * 20_000, "eyJ" * 30_000, "-----BEGIN PRIVATE KEY-----" * 4_000, "4 " * 50_000, "=" * 100_000):
+    for piece in (
+        "token" * 20_000,
+        "eyJ" * 30_000,
+        "-----BEGIN PRIVATE KEY-----" * 4_000,
+        "4 " * 50_000,
+        "=" * 100_000,
+    ):
         mask(piece)
     assert time.perf_counter() - begun < 5
 
@@ -237,9 +243,7 @@ def test_repeats_by_request_id_or_by_name_need_no_similar_words() -> None:
         item("M-2", body="completely different words", created_at=MONDAY + 12 * HOUR),
         item("M-3", body="any news about SHOP-1?", created_at=MONDAY + 13 * HOUR),
     )
-    ids = pl.DataFrame(
-        [("ticket", "SHOP-1", "req-9"), ("ticket", "M-2", "req-9")], schema=NO_IDS.schema, orient="row"
-    )
+    ids = pl.DataFrame([("ticket", "SHOP-1", "req-9"), ("ticket", "M-2", "req-9")], schema=NO_IDS.schema, orient="row")
     assert duplicates(said, ids).select("id", "of_id", "band").rows() == [
         ("M-2", "SHOP-1", "auto"),
         ("M-3", "SHOP-1", "auto"),
@@ -304,9 +308,7 @@ def test_an_archive_cut_short_keeps_its_prefix_and_says_so(tmp_path: Path) -> No
     assert int(done.stdout.split("stored ")[1].split()[0].replace(",", "")) > 1000
 
 
-_words = st.text(
-    st.characters(codec="utf-8", exclude_characters="\r"), max_size=30
-)
+_words = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=30)
 _records = st.lists(
     st.fixed_dictionaries(
         {

@@ -99,7 +99,10 @@ def test_an_older_export_does_not_overwrite_a_newer_one(state_url: str) -> None:
 
 def test_a_status_history_becomes_events_once_and_replaces_the_guess(state_url: str) -> None:
     acknowledged, resolved = MONDAY + 12 * HOUR, MONDAY + 20 * HOUR
-    rows = [("ticket", "T-1", acknowledged, "new", "acknowledged"), ("ticket", "T-1", resolved, "acknowledged", "resolved")]
+    rows = [
+        ("ticket", "T-1", acknowledged, "new", "acknowledged"),
+        ("ticket", "T-1", resolved, "acknowledged", "resolved"),
+    ]
     told = pl.DataFrame(rows, schema=HISTORY, orient="row")
     with open_store(state_url) as store:
         for _ in range(2):
