@@ -14,7 +14,6 @@ import pytest
 from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from people import HOUR, MONDAY, item, items
 
 from apilens import pipeline
 from apilens.cli.feedback import feedback
@@ -28,6 +27,7 @@ from apilens.feedback.history import history
 from apilens.feedback.masking import mask
 from apilens.feedback.records import newest, read_time, to_items
 from apilens.schema import CATEGORIES, ITEMS
+from people import HOUR, MONDAY, item, items
 
 NO_IDS = pl.DataFrame(schema={"channel": pl.String, "id": pl.String, "request_id": pl.String})
 

@@ -10,8 +10,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 import sqlalchemy as sa
-from databases import postgres_server, state_url  # noqa: F401 - fixtures
-from people import HOUR, MONDAY, candidate, candidates, item, items
 
 from apilens.errors import LakeError
 from apilens.feedback.duplicates import DUPLICATES as MADE_DUPLICATES
@@ -20,6 +18,7 @@ from apilens.schema import CANDIDATES, ITEMS, LINKS
 from apilens.store import open_store, tables
 from apilens.store.store import DUPLICATES, REVISIONS
 from apilens.window import Window
+from people import HOUR, MONDAY, candidate, candidates, item, items
 
 NO_HISTORY = pl.DataFrame(schema=HISTORY)
 
@@ -206,9 +205,8 @@ def test_duplicates_are_stored_as_they_are_found() -> None:
 
 
 def test_sqlite_runs_in_wal_mode_so_that_readers_do_not_wait(tmp_path: Path) -> None:
-    with open_store(f"sqlite:///{tmp_path}/state.db"):
-        with sqlite3.connect(tmp_path / "state.db") as plain:
-            assert plain.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    with open_store(f"sqlite:///{tmp_path}/state.db"), sqlite3.connect(tmp_path / "state.db") as plain:
+        assert plain.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def _save_some(url: str, number: int) -> int:

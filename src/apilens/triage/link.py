@@ -22,12 +22,12 @@ SUGGESTED = 0.50  # at or above: linked, to be confirmed
 WEIGHTS = {
     "prior": -2.2,  # a report taken at random against a problem of about its time
     "route": 3.2,
-    "other route": -3.0,
+    "other route": -4.0,
     "subject": 1.6,  # for the first word of the route or feature
     "subject again": 0.6,  # for each further one, at most three
     "other subject": -1.5,
     "status": 2.4,
-    "other status": -2.2,
+    "other status": -3.0,
     "signal": 1.4,
     "other signal": -1.0,
     "not affected": -2.0,
@@ -39,8 +39,8 @@ WEIGHTS = {
     "week after": -1.2,
     "long after": -2.5,
     "text": 1.5,  # for equal texts; in proportion to the cosine
-    "no trouble": -2.5,  # a question or a wish
-    "automatic": -4.0,
+    "no trouble": -3.5,  # a question or a wish
+    "automatic": -8.0,  # never a report, whatever it quotes
 }
 _BEFORE = timedelta(minutes=30)  # a detector may notice later than a person
 _AFTER = timedelta(days=14)

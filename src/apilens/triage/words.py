@@ -29,7 +29,7 @@ _MANY = 200  # tokens looked at per text: a dump of ids must not become a query 
 
 #: Words of the same meaning in the languages we could check, by stem -> the stem routes use.
 _SAME = {
-    **dict.fromkeys(("bezahl", "zahlung", "paiement", "payer", "pago", "checkout"), "pay"),
+    **dict.fromkeys(("bezahl", "zahlung", "paie", "payer", "pago", "checkout"), "pay"),
     **dict.fromkeys(("bestellung", "bestellen", "command", "pedido"), "order"),
     **dict.fromkeys(("anmeld", "einloggen", "connexion", "signin", "logon"), "login"),
     **dict.fromkeys(("erstattung", "remboursement", "reembolso"), "refund"),

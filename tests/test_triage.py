@@ -1,0 +1,422 @@
+"""Reports joined with problems and ranked: links with reasons, the feedback gap, the order."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apilens.errors import ConfigError
+from apilens.feedback.category import categories
+from apilens.feedback.duplicates import DUPLICATES
+from apilens.schema import LINKS, QUEUE, SEVERITIES, SIGNALS
+from apilens.triage import CALLS_NAMED, Context, inherit, link, queue, read_context, request_ids
+from apilens.triage.priority import SHARES, prioritise
+from apilens.triage.severity import label, severity
+from apilens.triage.words import is_route, paths, signals, statuses, stems, tokens
+from apilens.window import Window
+from people import HOUR, MONDAY, candidate, candidates, item, items
+
+LOGGED = Window(MONDAY - timedelta(days=7), MONDAY + timedelta(days=7))
+NO_CALLS = pl.DataFrame(schema=CALLS_NAMED)
+NO_REPEATS = pl.DataFrame(schema=DUPLICATES)
+SHOP = read_context(
+    """
+    [features]
+    payment = ["/v1/orders/*/pay"]
+    export = ["/v1/exports/*"]
+    [accounts]
+    acme = { consumers = ["app-01"], domains = ["acme.example"] }
+    bluebird = { consumers = ["app-02", "app-03"], domains = ["bluebird.example"] }
+    [endpoints]
+    "POST /v1/orders/{id}/pay" = { core = true, revenue = true, value_per_call = 60.0 }
+    "POST /v1/orders/{id}/refunds" = { compliance = true, value_per_call = 50.0 }
+    [owners]
+    payments = ["/v1/orders/*/pay"]
+    """,
+    "context.toml",
+)
+
+
+def linked(said: pl.DataFrame, problems: pl.DataFrame, calls: pl.DataFrame = NO_CALLS, context: Context = SHOP) -> Any:
+    links = link(said, problems, calls, categories(said), context, LOGGED, 100)
+    assert links.schema == LINKS
+    return links.to_dicts()
+
+
+def ranked(problems: pl.DataFrame, said: pl.DataFrame, context: Context = SHOP) -> Any:
+    kinds = categories(said)
+    links = link(said, problems, NO_CALLS, kinds, context, LOGGED, 100)
+    made = queue(problems, said, links, NO_REPEATS, kinds, context, MONDAY + 20 * HOUR, 100)
+    assert made.schema == QUEUE
+    return made.to_dicts()
+
+
+# -- context.toml
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[owner]\nx = []", "did you mean 'owners'"),
+        ('[endpoints]\n"POST /x" = { revnue = true }', r"\[endpoints\] \[POST /x\] unknown key 'revnue'.*'revenue'"),
+        ('[accounts]\nacme = { domain = ["x"] }', "did you mean 'domains'"),
+        ('[endpoints]\n"POST /x" = { core = "yes" }', "'core' is 'yes'"),
+        ('[endpoints]\n"POST /x" = { value_per_call = -1.0 }', "greater than or equal to 0"),
+        ("[features\n", "no TOML"),
+    ],
+)
+def test_a_malformed_context_names_file_key_and_the_nearest_known_key(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as wrong:
+        read_context(text, "my/context.toml")
+    assert "my/context.toml" in str(wrong.value)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "endpoint", "same"),
+    [
+        ("/v1/carts/*", "POST /v1/carts", True),
+        ("/v1/carts/*", "POST /v1/carts/{id}/items", True),
+        ("/v1/carts/*", "POST /v1/cartsx", False),
+        ("/v1/orders/*/pay", "POST /v1/orders/{id}/pay", True),
+        ("/v1/orders/{order_id}/pay", "POST /v1/orders/{id}/pay", True),
+        ("GET /v1/orders", "POST /v1/orders", False),
+        ("post /v1/orders", "POST /v1/orders", True),
+    ],
+)
+def test_patterns_name_endpoints(pattern: str, endpoint: str, same: bool) -> None:
+    assert (Context(owners={"team": [pattern]}).owner([endpoint]) == "team") is same
+
+
+def test_a_reporter_speaks_for_the_account_named_else_for_that_of_the_mail_domain() -> None:
+    assert SHOP.consumers_of("x@bluebird.example", "ACME") == ["app-01"]
+    assert SHOP.consumers_of("x@mail.bluebird.example", None) == ["app-02", "app-03"]
+    assert SHOP.consumers_of("x@notbluebird.example", None) == []
+
+
+# -- what a text names
+
+
+@pytest.mark.parametrize(
+    ("path", "endpoints"),
+    [
+        ("/v1/orders/12/pay", {"POST /v1/orders/{id}/pay"}),
+        ("/orders/12/pay", {"POST /v1/orders/{id}/pay"}),
+        ("/shop/v1/orders/12/pay", {"POST /v1/orders/{id}/pay"}),
+        ("/v1/orders/.../pay", {"POST /v1/orders/{id}/pay"}),
+        ("/v1/orders", {"POST /v1/orders", "GET /v1/orders/{id}"}),
+        ("/v1", set()),
+        ("/v1/ordersx", set()),
+    ],
+)
+def test_a_path_as_people_write_it_finds_its_endpoints(path: str, endpoints: set[str]) -> None:
+    known = {"POST /v1/orders/{id}/pay", "POST /v1/orders", "GET /v1/orders/{id}", "GET /v1/exports/{id}"}
+    assert {endpoint for endpoint in known if is_route(path, endpoint)} == endpoints
+
+
+def test_ids_paths_and_codes_are_found_and_look_alikes_are_not() -> None:
+    text = "POST https://api.example/v1/pay?x=1 gave 502 at 14:22, order 50312, 429.50 EUR, id 7f-00a1-bcd; and/or"
+    assert statuses(text) == {502}
+    assert paths(text) == ["/v1/pay"]
+    assert "7f-00a1-bcd" in tokens(text)
+    assert statuses("Bad Gateway again") == {502}
+
+
+def test_words_of_other_languages_meet_the_words_of_routes() -> None:
+    assert {"pay", "order"} <= stems("bezahlen der Bestellung")
+    assert "pay" in stems("le paiement") & stems("payments") & stems("paying")
+
+
+def test_signal_words_are_of_known_signals() -> None:
+    said = "slow, fails with an error, cannot log in, 429 rate limit, nothing arrives, outage"
+    assert signals(said) == ["latency", "errors", "auth", "rate_limit", "traffic"]
+    assert set(signals(said)) == set(SIGNALS)
+
+
+# -- links
+
+
+def test_a_request_id_of_the_evidence_is_a_certain_link() -> None:
+    said = items(item(title="Hello", body="look at REQ: req-0001-abcdef please"))
+    row = linked(said, candidates(candidate(), candidate("other", request_ids=[])))[0]
+    assert (row["candidate_id"], row["confidence"], row["band"]) == ("pay-1", 1.0, "auto")
+    assert row["reasons"] == ["names request id req-0001-abcdef, one of its calls"]
+
+
+def test_a_request_id_found_in_the_logs_links_to_the_candidate_whose_call_it_is() -> None:
+    said = items(item(body="id 7f00a1bcd99"), item("T-2", body="id aa00a1bcd99"), item("T-3", body="id bb00a1bcd99"))
+    endpoint = "POST /v1/orders/{id}/pay"
+    calls = pl.DataFrame(
+        [
+            ("7f00a1bcd99", endpoint, MONDAY + 11 * HOUR, "app-09", 502),
+            ("aa00a1bcd99", endpoint, MONDAY + 11 * HOUR, "app-09", 200),
+            ("bb00a1bcd99", endpoint, MONDAY + 1 * HOUR, "app-09", 502),
+        ],
+        schema=CALLS_NAMED,
+        orient="row",
+    )
+    named = request_ids(said)
+    assert {"7f00a1bcd99", "aa00a1bcd99", "bb00a1bcd99"} <= set(named["request_id"])
+    first, succeeded, earlier = linked(said, candidates(candidate()), calls)
+    assert (first["candidate_id"], first["confidence"]) == ("pay-1", 1.0)
+    assert succeeded["candidate_id"] is None
+    assert "status 200" in succeeded["reasons"][0]
+    assert earlier["candidate_id"] is None
+
+
+def test_a_report_that_names_route_and_status_links_with_its_reasons() -> None:
+    said = items(item(title="Payment fails", body="POST /v1/orders/12/pay gives 502"))
+    row = linked(said, candidates(candidate()))[0]
+    assert (row["candidate_id"], row["band"]) == ("pay-1", "auto")
+    assert "names status 502" in row["reasons"]
+    assert "names /v1/orders/12/pay, which is POST /v1/orders/{id}/pay" in row["reasons"]
+    assert "app-01 was hit by it" in row["reasons"]
+
+
+def test_time_and_customer_alone_are_no_link() -> None:
+    assert linked(items(item(body="hello there")), candidates(candidate()))[0]["candidate_id"] is None
+
+
+def test_naming_another_route_or_status_speaks_against() -> None:
+    problem = candidates(candidate(affected_consumers=[f"app-{n:02}" for n in range(1, 61)]))
+    body = "our payment calls fail"
+    confidence = [
+        linked(items(item(body=text)), problem)[0]["confidence"]
+        for text in (body, f"{body} with 404", f"{body}: GET /v1/exports/7")
+    ]
+    assert confidence[0] > 0.5 > max(confidence[1:])
+
+
+def test_a_customer_who_was_not_hit_speaks_against() -> None:
+    body = "the payment fails"
+    hit, not_hit = (
+        linked(items(item(body=body, reporter=who)), candidates(candidate(affected_consumers=["app-01"])))[0][
+            "confidence"
+        ]
+        for who in ("x@acme.example", "x@bluebird.example")
+    )
+    assert hit > 0.9
+    assert not_hit < 0.5
+
+
+def test_two_problems_that_explain_a_report_equally_halve_each_other() -> None:
+    said = items(item(body="POST /v1/orders/12/pay gives 502"))
+    alone = linked(said, candidates(candidate()))[0]["confidence"]
+    both = linked(said, candidates(candidate(), candidate("twin", request_ids=[])))[0]
+    assert alone > 0.99
+    assert both["confidence"] == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"body": "How do I pay?"}, "question"),
+        ({"body": "please add an export"}, "wish for something new"),
+        ({"body": "the button has the wrong color"}, "client side"),
+        ({"body": "hello"}, "no call matches: no endpoint, id or error named"),
+        ({"body": "GET /v1/exports/7 is broken"}, "nothing abnormal was measured at /v1/exports/7"),
+        ({"body": "payment 502", "created_at": MONDAY - timedelta(days=30)}, "outside the logged period"),
+        ({"body": "payment 502", "created_at": MONDAY + timedelta(days=30)}, "outside the logged period"),
+        ({"title": "Automatic reply: pay 502", "body": "I am out of office"}, "automatic reply"),
+    ],
+)
+def test_a_report_without_trace_says_why(given: dict[str, Any], reason: str) -> None:
+    row = linked(items(item(**given)), candidates(candidate(state="ended")))[0]
+    assert row["candidate_id"] is None
+    assert reason in row["reasons"][0]
+
+
+def test_without_candidates_every_report_has_no_trace() -> None:
+    rows = linked(items(item(body="pay fails"), item("T-2")), candidates())
+    assert [(row["feedback_id"], row["band"]) for row in rows] == [("T-1", "none"), ("T-2", "none")]
+
+
+def test_a_certain_repeat_takes_the_link_of_the_first_report() -> None:
+    links = pl.DataFrame(
+        [
+            ("ticket", "T-1", "pay-1", 0.97, "auto", ["names status 502"]),
+            ("chat", "C-1", None, 0.1, "none", ["no call matches"]),
+            ("chat", "C-2", None, 0.1, "none", ["no call matches"]),
+        ],
+        schema=LINKS,
+        orient="row",
+    )
+    repeats = pl.DataFrame(
+        [
+            ("chat", "C-1", "ticket", "T-1", 1.0, "auto", "names T-1"),
+            ("chat", "C-2", "ticket", "T-1", 0.6, "suggested", "similar"),
+        ],
+        schema=DUPLICATES,
+        orient="row",
+    )
+    made = inherit(links, repeats)
+    assert made["candidate_id"].to_list() == ["pay-1", "pay-1", None]
+    assert made["reasons"].to_list()[1] == ["repeats ticket:T-1, which is linked"]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=60), min_size=1, max_size=6), st.randoms())
+def test_law_every_item_gets_one_link_whatever_it_says_and_in_whatever_order(texts: list[str], shuffle: Any) -> None:
+    rows = [item(f"T-{n}", body=text, title=text[::-1]) for n, text in enumerate(texts)]
+    problems = candidates(candidate(), candidate("cart", endpoints=["GET /v1/carts/{id}"]))
+    made = {row["feedback_id"]: row for row in linked(items(*rows), problems)}
+    assert len(made) == len(rows)
+    shuffle.shuffle(rows)
+    again = {row["feedback_id"]: row for row in linked(items(*rows), problems)}
+    for key, row in made.items():
+        assert again[key]["candidate_id"] == row["candidate_id"]
+        assert again[key]["confidence"] == pytest.approx(row["confidence"])
+
+
+# -- severity and priority
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"observed": 0.5, "expected": 0.0, "n": 2000}, "critical"),
+        ({"observed": 0.14, "expected": 0.002, "n": 2000}, "high"),
+        ({"observed": 0.5, "expected": 0.0, "n": 2}, "medium"),  # two calls show little: Wilson
+        ({"observed": 900.0, "expected": 100.0, "unit": "ms"}, "critical"),
+        ({"observed": 200.0, "expected": 100.0, "unit": "ms"}, "medium"),
+        ({"observed": 0.0, "expected": 40.0, "unit": "calls"}, "critical"),
+        ({"observed": None, "expected": None, "n": None, "severity": "high"}, "high"),
+        ({"observed": 5.0, "expected": 0.0, "unit": "ms"}, "low"),
+    ],
+)
+def test_severity_follows_effect_and_certainty(given: dict[str, Any], expected: str) -> None:
+    made = severity(candidates(candidate(**{"severity": "low", **given})))
+    assert made.select(label(pl.col("severity_score"))).item() == expected
+
+
+def test_the_points_of_the_parts_sum_to_the_weight_and_unknown_parts_are_left_out() -> None:
+    rows = pl.DataFrame(
+        [
+            {"state": "open", **dict.fromkeys(SHARES, 0.5)},
+            {"state": "open", **dict.fromkeys(SHARES, 1.0), "revenue": None},
+        ]
+    )
+    known, partly = prioritise(rows).to_dicts()
+    for row in (known, partly):
+        assert sum(part["points"] for part in row["parts"]) == pytest.approx(row["weight"])
+        assert sum(part["weight"] for part in row["parts"]) == pytest.approx(1.0)
+    assert known["weight"] == pytest.approx(50.0)
+    assert partly["weight"] == pytest.approx(100.0)
+    assert [part["name"] for part in partly["parts"]] == [name for name in SHARES if name != "revenue"]
+    assert partly["why"].startswith("severity +33.3")
+
+
+def test_few_users_with_a_financial_loss_come_before_a_cosmetic_issue_of_many() -> None:
+    loss = candidate("refund", endpoints=["POST /v1/orders/{id}/refunds"], affected_consumers=["app-17"])
+    cosmetic = candidate(
+        "theme",
+        endpoints=["GET /v1/themes/{id}"],
+        affected_consumers=[f"app-{n:02}" for n in range(90)],
+        severity="low",
+        observed=0.01,
+        excess_calls=900.0,
+        request_ids=[],
+    )
+    said = items(
+        *(
+            item(f"T-{n}", reporter=f"u{n}@x.example", body="the icon in the theme has the wrong color")
+            for n in range(9)
+        )
+    )
+    order = [row["id"] for row in ranked(candidates(loss, cosmetic), said) if row["kind"] == "candidate"]
+    assert order == ["refund-1", "theme-1"]
+
+
+def test_a_critical_bug_in_a_core_function_comes_before_one_in_a_rare_feature() -> None:
+    core = candidate(severity="critical")
+    rare = candidate("rare", severity="critical", endpoints=["GET /v1/horoscopes/{id}"], request_ids=[])
+    first, second = ranked(candidates(rare, core), items())
+    assert (first["id"], second["id"]) == ("pay-1", "rare-1")
+    assert first["priority"] == "P1"
+    assert first["weight"] > second["weight"] + 20
+
+
+def test_what_is_over_is_less_urgent_than_what_is_open() -> None:
+    first, second = ranked(candidates(candidate(), candidate("old", state="ended", request_ids=[])), items())
+    assert (first["id"], second["id"]) == ("pay-1", "old-1")
+    assert first["priority"] < second["priority"]
+
+
+def test_without_context_revenue_and_compliance_are_unknown_not_zero() -> None:
+    (row,) = ranked(candidates(candidate()), items(), Context())
+    assert {"revenue", "compliance"}.isdisjoint(part["name"] for part in row["parts"])
+
+
+# -- the feedback gap
+
+
+def test_hit_told_and_silent_count_consumers_once_however_many_people_wrote() -> None:
+    body = "POST /v1/orders/12/pay gives 502"
+    said = items(
+        item("T-1", body=body, reporter="a@acme.example"),
+        item("T-2", body=body, reporter="b@acme.example"),
+        item("T-3", body=body, reporter="stranger@post.example"),
+    )
+    row = next(row for row in ranked(candidates(candidate()), said) if row["kind"] == "candidate")
+    assert (row["hit"], row["told"], row["silent"]) == (3, 2, 2)
+    assert row["silent_consumers"] == ["app-02", "app-03"]
+    assert [report["id"] for report in row["reports"]] == ["T-1", "T-2", "T-3"]
+    assert row["owner"] == "payments"
+
+
+def test_an_account_tells_for_all_its_consumers_that_were_hit() -> None:
+    said = items(item(body="POST /v1/orders/12/pay gives 502", reporter="x@bluebird.example"))
+    (row,) = ranked(candidates(candidate()), said)
+    assert (row["told"], row["silent_consumers"]) == (2, ["app-01"])
+
+
+def test_more_consumers_hit_than_listed_stay_in_the_count() -> None:
+    (row,) = ranked(candidates(candidate(consumers_hit=5000)), items())
+    assert (row["hit"], row["silent"], len(row["silent_consumers"])) == (5000, 5000, 3)
+
+
+def test_feedback_without_trace_is_a_row_of_its_own_and_repeats_share_it() -> None:
+    said = items(
+        item("T-1", body="How do I get a key?"),
+        item("T-2", body="How do I get a key?", reporter="other@x.example", created_at=MONDAY + 12 * HOUR),
+    )
+    repeats = pl.DataFrame([("ticket", "T-2", "ticket", "T-1", 0.99, "auto", "same")], schema=DUPLICATES, orient="row")
+    kinds = categories(said)
+    links = link(said, candidates(), NO_CALLS, kinds, SHOP, LOGGED, 100)
+    (row,) = queue(candidates(), said, links, repeats, kinds, SHOP, MONDAY, 100).to_dicts()
+    assert (row["kind"], row["id"], row["told"], row["hit"], row["silent"]) == ("feedback", "ticket:T-1", 2, None, None)
+    assert row["no_trace_reason"] == "question"
+    assert len(row["reports"]) == 2
+
+
+def test_untriaged_feedback_says_what_to_type() -> None:
+    said = items(item(body="pay fails"))
+    made = queue(candidates(), said, pl.DataFrame(schema=LINKS), NO_REPEATS, categories(said), SHOP, MONDAY, None)
+    assert "apilens triage" in made["no_trace_reason"].item()
+
+
+def test_the_queue_of_nothing_is_empty() -> None:
+    assert ranked(candidates(), items()) == []
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(st.sampled_from(["pay 502", "How do I?", "slow export", "", "GET /v1/orders/1/pay 502"]), max_size=6),
+    st.integers(0, 3),
+)
+def test_law_every_item_and_candidate_is_in_the_queue_exactly_once(texts: list[str], problems: int) -> None:
+    said = items(*(item(f"T-{n}", body=text) for n, text in enumerate(texts)))
+    raised = candidates(*(candidate(f"c{n}", request_ids=[]) for n in range(problems)))
+    rows = ranked(raised, said)
+    assert sorted(row["id"] for row in rows if row["kind"] == "candidate") == sorted(raised["id"])
+    assert sorted(report["id"] for row in rows for report in row["reports"]) == sorted(said["id"])
+    assert [row["rank"] for row in rows] == list(range(1, len(rows) + 1))
+    assert all(row["severity"] in SEVERITIES and 0 <= row["weight"] <= 100 for row in rows)
+    for row in rows:
+        if row["kind"] == "candidate":
+            assert row["silent"] <= row["hit"]
+            assert row["hit"] - row["silent"] <= row["told"]
