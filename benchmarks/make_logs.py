@@ -19,7 +19,20 @@ LOG_FORMAT = (
 )
 BLOCK = 250_000
 START = datetime(2026, 3, 2)
-RESOURCES = "users orders carts items invoices payments products reviews search sessions devices reports".split()
+RESOURCES = [
+    "users",
+    "orders",
+    "carts",
+    "items",
+    "invoices",
+    "payments",
+    "products",
+    "reviews",
+    "search",
+    "sessions",
+    "devices",
+    "reports",
+]
 AGENTS = [
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36",
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1",
@@ -34,9 +47,7 @@ def _ids(rng: np.random.Generator, kind: int, n: int) -> pl.Series:
     """n path variables of one of five kinds: number, UUID, hex, slug, e-mail."""
     a, b = rng.integers(1 << 62, size=(2, n), dtype=np.int64)
     frame = pl.DataFrame({"a": a, "b": b})
-    hexa = pl.concat_str(
-        [pl.col(c).hash(7) for c in ("a", "b")]
-    )
+    hexa = pl.concat_str([pl.col(c).hash(7) for c in ("a", "b")])
     words = pl.Series(["blue", "green", "little", "suede", "winter", "magic", "garden", "silver"])
     w = words.gather(frame["a"].to_numpy() % 8) + "-" + words.gather(frame["b"].to_numpy() % 8)
     number = (frame["a"] % 2_000_000).cast(pl.String)
@@ -44,8 +55,14 @@ def _ids(rng: np.random.Generator, kind: int, n: int) -> pl.Series:
     if kind == 0:
         return number
     if kind == 1:
-        return digits.str.slice(0, 8) + "-" + digits.str.slice(8, 4) + "-4a" + digits.str.slice(14, 2) + "-a" + (
-            digits.str.slice(17, 3) + "-" + digits.str.slice(20, 12)
+        return (
+            digits.str.slice(0, 8)
+            + "-"
+            + digits.str.slice(8, 4)
+            + "-4a"
+            + digits.str.slice(14, 2)
+            + "-a"
+            + (digits.str.slice(17, 3) + "-" + digits.str.slice(20, 12))
         )
     if kind == 2:
         return "a" + digits.str.slice(0, 14) + "f"
@@ -64,9 +81,11 @@ def _paths(rng: np.random.Generator, n: int) -> pl.Series:
         resource, shape = RESOURCES[t % 12], t // 12
         base = f"/api/v{1 + shape % 2}/{resource}"
         ids = _ids(rng, shape % 5, group.height)
-        path = [base + pl.Series([""]).new_from_index(0, group.height), base + "/" + ids, base + "/" + ids + "/history"][
-            shape % 3
-        ]
+        path = [
+            base + pl.Series([""]).new_from_index(0, group.height),
+            base + "/" + ids,
+            base + "/" + ids + "/history",
+        ][shape % 3]
         parts.append(group.select("row").with_columns(path.alias("path")))
     paths = pl.concat(parts).sort("row")["path"]
     query = pl.Series(np.where(rng.random(n) < 0.2, "?page=2&sort=asc", ""))
@@ -77,14 +96,17 @@ def block(rng: np.random.Generator, first: int, n: int, total: int) -> pl.DataFr
     """n calls in time order; columns as the writers below need them."""
     day = 86_400
     seconds = np.sort(rng.random(n)) * (n / total) * day + first / total * day
-    status = rng.choice([200, 201, 204, 301, 404, 401, 429, 500, 502], n, p=[0.86, 0.03, 0.02, 0.02, 0.04, 0.01, 0.005, 0.01, 0.005])
+    status = rng.choice(
+        [200, 201, 204, 301, 404, 401, 429, 500, 502], n, p=[0.86, 0.03, 0.02, 0.02, 0.04, 0.01, 0.005, 0.01, 0.005]
+    )
     rt = np.round(rng.lognormal(3.5, 0.9, n)) / 1e3
     ip = rng.integers(1, 255, size=(3, n))
     return pl.DataFrame(
         {
             "time": pl.Series((seconds * 1e6).astype("int64")).cast(pl.Duration("us")) + START,
             "ip": pl.select(pl.format("10.{}.{}.{}", *(pl.Series(x) for x in ip))).to_series(),
-            "user": pl.Series(np.where(rng.random(n) < 0.5, "-", "app-")) + pl.Series(rng.integers(40, size=n)).cast(pl.String),
+            "user": pl.Series(np.where(rng.random(n) < 0.5, "-", "app-"))
+            + pl.Series(rng.integers(40, size=n)).cast(pl.String),
             "method": rng.choice(["GET", "GET", "GET", "POST", "PUT", "DELETE"], n),
             "url": _paths(rng, n),
             "status": status,

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def open(path: str = "apilens-data") -> Lens:  # noqa: A001 - reads as apilens.open(...), the way users expect
+def open(path: str = "apilens-data") -> Lens:
     """A lens on the lake at `path`: its tables as Polars frames. Nothing is read until a table is asked for."""
     from apilens.lens import Lens  # polars takes 14 x a bare interpreter to import; `apilens --help` must not pay
 

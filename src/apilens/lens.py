@@ -76,7 +76,9 @@ class Lens:
 
     def breakdown(self, windows: pl.DataFrame) -> pl.DataFrame:
         """measure.breakdown.BREAKDOWN of the calls in some windows of single endpoints."""
-        with self.connect(Window(windows["start"].min(), windows["end"].max()) if windows.height else Window()) as connection:  # type: ignore[arg-type]  # both columns hold datetimes
+        with self.connect(
+            Window(windows["start"].min(), windows["end"].max()) if windows.height else Window()
+        ) as connection:  # type: ignore[arg-type]  # both columns hold datetimes
             return _breakdown.breakdown(connection, windows)
 
     def connect(self, window: Window = Window()) -> duckdb.DuckDBPyConnection:

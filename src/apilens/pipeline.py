@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from apilens.config import load_config
+from apilens.detect import find_candidates
 from apilens.errors import ApilensError, ConfigError, Exit, InputError, UsageError
 from apilens.feedback import recognise
 from apilens.feedback.category import categories
@@ -20,7 +21,6 @@ from apilens.feedback.encoding import decode
 from apilens.feedback.history import history
 from apilens.feedback.records import REJECTS as REJECTED_RECORDS
 from apilens.feedback.records import Records, newest, to_items
-from apilens.detect import find_candidates
 from apilens.formats import Detection, Options, detect
 from apilens.formats.block import Parsed, parse
 from apilens.formats.fields import rebuild

@@ -6,12 +6,20 @@ milliseconds, exact to the nanosecond; ratios are 0..1.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
+
+
+def table(columns: Mapping[str, pl.DataType | type[pl.DataType]]) -> pl.Schema:
+    """The schema of a table, from its columns in order."""
+    return pl.Schema(columns)
+
 
 TIMESTAMP = pl.Datetime("us", "UTC")
 
 #: One row per call (one request with its response).
-CALLS = pl.Schema(
+CALLS = table(
     {
         "timestamp": TIMESTAMP,  # as logged, normalised to UTC; never null
         "timestamp_kind": pl.String,  # start | end: which moment the format stamps
@@ -80,7 +88,7 @@ ENDPOINT = ("environment", "service", "method", "route")
 BIN_S = 300
 
 #: One row per (bin, endpoint, status_code, synthetic_type, unit); merge rows by SUM, lists element by element.
-ROLLUPS = pl.Schema(
+ROLLUPS = table(
     {
         "bin_start": TIMESTAMP,  # start of the 5-minute bin that holds the calls' start_time
         "environment": pl.String,
@@ -105,7 +113,7 @@ ROLLUPS = pl.Schema(
 )
 
 #: One row per record that no parser took.
-REJECTS = pl.Schema(
+REJECTS = table(
     {
         "unit_id": pl.String,
         "attempt": pl.Int64,  # the row counts only while this is the unit's committed attempt
@@ -120,7 +128,7 @@ REJECTS = pl.Schema(
 )
 
 #: One row per (unit, attempt): the ledger. It counts only while `calls` carries the unit's transaction `attempt`.
-INGESTS = pl.Schema(
+INGESTS = table(
     {
         "unit_id": pl.String,
         "attempt": pl.Int64,
@@ -151,7 +159,7 @@ CATEGORIES = ("bug", "configuration", "training_gap", "capacity", "dependency", 
 SEVERITIES = ("critical", "high", "medium", "low")
 
 #: One row per candidate ticket: one incident, however many endpoints it shows on.
-CANDIDATES = pl.Schema(
+CANDIDATES = table(
     {
         "id": pl.String,  # fingerprint + start: one occurrence
         "fingerprint": pl.String,  # 20 hex; same problem, same fingerprint, whatever the values or times
@@ -182,7 +190,7 @@ CANDIDATES = pl.Schema(
 )
 
 #: One row per thing a person reported.
-ITEMS = pl.Schema(
+ITEMS = table(
     {
         "id": pl.String,  # unique within channel; importing it again updates
         "channel": pl.String,
@@ -198,7 +206,7 @@ ITEMS = pl.Schema(
 )
 
 #: One row per (feedback item, candidate) that belong together, and one with a null candidate per item that has none.
-LINKS = pl.Schema(
+LINKS = table(
     {
         "channel": pl.String,
         "feedback_id": pl.String,
@@ -210,7 +218,7 @@ LINKS = pl.Schema(
 )
 
 #: One row per problem, best first: a candidate with the feedback linked to it, or feedback without a trace.
-QUEUE = pl.Schema(
+QUEUE = table(
     {
         "rank": pl.Int64,  # 1 is first
         "kind": pl.String,  # candidate | feedback

@@ -19,7 +19,11 @@ from apilens.errors import ApilensError, Exit
 #: command -> (module, attribute, one line of help)
 COMMANDS = {
     "ingest": ("apilens.cli.ingest", "ingest", "Read logs into the lake; what is there already is not added again."),
-    "look": ("apilens.cli.look", "look", "First impression of some logs: ingest, endpoints and scan in a temporary lake."),
+    "look": (
+        "apilens.cli.look",
+        "look",
+        "First impression of some logs: ingest, endpoints and scan in a temporary lake.",
+    ),
     "parse": ("apilens.cli.parse", "parse", "Preview the calls of one file; stores nothing."),
     "formats": ("apilens.cli.formats", "formats", "List the formats, or explain which one a file has."),
     "rejects": ("apilens.cli.rejects", "rejects", "Lines that were set aside; feed them again."),

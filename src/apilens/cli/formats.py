@@ -28,14 +28,19 @@ def formats(file: str | None, tz: str | None, output: str) -> int:
 
     if file is None:
         if output == "json":
-            click.echo(json.dumps({f.name: {"description": f.description, "example": f.example} for f in FORMATS.values()}))
+            click.echo(
+                json.dumps({f.name: {"description": f.description, "example": f.example} for f in FORMATS.values()})
+            )
         else:
             table("", ["format", "what", "layout"], [(f.name, f.description, f.example) for f in FORMATS.values()])
         return Exit.DONE
     found = pipeline.recognise_format(file, parse_options(None, None, (), tz))
     near = [trial for trial in found.runners_up if trial.layouts]
     if output == "json":
-        others = {trial.format: {"fits": trial.calls, "of": trial.records, "first_reject": trial.first_reject} for trial in near}
+        others = {
+            trial.format: {"fits": trial.calls, "of": trial.records, "first_reject": trial.first_reject}
+            for trial in near
+        }
         layout = found.layouts[0].text
         click.echo(json.dumps({"format": found.format, "layout": layout, "why": found.why, "runners_up": others}))
         return Exit.DONE

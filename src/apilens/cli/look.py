@@ -57,5 +57,7 @@ def look(
             click.echo(f"\n{found.height} candidate tickets" if found.height else "\nnothing abnormal found")
             if found.height:
                 print_candidates(found)
-            click.echo(f"\nkeep it and go on:  apilens ingest {' '.join(map(safe, paths))}  then  apilens report --out report.html")
+            click.echo(
+                f"\nkeep it and go on:  apilens ingest {' '.join(map(safe, paths))}  then  apilens report --out report.html"
+            )
     return result.exit_code

@@ -59,7 +59,12 @@ tz_option = click.option(
 def output_option(*formats: str) -> Callable[[_Command], _Command]:
     """`--output` with the given formats; the first one is the default."""
     return click.option(
-        "--output", "output", type=click.Choice(formats), default=formats[0], show_default=True, help="Form of the result."
+        "--output",
+        "output",
+        type=click.Choice(formats),
+        default=formats[0],
+        show_default=True,
+        help="Form of the result.",
     )
 
 

@@ -51,11 +51,13 @@ def rejects(
     if refeed:
         options = parse_options(format_, log_format, columns, tz)
         done = feed(opened, options, inputs, now=moment(now) or datetime.now(UTC))
-        click.echo(f"read {done.read:,} rejects = stored {done.stored:,} + still rejected {done.still_rejected.height:,}")
+        click.echo(
+            f"read {done.read:,} rejects = stored {done.stored:,} + still rejected {done.still_rejected.height:,}"
+        )
         return Exit.PARTIAL if done.still_rejected.height else Exit.DONE
     rows = opened.rejects().sort("source_file", "source_offset")
     if inputs:
-        rows = rows.filter(rows["source_file"].is_in(inputs))
+        rows = rows.filter(pl.col("source_file").is_in(inputs))
     if output == "raw":
         for raw in rows["raw"].to_list():
             click.get_binary_stream("stdout").write(raw + b"\n")
@@ -65,6 +67,6 @@ def rejects(
     if output == "ndjson":
         click.echo(shown.write_ndjson(), nl=False)
         return Exit.DONE
-    columns_ = ["input", Column("line", "right"), Column("offset", "right"), "reason", "text"]
-    table("", columns_, ((*row[:4], row[4][:120]) for row in shown.iter_rows()))
+    headings = ["input", Column("line", "right"), Column("offset", "right"), "reason", "text"]
+    table("", headings, ((*row[:4], row[4][:120]) for row in shown.iter_rows()))
     return Exit.DONE

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
+
+from apilens.detect.baseline import Bools, Floats
 
 #: One row per (endpoint, detector, status_code, bin): the windows that end with this bin are abnormal.
 ANOMALIES = pl.Schema(
@@ -30,6 +31,19 @@ ANOMALIES = pl.Schema(
 OPEN_LOG10_P = -7.0
 HOLD_LOG10_P = -2.5
 
+#: A window twice as far out as the endpoint's habit needs less of an improbability under the model: its own past says so too.
+FAR = 2.0
+FAR_LOG10_P = -4.5
+
+
+def opens(log10_p: Floats, z: Floats, usual: Floats) -> Bools:
+    """Whether windows are strong enough to raise an incident.
+
+    z: standardised deviation; usual: what the endpoint reached by itself on the days before (baseline.habit), -inf where unknown.
+    """
+    known = usual > 1.0
+    return (z > usual) & ((log10_p < OPEN_LOG10_P) | (known & (z > FAR * usual) & (log10_p < FAR_LOG10_P)))
+
 
 def strongest(rows: pl.DataFrame) -> pl.DataFrame:
     """ANOMALIES from rows of several window sizes: per bin the strongest window, and the start of the shortest."""
@@ -48,6 +62,6 @@ def strongest(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def log10_tail(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def log10_tail(p: Floats) -> Floats:
     """log10 of a probability, floored where float64 ends."""
     return np.log10(np.maximum(p, 1e-300))

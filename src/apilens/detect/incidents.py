@@ -51,7 +51,7 @@ QUIET = HOUR
 #: The same code on the same endpoint again within this time is the same incident that flapped.
 FLAP = 4 * HOUR
 #: A strong anomaly that begins this long after the last strong one is a new occurrence, even if weak ones lie between.
-NEW_OCCURRENCE = 8 * HOUR
+NEW_OCCURRENCE = HOUR
 #: Two endpoints that fail with the same code within one bin of each other have one cause; with a shared upstream within two hours.
 SAME_MOMENT = 1
 SAME_UPSTREAM = 2 * HOUR
@@ -174,7 +174,10 @@ def runs_of(found: pl.DataFrame) -> list[Run]:
     for part in rows.partition_by("run", maintain_order=True):
         opening = part.filter("opens").row(0, named=True)
         peak = part.filter(pl.col("excess") == pl.col("excess").max()).row(0, named=True)
-        bins = part.filter(pl.col("bin") >= opening["start_bin"])["bin"].to_numpy()
+        # A burst of minutes echoes in the windows of a day long after it ended: only windows of its own size prolong it.
+        size = max(2 * (opening["bin"] - opening["start_bin"] + 1), HOUR)
+        lasting = (pl.col("bin") >= opening["start_bin"]) & (pl.col("bin") - pl.col("start_bin") < size)
+        bins = part.filter(lasting)["bin"].to_numpy()
         result.append(
             Run(
                 endpoint=opening["endpoint"],
@@ -307,7 +310,7 @@ def _belongs(run: Run, incident: Incident) -> bool:
     """Whether a run that just opened has the incident's cause: who, then where, then the same moment, then a side effect."""
     last = incident.last(run.opened)
     if any(run.series == other.series for other in incident.runs):
-        return run.start <= last + FLAP
+        return run.start <= last + FLAP and _compatible(run, incident)
     if min(run.start, run.opened - HOUR) > last + QUIET:
         return False
     first = incident.first
@@ -343,7 +346,14 @@ def _belongs(run: Run, incident: Incident) -> bool:
     begin, end = min(other.start for other in same), max(other.last(run.opened) for other in same)
     if run.status is not None:
         return abs(run.start - begin) <= SIDE_EFFECT
-    return begin - SIDE_EFFECT <= run.start <= end + SIDE_EFFECT // 2
+    return begin - SIDE_EFFECT <= run.start <= end + SIDE_EFFECT // 2 and run.opened <= end + SIDE_EFFECT
+
+
+def _compatible(run: Run, incident: Incident) -> bool:
+    """Nothing says that the run is about another consumer or node than the incident."""
+    own = {"consumer": run.recent.carrier("consumer"), "node": run.recent.carrier("node")}
+    named = {"consumer": incident.consumer, "node": incident.node}
+    return all(own[name] is None or named[name] is None or own[name] == named[name] for name in own)
 
 
 def _shared(mine: Profile, theirs: Profile, dimension: str) -> bool:

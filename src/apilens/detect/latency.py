@@ -42,6 +42,8 @@ MIN_TIMED = 8
 T_DEGREES = 15
 #: Mean square of standardised residuals before the endpoint's own are known; 1.0 would be a perfect model.
 PRIOR_SPREAD = 2.0
+#: Squares above this are incidents, not spread.
+SQUARE_LIMIT = 64.0
 #: No own habit is known before two days of traffic.
 YOUNG = 2 * DAY
 
@@ -72,7 +74,7 @@ def _shift(series: Series, fleet: Fleet, width: int, factor: float, *, skip: int
     load_mean = past_sum(series.timed * load, WEEK, behind) / safe_past
     load_variance = past_sum(series.timed * load**2, WEEK, behind) / safe_past - load_mean**2
     together = past_sum(series.log_sum * load, WEEK, behind) / safe_past - load_mean * past_mean
-    slope = np.clip(together / (np.maximum(load_variance, 0.0) + 0.02), 0.0, 1.5)
+    slope = np.clip(together / (np.maximum(load_variance, 0.0) + 0.005), 0.0, 1.5)
     expected = past_mean + slope * (window_sum(series.timed * load, width) / safe_n - load_mean)
     usable = (n >= MIN_TIMED) & (past_n >= 50) & (_age(series, fleet) >= behind + YOUNG)
     # A single slow bin is a pause of the garbage collector or one huge request: the others must be slow without it.
@@ -80,14 +82,13 @@ def _shift(series: Series, fleet: Fleet, width: int, factor: float, *, skip: int
     worst = np.maximum(window_max(each, width), 0.0) if not steady else 0.0
     residual = np.where(usable, (s - worst) / safe_n - expected, 0.0)
     z = residual / np.sqrt(variance / safe_n + variance / safe_past)
-    z /= np.sqrt(np.maximum(spread(z**2, usable, fleet, prior=PRIOR_SPREAD, weight=DAY / 4), 1.0))
+    z /= np.sqrt(np.maximum(spread(np.minimum(z**2, SQUARE_LIMIT), usable, fleet, prior=PRIOR_SPREAD, weight=DAY / 4), 1.0))
     rows, bins = np.nonzero(
         usable & (z > 2.5) & (residual > math.log(factor)) & _still(series, width, residual, factor)
     )
     log10_p = anomalies.log10_tail(stdtr(T_DEGREES, -z[rows, bins]))
-    opens = log10_p < anomalies.OPEN_LOG10_P
-    if not steady:
-        opens &= z[rows, bins] > habit(z, fleet)[rows, bins]
+    usual = np.full_like(log10_p, -np.inf) if steady else habit(z, fleet)[rows, bins]
+    opens = anomalies.opens(log10_p, z[rows, bins], usual)
     excess = n * (1.0 - np.exp(-np.maximum(residual, 0.0)))
     return _frame(series, rows, bins, width, log10_p, opens, np.exp(s / safe_n), np.exp(expected), "ms", n, excess)
 
@@ -143,7 +144,7 @@ def _tail(series: Series, fleet: Fleet, slow: Floats, timed: Floats, width: int)
     usable = (n >= MIN_TIMED) & (_age(series, fleet) >= YOUNG) & (past_n >= 50)
     z = np.where(usable, (k - mean) / np.sqrt(np.maximum(mean, 0.1)), 0.0)
     # A gamma-Poisson with the variance that past windows of this size had.
-    over = np.maximum(spread(z**2, usable, fleet, prior=PRIOR_SPREAD, weight=DAY / 4) - 1.0, 0.05)
+    over = np.maximum(spread(np.minimum(z**2, SQUARE_LIMIT), usable, fleet, prior=PRIOR_SPREAD, weight=DAY / 4) - 1.0, 0.05)
     third = max(width // 3, 1)
     still = window_sum(slow, third) > 1.5 * share * window_sum(timed, third)
     rows, bins = np.nonzero(
@@ -151,9 +152,7 @@ def _tail(series: Series, fleet: Fleet, slow: Floats, timed: Floats, width: int)
     )
     shape = mean[rows, bins] / over[rows, bins]
     log10_p = anomalies.log10_tail(betainc(k[rows, bins], shape, mean[rows, bins] / (mean[rows, bins] + shape)))
-    opens = (log10_p < anomalies.OPEN_LOG10_P) & (
-        z[rows, bins] > habit(z, fleet)[rows, bins]
-    )
+    opens = anomalies.opens(log10_p, z[rows, bins], habit(z, fleet)[rows, bins])
     return _frame(
         series, rows, bins, width, log10_p, opens, k / np.maximum(n, 1.0), share, "ratio", n, np.maximum(k - mean, 0.0)
     )

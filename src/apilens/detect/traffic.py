@@ -148,7 +148,7 @@ def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
                     "direction": direction,
                     "bin": bins,
                     "start_bin": np.maximum(bins - width + 1, 0),
-                    "opens": (log10_p < anomalies.OPEN_LOG10_P) & (z[rows, bins] > usual),
+                    "opens": anomalies.opens(log10_p, z[rows, bins], usual),
                     "log10_p": log10_p,
                     "observed": calls[rows, bins] / width,
                     "expected": mean[rows, bins] / width,

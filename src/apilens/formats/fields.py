@@ -187,7 +187,9 @@ _REQUEST_09 = r"^([A-Z]+) (\S+)$"
 
 def built_url() -> pl.Expr:
     """The request target that path and query make together."""
-    return pl.concat_str("path", pl.when(pl.col("query").is_not_null()).then("?" + pl.col("query")).otherwise(pl.lit("")))
+    return pl.concat_str(
+        "path", pl.when(pl.col("query").is_not_null()).then("?" + pl.col("query")).otherwise(pl.lit(""))
+    )
 
 
 def built_request_line(url: pl.Expr) -> pl.Expr:
@@ -313,7 +315,16 @@ def iso_time(kind: str, tz: str = "UTC") -> Field:
         placed = local.dt.replace_time_zone(tz, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
         return {"timestamp": pl.coalesce(zoned(even), placed)}
 
-    return Field(quick, careful, accept=_filled("timestamp"), accept_careful=_filled("timestamp"), pattern=_ISO, rank=1, mandatory=True, timestamp_kind=kind)
+    return Field(
+        quick,
+        careful,
+        accept=_filled("timestamp"),
+        accept_careful=_filled("timestamp"),
+        pattern=_ISO,
+        rank=1,
+        mandatory=True,
+        timestamp_kind=kind,
+    )
 
 
 def epoch_time(kind: str, us_per_unit: float, *, rank: int = 0) -> Field:
@@ -326,7 +337,14 @@ def epoch_time(kind: str, us_per_unit: float, *, rank: int = 0) -> Field:
         return {"timestamp": pl.when(plausible).then(us).cast(pl.Int64).cast(TIMESTAMP)}
 
     return Field(
-        read, read, accept=_filled("timestamp"), accept_careful=_filled("timestamp"), pattern=r"\d+(?:\.\d+)?", rank=rank, mandatory=True, timestamp_kind=kind
+        read,
+        read,
+        accept=_filled("timestamp"),
+        accept_careful=_filled("timestamp"),
+        pattern=r"\d+(?:\.\d+)?",
+        rank=rank,
+        mandatory=True,
+        timestamp_kind=kind,
     )
 
 
@@ -338,7 +356,12 @@ def any_time(kind: str, tz: str = "UTC") -> Field:
         return {"timestamp": pl.coalesce(iso.careful(raw)["timestamp"], seconds.careful(raw)["timestamp"])}
 
     return Field(
-        read, read, accept=_filled("timestamp"), accept_careful=_filled("timestamp"), mandatory=True, timestamp_kind=kind
+        read,
+        read,
+        accept=_filled("timestamp"),
+        accept_careful=_filled("timestamp"),
+        mandatory=True,
+        timestamp_kind=kind,
     )
 
 
@@ -352,7 +375,16 @@ def strftime_time(kind: str, layout: str, tz: str = "UTC") -> Field:
             moment = moment.dt.replace_time_zone(tz, ambiguous="earliest", non_existent="null")
         return {"timestamp": moment.dt.convert_time_zone("UTC")}
 
-    return Field(read, read, accept=_filled("timestamp"), accept_careful=_filled("timestamp"), pattern=r".+?", rank=2, mandatory=True, timestamp_kind=kind)
+    return Field(
+        read,
+        read,
+        accept=_filled("timestamp"),
+        accept_careful=_filled("timestamp"),
+        pattern=r".+?",
+        rank=2,
+        mandatory=True,
+        timestamp_kind=kind,
+    )
 
 
 def merge_columns(reads: list[tuple[Field, Columns]]) -> Columns:

@@ -35,7 +35,8 @@ class JsonLayout:
         """Calls and rejects of `records` (row, line); see Parsed."""
         values = self._extract(records)
         raws = values.with_columns(
-            pl.when(~pl.col(f"v{i}").is_in(["", "-"])).then(pl.col(f"v{i}")).alias(f"v{i}") for i in range(len(self.paths))
+            pl.when(~pl.col(f"v{i}").is_in(["", "-"])).then(pl.col(f"v{i}")).alias(f"v{i}")
+            for i in range(len(self.paths))
         )
         misfit = pl.coalesce(
             pl.when(~pl.col("valid")).then(pl.lit("not a JSON object")),
@@ -70,7 +71,8 @@ class JsonLayout:
     def _extract(self, records: pl.DataFrame) -> pl.DataFrame:
         with _connection().cursor() as cursor:
             cursor.register("records", records.select("row", "line"))
-            return cursor.sql(self._sql).pl()
+            values: pl.DataFrame = cursor.sql(self._sql).pl()
+        return values
 
 
 @cache

@@ -76,11 +76,9 @@ class TextLayout:
             if isinstance(part, Variable):
                 segments[-1].append(part)
                 continue
-            first, *others = part.split('"')
-            for piece in (first, *([other] for other in others)):
-                if isinstance(piece, list):
+            for i, piece in enumerate(part.split('"')):
+                if i:
                     segments.append([])
-                    piece = piece[0]
                 if piece:
                     segments[-1].append(piece)
         return segments
@@ -102,9 +100,7 @@ class TextLayout:
             cut = self._cut_segment(cut, name, segment, raws, fits)
         if records["line"].str.contains("\\", literal=True).any() and self.escape != "none":
             fits.append(~pl.col("line").str.contains("\\", literal=True))
-        cut = cut.with_columns(
-            self._without_nulls(raws[name]).alias(f"v{i}") for i, name in enumerate(self._fields)
-        )
+        cut = cut.with_columns(self._without_nulls(raws[name]).alias(f"v{i}") for i, name in enumerate(self._fields))
         columns, readable = columns_of(self._fields, self.gateway, careful=False)
         fits += readable.values()
         read = cut.select(
@@ -126,23 +122,22 @@ class TextLayout:
     ) -> pl.LazyFrame:
         """Cut one segment at its literals; adds raw expressions per variable and conditions that must hold."""
         parts = list(segment)
-        if len(parts) == 1 and isinstance(parts[0], Variable):
-            raws[parts[0].name] = pl.col(name)
+        variables = [part for part in parts if isinstance(part, Variable)]
+        if not variables:
+            fits.append(pl.col(name) == pl.lit("".join(part for part in parts if isinstance(part, str))))
             return frame
-        if not parts:
-            fits.append(pl.col(name) == "")
+        if len(parts) == 1:
+            raws[variables[0].name] = pl.col(name)
             return frame
         rest = pl.col(name).cast(pl.Binary)
-        if isinstance(parts[0], str):
-            head = parts.pop(0)
-            if not parts:
-                fits.append(pl.col(name) == head)
-                return frame
+        if isinstance(head := parts[0], str):
+            del parts[0]
             begins = rest.bin.starts_with(head.encode())
             fits.append(begins)
             rest = pl.when(begins).then(rest.bin.slice(len(head.encode())))
-        if isinstance(parts[-1], str):
-            tail = parts.pop().encode()
+        if isinstance(last := parts[-1], str):
+            del parts[-1]
+            tail = last.encode()
             # Null where the segment ends otherwise: cut there, it might end inside a character.
             ends = rest.bin.ends_with(tail)
             fits.append(ends)

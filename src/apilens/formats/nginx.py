@@ -15,7 +15,9 @@ COMBINED = (
 )
 MAIN = f'{COMBINED} "$http_x_forwarded_for"'
 _UPSTREAM = "$upstream_addr $upstream_response_length $upstream_response_time $upstream_status $req_id"
-INGRESS = f"{COMBINED} $request_length $request_time [$proxy_upstream_name] [$proxy_alternative_upstream_name] {_UPSTREAM}"
+INGRESS = (
+    f"{COMBINED} $request_length $request_time [$proxy_upstream_name] [$proxy_alternative_upstream_name] {_UPSTREAM}"
+)
 
 #: Layouts tried when no log_format is given, narrow before wide.
 KNOWN = {
@@ -44,7 +46,7 @@ KNOWN = {
                 '"$http_x_forwarded_for" $remote_addr',
                 '$http_host "$http_x_forwarded_for" $remote_addr',
             )
-            for layout in (COMBINED, f"{COMBINED} \"$gzip_ratio\"")
+            for layout in (COMBINED, f'{COMBINED} "$gzip_ratio"')
         ),
     ),
 }

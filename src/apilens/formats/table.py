@@ -17,6 +17,7 @@ import polars as pl
 from apilens.errors import UsageError
 from apilens.formats import fields as f
 from apilens.formats.block import Parsed
+from apilens.formats.fields import read_carefully
 from apilens.formats.json_layout import JsonLayout
 from apilens.schema import CALLS
 
@@ -97,13 +98,13 @@ def _bind(names: list[str], mapping: Mapping[str, str], tz: str) -> dict[str, f.
         plain = {name.lower().replace("-", "_").replace(".", "_"): name for name in names}
         for column, aliases in _ALIASES.items():
             for alias in (column, *aliases):
-                unit = next((u for u in (None, *_TO_MS) if (alias if u is None else f"{alias}_{u}") in plain), "")
-                if unit == "":
+                spelled = {alias: None} | {f"{alias}_{unit}": unit for unit in _TO_MS}
+                found = next((spelling for spelling in spelled if spelling in plain), None)
+                if found is None or plain[found] in bound:
                     continue
-                name = plain[alias if unit is None else f"{alias}_{unit}"]
-                if name in bound or (column in _DURATIONS and unit is None and alias != column):
+                if column in _DURATIONS and found == alias != column:
                     continue  # a duration without a unit says nothing
-                bound[name] = _field(column, None if alias == column and column.endswith("_ms") else unit, tz)
+                bound[plain[found]] = _field(column, spelled[found], tz)
                 break
     return bound | {name: f.attribute(name) for name in names if name not in bound}
 

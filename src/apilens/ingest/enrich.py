@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from apilens.routes.rules import template
 from apilens.formats.block import Block, Parsed
 from apilens.formats.fields import compact
 from apilens.ingest.redact import Redactor
 from apilens.ingest.synthetic import synthetic_type
+from apilens.routes.rules import template
 from apilens.schema import CALLS
 
 #: Before the web had logs, and further ahead than any clock is wrong.
@@ -77,9 +77,7 @@ def enrich(parsed: Parsed, block: Block, declared: Declared) -> Parsed:
 
 def redact(calls: pl.DataFrame, redactor: Redactor) -> pl.DataFrame:
     """The calls with secrets masked in every column that a client can write into."""
-    masked = calls.with_columns(
-        redactor.mask_series(calls[name]) for name in _CLIENT_TEXT if name in calls.columns
-    )
+    masked = calls.with_columns(redactor.mask_series(calls[name]) for name in _CLIENT_TEXT if name in calls.columns)
     if "attributes" in masked.columns and masked["attributes"].null_count() < masked.height:
         entries = masked["attributes"].cast(pl.List(pl.Struct({"key": pl.String, "value": pl.String})))
         flat = entries.alias("entry").to_frame().with_row_index().drop_nulls("entry").explode("entry").unnest("entry")

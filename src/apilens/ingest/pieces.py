@@ -106,9 +106,7 @@ def cut(
         state.lines += block.data.count(b"\n") + (not block.data.endswith(b"\n"))
 
 
-def _longest(
-    buffer: bytearray, origin: Origin, candidates: list[Known], whole: int
-) -> tuple[str, int, Known | None]:
+def _longest(buffer: bytearray, origin: Origin, candidates: list[Known], whole: int) -> tuple[str, int, Known | None]:
     """The longest known unit whose bytes the buffer begins with."""
     content, at = origin.hash(), 0
     best: tuple[str, int, Known | None] = ("", 0, None)

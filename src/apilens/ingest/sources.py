@@ -132,7 +132,9 @@ def open_input(item: Input) -> Stream:
     except OSError as error:
         raise InputError(f"{item.name}: cannot be read: {error.strerror or error}") from None
     if kind == "zip":
-        raise InputError(f"{item.name}: is a zip archive; unpack it first, gzip, zstd, bzip2 and xz are read as they are")
+        raise InputError(
+            f"{item.name}: is a zip archive; unpack it first, gzip, zstd, bzip2 and xz are read as they are"
+        )
     if isinstance(raw, io.BufferedReader) and item.path is None and kind in ("parquet",):
         raise InputError("-: Parquet cannot be read from standard input; give the file's path")
     source = _decoder(raw, kind, item)

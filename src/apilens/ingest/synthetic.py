@@ -37,4 +37,6 @@ def synthetic_type(user_agent: pl.Series, path: pl.Series) -> pl.Series:
     ).to_series()  # fmt: skip
     by_agent = user_agent.replace_strict(agents, kinds, default=None, return_dtype=pl.String)
     probed = path.str.contains(_PROBED_PATH)
-    return pl.select(pl.when(probed & (by_agent != "health_check").fill_null(True)).then(pl.lit("scanner")).otherwise(by_agent)).to_series()
+    return pl.select(
+        pl.when(probed & (by_agent != "health_check").fill_null(True)).then(pl.lit("scanner")).otherwise(by_agent)
+    ).to_series()

@@ -77,8 +77,10 @@ def make_unit(
     parsed = enrich(parse(block, layouts), block, declared)
     calls = redact(parsed.calls, redactor)
     missing = [pl.lit(None, dtype).alias(name) for name, dtype in CALLS.items() if name not in calls.columns]
-    calls = calls.with_columns(missing).with_columns(pl.lit(piece.unit_id).alias("unit_id")).select(
-        pl.col(name).cast(dtype) for name, dtype in CALLS.items()
+    calls = (
+        calls.with_columns(missing)
+        .with_columns(pl.lit(piece.unit_id).alias("unit_id"))
+        .select(pl.col(name).cast(dtype) for name, dtype in CALLS.items())
     )
     format_name = layouts[0].gateway
     rejects = _rejects(parsed.rejects, piece, declared, attempt, format_name, redactor)

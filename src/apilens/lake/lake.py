@@ -85,14 +85,16 @@ def open_lake(path: str, *, create: bool = False) -> Lake:
         except FileExistsError:
             pass  # another run is making the same lake; what it wrote first stays
         except OSError as error:
-            raise LakeError(f"{path}: the lake cannot be made here: {error.strerror or error}; give --lake DIR") from None
+            raise LakeError(
+                f"{path}: the lake cannot be made here: {error.strerror or error}; give --lake DIR"
+            ) from None
         partial = marker.with_suffix(f".{os.getpid()}")
         partial.write_text(json.dumps({"layout_version": LAYOUT_VERSION}) + "\n")
         partial.replace(marker)
     try:
         version = json.loads(marker.read_text())["layout_version"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise LakeError(f"{marker}: is damaged; expected {{\"layout_version\": {LAYOUT_VERSION}}}") from None
+        raise LakeError(f'{marker}: is damaged; expected {{"layout_version": {LAYOUT_VERSION}}}') from None
     if not isinstance(version, int) or version > LAYOUT_VERSION:
         raise LakeError(
             f"{path}: the lake has layout version {version}, this apilens knows up to {LAYOUT_VERSION}; nothing was changed."
@@ -167,7 +169,9 @@ class Lake:
         schema = TABLES[name]
         if not files:
             return schema.to_frame().lazy()
-        rows = pl.scan_parquet(files, schema=schema, missing_columns="insert", extra_columns="ignore", hive_partitioning=False)
+        rows = pl.scan_parquet(
+            files, schema=schema, missing_columns="insert", extra_columns="ignore", hive_partitioning=False
+        )
         if name in _TIME:
             column = pl.col(_TIME[name])
             if window.start is not None:

@@ -48,10 +48,13 @@ def select(connection: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:
         statements = duckdb.extract_statements(query)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             found = ", ".join(statement.type.name for statement in statements) or "nothing"
-            raise UsageError(f"apilens sql runs one SELECT, found {found}; for example: SELECT route, count(*) FROM calls GROUP BY 1")
-        return connection.sql(query).pl()
+            raise UsageError(
+                f"apilens sql runs one SELECT, found {found}; for example: SELECT route, count(*) FROM calls GROUP BY 1"
+            )
+        rows: pl.DataFrame = connection.sql(query).pl()
     except duckdb.Error as error:
         raise UsageError(f"the query failed: {error}") from None
+    return rows
 
 
 def _load(connection: duckdb.DuckDBPyConnection, name: str, frame: pl.DataFrame) -> None:

@@ -8,10 +8,10 @@ import duckdb
 import polars as pl
 
 from apilens import histogram
-from apilens.schema import TIMESTAMP
+from apilens.schema import TIMESTAMP, table
 
 #: One row per endpoint, most called first.
-ENDPOINTS = pl.Schema(
+ENDPOINTS = table(
     {
         "environment": pl.String,
         "service": pl.String,
@@ -54,7 +54,7 @@ def endpoints(
         f" WHERE duration_ms IS NOT NULL AND {exact} GROUP BY ALL"
     )
     try:
-        found = connection.sql(
+        found: pl.DataFrame = connection.sql(
             f"WITH measured AS ({measured}), latencies AS ({latencies}) SELECT * FROM ({query})",
             params={"apdex_ms": apdex_ms},
         ).pl()

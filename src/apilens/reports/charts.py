@@ -238,17 +238,26 @@ def of_problem(rollups: pl.DataFrame, *, environment: str, service: str | None, 
     return rollups.filter(chosen if service is None else chosen & (pl.col("service") == service))
 
 
-def signal_over_time(rollups: pl.DataFrame, *, signal: str, status: str | None, every_s: int) -> pl.DataFrame:
-    """The quantity a signal of schema.SIGNALS is about, per bin: bin_start, value (null: nothing counted).
+def signal_over_time(
+    rollups: pl.DataFrame, *, signal: str, unit: str, status: str | None, every_s: int
+) -> pl.DataFrame:
+    """The quantity a candidate's observed and expected are about, per bin: bin_start, value (null: nothing counted).
 
     errors, auth and rate_limit: share of calls (0..1) that ended with `status`, else with 5xx, 401/403 or 429.
-    latency: p95 in ms. traffic: calls per 5 minutes.
+    latency: geometric mean in ms of the calls below status 400 where unit is ms, else their p95 in ms.
+    traffic: calls per 5 minutes.
     """
     series = over_time(rollups, every_s=every_s)
-    if signal == "latency":
-        return series.select("bin_start", value="p95_ms")
     if signal == "traffic":
         return series.select("bin_start", value=pl.col("calls") * (BIN_S / every_s))
+    if signal == "latency":
+        good = of_users(rollups).filter(pl.col("status_code") < 400).with_columns(_bin(every_s))
+        if unit == "ms":
+            logs, timed = pl.col("log_duration_sum").sum(), pl.col("durations").sum()
+            value = good.group_by("bin_start").agg(value=pl.when(timed > 0).then((logs / timed).exp()))
+        else:
+            value = percentiles(good, ["bin_start"]).select("bin_start", value="p95_ms")
+        return series.select("bin_start").join(value, on="bin_start", how="left").sort("bin_start")
     if status is not None and status.isdecimal():
         meant = pl.col("status_code") == int(status)
     else:

@@ -317,25 +317,33 @@ def _spark(data: ReportData, candidate: dict[str, Any]) -> dict[str, Any] | None
     lasted = candidate["end"] - candidate["start"]
     first = candidate["start"] - max(timedelta(days=1), lasted / 2)
     last = min(candidate["end"] + max(timedelta(hours=2), lasted / 4), data.last_call or data.now)
+    # A shift of latency or traffic is measured on the endpoint that shows it most, errors on all of them together.
+    alone = candidate["signal"] in ("latency", "traffic")
     rows = charts.of_problem(
         data.rollups,
         environment=candidate["environment"],
         service=candidate["service"],
-        endpoints=candidate["endpoints"],
+        endpoints=candidate["endpoints"][:1] if alone else candidate["endpoints"],
     ).filter(pl.col("bin_start").is_between(first, last))
     if rows.is_empty():
         return None
     every_s = max(charts.width_s(first, last, at_most=_SPARK), data.rollup_s)
     series = charts.signal_over_time(
-        rows, signal=candidate["signal"], status=candidate["hint"]["status"], every_s=every_s
+        rows,
+        signal=candidate["signal"],
+        unit=candidate["unit"],
+        status=candidate["hint"]["status"],
+        every_s=every_s,
     )
+    if series.is_empty():
+        return None
     begin, end = series["bin_start"][0], series["bin_start"][-1] + timedelta(seconds=every_s)
     whole = (end - begin) / timedelta(seconds=1)
     window = tuple((moment - begin).total_seconds() / whole for moment in (candidate["start"], candidate["end"]))
     unit = {"latency": "ms", "traffic": "calls"}.get(candidate["signal"], "ratio")
     values = series["value"].to_list()
     highest = units.measured(max((value for value in values if value is not None), default=None), unit)
-    names = {"latency": "p95", "traffic": "calls"}
+    names = {"latency": "typical duration" if candidate["unit"] == "ms" else "p95", "traffic": "calls"}
     name = names.get(candidate["signal"], f"share of {candidate['hint']['status'] or candidate['signal']}")
     same_unit = candidate["unit"] == unit
     return {
