@@ -372,6 +372,7 @@ QUALITY = Quality(
     filtered=11,
     duplicate=0,
     lines=212_410,
+    record_lines=212_408,
     header=0,
     blank=2,
     inputs=inputs(),
@@ -412,5 +413,7 @@ def empty_data() -> ReportData:
         links=schema.LINKS.to_frame(),
         endpoints=endpoints(nothing),
         rollups=nothing,
-        quality=Quality(0, 0, 0, 0, 0, 0, 0, 0, inputs=inputs().clear(), identity_coverage=None, synthetic_share=None),
+        quality=Quality(
+            0, 0, 0, 0, 0, 0, 0, 0, 0, inputs=inputs().clear(), identity_coverage=None, synthetic_share=None
+        ),
     )

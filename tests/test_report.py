@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import html as html_words
+import math
 import os
 import re
 import shutil
@@ -122,8 +123,9 @@ def test_report_of_a_huge_lake_full_of_long_text_stays_under_the_size_limit(data
     assert re.search(r"\d+ of 3,000 endpoints", page) and "apilens endpoints" in page
 
 
-def test_nothing_is_loaded_from_elsewhere(page: str) -> None:
-    outline = _Outline(page)
+@pytest.mark.parametrize("empty", [False, True])
+def test_nothing_is_loaded_from_elsewhere(page: str, empty: bool) -> None:
+    outline = _Outline(render(made.empty_data()) if empty else page)
     assert outline.loaded == []
     assert [target for target in outline.targets if not target.startswith("#")] == []
     assert {target[1:] for target in outline.targets} <= set(outline.ids)
@@ -179,6 +181,8 @@ def test_sections_come_in_the_order_in_which_one_asks(page: str) -> None:
 def test_equation_that_does_not_hold_is_marked(data: ReportData) -> None:
     page = render(dataclasses.replace(data, quality=dataclasses.replace(data.quality, stored=212_390)))
     assert '<p class="equation broken">read 212,408 ≠' in page
+    page = render(dataclasses.replace(data, quality=dataclasses.replace(data.quality, blank=0)))
+    assert '<p class="equation broken">lines 212,410 ≠' in page
 
 
 def test_empty_lake_gives_no_verdict_and_no_charts() -> None:
@@ -388,6 +392,24 @@ def test_change_is_found_where_there_is_one_and_not_where_there_is_none() -> Non
     assert slower["p95_low"] < 142 / 48 < slower["p95_high"]
     assert 1 < slower["errors_low"] < slower["errors_ratio"] < slower["errors_high"]
     assert slower["calls_before"] == 804 and slower["calls_after"] == 960
+
+
+def test_sparkline_shows_what_the_candidate_was_measured_by() -> None:
+    rows = _rollups(
+        _rollup(0, 200, [10.0, 1000.0]) | {"log_duration_sum": math.log(10) + math.log(1000)},
+        _rollup(0, 503, [1.0] * 2) | {"log_duration_sum": 0.0},
+        _rollup(5, 401, [1.0]) | {"log_duration_sum": 0.0},
+    )
+
+    def values(signal: str, unit: str, status: str | None = None) -> list[float | None]:
+        return charts.signal_over_time(rows, signal=signal, unit=unit, status=status, every_s=300)["value"].to_list()
+
+    assert values("errors", "ratio") == [0.5, 0.0]
+    assert values("errors", "ratio", "401") == [0.0, 1.0]
+    assert values("auth", "ratio") == [0.0, 1.0]
+    assert values("traffic", "calls") == [4.0, 1.0]
+    assert values("latency", "ms") == [pytest.approx(100.0), None]
+    assert values("latency", "ratio") == [pytest.approx(1000.0, rel=0.01), None]
 
 
 def test_gap_is_a_long_silence_only_where_traffic_was_to_be_expected() -> None:

@@ -16,7 +16,7 @@ from apilens.measure import breakdown as _breakdown
 from apilens.measure.endpoints import endpoints
 from apilens.routes.learned import RouteMerges
 from apilens.schema import BIN_S
-from apilens.window import Window, parse_time
+from apilens.window import ALWAYS, Window, parse_time
 
 Moment = datetime | str | None
 
@@ -77,11 +77,11 @@ class Lens:
     def breakdown(self, windows: pl.DataFrame) -> pl.DataFrame:
         """measure.breakdown.BREAKDOWN of the calls in some windows of single endpoints."""
         with self.connect(
-            Window(windows["start"].min(), windows["end"].max()) if windows.height else Window()
+            Window(windows["start"].min(), windows["end"].max()) if windows.height else ALWAYS
         ) as connection:  # type: ignore[arg-type]  # both columns hold datetimes
             return _breakdown.breakdown(connection, windows)
 
-    def connect(self, window: Window = Window()) -> duckdb.DuckDBPyConnection:
+    def connect(self, window: Window = ALWAYS) -> duckdb.DuckDBPyConnection:
         """A locked DuckDB connection with the views calls, rollups, rejects and ingests; see lake.views.connect."""
         return connect(self.lake, self._mapping, window)
 

@@ -24,6 +24,10 @@ class Window:
             raise UsageError(f"window is empty: it starts {self.start.isoformat()} and ends {self.end.isoformat()}")
 
 
+#: No bound on either side.
+ALWAYS = Window()
+
+
 def parse_time(text: str, *, now: datetime, tz: tzinfo = UTC) -> datetime:
     """A moment in UTC from `2h` (ago), `now`, `today`, `yesterday`, a date, or an ISO 8601 time.
 

@@ -24,7 +24,7 @@ from apilens.schema import CALLS
 _TO_MS = {"s": 1e3, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
 _TO_US = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
 _DURATIONS = [name for name in CALLS if name.endswith("_ms")]
-_BYTES = [name for name in CALLS if name.endswith("_bytes") or name.endswith("_tokens")]
+_BYTES = [name for name in CALLS if name.endswith(("_bytes", "_tokens"))]
 #: Columns that the lake derives; a table cannot set them.
 _DERIVED = {"start_time", "timestamp_kind", "gateway", "parse_status", "attributes", "unit_id", "consumer", "route"} | {
     "source_file", "source_offset", "synthetic_type", "url", "environment"

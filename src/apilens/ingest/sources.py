@@ -57,7 +57,7 @@ def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
         elif path.exists():
             found = [path]
         else:
-            found = sorted(Path(match) for match in glob.glob(text, recursive=True) if Path(match).is_file())
+            found = sorted(Path(match) for match in glob.glob(text, recursive=True) if Path(match).is_file())  # noqa: PTH207 - Path.glob takes no absolute pattern
         if not found:
             what = "is an empty folder" if path.is_dir() else "does not exist"
             yield InputError(f"{text}: {what}; expected a file, a folder, a quoted glob or - for standard input")

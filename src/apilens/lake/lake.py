@@ -21,7 +21,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from apilens.errors import LakeError, LockedError
 from apilens.schema import CALLS, INGESTS, REJECTS, ROLLUPS
-from apilens.window import Window
+from apilens.window import ALWAYS, Window
 
 #: Raised when an older apilens could not read what this one writes.
 LAYOUT_VERSION = 1
@@ -148,7 +148,7 @@ class Lake:
         except TableNotFoundError:
             raise LakeError(f"{self.root}: table {name} is missing; the lake is damaged") from None
 
-    def files(self, name: Table, window: Window = Window()) -> list[str]:
+    def files(self, name: Table, window: Window = ALWAYS) -> list[str]:
         """Paths of the committed Parquet files that may hold rows of the window."""
         actions = pl.DataFrame(self.table(name).get_add_actions(flatten=True))
         if actions.is_empty():
@@ -163,7 +163,7 @@ class Lake:
                 actions = actions.filter((first >= window.start).fill_null(True))
         return [str(self.root / name / path) for path in actions["path"].sort()]
 
-    def scan(self, name: Table, window: Window = Window()) -> pl.LazyFrame:
+    def scan(self, name: Table, window: Window = ALWAYS) -> pl.LazyFrame:
         """The committed rows of a table, as stored; for calls and rollups those whose start lies in the window."""
         files = self.files(name, window)
         schema = TABLES[name]

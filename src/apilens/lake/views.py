@@ -9,12 +9,12 @@ import polars as pl
 
 from apilens.errors import UsageError
 from apilens.lake.lake import TABLES, Lake, Table
-from apilens.window import Window
+from apilens.window import ALWAYS, Window
 
 _MERGES = pl.Schema({"service": pl.String, "route": pl.String, "merged_route": pl.String})
 
 
-def connect(lake: Lake, merges: pl.DataFrame | None = None, window: Window = Window()) -> duckdb.DuckDBPyConnection:
+def connect(lake: Lake, merges: pl.DataFrame | None = None, window: Window = ALWAYS) -> duckdb.DuckDBPyConnection:
     """An in-memory connection with the views calls, rollups, rejects and ingests, as of now.
 
     merges: service, route, merged_route. window: files of calls and rollups that hold nothing of it are left out;
@@ -22,7 +22,7 @@ def connect(lake: Lake, merges: pl.DataFrame | None = None, window: Window = Win
     locked, so it may be handed to anybody's SQL.
     """
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
-    committed = {name: lake.files(name, window if name in ("calls", "rollups") else Window()) for name in TABLES}
+    committed = {name: lake.files(name, window if name in ("calls", "rollups") else ALWAYS) for name in TABLES}
     ledger = lake.ledger()
     attempts = ledger.select("unit_id", "attempt")
     _load(connection, "attempts", attempts)

@@ -70,8 +70,9 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What became of the input. read = stored + rejected + filtered + duplicate; lines = records + header + blank.
+    """What became of the input. read = stored + rejected + filtered + duplicate; lines = record_lines + header + blank.
 
+    record_lines: lines that records took up, counted by the parsers; lines is counted apart from them.
     inputs: one row per input with any of the columns input, format, read, stored, rejected, filtered, duplicate,
     lines, bytes, first_start_time, last_start_time. Shares are 0..1 of the stored calls, None: no calls.
     """
@@ -82,6 +83,7 @@ class Quality:
     filtered: int
     duplicate: int
     lines: int
+    record_lines: int
     header: int
     blank: int
     inputs: pl.DataFrame
@@ -584,7 +586,7 @@ def _equations(quality: Quality) -> list[tuple[str, bool]]:
     )
     lines = lines_equation(
         lines=quality.lines,
-        records=quality.lines - quality.header - quality.blank,
+        records=quality.record_lines,
         header=quality.header,
         blank=quality.blank,
     )
