@@ -25,7 +25,7 @@ PALETTE = {
     "#bc4a00": "--orange",
     "#00735a": "--green",
     "#7a4fa3": "--violet",
-    "#8c959f": "--grey",
+    "#7b8590": "--grey",
     "rgba(11,98,168,0.16)": "--band",
     "rgba(188,74,0,0.1)": "--shade",
     "rgba(11,98,168,0)": "--clear",
