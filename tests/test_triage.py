@@ -165,7 +165,8 @@ def test_a_request_id_found_in_the_logs_links_to_the_candidate_whose_call_it_is(
     assert (first["candidate_id"], first["confidence"]) == ("pay-1", 1.0)
     assert succeeded["candidate_id"] is None
     assert "status 200" in succeeded["reasons"][0]
-    assert earlier["candidate_id"] is None
+    assert earlier["confidence"] < 1.0
+    assert "a call like those of it within a day" in earlier["reasons"][0]
 
 
 def test_a_report_that_names_route_and_status_links_with_its_reasons() -> None:

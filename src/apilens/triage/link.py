@@ -33,6 +33,8 @@ WEIGHTS = {
     "not affected": -2.0,
     "only consumer": 2.5,  # the problem is this consumer's alone
     "node": 2.0,
+    "call of it": 3.5,  # a call that fits in all but the time, at most a day off: detectors are late, faults smoulder
+    "before": -0.8,
     "during": 0.8,
     "day after": 0.4,
     "days after": -0.4,
@@ -42,7 +44,8 @@ WEIGHTS = {
     "no trouble": -3.5,  # a question or a wish
     "automatic": -8.0,  # never a report, whatever it quotes
 }
-_BEFORE = timedelta(minutes=30)  # a detector may notice later than a person
+_BEFORE = timedelta(hours=6)  # a detector may see the start later than a person
+_NEAR = timedelta(days=1)
 _AFTER = timedelta(days=14)
 _AT_ONCE = 1000  # items weighed at once: each meets every candidate of its time, and memory has to hold the pairs
 
@@ -121,6 +124,7 @@ def _link(
         for frame in (
             _prior(numbered),
             _when(numbered, problems),
+            _near_calls(named, problems, calls),
             _routes(named, problems),
             _subjects(named, problems, context),
             _statuses(named, problems),
@@ -224,12 +228,13 @@ def _named(items: pl.DataFrame) -> pl.DataFrame:
 
 
 def _timely(items: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
-    """Pairs (row, candidate) of items written while a candidate lasted or within 14 days after, with after_s.
+    """Pairs (row, candidate) of items written from 6 hours before a candidate to 14 days after, with after_s.
 
-    An open candidate has no end yet.
+    after_s: seconds after its end (an open one has none yet: 0), negative within it, null before its start.
     """
     spans = problems.select(
         "candidate",
+        "start",
         begin=pl.col("start") - _BEFORE,
         until=pl.col("end") + _AFTER,
         end="end",
@@ -239,7 +244,10 @@ def _timely(items: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
         spans, pl.col("created_at") >= pl.col("begin"), (pl.col("created_at") < pl.col("until")) | pl.col("lasts")
     )
     after = (pl.col("created_at") - pl.col("end")).dt.total_seconds(fractional=True)
-    return pairs.select("row", "candidate", pl.when("lasts").then(0.0).otherwise(after).alias("after_s"))
+    early = pl.col("created_at") < pl.col("start") - timedelta(minutes=30)
+    return pairs.select(
+        "row", "candidate", pl.when(~early).then(pl.when("lasts").then(0.0).otherwise(after)).alias("after_s")
+    )
 
 
 def _prior(items: pl.DataFrame) -> pl.DataFrame:
@@ -272,6 +280,7 @@ def _when(items: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
     )
     weight = pl.coalesce([pl.when(after <= limit).then(WEIGHTS[name]) for limit, name, _ in steps])
     reason = pl.coalesce([pl.when(after <= limit).then(pl.lit(words)) for limit, _, words in steps])
+    weight, reason = weight.fill_null(WEIGHTS["before"]), reason.fill_null("written shortly before it was seen")
     return _timely(items, problems).select(
         "row", "candidate", weight.alias("weight"), pl.lit(False).alias("content"), reason.alias("reason")
     )
@@ -281,11 +290,12 @@ def _endpoints(problems: pl.DataFrame) -> pl.DataFrame:
     return problems.select("candidate", endpoint="endpoints").explode("endpoint").drop_nulls()
 
 
-def _exact(named: pl.DataFrame, problems: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
-    """Pairs certain by a request id: (row, candidate, confidence 1.0, reason list)."""
+def _calls(named: pl.DataFrame, problems: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
+    """Pairs of an item that names a call and a candidate that has such calls: row, candidate, request_id, inside.
+
+    Such a call has one of its endpoints and a status that fits; inside: and its time as well.
+    """
     said = named.select("row", request_id="tokens").explode("request_id").drop_nulls()
-    evidence = problems.select("candidate", request_id="request_ids").explode("request_id").drop_nulls()
-    listed = said.join(evidence, on="request_id").select("row", "candidate", "request_id")
     span = problems.select("candidate", "start", "end", "signal", status=pl.col("hint").struct.field("status"))
     status = pl.col("status_code").cast(pl.String)
     fits = (
@@ -295,13 +305,22 @@ def _exact(named: pl.DataFrame, problems: pl.DataFrame, calls: pl.DataFrame) -> 
         .then(status == pl.col("status"))
         .otherwise(pl.col("status_code") >= pl.when(pl.col("signal") == "errors").then(500).otherwise(400))
     )
-    inside = (
+    at = pl.col("start_time")
+    return (
         said.join(calls, on="request_id")
         .join(_endpoints(problems), on="endpoint")
         .join(span, on="candidate")
-        .filter((pl.col("start_time") >= pl.col("start")) & (pl.col("start_time") <= pl.col("end")) & fits)
-        .select("row", "candidate", "request_id")
+        .filter((at >= pl.col("start") - _NEAR) & (at <= pl.col("end") + _NEAR) & fits)
+        .select("row", "candidate", "request_id", inside=(at >= pl.col("start")) & (at <= pl.col("end")))
     )
+
+
+def _exact(named: pl.DataFrame, problems: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
+    """Pairs certain by a request id: (row, candidate, confidence 1.0, reason list)."""
+    said = named.select("row", request_id="tokens").explode("request_id").drop_nulls()
+    evidence = problems.select("candidate", request_id="request_ids").explode("request_id").drop_nulls()
+    listed = said.join(evidence, on="request_id").select("row", "candidate", "request_id")
+    inside = _calls(named, problems, calls).filter("inside").drop("inside")
     return (
         pl.concat([listed, inside])
         .unique(["row", "candidate"], keep="first", maintain_order=True)
@@ -310,6 +329,20 @@ def _exact(named: pl.DataFrame, problems: pl.DataFrame, calls: pl.DataFrame) -> 
             "candidate",
             pl.lit(1.0).alias("confidence"),
             pl.concat_list(pl.format("names request id {}, one of its calls", "request_id")).alias("reason"),
+        )
+    )
+
+
+def _near_calls(named: pl.DataFrame, problems: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
+    return (
+        _calls(named, problems, calls)
+        .unique(["row", "candidate"], keep="first", maintain_order=True)
+        .select(
+            "row",
+            "candidate",
+            weight=WEIGHTS["call of it"],
+            content=True,
+            reason=pl.format("names request id {}, a call like those of it within a day", "request_id"),
         )
     )
 
