@@ -26,13 +26,15 @@ class Field:
     """One kind of logged value.
 
     pattern: regex (no groups) of the raw value including null markers, for careful reading in an unquoted place.
-    quick, careful: raw text -> columns. accept: (raw text, quick columns) -> whether the value could be read; null is no.
-    accept_careful: the same for careful columns; the value is a reject where it does not hold.
+    prepare: raw text -> what `quick` is given instead, worked out once (Polars would repeat it per column).
+    quick, careful: raw text -> columns. accept: (raw text, columns) -> whether the value could be read quickly; null is no.
+    accept_careful: the same for careful reading; the line is a reject where it does not hold.
     rank: where two variables fill one column, the lower rank wins; null falls to the next.
     """
 
     quick: Read
     careful: Read
+    prepare: Callable[[pl.Expr], pl.Expr] | None = None
     accept: Accept | None = None
     accept_careful: Accept | None = None
     pattern: str = r"\S+"
@@ -41,6 +43,11 @@ class Field:
     mandatory: bool = False  # a null value makes the line a reject
     timestamp_kind: str | None = None
     percent: tuple[str, ...] = ()  # columns that are percent-encoded text
+
+    @property
+    def blankless(self) -> bool:
+        """Whether its value never holds a blank."""
+        return self.pattern in (r"\S+", r"\S*")
 
 
 def _filled(column: str) -> Accept:
@@ -99,7 +106,7 @@ def integer(column: str, dtype: type[pl.DataType] = pl.Int64, *, null_is_zero: b
         number = raw.cast(dtype, strict=False)
         return {column: pl.when(raw.is_null()).then(0).otherwise(number) if null_is_zero else number}
 
-    return Field(read, read, _filled(column), _filled(column), pattern=r"[-+]?\d+|-")
+    return Field(read, read, None, _filled(column), _filled(column), pattern=r"[-+]?\d+|-")
 
 
 def status(column: str = "status_code") -> Field:
@@ -112,7 +119,7 @@ def status(column: str = "status_code") -> Field:
     def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
         return columns[column].is_not_null() | raw.is_null() | raw.str.contains("^0+$")
 
-    return Field(read, read, accept, accept, pattern=r"\d{1,3}|-")
+    return Field(read, read, None, accept, accept, pattern=r"\d{1,3}|-")
 
 
 def duration(column: str, ms_per_unit: float, *, rank: int = 0) -> Field:
@@ -125,7 +132,7 @@ def duration(column: str, ms_per_unit: float, *, rank: int = 0) -> Field:
     def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
         return raw.is_null() | raw.cast(pl.Float64, strict=False).is_finite()
 
-    return Field(read, read, accept, accept, pattern=r"-?\d+(?:\.\d+)?|-", rank=rank)
+    return Field(read, read, None, accept, accept, pattern=r"-?\d+(?:\.\d+)?|-", rank=rank)
 
 
 #: One value of nginx's $upstream_* lists: "a, b" between servers, "a : b" between groups after an internal redirect.
@@ -148,7 +155,7 @@ def upstream_duration(column: str, ms_per_unit: float, *, total: bool) -> Field:
         ms = (known.list.sum() if total else tries.list.last()) * ms_per_unit
         return {column: pl.when(known.list.len() > 0).then(ms.round(6))}
 
-    return Field(quick, careful, _filled(column), pattern=_LISTED)
+    return Field(quick, careful, None, _filled(column), pattern=_LISTED)
 
 
 def upstream_text(column: str, *, count: bool = False) -> Field:
@@ -173,7 +180,7 @@ def upstream_text(column: str, *, count: bool = False) -> Field:
         }
         return columns | ({"upstream_attempts": tries.list.len().cast(pl.Int16)} if count else {})
 
-    return Field(quick, careful, _filled(column), pattern=_LISTED, escaped=True)
+    return Field(quick, careful, None, _filled(column), pattern=_LISTED, escaped=True)
 
 
 _VERSIONS = {"HTTP/1.1": "1.1", "HTTP/2.0": "2", "HTTP/1.0": "1.0", "HTTP/3.0": "3"}
@@ -250,16 +257,19 @@ def url() -> Field:
 def request_line() -> Field:
     """`METHOD target HTTP/version`; anything else is kept as request_line with parse_status malformed_request."""
 
-    def quick(raw: pl.Expr) -> Columns:
-        parts = raw.str.splitn(" ", 3)
-        method, version = parts.struct.field("field_0"), parts.struct.field("field_2")
-        known = method.is_in(_METHODS) & parts.struct.field("field_1").str.starts_with("/")
-        pieces = parts.struct.field("field_1").str.splitn("?", 2)
+    def prepare(raw: pl.Expr) -> pl.Expr:
+        return raw.str.splitn(" ", 3).struct.rename_fields(["method", "target", "version"])
+
+    def quick(parts: pl.Expr) -> Columns:
+        target = parts.struct.field("target")
+        pieces = target.str.splitn("?", 2)
         return {
-            "method": pl.when(known).then(method),
+            "method": parts.struct.field("method"),
             "path": pieces.struct.field("field_0"),
             "query": pieces.struct.field("field_1"),
-            "http_version": version.replace_strict(_VERSIONS, default=None, return_dtype=pl.String),
+            "http_version": parts.struct.field("version").replace_strict(
+                _VERSIONS, default=None, return_dtype=pl.String
+            ),
             "request_line": pl.lit(REBUILT),
         }
 
@@ -279,10 +289,11 @@ def request_line() -> Field:
             "parse_status": pl.when(good).then(pl.lit("ok")).otherwise(pl.lit("malformed_request")),
         }
 
-    def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
-        return columns["method"].is_not_null() & columns["http_version"].is_not_null()
+    def accept(parts: pl.Expr, columns: Columns) -> pl.Expr:
+        known = columns["method"].is_in(_METHODS) & columns["http_version"].is_not_null()
+        return known & columns["path"].str.starts_with("/")
 
-    return Field(quick, careful, accept, pattern=r".*?", escaped=True)
+    return Field(quick, careful, prepare, accept, pattern=r".*?", escaped=True)
 
 
 _ISO = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?(?:Z|[+-]\d\d:?\d\d))?"
@@ -387,32 +398,34 @@ def strftime_time(kind: str, layout: str, tz: str = "UTC") -> Field:
     )
 
 
-def merge_columns(reads: list[tuple[Field, Columns]]) -> Columns:
-    """One expression per column where several fields fill it: the first non-null one by rank."""
+def typed(raws: pl.LazyFrame, fields: Mapping[str, Field], gateway: str, *, careful: bool) -> pl.LazyFrame:
+    """The columns that the fields make of raw values, and per field i that can fail `ok{i}`: whether it could be read.
+
+    raws: field i in column `v{i}`, null where the gateway wrote its null marker; other columns are kept.
+    """
+    if not careful:
+        raws = raws.with_columns(
+            field.prepare(pl.col(f"v{i}")).alias(f"w{i}") for i, field in enumerate(fields.values()) if field.prepare
+        )
+    reads = [
+        (field, field.careful(pl.col(f"v{i}")) if careful else field.quick(pl.col(f"w{i}" if field.prepare else f"v{i}")))
+        for i, field in enumerate(fields.values())
+    ]
     found: dict[str, list[pl.Expr]] = {}
-    for _, columns in sorted(reads, key=lambda pair: pair[0].rank):
+    for _, columns in sorted(reads, key=lambda read: read[0].rank):
         for name, value in columns.items():
             found.setdefault(name, []).append(value)
-    return {name: values[0] if len(values) == 1 else pl.coalesce(values) for name, values in found.items()}
-
-
-def columns_of(fields: Mapping[str, Field], gateway: str, *, careful: bool) -> tuple[Columns, Columns]:
-    """Columns by name, and per field that can fail the condition that its value could be read.
-
-    The raw value of field i is expected in column `v{i}`, null where the gateway wrote its null marker.
-    """
-    reads, readable = [], {}
-    for i, (name, field) in enumerate(fields.items()):
-        raw = pl.col(f"v{i}")
-        columns = (field.careful if careful else field.quick)(raw)
-        reads.append((field, columns))
-        if (accept := field.accept_careful if careful else field.accept) is not None:
-            readable[name] = accept(raw, columns)
-    merged = merge_columns(reads)
+    # Where several fields fill one column, the first non-null one by rank.
+    merged = {name: values[0] if len(values) == 1 else pl.coalesce(values) for name, values in found.items()}
     times = [field for field in fields.values() if field.timestamp_kind]
     merged["timestamp_kind"] = pl.lit(min(times, key=lambda field: field.rank).timestamp_kind)
     merged["gateway"] = pl.lit(gateway)
-    return merged, readable
+    accepts = {}
+    for i, field in enumerate(fields.values()):
+        if (accept := field.accept_careful if careful else field.accept) is not None:
+            accepts[f"ok{i}"] = accept(pl.col(f"v{i}"), {name: pl.col(name) for name in reads[i][1]})
+    # In a step of its own: a condition then reads the finished column instead of working it out again.
+    return raws.with_columns(**merged).with_columns(**accepts)
 
 
 def read_carefully(
@@ -427,17 +440,17 @@ def read_carefully(
     raws = raws.with_columns(
         unescape(raws[f"v{i}"], escape) for i, name in enumerate(names) if fields[name].escaped and escape != "none"
     )
-    columns, readable = columns_of(fields, gateway, careful=True)
+    read = typed(raws.lazy(), fields, gateway, careful=True).with_columns(misfit=misfit).collect()
     complaints = [
-        pl.when(~good.fill_null(False)).then(pl.lit(f"{name.removeprefix('$.')} cannot be read"))
-        for name, good in readable.items()
+        pl.when(~pl.col(f"ok{i}").fill_null(False)).then(pl.lit(f"{name.removeprefix('$.')} cannot be read"))
+        for i, name in enumerate(names)
+        if f"ok{i}" in read.columns
     ]
-    read = raws.select(
+    lost = pl.when(pl.col("timestamp").is_null()).then(pl.lit("the time is missing"))
+    read = read.select(
         "row",
-        *(value.alias(name) for name, value in columns.items()),
-        pl.coalesce(
-            misfit, *complaints, pl.when(columns["timestamp"].is_null()).then(pl.lit("the time is missing"))
-        ).alias("reason"),
+        pl.exclude("row", "line", "misfit", *raws.columns, r"^(?:v|w|ok)\d+$"),
+        pl.coalesce("misfit", *complaints, lost).alias("reason"),
     )
     encoded = [column for field in fields.values() for column in field.percent]
     read = read.with_columns(unescape(read[column], "percent") for column in encoded)

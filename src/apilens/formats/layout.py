@@ -15,7 +15,7 @@ import polars as pl
 
 from apilens.formats.block import REJECTED, Parsed
 from apilens.formats.escapes import Escape
-from apilens.formats.fields import Field, columns_of, gather_attributes, read_carefully
+from apilens.formats.fields import Field, gather_attributes, read_carefully, typed
 
 
 @dataclass(frozen=True)
@@ -96,20 +96,23 @@ class TextLayout:
         else:
             names = ["line"]
         raws: dict[str, pl.Expr] = {}
+        blankless: list[str] = []
         for name, segment in zip(names, segments, strict=True):
-            cut = self._cut_segment(cut, name, segment, raws, fits)
+            cut = self._cut_segment(cut, name, segment, raws, fits, blankless)
         if records["line"].str.contains("\\", literal=True).any() and self.escape != "none":
             fits.append(~pl.col("line").str.contains("\\", literal=True))
-        cut = cut.with_columns(self._without_nulls(raws[name]).alias(f"v{i}") for i, name in enumerate(self._fields))
-        columns, readable = columns_of(self._fields, self.gateway, careful=False)
-        fits += readable.values()
-        read = cut.select(
-            "row",
-            *(value.alias(name) for name, value in columns.items()),
-            pl.all_horizontal(fit.fill_null(False) for fit in fits).alias("fits"),
-        ).collect()
-        good = read["fits"]
-        done = gather_attributes(read.filter(good).drop("fits"))
+        # Step by step: Polars works an expression out again wherever it is named.
+        cut = cut.with_columns(raws[name].alias(f"v{i}") for i, name in enumerate(self._fields))
+        cut = cut.with_columns(self._without_nulls(pl.col(f"v{i}")).alias(f"v{i}") for i in range(len(self._fields)))
+        place = {name: i for i, name in enumerate(self._fields)}
+        fits += [~pl.col(f"v{place[name]}").str.contains(" ", literal=True).fill_null(False) for name in blankless]
+        inner = cut.collect_schema().names()
+        read = typed(cut, self._fields, self.gateway, careful=False)
+        fits += [pl.col(name) for name in read.collect_schema().names() if name.startswith("ok")]
+        read = read.with_columns(fits=pl.all_horizontal(fit.fill_null(False) for fit in fits))
+        done = read.select("row", pl.exclude(*inner, r"^(?:w|ok)\d+$")).collect()
+        good = done["fits"]
+        done = gather_attributes((done if good.all() else done.filter(good)).drop("fits"))
         return done, records.filter(~good) if not good.all() else records.clear()
 
     def _cut_segment(
@@ -119,8 +122,11 @@ class TextLayout:
         segment: list[str | Variable],
         raws: dict[str, pl.Expr],
         fits: list[pl.Expr],
+        blankless: list[str],
     ) -> pl.LazyFrame:
-        """Cut one segment at its literals; adds raw expressions per variable and conditions that must hold."""
+        """Cut one segment at its literals; adds raw expressions per variable, conditions that must hold, and the names of
+        variables that might have caught a blank although they have none.
+        """
         parts = list(segment)
         variables = [part for part in parts if isinstance(part, Variable)]
         if not variables:
@@ -151,11 +157,15 @@ class TextLayout:
             frame = frame.with_columns(pl.col(here).str.find(literal, literal=True).alias(at))
             raws[variable.name] = pl.col(here).cast(pl.Binary).bin.slice(0, pl.col(at)).cast(pl.String)
             fits.append(pl.col(at).is_not_null())
+            if variable.field.blankless and literal != " ":
+                blankless.append(variable.name)
             rest = pl.col(here).cast(pl.Binary).bin.slice(pl.col(at) + len(literal.encode()))
             step += 1
         (variable,) = parts
         assert isinstance(variable, Variable)
         raws[variable.name] = rest.cast(pl.String)
+        if variable.field.blankless:
+            blankless.append(variable.name)
         return frame
 
     # -- careful -------------------------------------------------------------------------------------------------
