@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from apilens.errors import ConfigError
 
@@ -27,12 +27,23 @@ class Source(BaseModel):
     columns: dict[str, str] = Field(default_factory=dict)
 
 
+class Mark(BaseModel):
+    """A moment that may explain a change: the go-live, a deployment."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    time: AwareDatetime
+    label: str
+    go_live: bool = False
+
+
 class Config(BaseModel):
     """Everything apilens.toml can say."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sources: tuple[Source, ...] = ()
+    marks: tuple[Mark, ...] = ()
     apdex_ms: float = Field(default=500.0, gt=0)
     max_reject_ratio: float = Field(default=0.05, ge=0, le=1)
     folder: Path = Field(default=Path(), exclude=True)
@@ -71,7 +82,8 @@ def _explain(file: Path, error: ValidationError) -> str:
     where = [str(part) for part in first["loc"]]
     key = ".".join(where)
     if first["type"] == "extra_forbidden":
-        model = Source if where[0] == "sources" and len(where) > 2 else Config
+        models: dict[str, type[BaseModel]] = {"sources": Source, "marks": Mark}
+        model = models[where[0]] if len(where) > 2 else Config
         known = sorted(set(model.model_fields) - {"folder"})
         near = get_close_matches(where[-1], known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"

@@ -14,6 +14,7 @@ from apilens.lake import open_lake
 from apilens.lake.views import connect, select
 from apilens.measure import breakdown as _breakdown
 from apilens.measure.endpoints import endpoints
+from apilens.measure.quality import CallQuality, call_quality
 from apilens.routes.learned import RouteMerges
 from apilens.schema import BIN_S
 from apilens.window import ALWAYS, Window, parse_time
@@ -74,11 +75,16 @@ class Lens:
         """schema.ROLLUPS of the bins that start in [since, until), lazily."""
         return self._merged(self.lake.scan("rollups", self.window(since, until, now=now)))
 
+    def quality(self, window: Window = ALWAYS) -> CallQuality:
+        """Identity coverage and the like of a window's calls."""
+        with self.connect(window) as connection:
+            return call_quality(connection, window=_within("start_time", window))
+
     def breakdown(self, windows: pl.DataFrame) -> pl.DataFrame:
         """measure.breakdown.BREAKDOWN of the calls in some windows of single endpoints."""
-        with self.connect(
-            Window(windows["start"].min(), windows["end"].max()) if windows.height else ALWAYS
-        ) as connection:  # type: ignore[arg-type]  # both columns hold datetimes
+        start, end = windows["start"].min(), windows["end"].max()
+        bounds = Window(start, end) if isinstance(start, datetime) and isinstance(end, datetime) else ALWAYS
+        with self.connect(bounds) as connection:
             return _breakdown.breakdown(connection, windows)
 
     def connect(self, window: Window = ALWAYS) -> duckdb.DuckDBPyConnection:

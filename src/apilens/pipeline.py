@@ -31,6 +31,7 @@ from apilens.ingest.sources import Input, expand, open_input
 from apilens.ingest.unit import Counts
 from apilens.lake import Lake, open_lake
 from apilens.lens import Lens
+from apilens.reports.html import Mark, Quality, ReportData, render
 from apilens.routes import RouteMerges, learn
 from apilens.schema import BIN_S, CALLS, CANDIDATES, ITEMS, SEVERITIES
 from apilens.store import Filing, Store, open_store, sqlite_url
@@ -427,3 +428,76 @@ def apply_tickets(
 
         made = store.enqueue(where.name, decide, clock())
         return Filed(where.name, made, deliver(store, where, clock, sleep))
+
+
+# -- the report --------------------------------------------------------------------------------------------------
+
+
+def report(
+    *,
+    lake: str,
+    state: str | None,
+    config: str | None = None,
+    context: str | None = None,
+    now: datetime | None = None,
+    since: str | None = None,
+    until: str | None = None,
+) -> str:
+    """The HTML report of [since, until) as of `now` (None: the end of the data); changes nothing."""
+    settings = load_config(config)
+    lens = Lens(lake, settings)
+    moment = now or lens.data_end or datetime.now(UTC)
+    window = lens.window(since, until, now=moment)
+    with open_store(state or default_state(lake)) as store:
+        ranked, candidates, links = _queue(store, context, now), store.candidates(), store.links()
+    # An incident or report belongs to the period when it was alive in it.
+    alive = pl.lit(True)
+    if window.start is not None:
+        alive &= pl.col("end") > window.start
+    if window.end is not None:
+        alive &= pl.col("start") < window.end
+    ranked, candidates = ranked.filter(alive.fill_null(True)), candidates.filter(alive)
+    rollups = lens.rollups(window.start, window.end).drop("unit_id").collect()
+    found = lens.endpoints(window.start, window.end)
+    return render(
+        ReportData(
+            now=moment,
+            first_call=found["first_seen"].min(),
+            last_call=found["last_seen"].max(),
+            queue=ranked,
+            candidates=candidates,
+            links=links,
+            endpoints=found,
+            rollups=rollups,
+            quality=_quality(lens, window),
+            marks=tuple(Mark(mark.time, mark.label, mark.go_live) for mark in settings.marks),
+        )
+    )
+
+
+def _quality(lens: Lens, window: Window) -> Quality:
+    """What became of the input: the ledger's counts. Duplicates are no units; the run that met them printed them."""
+    ledger = lens.lake.ledger()
+    names = ("read", "stored", "rejected", "filtered", "lines", "header", "blank", "bytes")
+    sums = ledger.select(pl.col(name).sum() for name in names).row(0, named=True)
+    inputs = ledger.group_by("input", maintain_order=True).agg(
+        pl.col("format").first(),
+        *(pl.col(name).sum() for name in ("read", "stored", "rejected", "filtered", "lines", "bytes")),
+        pl.col("first_start_time").min(),
+        pl.col("last_start_time").max(),
+    )
+    calls = lens.quality(window)
+    return Quality(
+        read=sums["read"],
+        stored=sums["stored"],
+        rejected=sums["rejected"],
+        filtered=sums["filtered"],
+        duplicate=0,
+        lines=sums["lines"],
+        record_lines=sums["read"],
+        header=sums["header"],
+        blank=sums["blank"],
+        inputs=inputs.sort("input"),
+        identity_coverage=calls.identity_coverage,
+        synthetic_share=calls.synthetic_share,
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from apilens.cli.options import (
+    config_option,
     context_option,
     lake_option,
     moment,
@@ -26,11 +27,19 @@ from apilens.errors import Exit, UsageError
 @since_option
 @until_option
 @context_option
+@config_option
 @now_option
 @lake_option
 @state_option
 def report(
-    out: str, since: str | None, until: str | None, context: str | None, now: str | None, lake: str, state: str | None
+    out: str,
+    since: str | None,
+    until: str | None,
+    context: str | None,
+    config: str | None,
+    now: str | None,
+    lake: str,
+    state: str | None,
 ) -> int:
     """Write one HTML file with the verdict, the ranked queue, endpoints, charts and what became of the data.
 
@@ -45,7 +54,7 @@ def report(
     from apilens.reports.terminal import safe
     from apilens.reports.units import size
 
-    page = pipeline.report(lake=lake, state=state, context=context, now=moment(now), since=since, until=until)
+    page = pipeline.report(lake=lake, state=state, config=config, context=context, now=moment(now), since=since, until=until)
     if out == "-":
         click.echo(page, nl=False)
         return Exit.DONE

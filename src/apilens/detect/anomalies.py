@@ -16,7 +16,7 @@ ANOMALIES = pl.Schema(
         "status_code": pl.Int16,  # null: not about a status code
         "direction": pl.Int8,  # 1: more than expected, -1: less
         "bin": pl.Int64,  # last bin of the window; its end is when a scheduled scan knew
-        "start_bin": pl.Int64,  # first bin of the shortest abnormal window
+        "start_bin": pl.Int64,  # first bin of the shortest window that opens, else holds
         "opens": pl.Boolean,  # strong enough to raise an incident; else it only keeps one alive
         "log10_p": pl.Float64,  # of the strongest window
         "observed": pl.Float64,  # of the strongest window, in `unit`
@@ -32,7 +32,7 @@ OPEN_LOG10_P = -7.0
 HOLD_LOG10_P = -2.5
 
 #: A window twice as far out as the endpoint's habit needs less of an improbability under the model: its own past says so too.
-FAR = 2.0
+FAR = 2.4
 FAR_LOG10_P = -4.5
 
 
@@ -46,13 +46,14 @@ def opens(log10_p: Floats, z: Floats, usual: Floats) -> Bools:
 
 
 def strongest(rows: pl.DataFrame) -> pl.DataFrame:
-    """ANOMALIES from rows of several window sizes: per bin the strongest window, and the start of the shortest."""
+    """ANOMALIES from rows of several window sizes: per bin the strongest window, and the start of the shortest that opens (else holds)."""
     keys = ["endpoint", "detector", "signal", "status_code", "direction", "bin"]
     best = pl.col("log10_p").arg_min()
+    strong = pl.when(pl.col("opens").any()).then(pl.col("start_bin").filter("opens").max())
     return (
         rows.group_by(keys)
         .agg(
-            pl.col("start_bin").max(),
+            strong.otherwise(pl.col("start_bin").max()).alias("start_bin"),
             pl.col("opens").any(),
             pl.col("log10_p").min(),
             *(pl.col(name).get(best) for name in ("observed", "expected", "unit", "n", "excess")),

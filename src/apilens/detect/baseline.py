@@ -28,7 +28,7 @@ WEEK_DAYS = 7
 #: Endpoints evaluated at once: 256 × 8,640 bins (30 days) × 8 bytes is 18 MB per matrix.
 CHUNK = 256
 #: By how much a window must beat the endpoint's second worst and worst day of the week before.
-HABIT_SECOND, HABIT_HIGHEST = 1.5, 1.2
+HABIT_SECOND, HABIT_HIGHEST = 1.35, 1.05
 #: Traffic of so many hashed groups of endpoints tells what the whole fleet did; the median over groups ignores the odd one out.
 FLEET_GROUPS = 512
 
@@ -208,33 +208,36 @@ def back(matrix: Floats, bins: int, fill: float) -> Floats:
 
 
 def habit(matrix: Floats, shape: Fleet) -> Floats:
-    """Per bin what the endpoint itself reached on the seven days before: the higher of HABIT_FACTOR × the second highest daily
-    maximum and the highest daily maximum; -inf without a past.
+    """Per bin what the endpoint itself reached on the seven days before: the higher of HABIT_SECOND × the second highest daily
+    maximum and HABIT_HIGHEST × the highest; more where fewer days are known, -inf without a past.
 
     What an endpoint does on two days of a week is its habit (a batch job, a nightly backup), whatever a noise model says.
     """
     daily = _by_day(matrix, shape, -np.inf).max(axis=2)
     highest = np.full_like(daily, -np.inf)
     second = np.full_like(daily, -np.inf)
+    days = np.zeros_like(daily)
     for lag in range(1, min(WEEK_DAYS, shape.days - 1) + 1):
         day = np.full_like(daily, -np.inf)
         day[:, lag:] = daily[:, :-lag]
         second = np.maximum(second, np.minimum(highest, day))
         highest = np.maximum(highest, day)
-    return _by_bin(np.maximum(HABIT_SECOND * second, HABIT_HIGHEST * highest), shape)
+        days += day > 0
+    return _by_bin((1 + 1 / np.maximum(days, 1)) * np.maximum(HABIT_SECOND * second, HABIT_HIGHEST * highest), shape)
 
 
-def spread(square: Floats, usable: Bools, shape: Fleet, *, prior: float, weight: float) -> Floats:
+def spread(square: Floats, usable: Bools, shape: Fleet, *, prior: float, weight: float, skip_days: int = 0) -> Floats:
     """Per bin the mean of `square` over usable bins of the seven days before, without the worst day once there are three.
 
     square: squared errors of the endpoint's own forecasts. prior: what is expected before there are any; weighs like `weight` bins.
+    skip_days: the seven days end so many days earlier.
     Leaving out the worst day keeps one incident from hiding the next.
     """
     sums = _by_day(np.where(usable, square, 0.0), shape, 0.0).sum(axis=2)
     counts = _by_day(usable.astype(np.float64), shape, 0.0).sum(axis=2)
     total, number, days = np.zeros_like(sums), np.zeros_like(sums), np.zeros_like(sums)
     worst, worst_sum, worst_number = np.zeros_like(sums), np.zeros_like(sums), np.zeros_like(sums)
-    for lag in range(1, min(WEEK_DAYS, shape.days - 1) + 1):
+    for lag in range(1 + skip_days, min(WEEK_DAYS + skip_days, shape.days - 1) + 1):
         day_sum, day_number = np.zeros_like(sums), np.zeros_like(sums)
         day_sum[:, lag:], day_number[:, lag:] = sums[:, :-lag], counts[:, :-lag]
         mean = day_sum / np.maximum(day_number, 1.0)

@@ -19,6 +19,10 @@ WINDOWS = (1, 3, 12, 48, 288)
 PRIOR_CALLS = 300.0
 #: A code nobody had in the week before is expected at least this often.
 RATIO_FLOOR = 2e-5
+#: Squared coefficient of variation of a code's rate from hour to hour, before the endpoint's own is known; weighs like so many
+#: errors. Client errors depend on what clients do and vary more. Picked on worlds with clustered errors.
+PRIOR_SPREAD, PRIOR_ERRORS = 0.1, 10.0
+MIN_SPREAD = 0.08
 #: Where an endpoint is younger than two days, its own habit is unknown: 4xx wait, 5xx are expected at this ratio at least.
 YOUNG = 2 * DAY
 YOUNG_RATIO = 0.02
@@ -29,6 +33,8 @@ MIN_EXCESS_RATIO = 0.004
 #: A code that was never there before needs no such share: 415 on one of a thousand calls is still a client that broke.
 MIN_UNSEEN_RATIO = 0.001
 MIN_FACTOR = 1.5
+#: Counts with a dispersion of their own are honest about their tails: one in a million opens (measured: no more false tickets).
+OPEN_LOG10_P = -5.0
 #: A window must beat the second worst day of the last week by this factor (see baseline.second_highest_day).
 HABIT_FACTOR = 1.5
 
@@ -126,9 +132,8 @@ class _Events:
         mean = n_day * (k_past / np.maximum(n_past, 1.0))[:, :, None]
         extra = (np.clip((k_day - mean) ** 2, 0, 25 * (mean + 1)) - mean).sum(axis=2)
         up, down = _before(extra) - _worst_before(extra), _before((mean**2).sum(axis=2))
-        # Shrunk towards 0.1 by what ten expected errors would weigh: picked on worlds with clustered errors.
-        phi = np.clip((up + 0.1 * 10.0) / (down + 10.0), 0.05, 2.0)
-        return phi[self.pair, self.fleet.day_of(self.bin)]
+        phi = ((up + PRIOR_SPREAD * PRIOR_ERRORS) / (down + PRIOR_ERRORS))[self.pair, self.fleet.day_of(self.bin)]
+        return np.clip(phi, np.where(self.code >= 500, MIN_SPREAD, 2 * MIN_SPREAD), 2.0)
 
     def habit(self, at: Ints, k: Floats) -> Floats:
         """Per event `at` the second highest daily maximum of k over the seven days before; 0.0 without."""
@@ -182,7 +187,7 @@ def _window(events: _Events, width: int, *, detector: str, signal: str, unseen_o
     shape = 1.0 / (events.spread()[at] + np.minimum(uncertain, 2.0))
     log10_p = anomalies.log10_tail(betainc(rest, shape, mean / (mean + shape)))
     effect = (k >= MIN_FACTOR * mean) & (k - mean >= n * least) & (rest > mean)
-    opens = effect & (log10_p < anomalies.OPEN_LOG10_P) & (k >= HABIT_FACTOR * events.habit(at, k))
+    opens = effect & (log10_p < OPEN_LOG10_P) & (k >= HABIT_FACTOR * events.habit(at, k))
     keep = effect & (log10_p < anomalies.HOLD_LOG10_P)
     if unseen_only:
         keep &= past == 0

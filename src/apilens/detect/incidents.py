@@ -56,7 +56,7 @@ NEW_OCCURRENCE = HOUR
 SAME_MOMENT = 1
 SAME_UPSTREAM = 2 * HOUR
 SIDE_EFFECT = HOUR
-TRAFFIC_TOGETHER = HOUR // 2
+TOGETHER = HOUR // 2
 #: DETECTION: the hint is the value with more than 85 % of the excess and less than 70 % of the traffic.
 HINT_EXCESS, HINT_TRAFFIC = 0.85, 0.70
 HINT_P = 0.01
@@ -160,13 +160,19 @@ class Incident:
 def runs_of(found: pl.DataFrame) -> list[Run]:
     """Runs from anomalies.ANOMALIES, in the order in which they were raised."""
     series = ["endpoint", "signal", "status_code", "direction"]
-    previous = pl.col("bin").shift(1).over(series)
-    strong = pl.when("opens").then("bin").forward_fill().shift(1).over(series)
-    again = pl.col("opens") & (pl.col("start_bin") > strong + NEW_OCCURRENCE)
+    span = pl.col("bin") - pl.col("start_bin") + 1
     rows = (
         found.sort(*series, "bin", nulls_last=True)
-        .with_columns(new=(pl.col("start_bin") > previous + QUIET).fill_null(True) | again.fill_null(False))
-        .with_columns(run=pl.col("new").cum_sum())
+        .with_columns(new=(pl.col("start_bin") > pl.col("bin").shift(1).over(series) + QUIET).fill_null(True))
+        .with_columns(chain=pl.col("new").cum_sum())
+        # A burst of minutes echoes in the windows of a day long after it ended: only windows of its own size prolong it.
+        .with_columns(size=pl.max_horizontal(2 * span.filter("opens").first().over("chain"), HOUR))
+        .with_columns(lasts=span <= pl.col("size"))
+        .with_columns(
+            strong=pl.when(pl.col("opens") & pl.col("lasts")).then("bin").forward_fill().shift(1).over("chain")
+        )
+        .with_columns(again=pl.col("opens") & (pl.col("start_bin") > pl.col("strong") + NEW_OCCURRENCE))
+        .with_columns(run=(pl.col("new") | pl.col("again").fill_null(False)).cum_sum())
         .filter(pl.col("opens").any().over("run"))
     )
     result = []
@@ -174,10 +180,7 @@ def runs_of(found: pl.DataFrame) -> list[Run]:
     for part in rows.partition_by("run", maintain_order=True):
         opening = part.filter("opens").row(0, named=True)
         peak = part.filter(pl.col("excess") == pl.col("excess").max()).row(0, named=True)
-        # A burst of minutes echoes in the windows of a day long after it ended: only windows of its own size prolong it.
-        size = max(2 * (opening["bin"] - opening["start_bin"] + 1), HOUR)
-        lasting = (pl.col("bin") >= opening["start_bin"]) & (pl.col("bin") - pl.col("start_bin") < size)
-        bins = part.filter(lasting)["bin"].to_numpy()
+        bins = part.filter(pl.col("lasts") & (pl.col("bin") >= opening["start_bin"]))["bin"].to_numpy()
         result.append(
             Run(
                 endpoint=opening["endpoint"],
@@ -332,12 +335,14 @@ def _belongs(run: Run, incident: Incident) -> bool:
         both_failures = min(run.status, first.status) >= 500
         return both_failures and (_same_upstream(run, incident) or _shared(run.profile, incident.profile, "node"))
     if run.signal == first.signal == "latency":
+        if abs(run.opened - first.opened) <= TOGETHER:
+            return True
         together = _same_upstream(run, incident) or _shared(run.profile, incident.profile, "node")
         return near <= SAME_UPSTREAM and together
     if run.signal == first.signal == "traffic":
         if run.direction != first.direction:
             return run.endpoint in endpoints and run.start <= last + SIDE_EFFECT
-        moment = abs(run.opened - first.opened) <= TRAFFIC_TOGETHER
+        moment = abs(run.opened - first.opened) <= TOGETHER
         return moment or (near <= SIDE_EFFECT and _shared(run.profile, incident.profile, "consumer"))
     # Side effects: failures that are slow, retried or abandoned. A slow drift began too long ago to be one.
     same = [other for other in incident.runs if other.endpoint == run.endpoint]
@@ -351,9 +356,11 @@ def _belongs(run: Run, incident: Incident) -> bool:
 
 def _compatible(run: Run, incident: Incident) -> bool:
     """Nothing says that the run is about another consumer or node than the incident."""
-    own = {"consumer": run.recent.carrier("consumer"), "node": run.recent.carrier("node")}
-    named = {"consumer": incident.consumer, "node": incident.node}
-    return all(own[name] is None or named[name] is None or own[name] == named[name] for name in own)
+    for dimension, named in (("consumer", incident.consumer), ("node", incident.node)):
+        value, share, _ = run.recent.top(dimension)
+        if named is not None and value != named and share >= HINT_EXCESS:
+            return False
+    return True
 
 
 def _shared(mine: Profile, theirs: Profile, dimension: str) -> bool:

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 import polars as pl
-from scipy.special import betainc, stdtr
+from scipy.special import betainc, ndtr, ndtri, stdtr
 
 from apilens.detect import anomalies
 from apilens.detect.baseline import (
@@ -32,7 +32,7 @@ WEEK = WEEK_DAYS * DAY
 #: Windows of the shift in bins, and by which factor the geometric mean must have grown.
 SHIFT_WINDOWS = ((3, 1.25), (12, 1.2), (48, 1.15))
 #: A slow degradation: a whole day against the week that ended three days before (DETECTION), so that it cannot hide in its own baseline.
-DRIFT_WINDOW, DRIFT_SKIP, DRIFT_FACTOR = DAY, 3 * DAY, 1.1
+DRIFT_WINDOW, DRIFT_SKIP, DRIFT_FACTOR = DAY, 3 * DAY, 1.12
 TAIL_WINDOWS = (3, 12, 48)
 #: A call is slow when it takes longer than 97 % of the calls of the week before (DETECTION: q97).
 TAIL_SHARE = 0.03
@@ -42,6 +42,10 @@ MIN_TIMED = 8
 T_DEGREES = 15
 #: Mean square of standardised residuals before the endpoint's own are known; 1.0 would be a perfect model.
 PRIOR_SPREAD = 2.0
+#: Day means wander more than calls do; from days of ordinary endpoints.
+DRIFT_PRIOR_SPREAD = 4.0
+#: Ridge of the regression on log load, in units of its variance: a flat load explains nothing.
+LOAD_RIDGE = 0.005
 #: Squares above this are incidents, not spread.
 SQUARE_LIMIT = 64.0
 #: No own habit is known before two days of traffic.
@@ -57,35 +61,45 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     return anomalies.strongest(pl.concat(found))
 
 
-def _shift(series: Series, fleet: Fleet, width: int, factor: float, *, skip: int, steady: bool) -> pl.DataFrame:
-    """Windows whose mean log latency lies above what the past week and today's load let expect.
+def _by_load(series: Series, fleet: Fleet, width: int, behind: int) -> tuple[Floats, Floats, Floats]:
+    """Mean and variance of the log latency in the past week, and the share of today's mean that today's load explains.
 
-    Load: many systems answer slower when all consumers are awake; a regression of the endpoint's latency on the fleet's log load,
-    from the past only, takes that out. It only ever explains slowness by more load, never by less.
+    Many systems answer slower when all consumers are awake; a regression of the endpoint's latency on the fleet's log load, from the
+    past only, takes that out. It only ever explains slowness by more load, never by less.
     """
     logged = np.maximum(window_sum((fleet.load > 0).astype(np.float64), HOUR), 1.0)
     load = np.log(np.maximum(window_sum(fleet.load, HOUR) / logged, 1.0))
+    n = np.maximum(past_sum(series.timed, WEEK, behind), 1.0)
+    mean = past_sum(series.log_sum, WEEK, behind) / n
+    variance = np.maximum(past_sum(series.log_sumsq, WEEK, behind) / n - mean**2, 0.01)
+    load_mean = past_sum(series.timed * load, WEEK, behind) / n
+    load_variance = np.maximum(past_sum(series.timed * load**2, WEEK, behind) / n - load_mean**2, 0.0)
+    together = past_sum(series.log_sum * load, WEEK, behind) / n - load_mean * mean
+    slope = np.clip(together / (load_variance + LOAD_RIDGE), 0.0, 1.5)
+    today = window_sum(series.timed * load, width) / np.maximum(window_sum(series.timed, width), 1.0)
+    return mean, variance, slope * (today - load_mean)
+
+
+def _shift(series: Series, fleet: Fleet, width: int, factor: float, *, skip: int, steady: bool) -> pl.DataFrame:
+    """Windows whose mean log latency lies above what the past week and today's load let expect."""
     n, s = window_sum(series.timed, width), window_sum(series.log_sum, width)
     behind = width + skip
     past_n = past_sum(series.timed, WEEK, behind)
     safe_n, safe_past = np.maximum(n, 1.0), np.maximum(past_n, 1.0)
-    past_mean = past_sum(series.log_sum, WEEK, behind) / safe_past
-    variance = np.maximum(past_sum(series.log_sumsq, WEEK, behind) / safe_past - past_mean**2, 0.01)
-    load_mean = past_sum(series.timed * load, WEEK, behind) / safe_past
-    load_variance = past_sum(series.timed * load**2, WEEK, behind) / safe_past - load_mean**2
-    together = past_sum(series.log_sum * load, WEEK, behind) / safe_past - load_mean * past_mean
-    slope = np.clip(together / (np.maximum(load_variance, 0.0) + 0.005), 0.0, 1.5)
-    expected = past_mean + slope * (window_sum(series.timed * load, width) / safe_n - load_mean)
+    past_mean, variance, explained = _by_load(series, fleet, width, behind)
+    expected = past_mean + explained
     usable = (n >= MIN_TIMED) & (past_n >= 50) & (_age(series, fleet) >= behind + YOUNG)
     # A single slow bin is a pause of the garbage collector or one huge request: the others must be slow without it.
     each = series.log_sum - series.timed * past_mean
     worst = np.maximum(window_max(each, width), 0.0) if not steady else 0.0
     residual = np.where(usable, (s - worst) / safe_n - expected, 0.0)
     z = residual / np.sqrt(variance / safe_n + variance / safe_past)
-    z /= np.sqrt(np.maximum(spread(np.minimum(z**2, SQUARE_LIMIT), usable, fleet, prior=PRIOR_SPREAD, weight=DAY / 4), 1.0))
-    rows, bins = np.nonzero(
-        usable & (z > 2.5) & (residual > math.log(factor)) & _still(series, width, residual, factor)
-    )
+    prior, weight = (DRIFT_PRIOR_SPREAD, DAY) if steady else (PRIOR_SPREAD, DAY / 4)
+    square = np.minimum(z**2, SQUARE_LIMIT)
+    own = spread(square, usable, fleet, prior=prior, weight=weight, skip_days=DRIFT_SKIP // DAY if steady else 0)
+    z /= np.sqrt(np.maximum(own, 1.0))
+    changed = residual > math.log(factor)
+    rows, bins = np.nonzero(usable & (z > 2.5) & changed & _still(series, width, residual, factor))
     log10_p = anomalies.log10_tail(stdtr(T_DEGREES, -z[rows, bins]))
     usual = np.full_like(log10_p, -np.inf) if steady else habit(z, fleet)[rows, bins]
     opens = anomalies.opens(log10_p, z[rows, bins], usual)
@@ -140,6 +154,10 @@ def _tail(series: Series, fleet: Fleet, slow: Floats, timed: Floats, width: int)
     behind = width + HOUR
     past_n = past_sum(timed, WEEK, behind)
     share = (past_sum(slow, WEEK, behind) + 100 * TAIL_SHARE) / (past_n + 100)
+    # More load makes more calls slow: by as much as it moves a normal distribution over its q97.
+    _, variance, explained = _by_load(series, fleet, width, behind)
+    limit = -ndtri(TAIL_SHARE)
+    share = np.maximum(share, share * ndtr(explained / np.sqrt(variance) - limit) / TAIL_SHARE)
     mean = n * share * (width - 1) / width
     usable = (n >= MIN_TIMED) & (_age(series, fleet) >= YOUNG) & (past_n >= 50)
     z = np.where(usable, (k - mean) / np.sqrt(np.maximum(mean, 0.1)), 0.0)

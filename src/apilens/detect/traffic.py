@@ -121,15 +121,15 @@ def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
     unlike = window_max(np.maximum(square / weights - mean**2, 0.0), HOUR)
     variance = np.maximum(poisson + phi * mean**2, unlike * days / np.maximum(days - 1, 1.0))
     drop = np.where(usable, (mean - calls) / np.sqrt(np.maximum(variance, 1.0)), 0.0)
-    # More calls must last longer than their busiest five minutes.
-    rest = calls - window_max(series.calls, width)
-    surge = np.where(usable, (rest - mean * (width - 1) / width) / np.sqrt(np.maximum(variance, 1.0)), 0.0)
+    # More calls must last longer than ten minutes: without the two busiest bins.
+    rest = calls - 2 * window_max(series.calls, width)
+    surge = np.where(usable, (rest - mean * (width - 2) / width) / np.sqrt(np.maximum(variance, 1.0)), 0.0)
     third = max(width // 3, 1)
     recent, recent_mean = window_sum(series.calls, third), mean * third / width
     found = []
     for direction, z, k_all, scale, changed in (
         (-1, drop, calls, 1.0, (calls < DROP_FACTOR * mean) & (recent < 0.75 * recent_mean)),
-        (1, surge, rest, (width - 1) / width, (calls > SURGE_FACTOR * mean) & (recent > 1.35 * recent_mean)),
+        (1, surge, np.maximum(rest, 0.0), (width - 2) / width, (calls > SURGE_FACTOR * mean) & (recent > 1.35 * recent_mean)),
     ):
         rows, bins = np.nonzero(usable & changed & (z > 2.0))
         mu, k = scale * mean[rows, bins], k_all[rows, bins]

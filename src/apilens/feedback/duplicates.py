@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 #: At or above: merged without asking. Picked high until it is measured on labelled pairs (goal: precision 0.95).
@@ -9,7 +11,8 @@ AUTO = 0.80
 #: At or above: shown as a suggested duplicate. Picked.
 SUGGESTED = 0.50
 _BLOCK = 200  # earlier items that words alone let through to the second look
-_ROWS = 500  # items compared at once: bounds memory at 50,000 items
+_ROWS = 500  # items compared at once, and pairs: they bound memory at 50,000 items
+_PAIRS = 20_000
 
 #: One row per item that repeats an earlier one.
 DUPLICATES = pl.Schema(
@@ -114,17 +117,32 @@ def _alike(ordered: pl.DataFrame) -> pl.DataFrame:
         row_of, column_of, word = np.concatenate(rows), np.concatenate(columns), np.concatenate(values)
         if not len(row_of):
             continue
-        gram = np.asarray(by_gram[row_of].multiply(by_gram[column_of]).sum(axis=1)).ravel()
-        title = np.asarray(by_title[row_of].multiply(by_title[column_of]).sum(axis=1)).ravel()
+        title = _cosine(by_title, row_of, column_of)
         # Chat has no titles: where one of the two lacks it, the text alone decides.
         both = titled[row_of] & titled[column_of]
-        score = np.where(both, 0.4 * word + 0.3 * gram + 0.3 * title, (0.4 * word + 0.3 * gram) / 0.7)
+        without_gram = np.where(both, 0.4 * word + 0.3 * title, 0.4 * word / 0.7)
+        gram_share = np.where(both, 0.3, 0.3 / 0.7)
+        # Grams are dear and can add no more than their share: pairs that cannot reach the cut even so are out.
+        able = np.flatnonzero(without_gram + gram_share >= SUGGESTED)
+        row_of, column_of = row_of[able], column_of[able]
+        score = without_gram[able] + gram_share[able] * _cosine(by_gram, row_of, column_of)
         found.append(
             pl.DataFrame({"row": row_of.astype(np.uint32), "of": column_of.astype(np.uint32), "text": score})
             .filter(pl.col("text") >= SUGGESTED)
             .pipe(_decayed, ordered)
         )
     return pl.concat(found)
+
+
+def _cosine(vectors: Any, left: Any, right: Any) -> Any:
+    """Cosine of the row pairs of a matrix of unit vectors, some thousand at a time: memory has to hold both sides."""
+    import numpy as np
+
+    parts = [
+        np.asarray(vectors[left[at : at + _PAIRS]].multiply(vectors[right[at : at + _PAIRS]]).sum(axis=1)).ravel()
+        for at in range(0, len(left), _PAIRS)
+    ]
+    return np.concatenate([np.zeros(0), *parts])
 
 
 def _decayed(pairs: pl.DataFrame, ordered: pl.DataFrame) -> pl.DataFrame:
