@@ -117,27 +117,28 @@ def _link(
     population: int | None,
     model: Any,
 ) -> pl.DataFrame:
+    timely = _timely(numbered, problems)
+    pairs = timely.select("row", "candidate")
     named = _named(numbered)
     exact = _exact(named, problems, calls)
     evidence = pl.concat(
         frame.select(*_EVIDENCE)
         for frame in (
             _prior(numbered),
-            _when(numbered, problems),
+            _when(timely),
             _near_calls(named, problems, calls),
-            _routes(named, problems),
-            _subjects(named, problems, context),
-            _statuses(named, problems),
-            _signals(named, problems),
-            _consumers(numbered, problems, context, population),
-            _nodes(named, problems, context),
+            _routes(named, problems, pairs),
+            _subjects(named, problems, pairs, context),
+            _statuses(named, problems, pairs),
+            _signals(named, problems, pairs),
+            _consumers(numbered, problems, pairs, context, population),
+            _nodes(named, problems, pairs, context),
             _alike(numbered, problems, model),
         )
     )
     shared = evidence.filter(pl.col("candidate").is_null()).group_by("row").agg(pl.col("weight").sum().alias("shared"))
-    timely = _timely(numbered, problems).select("row", "candidate")
     scored = (
-        timely.join(evidence.drop_nulls("candidate"), on=["row", "candidate"])
+        pairs.join(evidence.drop_nulls("candidate"), on=["row", "candidate"])
         .sort("row", "candidate", "weight", "reason", descending=[False, False, True, False])
         .group_by("row", "candidate", maintain_order=True)
         .agg(pl.col("weight").sum(), (pl.col("content") & (pl.col("weight") > 0)).any(), pl.col("reason"))
@@ -268,7 +269,7 @@ def _prior(items: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _when(items: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
+def _when(timely: pl.DataFrame) -> pl.DataFrame:
     day = 86400.0
     after = pl.col("after_s")
     steps = (
@@ -281,7 +282,7 @@ def _when(items: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
     weight = pl.coalesce([pl.when(after <= limit).then(WEIGHTS[name]) for limit, name, _ in steps])
     reason = pl.coalesce([pl.when(after <= limit).then(pl.lit(words)) for limit, _, words in steps])
     weight, reason = weight.fill_null(WEIGHTS["before"]), reason.fill_null("written shortly before it was seen")
-    return _timely(items, problems).select(
+    return timely.select(
         "row", "candidate", weight.alias("weight"), pl.lit(False).alias("content"), reason.alias("reason")
     )
 
@@ -347,16 +348,16 @@ def _near_calls(named: pl.DataFrame, problems: pl.DataFrame, calls: pl.DataFrame
     )
 
 
-def _routes(named: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
+def _routes(named: pl.DataFrame, problems: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     said = named.select("row", path="paths").explode("path").drop_nulls()
     known = _endpoints(problems)
-    pairs = [
+    alike = [
         (path, endpoint)
         for path in said["path"].unique().sort()
         for endpoint in known["endpoint"].unique().sort()
         if is_route(path, endpoint)
     ]
-    same = pl.DataFrame(pairs, schema={"path": pl.String, "endpoint": pl.String}, orient="row")
+    same = pl.DataFrame(alike, schema={"path": pl.String, "endpoint": pl.String}, orient="row")
     hits = said.join(same, on="path").join(known, on="endpoint")
     yes = hits.unique(["row", "candidate"], keep="first", maintain_order=True).select(
         "row",
@@ -365,14 +366,14 @@ def _routes(named: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
         content=True,
         reason=pl.format("names {}, which is {}", "path", "endpoint"),
     )
-    others = said.unique("row", keep="first", maintain_order=True).join(problems.select("candidate"), how="cross")
+    others = said.unique("row", keep="first", maintain_order=True).join(pairs, on="row")
     no = others.join(yes, on=["row", "candidate"], how="anti").select(
         "row", "candidate", weight=WEIGHTS["other route"], content=True, reason=pl.format("but names {}", "path")
     )
     return _joined(yes, no)
 
 
-def _subjects(named: pl.DataFrame, problems: pl.DataFrame, context: Context) -> pl.DataFrame:
+def _subjects(named: pl.DataFrame, problems: pl.DataFrame, pairs: pl.DataFrame, context: Context) -> pl.DataFrame:
     known = _endpoints(problems)
     owned: dict[str, set[str]] = {}
     for endpoint in known["endpoint"].unique().sort():
@@ -405,7 +406,7 @@ def _subjects(named: pl.DataFrame, problems: pl.DataFrame, context: Context) -> 
         content=True,
         reason=pl.format("speaks of {}", pl.col("stem").list.join(", ")),
     )
-    others = said.group_by("row").agg(pl.col("stem").unique().sort()).join(problems.select("candidate"), how="cross")
+    others = said.group_by("row").agg(pl.col("stem").unique().sort()).join(pairs, on="row")
     no = others.join(yes, on=["row", "candidate"], how="anti").select(
         "row",
         "candidate",
@@ -416,10 +417,10 @@ def _subjects(named: pl.DataFrame, problems: pl.DataFrame, context: Context) -> 
     return _joined(yes, no)
 
 
-def _statuses(named: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
+def _statuses(named: pl.DataFrame, problems: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     said = named.select("row", status="statuses").filter(pl.col("status").list.len() > 0)
     own = problems.select("candidate", "signal", own=pl.col("hint").struct.field("status"))
-    pairs = said.join(own, how="cross")
+    said_of = said.join(pairs, on="row").join(own, on="candidate")
     codes = pl.col("status").list.join(", ")
     of_signal = (
         pl.when(pl.col("signal") == "errors")
@@ -432,7 +433,7 @@ def _statuses(named: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
     )
     hit = pl.when(pl.col("own").is_not_null()).then(pl.col("status").list.contains(pl.col("own"))).otherwise(of_signal)
     weight = pl.when(hit).then(WEIGHTS["status"]).otherwise(WEIGHTS["other status"])
-    return pairs.filter(hit.is_not_null()).select(
+    return said_of.filter(hit.is_not_null()).select(
         "row",
         "candidate",
         weight=weight,
@@ -443,12 +444,12 @@ def _statuses(named: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _signals(named: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
+def _signals(named: pl.DataFrame, problems: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     kinds = named.select("row", signal="signals").filter(pl.col("signal").list.len() > 0)
-    pairs = kinds.join(problems.select("candidate", own="signal"), how="cross")
+    said_of = kinds.join(pairs, on="row").join(problems.select("candidate", own="signal"), on="candidate")
     hit = pl.col("signal").list.contains(pl.col("own"))
     said = pl.col("signal").list.join(", ")
-    return pairs.select(
+    return said_of.select(
         "row",
         "candidate",
         weight=pl.when(hit).then(WEIGHTS["signal"]).otherwise(WEIGHTS["other signal"]),
@@ -474,7 +475,9 @@ def speakers(items: pl.DataFrame, context: Context) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={"channel": pl.String, "id": pl.String, "consumer": pl.String}, orient="row")
 
 
-def _consumers(items: pl.DataFrame, problems: pl.DataFrame, context: Context, population: int | None) -> pl.DataFrame:
+def _consumers(
+    items: pl.DataFrame, problems: pl.DataFrame, pairs: pl.DataFrame, context: Context, population: int | None
+) -> pl.DataFrame:
     mapped = [
         (row, context.consumers_of(reporter, account))
         for row, reporter, account in items.select("row", "reporter", "account").rows()
@@ -501,7 +504,8 @@ def _consumers(items: pl.DataFrame, problems: pl.DataFrame, context: Context, po
     )
     complete = reach.filter((pl.col("listed") > 0) & (pl.col("listed") >= pl.col("hit")))
     no = (
-        sure.join(complete, how="cross")
+        sure.join(pairs, on="row")
+        .join(complete, on="candidate")
         .join(yes, on=["row", "candidate"], how="anti")
         .select(
             "row",
@@ -514,7 +518,7 @@ def _consumers(items: pl.DataFrame, problems: pl.DataFrame, context: Context, po
     return _joined(yes, no)
 
 
-def _nodes(named: pl.DataFrame, problems: pl.DataFrame, context: Context) -> pl.DataFrame:
+def _nodes(named: pl.DataFrame, problems: pl.DataFrame, pairs: pl.DataFrame, context: Context) -> pl.DataFrame:
     """The machine behind the problem, named by its address or by what people call it."""
     names = [
         (candidate, word)
@@ -527,7 +531,8 @@ def _nodes(named: pl.DataFrame, problems: pl.DataFrame, context: Context) -> pl.
     of = pl.DataFrame(names, schema={"candidate": pl.UInt32, "name": pl.String}, orient="row")
     return (
         named.select("row", "text")
-        .join(of, how="cross")
+        .join(pairs, on="row")
+        .join(of, on="candidate")
         .filter(pl.col("text").str.contains(pl.col("name"), literal=True))
         .unique(["row", "candidate"], keep="first", maintain_order=True)
         .select("row", "candidate", weight=WEIGHTS["node"], content=True, reason=pl.format("names {}", "name"))
