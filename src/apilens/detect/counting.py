@@ -33,8 +33,10 @@ MIN_EXCESS_RATIO = 0.004
 #: A code that was never there before needs no such share: 415 on one of a thousand calls is still a client that broke.
 MIN_UNSEEN_RATIO = 0.001
 MIN_FACTOR = 1.5
-#: Counts with a dispersion of their own are honest about their tails: one in a million opens (measured: no more false tickets).
-OPEN_LOG10_P = -5.0
+#: The worst twelfth of a window is left out (DETECTION: the worst minute).
+PARTS = 12
+#: 5xx are rarer and less whimsical than 4xx: one in a million opens (measured on three worlds: no more false tickets).
+OPEN_LOG10_P = -6.0
 #: A window must beat the second worst day of the last week by this factor (see baseline.second_highest_day).
 HABIT_FACTOR = 1.5
 
@@ -180,14 +182,17 @@ def _window(events: _Events, width: int, *, detector: str, signal: str, unseen_o
     k, n, first = k[at], n[at], np.maximum(first[at], 0)
     ratio, weight, past = events.rate(at, width)
     mean = n * ratio
-    # A single bad minute is a restart or one client's hiccup: what remains without it must be abnormal by itself.
-    worst = np.maximum.reduceat(np.r_[events.worst_minute, 0], np.c_[low, at + 1].ravel())[::2]
+    # A single bad minute is a restart or one client's hiccup, a single bad hour of a day the echo of a burst that shorter windows saw:
+    # what remains without it must be abnormal by itself.
+    part = width // PARTS
+    parts = events.between(everything, events.bin - part + 1, events.bin + 1)[0] if part else events.worst_minute
+    worst = np.maximum.reduceat(np.r_[parts, 0], np.c_[low, at + 1].ravel())[::2]
     rest = k - worst
     uncertain = 1.0 / ((weight + PRIOR_CALLS) * ratio + 0.5)
     shape = 1.0 / (events.spread()[at] + np.minimum(uncertain, 2.0))
     log10_p = anomalies.log10_tail(betainc(rest, shape, mean / (mean + shape)))
     effect = (k >= MIN_FACTOR * mean) & (k - mean >= n * least) & (rest > mean)
-    opens = effect & (log10_p < OPEN_LOG10_P) & (k >= HABIT_FACTOR * events.habit(at, k))
+    opens = effect & (log10_p < np.where(events.code[at] >= 500, OPEN_LOG10_P, anomalies.OPEN_LOG10_P)) & (k >= HABIT_FACTOR * events.habit(at, k))
     keep = effect & (log10_p < anomalies.HOLD_LOG10_P)
     if unseen_only:
         keep &= past == 0

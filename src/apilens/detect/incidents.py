@@ -286,7 +286,9 @@ def group(found: pl.DataFrame, fleet: Fleet, breakdown: Breakdown) -> list[Incid
     for number, run in enumerate(runs):
         whole, recent, before = (by_window.get(3 * number + part, nothing) for part in range(3))
         run.profile, run.recent = profile_of(run, whole, before), profile_of(run, recent, before)
-        home = next((incident for incident in reversed(incidents) if _belongs(run, incident)), None)
+        latest = incidents[::-1]
+        home = next((incident for incident in latest if _goes_on(run, incident)), None)
+        home = home or next((incident for incident in latest if _belongs(run, incident)), None)
         if home is not None:
             home.runs.append(run)
             home.profile = home.profile.plus(run.profile) if run.signal == home.first.signal else home.profile
@@ -309,11 +311,17 @@ def _name(incident: Incident) -> None:
     incident.upstream = upstream if free and shared and share > HINT_EXCESS and upstream else None
 
 
+def _goes_on(run: Run, incident: Incident) -> bool:
+    """Whether the run is the same endpoint, signal and code again, shortly after."""
+    last = max((other.last(run.opened) for other in incident.runs if other.series == run.series), default=None)
+    if last is None or not _compatible(run, incident):
+        return False
+    return run.start <= last + max(FLAP, 2 * (incident.first.opened - incident.first.start))
+
+
 def _belongs(run: Run, incident: Incident) -> bool:
     """Whether a run that just opened has the incident's cause: who, then where, then the same moment, then a side effect."""
     last = incident.last(run.opened)
-    if any(run.series == other.series for other in incident.runs):
-        return run.start <= last + FLAP and _compatible(run, incident)
     if min(run.start, run.opened - HOUR) > last + QUIET:
         return False
     first = incident.first

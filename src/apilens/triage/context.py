@@ -6,7 +6,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, cached_property
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -73,16 +73,22 @@ class Context(_Strict):
 
     def consumers_of(self, reporter: str | None, account: str | None) -> list[str]:
         """The consumers a reporter speaks for: of the account named, else of the account with the mail domain."""
-        known = {name.casefold(): entry for name, entry in self.accounts.items()}
-        if account is not None and (entry := known.get(account.casefold())) is not None:
+        if account is not None and (entry := self._by_name.get(account.casefold())) is not None:
             return entry.consumers
         domain = (reporter or "").rpartition("@")[2].rstrip(">").casefold()
-        for entry in self.accounts.values():
-            if domain and any(
-                domain == own.casefold() or domain.endswith("." + own.casefold()) for own in entry.domains
-            ):
+        while domain:
+            if (entry := self._by_domain.get(domain)) is not None:
                 return entry.consumers
+            domain = domain.partition(".")[2]
         return []
+
+    @cached_property
+    def _by_name(self) -> dict[str, Account]:
+        return {name.casefold(): entry for name, entry in self.accounts.items()}
+
+    @cached_property
+    def _by_domain(self) -> dict[str, Account]:
+        return {domain.casefold(): entry for entry in self.accounts.values() for domain in entry.domains}
 
 
 def read_context(text: str, name: str) -> Context:

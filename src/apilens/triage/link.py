@@ -458,34 +458,28 @@ def _signals(named: pl.DataFrame, problems: pl.DataFrame, pairs: pl.DataFrame) -
     )
 
 
-def speakers(items: pl.DataFrame, context: Context) -> pl.DataFrame:
-    """Who may speak for whom: columns channel, id, consumer; one row per item and consumer.
+def _speakers(items: pl.DataFrame, context: Context) -> pl.DataFrame:
+    """Who may speak for whom: one row per item and consumer, with row, consumer and mapped.
 
-    The consumers of the account, else of the reporter's mail domain; and account, reporter and the part of the
-    reporter before the @ as they stand, in case they are a consumer's own name.
+    mapped: the context names the consumer, by account or mail domain; else account, reporter or the part of the
+    reporter before the @ is taken as it stands, in case it is a consumer's own name.
     """
-    rows = [
-        (channel, key, consumer)
-        for channel, key, reporter, account in items.select("channel", "id", "reporter", "account").rows()
-        for consumer in dict.fromkeys(
-            [*context.consumers_of(reporter, account)]
-            + [name for name in (account, reporter, (reporter or "").partition("@")[0]) if name]
-        )
-    ]
-    return pl.DataFrame(rows, schema={"channel": pl.String, "id": pl.String, "consumer": pl.String}, orient="row")
+    rows = []
+    for row, reporter, account in items.select("row", "reporter", "account").rows():
+        mapped = context.consumers_of(reporter, account)
+        rows += [(row, consumer, True) for consumer in mapped]
+        own = {account, reporter, (reporter or "").partition("@")[0]} - {None, "", *mapped}
+        rows += [(row, consumer, False) for consumer in sorted(own)]
+    return pl.DataFrame(rows, schema={"row": pl.UInt32, "consumer": pl.String, "mapped": pl.Boolean}, orient="row")
 
 
 def _consumers(
     items: pl.DataFrame, problems: pl.DataFrame, pairs: pl.DataFrame, context: Context, population: int | None
 ) -> pl.DataFrame:
-    mapped = [
-        (row, context.consumers_of(reporter, account))
-        for row, reporter, account in items.select("row", "reporter", "account").rows()
-    ]
-    sure = pl.DataFrame({"row": [row for row, consumers in mapped if consumers]}, schema={"row": pl.UInt32})
+    speakers = _speakers(items, context)
+    sure = speakers.filter("mapped").select("row").unique()
     affected = problems.select("candidate", consumer="affected_consumers").explode("consumer").drop_nulls()
-    spoken = items.select("row", "channel", "id").join(speakers(items, context), on=["channel", "id"])
-    hits = spoken.join(affected, on="consumer").unique(["row", "candidate"], keep="first", maintain_order=True)
+    hits = speakers.join(affected, on="consumer").unique(["row", "candidate"], keep="first", maintain_order=True)
     reach = problems.select(
         "candidate",
         "identity_coverage",
