@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 import polars as pl
@@ -295,19 +295,20 @@ def triage(*, lake: str, state: str | None, context: str | None, now: datetime |
 
     context: file of the business context; None: the one of the last triage. now: None: the end of the logged data.
     """
-    opened = open_lake(lake)
+    lens = Lens(lake)
     with open_store(state or default_state(lake)) as store:
         text = _context_text(context) if context is not None else store.settings().get("context", "")
         meaning = read_context(text, context or "the context of the last triage")
         items, candidates = store.items(), store.candidates()
-        logged = _logged(opened)
-        moment = now or logged.end or datetime.now(UTC)
+        end = lens.data_end
+        moment = now or end or datetime.now(UTC)
+        logged = Window(lens.period[0], end) if lens.period else Window()
         named = request_ids(items)
-        calls = _calls_named(opened, named["request_id"].unique())
+        calls = _calls_named(lens, named["request_id"].unique())
         kinds = categories(items)
         known = named.join(calls.select("request_id").unique(), on="request_id")
         repeats = duplicates(items, known)
-        population = _population(opened)
+        population = _population(lens)
         links = inherit(link(items, candidates, calls, kinds, meaning, logged, population), repeats)
         changed = store.save_links(links, repeats, moment)
         store.save_settings({"context": text, "population": population, "now": moment.isoformat()})
@@ -343,15 +344,9 @@ def _context_text(path: str) -> str:
         raise ConfigError(f"{path}: cannot be read: {reason}; expected a context.toml") from None
 
 
-def _logged(lake: Lake) -> Window:
-    """The period the stored calls cover; unbounded when there are none."""
-    span = lake.ledger().select(first=pl.col("first_start_time").min(), last=pl.col("last_start_time").max()).row(0)
-    return Window(span[0], span[1] + timedelta(microseconds=1)) if span[0] is not None else Window()
-
-
-def _calls_named(lake: Lake, ids: pl.Series) -> pl.DataFrame:
+def _calls_named(lens: Lens, ids: pl.Series) -> pl.DataFrame:
     """CALLS_NAMED: the calls whose request or trace id is among `ids`."""
-    calls = lake.scan("calls")
+    calls = lens.calls()
     return pl.concat(
         [
             calls.filter(pl.col(column).is_in(ids.implode()))
@@ -368,9 +363,9 @@ def _calls_named(lake: Lake, ids: pl.Series) -> pl.DataFrame:
     ).select(CALLS_NAMED.names())
 
 
-def _population(lake: Lake) -> int:
+def _population(lens: Lens) -> int:
     """Consumers seen in the logs, bots and health checks left out."""
-    calls = lake.scan("calls").filter(pl.col("synthetic_type").is_null())
+    calls = lens.lake.scan("calls").filter(pl.col("synthetic_type").is_null())
     return int(calls.select(pl.col("consumer").drop_nulls().n_unique()).collect().item())
 
 
