@@ -112,6 +112,35 @@ ROLLUPS = table(
     }
 )
 
+#: What a breakdown is asked for: one half-open window of one endpoint per row; windows may overlap.
+BREAKDOWN_WINDOWS = pl.Schema(
+    {
+        "window_id": pl.Int64,
+        "environment": pl.String,
+        "service": pl.String,
+        "method": pl.String,
+        "route": pl.String,
+        "start": TIMESTAMP,
+        "end": TIMESTAMP,
+    }
+)
+
+#: One row per (window_id, status_code, consumer, node, upstream) with calls in the window.
+BREAKDOWN = pl.Schema(
+    {
+        "window_id": pl.Int64,
+        "status_code": pl.Int16,
+        "consumer": pl.String,
+        "node": pl.String,
+        "upstream": pl.String,  # upstream_name, else upstream_address
+        "calls": pl.Int64,
+        "timed": pl.Int64,  # calls whose duration is known
+        "log_duration_sum": pl.Float64,  # of those, natural log of ms
+        "request_ids": pl.List(pl.String),  # first ones by start_time, at most 20
+        "first_seen": TIMESTAMP,
+    }
+)
+
 #: One row per record that no parser took.
 REJECTS = table(
     {

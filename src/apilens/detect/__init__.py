@@ -1,7 +1,7 @@
 """Rollups → anomalies → incidents → candidate tickets.
 
-Each detector looks at one kind of signal in one chunk of endpoints, and at the past only: the rollups cut at T give the same
-candidates with detected_at <= T. A new detector is one file with `detect(series, fleet)` and one line in DETECTORS.
+Each detector looks at one kind of signal in one chunk of endpoints, and at the past only: the rollups cut at T give
+the same candidates with detected_at <= T. A new detector is one file with `detect(series, fleet)` and one line in DETECTORS.
 """
 
 from __future__ import annotations
@@ -38,12 +38,13 @@ DETECTORS: dict[str, Callable[[baseline.Series, baseline.Fleet], pl.DataFrame]] 
 def find_candidates(
     rollups: pl.DataFrame, breakdown: incidents.Breakdown, *, now: datetime, include_synthetic: bool = False
 ) -> pl.DataFrame:
-    """Candidate tickets (schema.CANDIDATES), one per incident, in the order in which a scan every 5 minutes had raised them.
+    """Candidate tickets (schema.CANDIDATES), one per incident, in the order in which a scan every 5 minutes had raised
+    them.
 
-    rollups: schema.ROLLUPS in any order; several rows per key add up. Calls of bots, scanners and health checks are left out unless
-    include_synthetic. breakdown: given incidents.WINDOWS (half-open windows of one endpoint each), returns incidents.BREAKDOWN of
-    the same calls; asked twice per environment, for some windows per incident. now: bins that end later are not looked at.
-    Empty where nothing is abnormal.
+    rollups: schema.ROLLUPS in any order; several rows per key add up. Calls of bots, scanners and health checks are
+    left out unless include_synthetic. breakdown: given schema.BREAKDOWN_WINDOWS, returns schema.BREAKDOWN of
+    the same calls; asked twice per environment, for some windows per incident. now: bins that end later are not looked
+    at. Empty where nothing is abnormal.
     """
     bin_ = pl.col("bin_start").dt.epoch("s") // schema.BIN_S
     seen = rollups.filter((bin_ + 1) * schema.BIN_S <= now.timestamp())

@@ -31,7 +31,8 @@ ANOMALIES = pl.Schema(
 OPEN_LOG10_P = -7.0
 HOLD_LOG10_P = -2.5
 
-#: A window twice as far out as the endpoint's habit needs less of an improbability under the model: its own past says so too.
+#: A window twice as far out as the endpoint's habit needs less of an improbability under the model: its own past says
+#: so too.
 FAR = 2.4
 FAR_LOG10_P = -4.5
 
@@ -39,14 +40,16 @@ FAR_LOG10_P = -4.5
 def opens(log10_p: Floats, z: Floats, usual: Floats) -> Bools:
     """Whether windows are strong enough to raise an incident.
 
-    z: standardised deviation; usual: what the endpoint reached by itself on the days before (baseline.habit), -inf where unknown.
+    z: standardised deviation; usual: what the endpoint reached by itself on the days before (baseline.habit), -inf
+    where unknown.
     """
     known = usual > 1.0
     return (z > usual) & ((log10_p < OPEN_LOG10_P) | (known & (z > FAR * usual) & (log10_p < FAR_LOG10_P)))
 
 
 def strongest(rows: pl.DataFrame) -> pl.DataFrame:
-    """ANOMALIES from rows of several window sizes: per bin the strongest window, and the start of the shortest that opens (else holds)."""
+    """ANOMALIES from rows of several window sizes: per bin the strongest window, and the start of the shortest that
+    opens (else holds)."""
     keys = ["endpoint", "detector", "signal", "status_code", "direction", "bin"]
     best = pl.col("log10_p").arg_min()
     strong = pl.when(pl.col("opens").any()).then(pl.col("start_bin").filter("opens").max())

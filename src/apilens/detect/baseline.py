@@ -1,8 +1,8 @@
 """Rollups → per-endpoint 5-minute series, and what is normal for them, from the past only.
 
-Time is counted in bins since the first one; a *window* of w bins that ends with bin b covers bins b-w+1 .. b. Status codes are
-sparse (one row per endpoint, code and bin), calls and latency moments dense (endpoints × bins), so a chunk of endpoints at a
-time bounds the memory.
+Time is counted in bins since the first one; a *window* of w bins that ends with bin b covers bins b-w+1 .. b. Status
+codes are sparse (one row per endpoint, code and bin), calls and latency moments dense (endpoints × bins), so a chunk
+of endpoints at a time bounds the memory.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ WEEK_DAYS = 7
 CHUNK = 256
 #: By how much a window must beat the endpoint's second worst and worst day of the week before.
 HABIT_SECOND, HABIT_HIGHEST = 1.35, 1.05
-#: Traffic of so many hashed groups of endpoints tells what the whole fleet did; the median over groups ignores the odd one out.
+#: Traffic of so many hashed groups of endpoints tells what the whole fleet did; the median over groups ignores the odd
+#: one out.
 FLEET_GROUPS = 512
 
 
@@ -58,7 +59,8 @@ class Fleet:
 class Series:
     """A chunk of endpoints; row i of every matrix belongs to endpoint `first_endpoint + i`.
 
-    Latency is that of calls with a status below 400: failures are often fast or run into a time limit, and have a detector of their own.
+    Latency is that of calls with a status below 400: failures are often fast or run into a time limit, and have a
+    detector of their own.
     """
 
     first_endpoint: int
@@ -118,7 +120,7 @@ def fleet(rollups: pl.DataFrame, bins: tuple[int, int]) -> tuple[Fleet, pl.DataF
         share = np.zeros(shape.days)
         share[part["day"].to_numpy()] = part["calls"].to_numpy()
         share = np.where(per_day > 0, share / np.maximum(per_day, 1.0), np.nan)
-        shape.code_ratio[int(code)] = np.array(  # type: ignore[call-overload]  # the key of a group is an integer here
+        shape.code_ratio[int(code)] = np.array(
             [_median(share[max(0, day - WEEK_DAYS) : day]) for day in range(shape.days)]
         )
     return shape, rows
@@ -208,10 +210,12 @@ def back(matrix: Floats, bins: int, fill: float) -> Floats:
 
 
 def habit(matrix: Floats, shape: Fleet) -> Floats:
-    """Per bin what the endpoint itself reached on the seven days before: the higher of HABIT_SECOND × the second highest daily
+    """Per bin what the endpoint itself reached on the seven days before: the higher of HABIT_SECOND × the second
+    highest daily
     maximum and HABIT_HIGHEST × the highest; more where fewer days are known, -inf without a past.
 
-    What an endpoint does on two days of a week is its habit (a batch job, a nightly backup), whatever a noise model says.
+    What an endpoint does on two days of a week is its habit (a batch job, a nightly backup), whatever a noise model
+    says.
     """
     daily = _by_day(matrix, shape, -np.inf).max(axis=2)
     highest = np.full_like(daily, -np.inf)
@@ -227,10 +231,11 @@ def habit(matrix: Floats, shape: Fleet) -> Floats:
 
 
 def spread(square: Floats, usable: Bools, shape: Fleet, *, prior: float, weight: float, skip_days: int = 0) -> Floats:
-    """Per bin the mean of `square` over usable bins of the seven days before, without the worst day once there are three.
+    """Per bin the mean of `square` over usable bins of the seven days before, without the worst day once there are
+    three.
 
-    square: squared errors of the endpoint's own forecasts. prior: what is expected before there are any; weighs like `weight` bins.
-    skip_days: the seven days end so many days earlier.
+    square: squared errors of the endpoint's own forecasts. prior: what is expected before there are any; weighs like
+    `weight` bins. skip_days: the seven days end so many days earlier.
     Leaving out the worst day keeps one incident from hiding the next.
     """
     sums = _by_day(np.where(usable, square, 0.0), shape, 0.0).sum(axis=2)

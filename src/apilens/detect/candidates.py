@@ -11,7 +11,7 @@ import polars as pl
 
 from apilens import schema
 from apilens.detect.baseline import HOUR, Fleet
-from apilens.detect.incidents import BREAKDOWN, Breakdown, Incident, Profile, Run, profile_of, windows_frame
+from apilens.detect.incidents import Breakdown, Incident, Profile, Run, profile_of, windows_frame
 
 #: Minutes without anything abnormal after which an incident has ended: 90, or as long as its calls are apart.
 QUIET = HOUR * 3 // 2
@@ -47,11 +47,11 @@ def describe(incidents: list[Incident], fleet: Fleet, breakdown: Breakdown, *, n
         for run in _main_runs(incident):
             owners.append((number, run))
             asked.append((run.endpoint, run.start, run.last(now_bin) + 1))
-    parts = breakdown(windows_frame(asked, fleet)) if asked else BREAKDOWN.to_frame()
-    by_window = {int(key[0]): part for key, part in parts.group_by("window_id")}  # type: ignore[call-overload]  # window_id is an integer
+    parts = breakdown(windows_frame(asked, fleet)) if asked else schema.BREAKDOWN.to_frame()
+    by_window = {int(key[0]): part for key, part in parts.group_by("window_id")}
     evidence: list[list[tuple[Run, pl.DataFrame]]] = [[] for _ in incidents]
     for window, (number, run) in enumerate(owners):
-        evidence[number].append((run, by_window.get(window, BREAKDOWN.to_frame())))
+        evidence[number].append((run, by_window.get(window, schema.BREAKDOWN.to_frame())))
     names = fleet.endpoints.to_dicts()
     rows = [
         _candidate(incident, part, names, fleet, now_bin) for incident, part in zip(incidents, evidence, strict=True)
@@ -66,7 +66,8 @@ def _main_runs(incident: Incident) -> list[Run]:
 
 
 def _signal(incident: Incident) -> str:
-    """The signal of the first run, unless that was a side effect (slower, retried) of failures which showed within an hour."""
+    """The signal of the first run, unless that was a side effect (slower, retried) of failures which showed within an
+    hour."""
     first = incident.first
     if first.status is None:
         causes = [run for run in incident.runs if run.status is not None and run.opened - first.opened <= HOUR]
@@ -78,8 +79,9 @@ def _signal(incident: Incident) -> str:
 def fingerprint(incident: Incident, names: list[dict[str, str]]) -> str:
     """20 hex digits that are equal for the same problem at another time: no value, time or count goes in.
 
-    Made of environment, service, what the incident is about (consumer, node, upstream, else the first endpoint), signal and error
-    class. One consumer's or node's trouble shows on any service first, so there the service is left out.
+    Made of environment, service, what the incident is about (consumer, node, upstream, else the first endpoint),
+    signal and error class. One consumer's or node's trouble shows on any service first, so there the service is left
+    out.
     """
     first = incident.first
     endpoint = names[first.endpoint]
@@ -178,7 +180,9 @@ def _measure(signal: str, evidence: list[tuple[Run, pl.DataFrame]]) -> _Measured
     """Observed against expected over the incident's windows, added up over its endpoints."""
     profile = Profile()
     for run, part in evidence:
-        profile = profile.plus(run.profile if signal == "traffic" else profile_of(run, part, BREAKDOWN.to_frame()))
+        profile = profile.plus(
+            run.profile if signal == "traffic" else profile_of(run, part, schema.BREAKDOWN.to_frame())
+        )
     main = max((run for run, _ in evidence), key=lambda run: float(run.at_peak["excess"]))
     expected = float(main.at_peak["expected"])
     if signal == "traffic":
@@ -207,7 +211,8 @@ def _measure(signal: str, evidence: list[tuple[Run, pl.DataFrame]]) -> _Measured
 
 
 def _hint(incident: Incident, signal: str, codes: list[int], profile: Profile) -> dict[str, str | None]:
-    """The dimension values that carry the excess; what was known when the incident opened holds where nothing better is known now."""
+    """The dimension values that carry the excess; what was known when the incident opened holds where nothing better
+    is known now."""
     consumer = profile.carrier("consumer")
     node = None if consumer else profile.carrier("node")
     if consumer is None and node is None:
@@ -260,7 +265,8 @@ def _wilson_low(ratio: float, n: int) -> float:
 
 
 def _severity(signal: str, direction: int, measured: _Measured, codes: list[int]) -> float:
-    """0..1: by how much the error ratio rose beyond doubt (a fifth is 1.0), by how many doublings the latency grew (three are 1.0),
+    """0..1: by how much the error ratio rose beyond doubt (a fifth is 1.0), by how many doublings the latency grew
+    (three are 1.0),
     which share of the traffic is gone. One consumer turned away, or more calls than usual, is at most high.
 
     Source: FEEDBACK.md, "Severity and priority"; the caps are ours.
@@ -276,7 +282,8 @@ def _severity(signal: str, direction: int, measured: _Measured, codes: list[int]
 
 
 def _category(signal: str, codes: list[int], hint: dict[str, str | None], consumers: int) -> str:
-    """What kind of work it asks for. One consumer with 4xx: configured wrongly; many consumers from one day to the next: a bug, or
+    """What kind of work it asks for. One consumer with 4xx: configured wrongly; many consumers from one day to the
+    next: a bug, or
     for 404 and 422, which follow from how an interface is used, a gap in training or documentation."""
     if signal == "rate_limit" or signal == "latency":
         return "capacity"

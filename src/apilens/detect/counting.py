@@ -1,7 +1,7 @@
 """Is this status code more frequent than it used to be? Counting statistics over several windows at once.
 
-Errors of an endpoint are counts that cluster, so the tail is that of a negative binomial around a rate learned from the past; a
-static threshold pages on one of three calls and sleeps through 90 % failure at half a call per second.
+Errors of an endpoint are counts that cluster, so the tail is that of a negative binomial around a rate learned from
+the past; a static threshold pages on one of three calls and sleeps through 90 % failure at half a call per second.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ WINDOWS = (1, 3, 12, 48, 288)
 PRIOR_CALLS = 300.0
 #: A code nobody had in the week before is expected at least this often.
 RATIO_FLOOR = 2e-5
-#: Squared coefficient of variation of a code's rate from hour to hour, before the endpoint's own is known; weighs like so many
-#: errors. Client errors depend on what clients do and vary more. Picked on worlds with clustered errors.
+#: Squared coefficient of variation of a code's rate from hour to hour, before the endpoint's own is known; weighs like
+#: so many errors. Client errors depend on what clients do and vary more. Picked on worlds with clustered errors.
 PRIOR_SPREAD, PRIOR_ERRORS = 0.1, 10.0
 MIN_SPREAD = 0.08
-#: Where an endpoint is younger than two days, its own habit is unknown: 4xx wait, 5xx are expected at this ratio at least.
+#: Where an endpoint is younger than two days, its own habit is unknown: 4xx wait, 5xx are expected at this ratio at
+#: least.
 YOUNG = 2 * DAY
 YOUNG_RATIO = 0.02
 #: DETECTION: at least 3 calls in at least 3 minutes, excess at least 0.4 points and 1.5 times.
@@ -46,8 +47,8 @@ def excess_of_codes(
 ) -> pl.DataFrame:
     """Anomalies of status codes that are more frequent than in the past week, in windows from 5 minutes to a day.
 
-    codes: which rows of series.codes, by status_code. unseen_only: only codes that the endpoint did not have in the week before.
-    Rows as in anomalies.ANOMALIES with status_code, direction 1 and unit "ratio".
+    codes: which rows of series.codes, by status_code. unseen_only: only codes that the endpoint did not have in the
+    week before. Rows as in anomalies.ANOMALIES with status_code, direction 1 and unit "ratio".
     Source: negative-binomial (gamma-Poisson) predictive tail, e.g. Gelman et al., Bayesian Data Analysis, section 2.6.
     """
     table = series.codes.filter(codes)
@@ -96,7 +97,8 @@ class _Events:
     def rate(self, at: Ints, width: int) -> tuple[Floats, Floats, Floats]:
         """Expected ratio, the calls it rests on, and the code's calls in the week before the window.
 
-        The higher of the week's ratio and that of the same hour on other days (without the worst of them), both shrunk to the fleet.
+        The higher of the week's ratio and that of the same hour on other days (without the worst of them), both shrunk
+        to the fleet.
         """
         end = self.bin[at] - width + 1
         k, n = self.between(at, end - WEEK_DAYS * DAY, end)
@@ -135,7 +137,8 @@ class _Events:
         extra = (np.clip((k_day - mean) ** 2, 0, 25 * (mean + 1)) - mean).sum(axis=2)
         up, down = _before(extra) - _worst_before(extra), _before((mean**2).sum(axis=2))
         phi = ((up + PRIOR_SPREAD * PRIOR_ERRORS) / (down + PRIOR_ERRORS))[self.pair, self.fleet.day_of(self.bin)]
-        return np.clip(phi, np.where(self.code >= 500, MIN_SPREAD, 2 * MIN_SPREAD), 2.0)
+        clipped: Floats = np.clip(phi, np.where(self.code >= 500, MIN_SPREAD, 2 * MIN_SPREAD), 2.0)
+        return clipped
 
     def habit(self, at: Ints, k: Floats) -> Floats:
         """Per event `at` the second highest daily maximum of k over the seven days before; 0.0 without."""
@@ -154,7 +157,8 @@ def _before(daily: Floats) -> Floats:
     """Sum over the seven days before each day."""
     total = np.concatenate([np.zeros((daily.shape[0], 1)), np.cumsum(daily, axis=1)], axis=1)
     day = np.arange(daily.shape[1])
-    return total[:, day] - total[:, np.maximum(day - WEEK_DAYS, 0)]
+    week: Floats = total[:, day] - total[:, np.maximum(day - WEEK_DAYS, 0)]
+    return week
 
 
 def _worst_before(daily: Floats) -> Floats:
@@ -182,8 +186,8 @@ def _window(events: _Events, width: int, *, detector: str, signal: str, unseen_o
     k, n, first = k[at], n[at], np.maximum(first[at], 0)
     ratio, weight, past = events.rate(at, width)
     mean = n * ratio
-    # A single bad minute is a restart or one client's hiccup, a single bad hour of a day the echo of a burst that shorter windows saw:
-    # what remains without it must be abnormal by itself.
+    # A single bad minute is a restart or one client's hiccup, a single bad hour of a day the echo of a burst that
+    # shorter windows saw: what remains without it must be abnormal by itself.
     part = width // PARTS
     parts = events.between(everything, events.bin - part + 1, events.bin + 1)[0] if part else events.worst_minute
     worst = np.maximum.reduceat(np.r_[parts, 0], np.c_[low, at + 1].ravel())[::2]
@@ -192,7 +196,11 @@ def _window(events: _Events, width: int, *, detector: str, signal: str, unseen_o
     shape = 1.0 / (events.spread()[at] + np.minimum(uncertain, 2.0))
     log10_p = anomalies.log10_tail(betainc(rest, shape, mean / (mean + shape)))
     effect = (k >= MIN_FACTOR * mean) & (k - mean >= n * least) & (rest > mean)
-    opens = effect & (log10_p < np.where(events.code[at] >= 500, OPEN_LOG10_P, anomalies.OPEN_LOG10_P)) & (k >= HABIT_FACTOR * events.habit(at, k))
+    opens = (
+        effect
+        & (log10_p < np.where(events.code[at] >= 500, OPEN_LOG10_P, anomalies.OPEN_LOG10_P))
+        & (k >= HABIT_FACTOR * events.habit(at, k))
+    )
     keep = effect & (log10_p < anomalies.HOLD_LOG10_P)
     if unseen_only:
         keep &= past == 0

@@ -1,7 +1,7 @@
 """Anomalies → incidents: what belongs to one problem becomes one incident, told apart by who, where and which code.
 
-Everything is decided in the order in which a scheduled scan would have met it, from what was logged until then; what comes later
-may extend an incident but never changes which incidents there are.
+Everything is decided in the order in which a scheduled scan would have met it, from what was logged until then; what
+comes later may extend an incident but never changes which incidents there are.
 """
 
 from __future__ import annotations
@@ -17,33 +17,7 @@ from scipy.special import bdtrc
 from apilens import schema
 from apilens.detect.baseline import DAY, HOUR, Fleet, Ints
 
-#: Columns that a breakdown returns: one row per (window_id, status_code, consumer, node, upstream) with calls in the window.
-BREAKDOWN = pl.Schema(
-    {
-        "window_id": pl.Int64,
-        "status_code": pl.Int16,
-        "consumer": pl.String,
-        "node": pl.String,
-        "upstream": pl.String,  # upstream_name, else upstream_address
-        "calls": pl.Int64,
-        "timed": pl.Int64,  # calls whose duration is known
-        "log_duration_sum": pl.Float64,  # of those, natural log of ms
-        "request_ids": pl.List(pl.String),  # first ones, at most 20
-        "first_seen": schema.TIMESTAMP,
-    }
-)
-#: What a breakdown is asked for: one row per window, [start, end) of one endpoint.
-WINDOWS = pl.Schema(
-    {
-        "window_id": pl.Int64,
-        "environment": pl.String,
-        "service": pl.String,
-        "method": pl.String,
-        "route": pl.String,
-        "start": schema.TIMESTAMP,
-        "end": schema.TIMESTAMP,
-    }
-)
+#: Given schema.BREAKDOWN_WINDOWS, returns schema.BREAKDOWN of the calls in them.
 Breakdown = Callable[[pl.DataFrame], pl.DataFrame]
 
 #: An anomaly goes on while its abnormal windows are not further apart than this (DETECTION: 45-90 quiet minutes).
@@ -52,7 +26,8 @@ QUIET = HOUR
 FLAP = 4 * HOUR
 #: A strong anomaly that begins this long after the last strong one is a new occurrence, even if weak ones lie between.
 NEW_OCCURRENCE = HOUR
-#: Two endpoints that fail with the same code within one bin of each other have one cause; with a shared upstream within two hours.
+#: Two endpoints that fail with the same code within one bin of each other have one cause; with a shared upstream
+#: within two hours.
 SAME_MOMENT = 1
 SAME_UPSTREAM = 2 * HOUR
 SIDE_EFFECT = HOUR
@@ -95,7 +70,8 @@ class Profile:
     def carrier(self, dimension: str) -> str | None:
         """The one value that carries the excess beyond chance, or None.
 
-        One-sided binomial tail of its share against its share of the traffic, corrected for the number of values looked at.
+        One-sided binomial tail of its share against its share of the traffic, corrected for the number of values
+        looked at.
         """
         value, share, traffic = self.top(dimension)
         if value is None or value == "" or share < HINT_EXCESS or traffic > HINT_TRAFFIC:
@@ -165,7 +141,8 @@ def runs_of(found: pl.DataFrame) -> list[Run]:
         found.sort(*series, "bin", nulls_last=True)
         .with_columns(new=(pl.col("start_bin") > pl.col("bin").shift(1).over(series) + QUIET).fill_null(True))
         .with_columns(chain=pl.col("new").cum_sum())
-        # A burst of minutes echoes in the windows of a day long after it ended: only windows of its own size prolong it.
+        # A burst of minutes echoes in the windows of a day long after it ended: only windows of its own size prolong
+        # it.
         .with_columns(size=pl.max_horizontal(2 * span.filter("opens").first().over("chain"), HOUR))
         .with_columns(lasts=span <= pl.col("size"))
         .with_columns(
@@ -201,7 +178,7 @@ def runs_of(found: pl.DataFrame) -> list[Run]:
 
 
 def windows_frame(spans: list[tuple[int, int, int]], fleet: Fleet) -> pl.DataFrame:
-    """WINDOWS of (endpoint, first bin, end bin), numbered in their order."""
+    """schema.BREAKDOWN_WINDOWS of (endpoint, first bin, end bin), numbered in their order."""
     frame = pl.DataFrame(
         {
             "window_id": np.arange(len(spans)),
@@ -218,15 +195,15 @@ def windows_frame(spans: list[tuple[int, int, int]], fleet: Fleet) -> pl.DataFra
     return (
         frame.with_columns(times)
         .join(fleet.endpoints, on="endpoint", how="left", maintain_order="left")
-        .select(*WINDOWS)
+        .select(*schema.BREAKDOWN_WINDOWS)
     )
 
 
 def profile_of(run: Run, now: pl.DataFrame, before: pl.DataFrame) -> Profile:
     """Who carries a run's excess: `now` is the breakdown of its window, `before` that of the same time a day earlier.
 
-    Errors: failed calls above the expected ratio of each value's calls. Latency: log time above what was expected. Traffic: calls
-    above (below) those of the day before.
+    Errors: failed calls above the expected ratio of each value's calls. Latency: log time above what was expected.
+    Traffic: calls above (below) those of the day before.
     """
     profile = Profile(sizes=1.0)
     expected = float(run.at_peak["expected"])
@@ -279,9 +256,9 @@ def group(found: pl.DataFrame, fleet: Fleet, breakdown: Breakdown) -> list[Incid
         spans.append((run.endpoint, run.start, run.opened + 1))
         spans.append((run.endpoint, max(run.opened + 1 - HOUR, run.start), run.opened + 1))
         spans.append((run.endpoint, max(run.start - DAY, 0), max(run.opened + 1 - DAY, 1)))
-    parts = breakdown(windows_frame(spans, fleet)) if spans else BREAKDOWN.to_frame()
-    by_window = {int(key[0]): part for key, part in parts.group_by("window_id")}  # type: ignore[call-overload]  # window_id is an integer
-    nothing = BREAKDOWN.to_frame()
+    parts = breakdown(windows_frame(spans, fleet)) if spans else schema.BREAKDOWN.to_frame()
+    by_window = {int(key[0]): part for key, part in parts.group_by("window_id")}
+    nothing = schema.BREAKDOWN.to_frame()
     incidents: list[Incident] = []
     for number, run in enumerate(runs):
         whole, recent, before = (by_window.get(3 * number + part, nothing) for part in range(3))
@@ -320,7 +297,8 @@ def _goes_on(run: Run, incident: Incident) -> bool:
 
 
 def _belongs(run: Run, incident: Incident) -> bool:
-    """Whether a run that just opened has the incident's cause: who, then where, then the same moment, then a side effect."""
+    """Whether a run that just opened has the incident's cause: who, then where, then the same moment, then a side
+    effect."""
     last = incident.last(run.opened)
     if min(run.start, run.opened - HOUR) > last + QUIET:
         return False
@@ -386,7 +364,8 @@ def _same_upstream(run: Run, incident: Incident) -> bool:
 
 
 def _fold(incidents: list[Incident], fleet: Fleet) -> list[Incident]:
-    """Incidents without those that repeat a known daily one: same endpoint, detector and code at the same hour on two earlier days."""
+    """Incidents without those that repeat a known daily one: same endpoint, detector and code at the same hour on two
+    earlier days."""
     kept: list[Incident] = []
     seen: dict[tuple[int, str, int | None, int], list[tuple[int, Incident]]] = {}
     for incident in incidents:

@@ -1,7 +1,7 @@
 """Slower answers: a shift of the mean log latency, a drift over days, and a heavier tail.
 
-All three compare with the endpoint's own past week and ask twice: is it improbable under that week's spread, and is it beyond
-what the endpoint does on its second worst day anyway (a nightly backup, the morning peak)?
+All three compare with the endpoint's own past week and ask twice: is it improbable under that week's spread, and is it
+beyond what the endpoint does on its second worst day anyway (a nightly backup, the morning peak)?
 """
 
 from __future__ import annotations
@@ -31,14 +31,16 @@ from apilens.detect.baseline import (
 WEEK = WEEK_DAYS * DAY
 #: Windows of the shift in bins, and by which factor the geometric mean must have grown.
 SHIFT_WINDOWS = ((3, 1.25), (12, 1.2), (48, 1.15))
-#: A slow degradation: a whole day against the week that ended three days before (DETECTION), so that it cannot hide in its own baseline.
+#: A slow degradation: a whole day against the week that ended three days before (DETECTION), so that it cannot hide in
+#: its own baseline.
 DRIFT_WINDOW, DRIFT_SKIP, DRIFT_FACTOR = DAY, 3 * DAY, 1.12
 TAIL_WINDOWS = (3, 12, 48)
 #: A call is slow when it takes longer than 97 % of the calls of the week before (DETECTION: q97).
 TAIL_SHARE = 0.03
 TAIL_FACTOR = 2.5
 MIN_TIMED = 8
-#: Means of heavy-tailed latencies are not normal: Student's t with few degrees of freedom asks for 8.4 standard errors to open.
+#: Means of heavy-tailed latencies are not normal: Student's t with few degrees of freedom asks for 8.4 standard errors
+#: to open.
 T_DEGREES = 15
 #: Mean square of standardised residuals before the endpoint's own are known; 1.0 would be a perfect model.
 PRIOR_SPREAD = 2.0
@@ -53,7 +55,8 @@ YOUNG = 2 * DAY
 
 
 def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
-    """Anomalies (anomalies.ANOMALIES) of signal latency; observed and expected in ms (geometric mean) or as ratio of slow calls."""
+    """Anomalies (anomalies.ANOMALIES) of signal latency; observed and expected in ms (geometric mean) or as ratio of
+    slow calls."""
     found = [_shift(series, fleet, width, factor, skip=HOUR, steady=False) for width, factor in SHIFT_WINDOWS]
     found.append(_shift(series, fleet, DRIFT_WINDOW, DRIFT_FACTOR, skip=DRIFT_SKIP, steady=True))
     slow, timed = _slow_calls(series, fleet)
@@ -64,8 +67,8 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
 def _by_load(series: Series, fleet: Fleet, width: int, behind: int) -> tuple[Floats, Floats, Floats]:
     """Mean and variance of the log latency in the past week, and the share of today's mean that today's load explains.
 
-    Many systems answer slower when all consumers are awake; a regression of the endpoint's latency on the fleet's log load, from the
-    past only, takes that out. It only ever explains slowness by more load, never by less.
+    Many systems answer slower when all consumers are awake; a regression of the endpoint's latency on the fleet's log
+    load, from the past only, takes that out. It only ever explains slowness by more load, never by less.
     """
     logged = np.maximum(window_sum((fleet.load > 0).astype(np.float64), HOUR), 1.0)
     load = np.log(np.maximum(window_sum(fleet.load, HOUR) / logged, 1.0))
@@ -108,7 +111,8 @@ def _shift(series: Series, fleet: Fleet, width: int, factor: float, *, skip: int
 
 
 def _age(series: Series, fleet: Fleet) -> Floats:
-    return np.arange(fleet.bins)[None, :] - series.born[:, None].astype(np.float64)
+    age: Floats = np.arange(fleet.bins, dtype=np.float64)[None, :] - series.born[:, None]
+    return age
 
 
 def _still(series: Series, width: int, residual: Floats, factor: float) -> Bools:
@@ -162,7 +166,9 @@ def _tail(series: Series, fleet: Fleet, slow: Floats, timed: Floats, width: int)
     usable = (n >= MIN_TIMED) & (_age(series, fleet) >= YOUNG) & (past_n >= 50)
     z = np.where(usable, (k - mean) / np.sqrt(np.maximum(mean, 0.1)), 0.0)
     # A gamma-Poisson with the variance that past windows of this size had.
-    over = np.maximum(spread(np.minimum(z**2, SQUARE_LIMIT), usable, fleet, prior=PRIOR_SPREAD, weight=DAY / 4) - 1.0, 0.05)
+    over = np.maximum(
+        spread(np.minimum(z**2, SQUARE_LIMIT), usable, fleet, prior=PRIOR_SPREAD, weight=DAY / 4) - 1.0, 0.05
+    )
     third = max(width // 3, 1)
     still = window_sum(slow, third) > 1.5 * share * window_sum(timed, third)
     rows, bins = np.nonzero(

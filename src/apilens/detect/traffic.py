@@ -1,6 +1,7 @@
 """Too few or too many calls, against the same time on past days and against what the whole fleet does today.
 
-The fleet's growth since each of those days cancels weekends, holidays, campaigns and gaps in the logs: all endpoints share them.
+The fleet's growth since each of those days cancels weekends, holidays, campaigns and gaps in the logs: all endpoints
+share them.
 """
 
 from __future__ import annotations
@@ -31,12 +32,15 @@ WINDOWS = (3, 12, 48)
 #: DETECTION: only where at least 10 calls are expected.
 MIN_EXPECTED = 10.0
 DROP_FACTOR, SURGE_FACTOR = 0.6, 1.7
-#: Groups of endpoints whose median tells the fleet's growth; with fewer, only the same weekday a week ago is comparable.
+#: Groups of endpoints whose median tells the fleet's growth; with fewer, only the same weekday a week ago is
+#: comparable.
 MIN_GROUPS = 4
 MIN_GROUP_CALLS = 8
-#: Squared coefficient of variation of a forecast, before the endpoint's own errors are known; weighs like a day of them.
+#: Squared coefficient of variation of a forecast, before the endpoint's own errors are known; weighs like a day of
+#: them.
 PRIOR_SPREAD = 0.05
-#: Endpoints follow the fleet's growth up to so much of its logarithm (a guess, held against worlds with unequal weekends).
+#: Endpoints follow the fleet's growth up to so much of its logarithm (a guess, held against worlds with unequal
+#: weekends).
 GROWTH_SPREAD = 0.35
 #: Spread between days of the same kind, as a squared coefficient of variation.
 DAY_SPREAD = 0.02
@@ -45,14 +49,15 @@ HOLE = 0.4
 
 
 def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
-    """Anomalies (anomalies.ANOMALIES) of signal traffic; observed and expected in calls per 5 minutes, direction -1 or 1."""
+    """Anomalies (anomalies.ANOMALIES) of signal traffic; observed and expected are calls per 5 minutes."""
     return anomalies.strongest(pl.concat([_window(series, fleet, width) for width in WINDOWS]))
 
 
 def _growth(fleet: Fleet, width: int) -> Floats:
     """(7, bins) by which factor the fleet's traffic changed since the same time 1..7 days ago; NaN: cannot be told.
 
-    Medians over an hour, which are steadier, except where the window itself says something quite different: a hole in the logs.
+    Medians over an hour, which are steadier, except where the window itself says something quite different: a hole in
+    the logs.
     """
     growth = np.full((WEEK_DAYS, fleet.bins), np.nan)
     for span in sorted({max(width, HOUR), width}, reverse=True):
@@ -99,7 +104,8 @@ def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
     trim = days >= 4
     middle = total - np.where(trim, lowest, 0.0) - np.where(trim, highest, 0.0)
     middle /= np.maximum(days - 2 * trim, 1.0)
-    # A day on which the fleet did about the same (a Saturday for a Saturday) says more; an odd day counts at most double or half.
+    # A day on which the fleet did about the same (a Saturday for a Saturday) says more; an odd day counts at most
+    # double or half.
     total, square, weights, apart = (np.zeros_like(calls) for _ in range(4))
     for day in range(1, WEEK_DAYS + 1):
         value, valid, distance = day_before(day)
@@ -112,12 +118,14 @@ def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
     weights = np.maximum(weights, 1e-9)
     mean, apart = total / weights, apart / weights
     usable = (days >= 2) & logged[None, :] & (mean >= MIN_EXPECTED)
-    # Spread of this endpoint around the same forecast in the past week, beyond Poisson, as a squared coefficient of variation.
+    # Spread of this endpoint around the same forecast in the past week, beyond Poisson, as a squared coefficient of
+    # variation.
     safe = np.maximum(mean, 1.0)
     poisson = mean * (1 + 1 / np.maximum(days, 1.0))
     error = np.where(usable, ((calls - mean) ** 2 - poisson) / safe**2, 0.0)
     phi = np.maximum(spread(error, usable, fleet, prior=PRIOR_SPREAD, weight=DAY), 0.005) + apart
-    # Where the past days differ at this time of day (a batch job that starts now and then earlier), today may differ as much.
+    # Where the past days differ at this time of day (a batch job that starts now and then earlier), today may differ
+    # as much.
     unlike = window_max(np.maximum(square / weights - mean**2, 0.0), HOUR)
     variance = np.maximum(poisson + phi * mean**2, unlike * days / np.maximum(days - 1, 1.0))
     drop = np.where(usable, (mean - calls) / np.sqrt(np.maximum(variance, 1.0)), 0.0)
@@ -129,7 +137,13 @@ def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
     found = []
     for direction, z, k_all, scale, changed in (
         (-1, drop, calls, 1.0, (calls < DROP_FACTOR * mean) & (recent < 0.75 * recent_mean)),
-        (1, surge, np.maximum(rest, 0.0), (width - 2) / width, (calls > SURGE_FACTOR * mean) & (recent > 1.35 * recent_mean)),
+        (
+            1,
+            surge,
+            np.maximum(rest, 0.0),
+            (width - 2) / width,
+            (calls > SURGE_FACTOR * mean) & (recent > 1.35 * recent_mean),
+        ),
     ):
         rows, bins = np.nonzero(usable & changed & (z > 2.0))
         mu, k = scale * mean[rows, bins], k_all[rows, bins]

@@ -9,33 +9,17 @@ import polars as pl
 
 from apilens import histogram, schema
 
-#: One row per (window_id, status_code, consumer, node, upstream) with calls in the window.
-BREAKDOWN = pl.Schema(
-    {
-        "window_id": pl.Int64,
-        "status_code": pl.Int16,
-        "consumer": pl.String,
-        "node": pl.String,
-        "upstream": pl.String,  # upstream_name, else upstream_address
-        "calls": pl.Int64,
-        "timed": pl.Int64,  # calls whose duration is known
-        "log_duration_sum": pl.Float64,  # of those, natural log of ms
-        "request_ids": pl.List(pl.String),  # first ones by start_time, at most 20
-        "first_seen": schema.TIMESTAMP,
-    }
-)
-
 
 def breakdown(
     connection: duckdb.DuckDBPyConnection, windows: pl.DataFrame, *, include_synthetic: bool = False
 ) -> pl.DataFrame:
-    """Rows of BREAKDOWN for windows of single endpoints.
+    """Rows of schema.BREAKDOWN for windows of single endpoints.
 
-    connection: one with a view or table `calls` (columns of schema.CALLS). windows: window_id, environment, service, method, route,
-    start, end (half-open, UTC); windows may overlap. Calls of bots, scanners and health checks are left out unless include_synthetic.
+    connection: one with a view or table `calls` (columns of schema.CALLS). windows: schema.BREAKDOWN_WINDOWS. Calls of
+    bots, scanners and health checks are left out unless include_synthetic.
     """
     if windows.is_empty():
-        return BREAKDOWN.to_frame()
+        return schema.BREAKDOWN.to_frame()
     query = files("apilens.measure").joinpath("breakdown.sql").read_text(encoding="utf-8")
     connection.register("windows", windows.to_arrow())
     try:
@@ -54,5 +38,5 @@ def breakdown(
     assert isinstance(frame, pl.DataFrame)
     return frame.select(
         pl.col(name).cast(dtype).fill_null([]) if name == "request_ids" else pl.col(name).cast(dtype)
-        for name, dtype in BREAKDOWN.items()
+        for name, dtype in schema.BREAKDOWN.items()
     )

@@ -1,0 +1,324 @@
+"""Detection on small worlds made here: seeded noise, planted faults, gaps, and the laws that hold for any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+import duckdb
+import numpy as np
+import polars as pl
+import pytest
+
+from apilens import histogram, schema
+from apilens.detect import DETECTORS, anomalies, baseline, find_candidates
+from apilens.measure.breakdown import breakdown
+
+START = datetime(2026, 5, 4, tzinfo=UTC)  # a Monday
+DAYS = 8
+FAULT = START + timedelta(days=5, hours=10, minutes=7)
+Fault = Callable[[pl.DataFrame, np.random.Generator], pl.DataFrame]
+
+
+@cache
+def quiet_world(seed: int, endpoints: int = 20, days: int = DAYS) -> pl.DataFrame:
+    """Calls of endpoints that are uneven in size, rhythm, weekends, latency and errors, without any fault.
+
+    Wandering rates, a daily batch job that starts at varying minutes, ten-minute bursts, slow bins, latency that follows load, client
+    errors that cluster, one-minute restarts, retries after errors, and a holiday.
+    """
+    random = np.random.default_rng(seed)
+    bins = np.arange(days * 288)
+    hour, day = bins % 288 / 12, bins // 288
+    frames = []
+    for endpoint in range(endpoints):
+        rate = float(np.clip(np.exp(random.normal(np.log(5), 1.2)), 0.3, 40))
+        rhythm = 1 + random.uniform(0.3, 0.9) * np.cos((hour - random.normal(14, 2)) / 24 * 2 * np.pi)
+        kind_of_day = np.where(day % 7 >= 5, random.uniform(0.4, 1.0), 1.0) * np.where(
+            day == 4, random.uniform(0.6, 0.9), 1
+        )
+        wander = np.zeros(len(bins))
+        steps = random.normal(0, 0.243, len(bins))
+        for at in range(1, len(bins)):
+            wander[at] = 0.97 * wander[at - 1] + steps[at]
+        mean = rate * rhythm * kind_of_day * np.exp(random.uniform(0.03, 0.12) * wander)
+        if endpoint % 5 == 1:
+            for start in np.arange(days) * 288 + random.integers(30, 250) + random.integers(0, 6, days):
+                mean[start : start + 6] += 4 * rate
+        if endpoint % 5 == 3:
+            for start in random.integers(0, len(bins) - 2, 2 * days):
+                mean[start : start + 2] += random.uniform(1, 3) * rate
+        calls = random.poisson(mean)
+        bin_ = np.repeat(bins, calls)
+        n = len(bin_)
+        slow = np.zeros(len(bins))
+        slow[random.integers(0, len(bins), days)] = random.uniform(0.2, 0.6, days)
+        level = np.log(np.exp(random.normal(np.log(80), 0.7)))
+        spread = random.standard_t(3, n) * 0.35 if endpoint % 3 == 0 else random.normal(0, 0.6, n)
+        log_ms = (
+            level + 0.2 * np.log(rhythm * kind_of_day)[bin_] + 0.04 * np.roll(wander, 99)[bin_] + slow[bin_] + spread
+        )
+        cluster = np.exp(0.3 * np.roll(wander, 37))[bin_]
+        chance = random.random(n)
+        client, server = (
+            min(float(random.lognormal(np.log(0.01), 1)), 0.1),
+            min(float(random.lognormal(np.log(0.001), 1)), 0.01),
+        )
+        status = np.where(chance < server * cluster, 500, np.where(chance < (server + client) * cluster, 404, 200))
+        second = random.random(n) * 300
+        restart = np.isin(bin_, random.integers(0, len(bins), 2)) & (second < 55)
+        status = np.where(restart & (random.random(n) < 0.5), 502, status)
+        consumer = random.choice(12, n, p=random.dirichlet(np.full(12, 0.5)))
+        frame = pl.DataFrame(
+            {
+                "start_time": START.timestamp() + bin_ * 300 + second,
+                "duration_ms": np.exp(log_ms),
+                "status_code": status.astype(np.int16),
+                "consumer": consumer,
+                "node": random.integers(0, 3, n),
+            }
+        ).with_columns(route=pl.lit(f"/v1/things{endpoint}/{{id}}"), upstream=pl.lit(f"svc-{endpoint % 4}"))
+        retried = frame.filter(pl.col("status_code") >= 500).with_columns(pl.col("start_time") + 2)
+        frames += [frame, retried]
+    return with_columns_of_calls(pl.concat(frames).filter(pl.col("start_time") < START.timestamp() + days * 86400))
+
+
+def with_columns_of_calls(world: pl.DataFrame) -> pl.DataFrame:
+    return world.select(
+        start_time=pl.from_epoch((pl.col("start_time") * 1e6).cast(pl.Int64), "us").dt.replace_time_zone("UTC"),
+        duration_ms="duration_ms",
+        method=pl.lit("GET"),
+        route="route",
+        status_code="status_code",
+        consumer=pl.format("app-{}", "consumer"),
+        node=pl.format("gw-{}", "node"),
+        upstream_name="upstream",
+        upstream_address=pl.lit(None, pl.String),
+        environment=pl.lit("default"),
+        service=pl.lit(None, pl.String),
+        request_id=pl.format("r{}", pl.int_range(pl.len())),
+        synthetic_type=pl.lit(None, pl.String),
+    ).sort("start_time")
+
+
+def rollups_of(calls: pl.DataFrame) -> pl.DataFrame:
+    """schema.ROLLUPS, one row per call: the sums are the detector's business."""
+    minute = pl.col("start_time").dt.minute() % 5
+    log = pl.col("duration_ms").clip(histogram.SMALLEST_MS).log()
+    return calls.select(
+        bin_start=pl.col("start_time").dt.truncate("5m"),
+        environment="environment",
+        service="service",
+        method="method",
+        route="route",
+        status_code="status_code",
+        synthetic_type="synthetic_type",
+        calls=pl.lit(1),
+        minute_calls=pl.concat_list([(minute == i).cast(pl.Int32) for i in range(5)]),
+        durations=pl.lit(1),
+        duration_sum_ms="duration_ms",
+        log_duration_sum=log,
+        log_duration_sumsq=log**2,
+        bucket=pl.concat_list(histogram.bucket(pl.col("duration_ms"))),
+        bucket_calls=pl.concat_list(pl.lit(1, pl.Int32)),
+        response_bytes=pl.lit(0),
+        first_seen="start_time",
+        last_seen="start_time",
+        unit_id=pl.lit("u"),
+    ).cast(dict(schema.ROLLUPS))
+
+
+def scan(calls: pl.DataFrame, *, now: datetime | None = None) -> pl.DataFrame:
+    with duckdb.connect() as connection:
+        connection.register("calls", calls.to_arrow())
+        last = calls["start_time"].max()
+        assert isinstance(last, datetime)
+        return find_candidates(
+            rollups_of(calls), lambda windows: breakdown(connection, windows), now=now or last + timedelta(minutes=5)
+        )
+
+
+def during(minutes: int, start: datetime = FAULT) -> pl.Expr:
+    return pl.col("start_time").is_between(start, start + timedelta(minutes=minutes), closed="left")
+
+
+def failing(calls: pl.DataFrame, where: pl.Expr, code: int, share: float = 0.6) -> pl.DataFrame:
+    """The same calls, `share` of those `where` answered with `code`."""
+    lot = pl.Series(np.random.default_rng(1).random(calls.height) < share)
+    return calls.with_columns(status_code=pl.when(where & lot).then(pl.lit(code, pl.Int16)).otherwise("status_code"))
+
+
+def busiest(calls: pl.DataFrame, rank: int = 0) -> str:
+    counts = calls.group_by("route").len().sort("len", "route", descending=True)
+    return str(counts["route"][rank])
+
+
+def overlapping(found: pl.DataFrame, minutes: int) -> pl.DataFrame:
+    end = FAULT + timedelta(minutes=minutes + 60)
+    return found.filter(pl.col("detected_at").is_between(FAULT, end))
+
+
+def test_a_burst_of_errors_is_one_candidate_with_its_status_and_endpoint() -> None:
+    calls = quiet_world(1)
+    route = busiest(calls)
+    found = overlapping(scan(failing(calls, during(40) & (pl.col("route") == route), 500)), 40)
+    assert found.select("signal", "endpoints", "category").rows() == [("errors", [f"GET {route}"], "bug")]
+    assert found["hint"][0]["status"] == "500"
+    assert found["hint"][0]["consumer"] is None
+    assert found["detected_at"][0] <= FAULT + timedelta(minutes=15)
+    assert found["observed"][0] > 0.3 > found["expected"][0]
+    assert len(found["request_ids"][0]) == 20
+
+
+def test_an_outage_of_an_upstream_on_five_endpoints_is_one_candidate() -> None:
+    calls = failing(quiet_world(1), during(60) & (pl.col("upstream_name") == "svc-2"), 504)
+    found = overlapping(scan(calls), 60)
+    assert found.height == 1
+    assert found["hint"][0] == {"status": "504", "upstream": "svc-2", "consumer": None, "node": None}
+    assert len(found["endpoints"][0]) >= 4
+    assert found["category"][0] == "dependency"
+
+
+def test_an_outage_of_a_node_is_one_candidate_that_names_the_node() -> None:
+    found = overlapping(scan(failing(quiet_world(1), during(40) & (pl.col("node") == "gw-1"), 503)), 40)
+    assert found.height == 1
+    assert (found["hint"][0]["node"], found["hint"][0]["upstream"]) == ("gw-1", None)
+
+
+def test_a_consumer_turned_away_everywhere_is_one_auth_candidate_that_names_it() -> None:
+    calls = quiet_world(1)
+    consumer = calls.group_by("consumer").len().sort("len", descending=True)["consumer"][2]
+    found = overlapping(scan(failing(calls, during(90) & (pl.col("consumer") == consumer), 403, 0.9)), 90)
+    assert found.select("signal", "category").rows() == [("auth", "configuration")]
+    assert found["hint"][0]["consumer"] == consumer
+    assert found["affected_consumers"][0][0] == consumer
+
+
+def test_calls_that_take_three_times_as_long_are_a_latency_candidate() -> None:
+    calls = quiet_world(1)
+    slow = during(120) & (pl.col("route") == busiest(calls))
+    calls = calls.with_columns(duration_ms=pl.when(slow).then(pl.col("duration_ms") * 3).otherwise("duration_ms"))
+    assert overlapping(scan(calls), 120)["signal"].to_list() == ["latency"]
+
+
+def test_an_endpoint_that_nobody_calls_any_more_is_a_traffic_candidate() -> None:
+    calls = quiet_world(1)
+    silent = during(180) & (pl.col("route") == busiest(calls))
+    found = overlapping(scan(calls.filter(~silent)), 180)
+    assert found.select("signal", "endpoints").rows() == [("traffic", [f"GET {busiest(calls)}"])]
+    assert "drop" in found["title"][0]
+
+
+def test_a_code_that_was_never_there_is_found_below_the_share_of_ordinary_errors() -> None:
+    calls = quiet_world(1)
+    new = during(240) & (pl.col("route") == busiest(calls))
+    found = overlapping(scan(failing(calls, new, 415, 0.02)), 240)
+    assert [hint["status"] for hint in found["hint"]] == ["415"]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_world_without_faults_has_no_candidates_after_warm_up(seed: int) -> None:
+    found = scan(quiet_world(seed)).filter(pl.col("detected_at") >= START + timedelta(days=4))
+    assert found["title"].to_list() == []
+
+
+def test_missing_logs_of_the_whole_gateway_are_no_traffic_drop() -> None:
+    whole = quiet_world(1)
+    before = scan(whole)["id"].to_list()
+    assert scan(whole.filter(~during(130)))["id"].to_list() == before
+
+
+def test_a_scan_cut_at_some_time_knew_the_same_candidates_until_then() -> None:
+    calls = failing(quiet_world(1), during(60) & (pl.col("upstream_name") == "svc-2"), 504)
+    calls = failing(calls, during(30, FAULT + timedelta(hours=5)) & (pl.col("node") == "gw-0"), 503)
+    fixed = ["id", "fingerprint", "detected_at", "start", "signal"]
+    everything = scan(calls)
+    assert everything.height >= 2
+    for cut in (FAULT + timedelta(minutes=13), FAULT + timedelta(minutes=48), FAULT + timedelta(hours=5, minutes=33)):
+        known = scan(calls.filter(pl.col("start_time") < cut), now=cut)
+        expected = everything.filter(pl.col("detected_at") <= cut)
+        assert known.select(fixed).rows() == expected.select(fixed).rows(), cut
+
+
+def test_the_same_problem_a_day_later_has_the_same_fingerprint_and_another_id() -> None:
+    calls = quiet_world(1)
+    where = pl.col("route") == busiest(calls)
+    once = overlapping(scan(failing(calls, during(40) & where, 500, 0.5)), 40)
+    later = scan(failing(calls, during(70, FAULT + timedelta(days=1, hours=3)) & where, 500, 0.9))
+    later = later.filter(pl.col("detected_at") > FAULT + timedelta(days=1))
+    assert later["fingerprint"].to_list() == once["fingerprint"].to_list()
+    assert later["id"].to_list() != once["id"].to_list()
+    assert once["fingerprint"].str.contains("^[0-9a-f]{20}$").all()
+
+
+def test_the_order_of_rollup_rows_does_not_matter() -> None:
+    calls = failing(quiet_world(1), during(40) & (pl.col("node") == "gw-1"), 503)
+    rollups = rollups_of(calls)
+    with duckdb.connect() as connection:
+        connection.register("calls", calls.to_arrow())
+        results = [
+            find_candidates(rows, lambda windows: breakdown(connection, windows), now=START + timedelta(days=DAYS))
+            for rows in (rollups, rollups.sample(fraction=1.0, shuffle=True, seed=5))
+        ]
+    assert results[0].height > 0
+    assert results[0].drop("explanation").equals(results[1].drop("explanation"))
+
+
+def test_an_incident_is_open_until_ninety_quiet_minutes_have_passed() -> None:
+    calls = quiet_world(1)
+    calls = failing(calls, during(40) & (pl.col("route") == busiest(calls)), 500)
+    states = []
+    for minutes in (45, 200):
+        now = FAULT + timedelta(minutes=minutes)
+        found = scan(calls.filter(pl.col("start_time") < now), now=now)
+        states.append(overlapping(found, 40)["state"].to_list())
+    assert states == [["open"], ["ended"]]
+
+
+def test_scanners_are_left_out() -> None:
+    calls = quiet_world(1)
+    bots = calls.filter(during(60)).with_columns(
+        status_code=pl.lit(404, pl.Int16),
+        synthetic_type=pl.lit("scanner"),
+        start_time=pl.col("start_time") + timedelta(seconds=1),
+    )
+    assert scan(pl.concat([calls, bots, bots]).sort("start_time"))["id"].to_list() == scan(calls)["id"].to_list()
+
+
+def test_nothing_to_look_at_gives_an_empty_table_of_candidates() -> None:
+    found = find_candidates(schema.ROLLUPS.to_frame(), lambda _: schema.BREAKDOWN.to_frame(), now=START)
+    assert found.schema == schema.CANDIDATES
+    assert found.height == 0
+
+
+def test_every_detector_returns_the_table_of_anomalies_even_from_silence() -> None:
+    rollups = rollups_of(quiet_world(1).head(1))
+    first = int(rollups["bin_start"][0].timestamp()) // schema.BIN_S
+    fleet, rows = baseline.fleet(rollups, (first, first + 1))
+    for series in baseline.chunks(fleet, rows):
+        for name, detect in DETECTORS.items():
+            found = detect(series, fleet)
+            assert (name, found.schema, found.height) == (name, anomalies.ANOMALIES, 0)
+
+
+def test_a_breakdown_counts_the_calls_of_its_windows_and_no_others() -> None:
+    calls = quiet_world(1)
+    route = busiest(calls)
+    end = FAULT + timedelta(minutes=30)
+    windows = pl.DataFrame(
+        [
+            (0, "default", None, "GET", route, FAULT, end),
+            (1, "default", None, "GET", route, FAULT, FAULT + timedelta(minutes=5)),
+            (2, "default", None, "GET", "/nowhere", FAULT, end),
+        ],
+        schema=schema.BREAKDOWN_WINDOWS,
+        orient="row",
+    )
+    with duckdb.connect() as connection:
+        connection.register("calls", calls.to_arrow())
+        found = breakdown(connection, windows)
+    assert found.schema == schema.BREAKDOWN
+    counts = dict(found.group_by("window_id").agg(pl.col("calls").sum()).rows())
+    inside = calls.filter(pl.col("route") == route)
+    assert counts == {0: inside.filter(during(30)).height, 1: inside.filter(during(5)).height}
