@@ -22,7 +22,7 @@ PARTS = {
     ),
     "expected": (r"(?i)\bexpect|\bshould\b|\bsupposed to\b|\bused to\b|\bnormally\b", "What did you expect to happen?"),
     "actual": (
-        r"(?i)\bactual|\binstead\b|\bbut\b|\bget(s|ting)?\b|\bgot\b|\breceiv|\breturn|\bfail|\bshows?\b|\bsee\b|\bcannot\b"
+        r"(?i)\bactual|\binstead\b|\bbut\b|\bget(s|ting)?\b|\bgives?\b|\bgot\b|\breceiv|\breturn|\bfail|\bshows?\b|\bsee\b|\bcannot\b"
         r"|\bcan't\b|\bslow\b|\bdown\b|\bnot work",
         "What happened instead?",
     ),

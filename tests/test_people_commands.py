@@ -1,0 +1,137 @@
+"""`apilens feedback`, `triage` and `queue` from the outside: streams, exit codes, and what one leaves for the next."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from apilens.lake import open_lake
+from apilens.pipeline import default_state
+from apilens.store import open_store
+from apilens.window import Window
+from commands import apilens
+from people import MONDAY, candidate, candidates
+
+HOSTILE = "\x1b[2J=cmd|x <b>bold</b> | `code` \u202e"
+CONTEXT = """
+[accounts]
+acme = { consumers = ["app-01"], domains = ["acme.example"] }
+[endpoints]
+"POST /v1/orders/{id}/pay" = { core = true, revenue = true }
+[owners]
+payments = ["/v1/orders/*/pay"]
+"""
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Path:
+    """A lake without calls, with one candidate and three reported items."""
+    path = tmp_path / "lake"
+    open_lake(str(path), create=True)
+    with open_store(default_state(str(path))) as store:
+        store.save_candidates(candidates(candidate(title=f"pay: 502 {HOSTILE}")), MONDAY, Window())
+    (tmp_path / "context.toml").write_text(CONTEXT)
+    rows = [
+        {"id": "T-100", "body": "POST /v1/orders/12/pay gives 502", "reporter": "dana@acme.example"},
+        {"id": "T-2", "body": f"{HOSTILE} how do I get a key?", "title": HOSTILE, "reporter": HOSTILE},
+        {"id": "T-3", "body": "see T-100"},
+    ]
+    lines = [json.dumps({"channel": "ticket", "created_at": "2026-03-09T11:00:00Z", **row}) for row in rows]
+    (tmp_path / "items.ndjson").write_text("\n".join(lines))
+    assert apilens("feedback", "import", tmp_path / "items.ndjson", "--lake", path).code == 0
+    return path
+
+
+def test_triage_says_what_was_linked_and_the_same_again(lake: Path) -> None:
+    first = apilens("triage", "--lake", lake, "--now", "2026-03-10")
+    assert first.code == 0
+    assert first.out.endswith("feedback 3 items: 2 linked, 0 to confirm, 1 no trace (1 questions); 1 merged\n")
+    again = apilens("triage", "--lake", lake, "--now", "2026-03-10", "--output", "json").json()
+    assert again["changed"] == 0
+    assert (again["items"], again["linked"] + again["to_confirm"] + again["no_trace"]) == (3, 3)
+
+
+def test_links_come_as_one_object_a_line(lake: Path) -> None:
+    rows = apilens("triage", "--lake", lake, "--output", "ndjson").rows()
+    assert [row["feedback_id"] for row in rows] == ["T-100", "T-2", "T-3"]
+    assert set(rows[0]) == {"channel", "feedback_id", "candidate_id", "confidence", "band", "reasons"}
+    assert rows[1]["candidate_id"] is None
+
+
+def test_queue_ranks_with_the_context_that_triage_was_given(lake: Path, tmp_path: Path) -> None:
+    apilens("triage", "--lake", lake, "--context", tmp_path / "context.toml")
+    first = apilens("queue", "--lake", lake, "--output", "json").json()["queue"][0]
+    assert (first["owner"], first["hit"], first["told"], first["silent"]) == ("payments", 3, 2, 2)
+    assert "revenue" in first["why"]
+    apilens("triage", "--lake", lake)
+    assert apilens("queue", "--lake", lake, "--output", "ndjson").rows()[0]["owner"] == "payments"
+
+
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        (["queue"], "table"),
+        (["queue"], "markdown"),
+        (["triage"], "table"),
+        (["feedback", "list"], "table"),
+        (["feedback", "show", "ticket:T-2"], "table"),
+    ],
+)
+def test_hostile_text_stands_on_the_screen_instead_of_acting(command: list[str], output: str, lake: Path) -> None:
+    ran = apilens(*command, "--lake", lake, "--output", output)
+    assert ran.code == 0
+    assert "\x1b" not in ran.out
+    assert "\u202e" not in ran.out
+    if output == "markdown":
+        assert "<b>" not in ran.out
+        assert all(line.replace("\\|", "").count("|") == 10 for line in ran.out.splitlines())
+
+
+def test_one_item_is_shown_with_the_questions_to_send_back(lake: Path) -> None:
+    shown = apilens("feedback", "show", "ticket:T-100", "--lake", lake)
+    assert "questions: What did you expect to happen?" in shown.out
+    whole = apilens("feedback", "show", "ticket:T-100", "--lake", lake, "--output", "json").json()
+    assert whole["missing"] == ["steps", "environment", "expected"]
+    missing = apilens("feedback", "show", "ticket:T-9", "--lake", lake)
+    assert (missing.code, missing.out) == (3, "")
+    assert "apilens feedback list" in missing.err
+
+
+def test_items_are_listed_for_machines_too(lake: Path) -> None:
+    rows = apilens("feedback", "list", "--lake", lake, "--output", "ndjson").rows()
+    assert rows == apilens("feedback", "list", "--lake", lake, "--output", "json").json()["items"]
+    assert [row["category"] for row in rows] == ["dependency", "question", None]
+
+
+def test_triage_without_a_lake_says_how_to_make_one(tmp_path: Path) -> None:
+    ran = apilens("triage", "--lake", tmp_path / "none")
+    assert ran.code == 3
+    assert "apilens ingest" in ran.err
+
+
+def test_a_wrong_context_is_a_usage_error_and_keeps_the_links(lake: Path, tmp_path: Path) -> None:
+    apilens("triage", "--lake", lake)
+    (tmp_path / "bad.toml").write_text("[owner]\nx = []\n")
+    ran = apilens("triage", "--lake", lake, "--context", tmp_path / "bad.toml")
+    assert ran.code == 2
+    assert "did you mean 'owners'" in ran.err
+    assert apilens("queue", "--lake", lake, "--context", tmp_path / "gone.toml").code == 2
+    assert apilens("queue", "--lake", lake, "--output", "json").json()["queue"][0]["told"] == 2
+
+
+def test_state_may_live_elsewhere(lake: Path, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/team.db"
+    assert apilens("queue", "--lake", lake, "--state", url).out.startswith("the queue is empty")
+    apilens("feedback", "import", tmp_path / "items.ndjson", "--lake", lake, "--state", url)
+    assert len(apilens("queue", "--lake", lake, "--state", url, "--output", "json").json()["queue"]) == 3
+
+
+def test_channel_and_zone_fill_what_records_leave_out(tmp_path: Path) -> None:
+    source = tmp_path / "chat.csv"
+    source.write_text("id,created_at\n1,2026-03-09 12:00\n")
+    apilens("feedback", "import", source, "--lake", tmp_path / "l", "--channel", "chat", "--tz", "Europe/Berlin")
+    (row,) = apilens("feedback", "list", "--lake", tmp_path / "l", "--output", "ndjson").rows()
+    assert row["channel"] == "chat"
+    assert row["created_at"].startswith("2026-03-09T11:00:00") or row["created_at"].startswith("2026-03-09 11:00:00")
