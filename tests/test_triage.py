@@ -137,6 +137,17 @@ def test_signal_words_are_of_known_signals() -> None:
     assert set(signals(said)) == set(SIGNALS)
 
 
+@pytest.mark.parametrize("piece", ["a", "/a", "queue ", "1-", "https://", "{", "eyJ.", "4 ", "é", "/" + "x" * 300])
+def test_looking_at_a_hostile_text_takes_no_time(piece: str) -> None:
+    import time
+
+    text = piece * (300_000 // len(piece))
+    begun = time.perf_counter()
+    row = linked(items(item(body=text)), candidates(candidate()))[0]
+    assert row["candidate_id"] is None
+    assert time.perf_counter() - begun < 5
+
+
 # -- links
 
 

@@ -350,15 +350,18 @@ def _near_calls(named: pl.DataFrame, problems: pl.DataFrame, calls: pl.DataFrame
 
 def _routes(named: pl.DataFrame, problems: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     said = named.select("row", path="paths").explode("path").drop_nulls()
+    # Paths that differ in their ids alone are tried once.
+    said = said.with_columns(shape=pl.col("path").str.replace_all(r"[^/]*\d\d[^/]*", "{id}"))
+    shapes = said.group_by("shape").agg(pl.col("path").min()).sort("shape")
     known = _endpoints(problems)
-    alike = [
-        (path, endpoint)
-        for path in said["path"].unique().sort()
+    fitting = [
+        (shape, endpoint)
+        for shape, path in shapes.rows()
         for endpoint in known["endpoint"].unique().sort()
         if is_route(path, endpoint)
     ]
-    same = pl.DataFrame(alike, schema={"path": pl.String, "endpoint": pl.String}, orient="row")
-    hits = said.join(same, on="path").join(known, on="endpoint")
+    same = pl.DataFrame(fitting, schema={"shape": pl.String, "endpoint": pl.String}, orient="row")
+    hits = said.join(same, on="shape").join(known, on="endpoint")
     yes = hits.unique(["row", "candidate"], keep="first", maintain_order=True).select(
         "row",
         "candidate",

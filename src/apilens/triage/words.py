@@ -26,6 +26,7 @@ _PHRASES = {
     "gateway time-out": 504,
 }
 _MANY = 200  # tokens looked at per text: a dump of ids must not become a query of megabytes
+_MANY_PATHS = 20
 
 #: Words of the same meaning in the languages we could check, by stem -> the stem routes use.
 _SAME = {
@@ -96,10 +97,10 @@ def tokens(text: str) -> list[str]:
 
 
 def paths(text: str) -> list[str]:
-    """The paths a text names, of URLs too, without query, in the order of the text, at most 200."""
+    """The paths a text names, of URLs too, without query, in the order of the text, at most 20."""
     urls = [urlsplit(url).path for url in _URL.findall(text) if "[" not in url]
     found = [path.rstrip(".:,…") for path in [*urls, *_PATH.findall(_URL.sub(" ", text))]]
-    return list(dict.fromkeys(path for path in found if re.search(r"[A-Za-z]{2}", path)))[:_MANY]
+    return list(dict.fromkeys(path for path in found if re.search(r"[A-Za-z]{2}", path)))[:_MANY_PATHS]
 
 
 def statuses(text: str) -> set[int]:
