@@ -13,7 +13,7 @@ import polars as pl
 
 from apilens.errors import FormatError, UsageError
 from apilens.formats import apache, apipark, kong, nginx, table
-from apilens.formats.block import BLANK, Block, Layout, parse
+from apilens.formats.block import BLANK, Block, Layout, Parsed, parse, parse_records
 
 __all__ = ["FORMATS", "Detection", "Format", "Options", "detect"]
 
@@ -138,19 +138,39 @@ def detect(head: Block, options: Options, name: str) -> Detection:
     if best.calls == 0:
         raise FormatError(_explain_failure(name, ranked))
     layouts = _by_yield(head, best.layouts)
-    others = [t for t in ranked[1:] if t.calls and t.format not in ("table_json", "table_csv")]
-    # Lines which the best format refuses may be of a sister format (mixed files): these are asked next.
-    sisters = tuple(layout for trial in others for layout in _by_yield(head, trial.layouts))
-    known_text = best.format.startswith(("nginx", "apache"))
-    rest = tuple(
-        layout
-        for format in FORMATS.values()
-        if known_text and format.name.startswith(("nginx", "apache")) and format.name != best.format
-        for layout in format.open(head, options)
-        if layout not in sisters
-    )
+    # Lines which the best format refuses may be of a sister format (mixed files).
+    sisters = [t for t in ranked[1:] if t.calls and not t.format.startswith("table")]
+    others = [layout for trial in sisters for layout in _by_yield(head, trial.layouts)]
+    if best.format.startswith(_ACCESS_LOGS):
+        known = (format for format in FORMATS.values() if format.name.startswith(_ACCESS_LOGS))
+        others += [layout for format in known if format.name != best.format for layout in format.open(head, options)]
+    if others:
+        layouts = (*layouts[:1], _OneOf(tuple(dict.fromkeys((*layouts[1:], *others)))))
     why = f"{best.calls} of the first {best.records} records fit {best.format}"
-    return Detection(best.format, layouts + sisters + rest, why, tuple(ranked[1:]))
+    return Detection(best.format, layouts, why, tuple(ranked[1:]))
+
+
+#: Families of plain access logs, whose known layouts are all tried on a line.
+_ACCESS_LOGS = ("nginx", "apache")
+#: What each of their known layouts has in it. Garbage is told by this one regex instead of by forty.
+_ACCESS_LINE = r'\[\d\d/[A-Za-z]{3}/\d{4}:[^\]]+\] ".*" (?:\d{3}|-) '
+
+
+@dataclass(frozen=True)
+class _OneOf:
+    """Layouts for the few lines that an input's own layout refuses."""
+
+    layouts: tuple[Layout, ...]
+    gateway: str = "other"
+    text: str | None = None
+
+    def read(self, records: pl.DataFrame) -> Parsed:
+        """Calls of the first layout that takes a line; the reasons of rejects are of no interest."""
+        access = all(layout.gateway.startswith(_ACCESS_LOGS) for layout in self.layouts)
+        left = records.filter(pl.col("line").str.contains(_ACCESS_LINE)) if access else records
+        hopeless = records.join(left, on="row", how="anti").select("row", pl.lit("no layout fits").alias("reason"))
+        part = parse_records(left, self.layouts)
+        return Parsed(part.calls, pl.concat([part.rejects, hopeless]), part.header, part.filtered)
 
 
 def _unknown(name: str) -> Format:

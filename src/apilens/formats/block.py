@@ -116,9 +116,14 @@ def parse(block: Block, layouts: Sequence[Layout]) -> Parsed:
     """Every line of the block by the first of `layouts` that takes it; reasons are those of the first layout."""
     lines = block.lines
     blank = lines["line"].str.contains(BLANK)
-    left = lines.filter(~blank) if blank.any() else lines
-    blanks = lines.height - left.height
-    calls, rejects = [], REJECTED.to_frame()
+    records = lines.filter(~blank) if blank.any() else lines
+    part = parse_records(records, layouts)
+    return Parsed(part.calls, part.rejects, part.header, part.filtered, lines.height - records.height)
+
+
+def parse_records(records: pl.DataFrame, layouts: Sequence[Layout]) -> Parsed:
+    """The same for records (row, line), none of them blank."""
+    left, calls, rejects = records, [], REJECTED.to_frame()
     header = filtered = 0
     for i, layout in enumerate(layouts):
         if left.is_empty():
@@ -129,7 +134,5 @@ def parse(block: Block, layouts: Sequence[Layout]) -> Parsed:
         rejects = part.rejects if i == 0 else rejects.join(part.rejects, on="row", how="semi")
         left = left.join(part.rejects, on="row", how="semi") if part.rejects.height else left.clear()
     found = [frame for frame in calls if frame.height]
-    return Parsed(
-        pl.concat(found, how="diagonal") if found else pl.DataFrame(schema={"row": pl.UInt32}),
-        rejects, header, filtered, blanks,
-    )  # fmt: skip
+    nothing = pl.DataFrame(schema={"row": pl.UInt32})
+    return Parsed(pl.concat(found, how="diagonal") if found else nothing, rejects, header, filtered)
