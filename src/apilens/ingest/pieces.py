@@ -76,45 +76,50 @@ def cut(
         state.problem = stream.problem
         if not buffer:
             return
-        if ended and state.problem is None and (final or stream.complete):
-            whole = len(buffer)
-        else:
+        first = buffer.find(b"\n") + 1 or len(buffer)
+        head = origin.hash()
+        head.update(memoryview(buffer)[: first - buffer.endswith(b"\n", 0, first)])
+        head_sha256 = head.hexdigest()
+        unit_id, taken, unit = _longest(buffer, origin, known(head_sha256), ended)
+        length = taken if unit is None else unit.bytes
+        if unit is None:
             whole = buffer.rfind(b"\n") + 1
-        if whole == 0:
-            if ended:
-                state.waiting = len(buffer)
-            else:
+            if whole == 0 and not ended:
                 state.problem = (
                     f"line {state.lines + 1} (byte {state.bytes}) is longer than {MAX_LINE_BYTES >> 20} MiB;"
                     " reading stopped before it. Cut the line out, or give the right file"
                 )
-            return
-        first = buffer.find(b"\n") + 1 or len(buffer)
-        head = origin.hash()
-        head.update(memoryview(buffer)[:first])
-        head_sha256 = head.hexdigest()
-        unit_id, length, unit = _longest(buffer, origin, known(head_sha256), whole)
-        if unit is None:
-            length = whole if whole <= BLOCK_BYTES else buffer.rfind(b"\n", 0, BLOCK_BYTES) + 1 or first
+                return
+            if whole == 0 and (state.problem is not None or not (final or stream.complete)):
+                state.waiting = len(buffer)
+                return
+            # An unterminated last line is a piece of its own: when the file grows, what came before it is still known.
+            whole = whole or len(buffer)
+            length = taken = whole if whole <= BLOCK_BYTES else buffer.rfind(b"\n", 0, BLOCK_BYTES) + 1 or first
             full = origin.hash()
             full.update(memoryview(buffer)[:length])
             unit_id = full.hexdigest()
         block = Block(bytes(memoryview(buffer)[:length]), state.bytes, state.lines + 1)
-        del buffer[:length]
+        del buffer[:taken]
         yield Piece(unit_id, head_sha256, block, unit)
-        state.bytes += length
+        state.bytes += taken
         state.lines += block.data.count(b"\n") + (not block.data.endswith(b"\n"))
 
 
-def _longest(buffer: bytearray, origin: Origin, candidates: list[Known], whole: int) -> tuple[str, int, Known | None]:
-    """The longest known unit whose bytes the buffer begins with."""
+def _longest(buffer: bytearray, origin: Origin, candidates: list[Known], ended: bool) -> tuple[str, int, Known | None]:
+    """The longest known unit whose bytes the buffer begins with, and how many bytes of the buffer are thereby known."""
     content, at = origin.hash(), 0
     best: tuple[str, int, Known | None] = ("", 0, None)
     for candidate in sorted(candidates, key=lambda unit: unit.bytes):
-        if candidate.bytes > whole:
+        end = candidate.bytes
+        if end > len(buffer):
             break
-        content.update(memoryview(buffer)[at : candidate.bytes])
-        at = candidate.bytes
-        if content.hexdigest() == candidate.unit_id:
-            best = (candidate.unit_id, candidate.bytes, candidate)
+        content.update(memoryview(buffer)[at:end])
+        at = end
+        if content.hexdigest() != candidate.unit_id:
+            continue
+        if buffer.endswith(b"\n", 0, end) or (ended and end == len(buffer)):
+            best = (candidate.unit_id, end, candidate)
+        elif buffer.startswith(b"\n", end):  # it was taken without the line end that it has by now
+            best = (candidate.unit_id, end + 1, candidate)
     return best

@@ -184,10 +184,10 @@ class IngestRun:
         declared = Declared(item.name, origin.environment, origin.source or None)
         stream = open_input(item)
         report.compression = stream.compression
-        state, detection = Cut(), None
+        state, detection, head = Cut(), None, None
         try:
             for piece in cut(stream, origin, self._known, state, final=self.request.final):
-                if detection is None:
+                if head is None:  # of the input, known or not: that is where a table names its columns
                     head = Block(piece.block.data[: piece.block.data.rfind(b"\n", 0, _HEAD_BYTES) + 1 or _HEAD_BYTES])
                 if piece.known is not None and not self.request.replace:
                     self._count_duplicate(piece.unit_id, report)
