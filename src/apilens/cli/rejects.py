@@ -52,7 +52,8 @@ def rejects(
         options = parse_options(format_, log_format, columns, tz)
         done = feed(opened, options, inputs, now=moment(now) or datetime.now(UTC))
         click.echo(
-            f"read {done.read:,} rejects = stored {done.stored:,} + still rejected {done.still_rejected.height:,}"
+            f"read {done.read:,} rejects = stored {done.stored:,} + filtered {done.filtered:,}"
+            f" + still rejected {done.still_rejected.height:,}"
         )
         return Exit.PARTIAL if done.still_rejected.height else Exit.DONE
     rows = opened.rejects().sort("source_file", "source_offset")

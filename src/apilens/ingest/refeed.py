@@ -9,9 +9,12 @@ from datetime import datetime
 import polars as pl
 
 from apilens import __version__
+from apilens.errors import FormatError
 from apilens.formats import Options, detect
 from apilens.formats.block import Block, parse
-from apilens.ingest.enrich import Declared, enrich
+from apilens.ingest.enrich import Declared, enrich, redact
+from apilens.ingest.pieces import Origin
+from apilens.ingest.redact import Redactor
 from apilens.ingest.rollup import roll_up
 from apilens.lake import Lake, Unit
 from apilens.schema import CALLS, REJECTS
@@ -19,10 +22,11 @@ from apilens.schema import CALLS, REJECTS
 
 @dataclass(frozen=True)
 class Refed:
-    """How many rejected lines were read again, and how many of them are stored now; still_rejected: row per other line."""
+    """read = stored + filtered + still_rejected. filtered: lines that turned out to be no calls; they leave the rejects too."""
 
     read: int
     stored: int
+    filtered: int
     still_rejected: pl.DataFrame
 
 
@@ -35,49 +39,63 @@ def refeed(lake: Lake, options: Options, inputs: tuple[str, ...], *, now: dateti
         pending = lake.rejects()
         if inputs:
             pending = pending.filter(pl.col("source_file").is_in(inputs))
-        if pending.is_empty():
-            return Refed(0, 0, pending)
-        environments = dict(lake.ledger().select("unit_id", "environment").iter_rows())
-        units, still = [], []
-        for (origin,), rows in pending.group_by("unit_id", maintain_order=True):
-            unit, left = _refeed_unit(lake, rows, str(origin), environments[str(origin)], options, now)
+        ledger = lake.ledger().select("unit_id", "source", "environment")
+        sources = {unit: Origin(*rest) for unit, *rest in ledger.iter_rows()}
+        units: list[Unit] = []
+        still = [pending.clear()]
+        refusal: FormatError | None = None
+        for (unit_id,), rows in pending.group_by("unit_id", maintain_order=True):
+            try:
+                unit, left = _refeed_unit(lake, rows, str(unit_id), sources[str(unit_id)], options, now)
+            except FormatError as nothing_fits:
+                refusal, unit, left = nothing_fits, None, rows
             still.append(left)
             units += [unit] if unit is not None else []
+        if refusal is not None and not units:
+            raise refusal
         lake.commit(units)
+    stored = sum(int(unit.entry["stored"]) for unit in units)
     left = pl.concat(still)
-    return Refed(pending.height, pending.height - left.height, left)
+    return Refed(pending.height, stored, pending.height - stored - left.height, left)
 
 
 def _refeed_unit(
-    lake: Lake, rows: pl.DataFrame, origin: str, environment: str, options: Options, now: datetime
+    lake: Lake, rows: pl.DataFrame, parent: str, origin: Origin, options: Options, now: datetime
 ) -> tuple[Unit | None, pl.DataFrame]:
-    """The unit of those rejects of unit `origin` that fit now (None: none does), and the others with their new reason."""
+    """The unit of those rejects of unit `parent` that fit now (None: none does), and the others with their new reason."""
     block = Block(b"".join(raw + b"\n" for raw in rows["raw"].to_list()))
     name = str(rows["source_file"][0])
     layouts = detect(block, options, name).layouts
-    part = enrich(parse(block, layouts), block, Declared(name, environment))
+    part = enrich(parse(block, layouts), block, Declared(name, origin.environment, origin.source or None))
     numbered = rows.with_row_index("row")
     left = numbered.drop("reason").join(part.rejects, on="row", how="inner").select(REJECTS.names())
-    if part.calls.is_empty():
+    settled = numbered.join(part.rejects, on="row", how="anti")
+    if settled.is_empty():
         return None, left
-    places = numbered.select("row", "source_offset")
-    calls = part.calls.drop("source_offset").join(places, on="row", how="left")
-    keys = ",".join(map(str, sorted(calls["source_offset"].to_list())))
-    unit_id = hashlib.sha256(f"refeed:{origin}:{keys}".encode()).hexdigest()
+    # The raw lines are masked; what an escape still hid in them is masked now.
+    calls = redact(part.calls, Redactor(lake.masking_key)).select(pl.exclude("source_offset"))
+    calls = calls.join(numbered.select("row", "source_offset"), on="row", how="left")
+    keys = ",".join(map(str, settled["source_offset"].sort().to_list()))
+    unit_id = hashlib.sha256(f"refeed:{parent}:{keys}".encode()).hexdigest()
+    # The same lines may have been re-fed before, and dropped again when their unit was replaced.
+    attempt = (lake.table("calls").transaction_version(unit_id) or 0) + 1
     missing = [pl.lit(None, dtype).alias(column) for column, dtype in CALLS.items() if column not in calls.columns]
     calls = calls.with_columns(missing).with_columns(pl.lit(unit_id).alias("unit_id"))
     calls = calls.select(pl.col(column).cast(dtype) for column, dtype in CALLS.items())
-    resolved = calls.select("source_file", "source_offset").with_columns(
-        unit_id=pl.lit(unit_id), attempt=pl.lit(1), resolves_unit_id=pl.lit(origin), format=pl.lit(layouts[0].gateway)
+    resolved = settled.select("source_file", "source_offset").with_columns(
+        unit_id=pl.lit(unit_id),
+        attempt=pl.lit(attempt),
+        resolves_unit_id=pl.lit(parent),
+        format=pl.lit(layouts[0].gateway),
     )
     resolutions = pl.concat([REJECTS.to_frame(), resolved], how="diagonal_relaxed").select(
         pl.col(column).cast(dtype) for column, dtype in REJECTS.items()
     )
     entry = {
         "unit_id": unit_id,
-        "attempt": 1,
-        "source": "",
-        "environment": environment,
+        "attempt": attempt,
+        "source": origin.source,
+        "environment": origin.environment,
         "input": name,
         "format": layouts[0].gateway,
         "log_format": layouts[0].text,
@@ -88,18 +106,18 @@ def _refeed_unit(
         "lines": 0,
         "header": 0,
         "blank": 0,
-        "read": calls.height,
+        "read": settled.height,
         "stored": calls.height,
         "rejected": 0,
-        "filtered": 0,
+        "filtered": settled.height - calls.height,
         "first_start_time": calls["start_time"].min(),
         "last_start_time": calls["start_time"].max(),
         "ingested_at": now,
         "apilens_version": __version__,
     }
     files = (
-        lake.write("calls", calls, unit_id, 1),
-        lake.write("rollups", roll_up(calls), unit_id, 1),
-        lake.write("rejects", resolutions, unit_id, 1),
+        lake.write("calls", calls, unit_id, attempt),
+        lake.write("rollups", roll_up(calls), unit_id, attempt),
+        lake.write("rejects", resolutions, unit_id, attempt),
     )
     return Unit(entry, *files), left

@@ -90,6 +90,7 @@ class IngestRun:
         self.reports: list[InputReport] = []
         self._redactor = Redactor(lake.masking_key)
         self._own: dict[str, str] = {}  # unit -> the input of this run that brought it
+        self._begun: set[str] = set()  # units that this run has, or that a worker still makes for it
         self._remember(lake.ledger())
 
     @property
@@ -115,7 +116,9 @@ class IngestRun:
         self.reports += [report for _, report in work]
         for _ in range(_RETRIES):
             self._contested: set[str] = set()
+            self._begun = set(self._own)
             self._read_all(work)
+            self._contested |= {report.name for _, report in self._late}
             if not self._contested:
                 return
             # Another writer committed a piece that begins like ours: with its ledger in hand the input reads differently.
@@ -189,7 +192,7 @@ class IngestRun:
             for piece in cut(stream, origin, self._known, state, final=self.request.final):
                 if head is None:  # of the input, known or not: that is where a table names its columns
                     head = Block(piece.block.data[: piece.block.data.rfind(b"\n", 0, _HEAD_BYTES) + 1 or _HEAD_BYTES])
-                if piece.known is not None and not self.request.replace:
+                if piece.known is not None and (not self.request.replace or piece.unit_id in self._begun):
                     self._count_duplicate(piece.unit_id, report)
                     continue
                 if detection is None:
@@ -197,6 +200,7 @@ class IngestRun:
                     _describe(report, detection)
                 entry = self._entries.get(piece.unit_id)
                 attempt = 1 if entry is None else int(entry["attempt"]) + 1
+                self._begun.add(piece.unit_id)
                 self._by_head.setdefault(piece.head_sha256, []).append(Known(piece.unit_id, len(piece.block.data)))
                 future = pool.submit(self._process, piece, detection.layouts, origin, declared, attempt)
                 yield _Job(report, piece.head_sha256, future)
@@ -231,7 +235,7 @@ class IngestRun:
 
     def _count_duplicate(self, unit_id: str, report: InputReport) -> None:
         entry = self._entries.get(unit_id)
-        if entry is None:
+        if entry is None or (unit_id in self._begun and unit_id not in self._own):
             self._late.append((unit_id, report))
             return
         report.format = report.format or str(entry["format"])

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from isal import isal_zlib
+
 from apilens.errors import InputError
 
 #: The longest line that is read: a call fits in a few KiB, and a longer line would have to be held in memory.
@@ -95,7 +97,7 @@ class Stream:
             return b""
         try:
             data = self._source.read(size)
-        except (EOFError, OSError, lzma.LZMAError, ValueError, zlib.error) as error:
+        except (EOFError, OSError, lzma.LZMAError, ValueError, zlib.error, isal_zlib.error) as error:
             self.complete = False
             # Only what the decoder handed out before the damage is kept; it ends at the last whole line.
             self.problem = f"{self.compression or 'file'} ends early or is damaged ({_words(error)})"
@@ -149,8 +151,6 @@ def _peek(raw: BinaryIO) -> bytes:
 def _decoder(raw: BinaryIO, kind: str | None, item: Input) -> BinaryIO:
     match kind:
         case "gzip":
-            from isal import isal_zlib
-
             return cast(BinaryIO, _Members(raw, lambda: isal_zlib.decompressobj(wbits=31)))
         case "zstd":
             import pyarrow as pa

@@ -263,11 +263,24 @@ class Lake:
         if not units:
             return
         entries = pl.DataFrame([unit.entry for unit in units], schema=INGESTS)
-        self._transact("ingests", [_add(file) for file in self.write("ingests", entries, secrets.token_hex(16), 1)])
-        if rejects := [_add(file) for unit in units for file in unit.rejects]:
-            self._transact("rejects", rejects)
+        written = [_add(file) for file in self.write("ingests", entries, secrets.token_hex(16), 1)]
+        # A run that died between these steps left rows of the same attempts; this commit would make them count.
+        self._transact("ingests", [*_removes(self.table("ingests"), self._dead_entries(entries)), *written])
+        dead = _removes(self.table("rejects"), [f"{_stem(unit.unit_id)}-{unit.attempt}-" for unit in units])
+        rejects = [_add(file) for unit in units for file in unit.rejects]
+        if dead or rejects:
+            self._transact("rejects", [*dead, *rejects])
         self._register("calls", units)
         self._register("rollups", units)
+
+    def _dead_entries(self, entries: pl.DataFrame) -> list[str]:
+        """Names of ledger files that hold one of these (unit, attempt): a commit is one file, all or nothing of it counts."""
+        files = self.files("ingests")
+        if not files:
+            return []
+        held = pl.scan_parquet(files, include_file_paths="file").select("unit_id", "attempt", "file")
+        same = held.join(entries.lazy().select("unit_id", "attempt"), on=["unit_id", "attempt"], how="semi")
+        return [Path(file).name for file in same.select(pl.col("file").unique()).collect()["file"]]
 
     def _register(self, name: Literal["calls", "rollups"], units: Sequence[Unit]) -> None:
         table = self.table(name)
@@ -275,10 +288,11 @@ class Lake:
         replaced = [unit.unit_id for unit in units if unit.attempt > 1]
         for child in self._refed(replaced):
             # What was re-fed from the rejects of the attempt before goes with it; a higher attempt hides its ledger row.
-            transactions[child] = (table.transaction_version(child) or 0) + 1
-            replaced.append(child)
+            if (attempt := table.transaction_version(child)) is not None:
+                transactions[child] = attempt + 1
+                replaced.append(child)
         adds = [_add(file, _TIME[name]) for unit in units for file in (unit.calls if name == "calls" else unit.rollups)]
-        removes = _removes(table, replaced) if replaced else []
+        removes = _removes(table, [f"{_stem(unit)}-" for unit in replaced])
         self._transact(name, [*removes, *adds], [Transaction(unit, n) for unit, n in transactions.items()], table)
 
     def _refed(self, units: Sequence[str]) -> list[str]:
@@ -341,10 +355,12 @@ def _iso(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _removes(table: DeltaTable, units: Sequence[str]) -> list[RemoveAction]:
-    """Actions that take every file of these units out of a table."""
+def _removes(table: DeltaTable, names: Sequence[str]) -> list[RemoveAction]:
+    """Actions that take every file whose name holds one of `names` out of a table."""
+    if not names:
+        return []
     actions = pl.DataFrame(table.get_add_actions(flatten=True))
-    hit = actions.filter(pl.col("path").str.contains_any([f"{_stem(unit)}-" for unit in units]))
+    hit = actions.filter(pl.col("path").str.contains_any(names))
     now_ms = int(datetime.now(UTC).timestamp() * 1000)
     return [
         RemoveAction(path, True, now_ms, size, dict(part.split("=", 1) for part in path.split("/")[:-1]))
