@@ -282,6 +282,14 @@ def test_a_missing_file_is_named_and_the_others_are_read(tmp_path: Path) -> None
     assert run_import(tmp_path, str(tmp_path / "gone.csv")).return_value == 3
 
 
+def test_rejects_fail_an_import_only_above_the_ratio_that_is_configured(tmp_path: Path) -> None:
+    source, config = tmp_path / "a.csv", tmp_path / "apilens.toml"
+    source.write_text("id,channel,created_at\n1,mail,2026-03-09\n2,mail,never\n")
+    assert run_import(tmp_path, str(source)).return_value == 4
+    config.write_text("max_reject_ratio = 0.5\n")
+    assert run_import(tmp_path, str(source), "--config", str(config)).return_value == 0
+
+
 def test_empty_input_is_said_and_no_failure(tmp_path: Path) -> None:
     source = tmp_path / "a.csv"
     source.write_text("\n")

@@ -169,7 +169,7 @@ class Imported:
     """What an import did: read = new + updated + rejected + duplicate.
 
     rejects: columns input, line, reason. remarks: what was noticed about inputs that were read. failures: inputs that
-    could not be used, or only in part.
+    could not be used, or only in part. max_reject_ratio: share of rejects from which the import counts as partial.
     """
 
     read: int
@@ -181,6 +181,15 @@ class Imported:
     remarks: list[str]
     failures: list[str]
     inputs: int
+    max_reject_ratio: float
+
+    @property
+    def exit_code(self) -> Exit:
+        """INPUT when no input could be used, PARTIAL when one was missing or damaged or too much was rejected."""
+        if self.failures and len(self.failures) == self.inputs and not self.read:
+            return Exit.INPUT
+        too_many = self.rejected > self.max_reject_ratio * max(self.read, 1)
+        return Exit.PARTIAL if self.failures or too_many else Exit.DONE
 
     @property
     def stored(self) -> int:
@@ -189,13 +198,21 @@ class Imported:
 
 
 def import_feedback(
-    paths: Sequence[str], *, lake: str, state: str | None, channel: str | None, tz: tzinfo, now: datetime
+    paths: Sequence[str],
+    *,
+    lake: str,
+    state: str | None,
+    channel: str | None,
+    tz: tzinfo,
+    now: datetime,
+    config: str | None = None,
 ) -> Imported:
     """Store what people reported, from files, folders, globs or `-`; what is there already is not added again.
 
     channel: of records that name none. tz: zone of times without one. now: stamped on what is new. An input that
     cannot be used is a failure, and the others are read.
     """
+    limit = load_config(config).max_reject_ratio
     items, rejects = [pl.DataFrame(schema=ITEMS)], [pl.DataFrame(schema={"input": pl.String, **REJECTED_RECORDS})]
     remarks: list[str] = []
     failures: list[str] = []
@@ -222,7 +239,7 @@ def import_feedback(
         counts = store.save_items(unique, history(unique, tz), now)
     duplicate = found.height - unique.height + counts["unchanged"]
     return Imported(
-        read, counts["new"], counts["updated"], rejected.height, duplicate, rejected, remarks, failures, inputs
+        read, counts["new"], counts["updated"], rejected.height, duplicate, rejected, remarks, failures, inputs, limit
     )
 
 

@@ -7,7 +7,16 @@ from datetime import UTC, datetime
 
 import click
 
-from apilens.cli.options import lake_option, moment, now_option, output_option, state_option, tz_option, zone
+from apilens.cli.options import (
+    config_option,
+    lake_option,
+    moment,
+    now_option,
+    output_option,
+    state_option,
+    tz_option,
+    zone,
+)
 from apilens.errors import Exit, InputError
 
 _SHOWN = 20  # rejects written to stderr; --output json has them all
@@ -28,6 +37,7 @@ def feedback() -> None:
 @click.option("--channel", metavar="NAME", help="Channel of records that name none.")
 @tz_option
 @now_option
+@config_option
 @output_option("table", "json")
 @lake_option
 @state_option
@@ -36,6 +46,7 @@ def import_(
     channel: str | None,
     tz: str | None,
     now: str | None,
+    config: str | None,
     output: str,
     lake: str,
     state: str | None,
@@ -44,7 +55,7 @@ def import_(
 
     Columns: id, channel, created_at, and reporter, account, title, body, status, resolved_at, updated_at where known;
     any other becomes an attribute. An item is known by channel and id: importing it again updates it. Secrets in texts
-    are masked. Exit 4 when an input or a record could not be used.
+    are masked. Exit 4 when an input could not be used, or more records were set aside than max_reject_ratio allows.
 
     \b
     apilens feedback import exports/*.ndjson
@@ -54,7 +65,13 @@ def import_(
     from apilens.reports.terminal import safe
 
     done = pipeline.import_feedback(
-        paths, lake=lake, state=state, channel=channel, tz=zone(tz), now=moment(now) or datetime.now(UTC)
+        paths,
+        lake=lake,
+        state=state,
+        channel=channel,
+        tz=zone(tz),
+        now=moment(now) or datetime.now(UTC),
+        config=config,
     )
     for line in (*done.remarks, *done.failures):
         click.echo(safe(line), err=True)
@@ -82,9 +99,7 @@ def import_(
             f"read {done.read:,} = stored {done.stored:,} ({done.new:,} new, {done.updated:,} updated)"
             f" + rejected {done.rejected:,} + duplicate {done.duplicate:,}"
         )
-    if done.failures and len(done.failures) == done.inputs and not done.read:
-        return Exit.INPUT
-    return Exit.PARTIAL if done.failures or done.rejected else Exit.DONE
+    return done.exit_code
 
 
 @feedback.command("list")
