@@ -14,7 +14,7 @@ from apilens.errors import ConfigError
 from apilens.feedback.category import categories
 from apilens.feedback.duplicates import DUPLICATES
 from apilens.schema import LINKS, QUEUE, SEVERITIES, SIGNALS
-from apilens.triage import CALLS_NAMED, Context, inherit, link, queue, read_context, request_ids
+from apilens.triage import CALLS_NAMED, Context, inherit, link, queue, read_context, request_ids, surprise
 from apilens.triage.priority import SHARES, prioritise
 from apilens.triage.severity import label, severity
 from apilens.triage.words import is_route, paths, signals, statuses, stems, tokens
@@ -409,6 +409,21 @@ def test_untriaged_feedback_says_what_to_type() -> None:
     said = items(item(body="pay fails"))
     made = queue(candidates(), said, pl.DataFrame(schema=LINKS), NO_REPEATS, categories(said), SHOP, MONDAY, None)
     assert "apilens triage" in made["no_trace_reason"].item()
+
+
+def test_a_small_problem_above_a_big_one_is_explained_by_the_parts_that_differ() -> None:
+    few = candidate("refund", endpoints=["POST /v1/orders/{id}/refunds"], affected_consumers=["app-17"])
+    many = candidate("theme", endpoints=["GET /v1/themes/{id}"], affected_consumers=[f"a{n}" for n in range(40)])
+    said = items()
+    made = queue(
+        candidates(few, many), said, pl.DataFrame(schema=LINKS), NO_REPEATS, categories(said), SHOP, MONDAY, 100
+    )
+    why = surprise(made)
+    assert why is not None
+    assert why.startswith("why 1 above 2: ")
+    assert "compliance +16" in why  # 15 of 95: nobody wrote, so experience is not known
+    assert "reach −" in why
+    assert surprise(made.filter(pl.col("rank") == 1)) is None
 
 
 def test_the_queue_of_nothing_is_empty() -> None:

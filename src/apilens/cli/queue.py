@@ -36,6 +36,7 @@ def queue(context: str | None, now: str | None, output: str, lake: str, state: s
     from apilens import pipeline
     from apilens.reports.markdown import md
     from apilens.reports.terminal import Column, table
+    from apilens.triage import surprise
 
     ranked = pipeline.queue(lake=lake, state=state, context=context, now=moment(now))
     if output == "ndjson":
@@ -55,6 +56,8 @@ def queue(context: str | None, now: str | None, output: str, lake: str, state: s
     else:
         columns = [Column(name, "right" if name in _NUMBERS else "left") for name in _HEADINGS]
         table(f"{ranked.height:,} problems, times in UTC", columns, _rows(ranked))
+        if (why := surprise(ranked)) is not None:
+            click.echo(why)
     return Exit.DONE
 
 

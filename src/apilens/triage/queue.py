@@ -76,6 +76,29 @@ def queue(
     return ranked.select(pl.col(name).cast(dtype) for name, dtype in QUEUE.items())
 
 
+def surprise(ranked: pl.DataFrame) -> str | None:
+    """Why the highest problem that hit far fewer consumers stands above one that hit more; None: there is no such pair.
+
+    ranked: schema.QUEUE. Far fewer: a third at most. The text names the parts that differ most, with their points.
+    """
+    problems = ranked.filter(pl.col("kind") == "candidate").to_dicts()
+    for place, upper in enumerate(problems):
+        for lower in problems[place + 1 :]:
+            if 3 * upper["hit"] <= lower["hit"]:
+                return f"why {upper['rank']} above {lower['rank']}: {_difference(upper, lower)}"
+    return None
+
+
+def _difference(upper: dict[str, Any], lower: dict[str, Any]) -> str:
+    points = {part["name"]: part["points"] for part in upper["parts"]}
+    for part in lower["parts"]:
+        points[part["name"]] = points.get(part["name"], 0.0) - part["points"]
+    largest = sorted(points.items(), key=lambda entry: (-abs(entry[1]), entry[0]))
+    return ", ".join(
+        f"{name} {'+' if value > 0 else '−'}{abs(value):.0f}" for name, value in largest[:4] if abs(value) >= 0.5
+    )
+
+
 def _reports(items: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
     """Each item with its link; an item that triage has not seen yet says so."""
     linked = links.select("channel", "candidate_id", "confidence", "reasons", id="feedback_id")
