@@ -38,7 +38,7 @@ def formats(file: str | None, tz: str | None, output: str) -> int:
     near = [trial for trial in found.runners_up if trial.layouts]
     if output == "json":
         others = {
-            trial.format: {"fits": trial.calls, "of": trial.records, "first_reject": trial.first_reject}
+            trial.format: {"fits": trial.fits, "of": trial.records, "first_reject": trial.first_reject}
             for trial in near
         }
         layout = found.layouts[0].text
@@ -48,6 +48,6 @@ def formats(file: str | None, tz: str | None, output: str) -> int:
     if found.layouts[0].text:
         click.echo(f"layout  {safe(found.layouts[0].text)}")
     for trial in near[:5]:
-        reason = f"; {safe(trial.first_reject)}" if trial.first_reject else ""
-        click.echo(f"  {trial.format}: fits {trial.calls} of {trial.records}{reason}")
+        reason = f"; {safe(reject)}" if (reject := trial.first_reject) else ""
+        click.echo(f"  {trial.format}: fits {trial.fits} of {trial.records}{reason}")
     return Exit.DONE

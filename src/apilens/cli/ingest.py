@@ -67,7 +67,7 @@ def ingest(
         print_summary(result)
     for report in result.reports:
         if report.problem is not None:
-            click.echo(f"apilens: {safe(report.problem)}", err=True)
+            click.echo("apilens: " + "\n".join(map(safe, report.problem.split("\n"))), err=True)
     return result.exit_code
 
 

@@ -47,7 +47,7 @@ def look(
         print_summary(result)
         for report in result.reports:
             if report.problem is not None:
-                click.echo(f"apilens: {safe(report.problem)}", err=True)
+                click.echo("apilens: " + "\n".join(map(safe, report.problem.split("\n"))), err=True)
         lens = Lens(lake)
         period = lens.period
         if period is not None:

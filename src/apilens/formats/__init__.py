@@ -95,14 +95,19 @@ _SAMPLE_LINES = 200
 
 @dataclass(frozen=True)
 class Trial:
-    """How one format read the head: records, calls and rejects in it, and its first reject."""
+    """How much of a head one format fits. layouts: those it opened the head with, the first is the likeliest."""
 
     format: str
     layouts: tuple[Layout, ...]
     records: int
-    calls: int
-    primary: int  # calls by the first layout alone
-    first_reject: str | None
+    fits: int
+    head: Block = field(repr=False)
+
+    @property
+    def first_reject(self) -> str | None:
+        """The first record of the head that its likeliest layout refuses, and why; None: it takes all."""
+        reject = self.layouts[0].read(_sample(self.head)).rejects.sort("row").head(1)
+        return f"line {int(reject['row'][0]) + self.head.line}: {reject['reason'][0]}" if reject.height else None
 
 
 @dataclass(frozen=True)
@@ -131,22 +136,21 @@ def detect(head: Block, options: Options, name: str) -> Detection:
         layouts = tuple(chosen_format.open(head, options))
         if not layouts:
             raise FormatError(f"{name}: not readable as {options.format}; try: apilens formats --detect {name}")
-        return Detection(options.format, _by_yield(head, layouts), "format given with --format")
-    trials = [_try(format, head, options) for format in FORMATS.values()]
-    ranked = sorted((trial for trial in trials if trial.layouts), key=lambda trial: -trial.calls)
+        return Detection(options.format, _likeliest_first(_sample(head), layouts)[0], "format given with --format")
+    ranked = sorted(trials(head, options), key=lambda trial: -trial.fits)
+    if not ranked or ranked[0].fits == 0:
+        raise FormatError(_explain_failure(name, head, ranked))
     best = ranked[0]
-    if best.calls == 0:
-        raise FormatError(_explain_failure(name, ranked))
-    layouts = _by_yield(head, best.layouts)
+    layouts = best.layouts
     # Lines which the best format refuses may be of a sister format (mixed files).
-    sisters = [t for t in ranked[1:] if t.calls and not t.format.startswith("table")]
-    others = [layout for trial in sisters for layout in _by_yield(head, trial.layouts)]
+    sisters = [t for t in ranked[1:] if t.fits and not t.format.startswith("table")]
+    others = [layout for trial in sisters for layout in trial.layouts]
     if best.format.startswith(_ACCESS_LOGS):
         known = (format for format in FORMATS.values() if format.name.startswith(_ACCESS_LOGS))
         others += [layout for format in known if format.name != best.format for layout in format.open(head, options)]
     if others:
         layouts = (*layouts[:1], _OneOf(tuple(dict.fromkeys((*layouts[1:], *others)))))
-    why = f"{best.calls} of the first {best.records} records fit {best.format}"
+    why = f"{best.fits} of the first {best.records} records fit {best.format}"
     return Detection(best.format, layouts, why, tuple(ranked[1:]))
 
 
@@ -163,6 +167,14 @@ class _OneOf:
     layouts: tuple[Layout, ...]
     gateway: str = "other"
     text: str | None = None
+
+    def fits(self, records: pl.DataFrame) -> pl.Series:
+        """Whether any of the layouts fits."""
+        return pl.select(pl.any_horizontal(layout.fits(records) for layout in self.layouts)).to_series()
+
+    def nearness(self, records: pl.DataFrame) -> float:
+        """That of the nearest layout."""
+        return max(layout.nearness(records) for layout in self.layouts)
 
     def read(self, records: pl.DataFrame) -> Parsed:
         """Calls of the first layout that takes a line; the reasons of rejects are of no interest."""
@@ -184,38 +196,38 @@ def _sample(head: Block) -> pl.DataFrame:
     return lines.filter(~lines["line"].str.contains(BLANK)).head(_SAMPLE_LINES)
 
 
-def _try(format: Format, head: Block, options: Options) -> Trial:
-    layouts = tuple(format.open(head, options))
+def trials(head: Block, options: Options) -> list[Trial]:
+    """How every format that could be meant fits the head, in the registry's order."""
     records = _sample(head)
-    if not layouts:
-        return Trial(format.name, (), records.height, 0, 0, None)
-    sample = Block("\n".join(records["line"].to_list()).encode(), head.offset, head.line)
-    part = parse(sample, layouts)
-    reject = part.rejects.head(1)
-    text = f"line {int(reject['row'][0]) + head.line}: {reject['reason'][0]}" if reject.height else None
-    return Trial(format.name, layouts, records.height, part.calls.height, part.calls.height, text)
+    found = []
+    for format in FORMATS.values():
+        layouts = tuple(format.open(head, options))
+        if layouts:
+            ordered, fits = _likeliest_first(records, layouts)
+            found.append(Trial(format.name, ordered, records.height, fits, head))
+    return found
 
 
-def _by_yield(head: Block, layouts: Sequence[Layout]) -> tuple[Layout, ...]:
-    """The layouts in the order given, those last that take nothing of the head which an earlier one left."""
-    left, taking, idle = _sample(head), [], []
+def _likeliest_first(records: pl.DataFrame, layouts: Sequence[Layout]) -> tuple[tuple[Layout, ...], int]:
+    """The layouts in the order given, those last that fit nothing an earlier one left; and how many records fit any."""
+    left, taking, idle = records, [], []
     for layout in layouts:
-        part = layout.read(left) if left.height else None
-        if part is not None and part.calls.height:
+        fits = layout.fits(left) if left.height else None
+        if fits is not None and fits.any():
             taking.append(layout)
-            left = left.join(part.rejects, on="row", how="semi")
+            left = left.filter(~fits)
         else:
             idle.append(layout)
-    return (*taking, *idle)
+    return (*taking, *idle), records.height - left.height
 
 
-def _explain_failure(name: str, trials: Sequence[Trial]) -> str:
-    # Of formats that read nothing, those which got furthest into the line complain latest: the longest common
-    # knowledge is the reason text itself, so the three narrowest are shown in registry order.
-    shown = [f"  {trial.format}: {trial.first_reject}" for trial in trials if trial.first_reject][:3]
+def _explain_failure(name: str, head: Block, ranked: Sequence[Trial]) -> str:
+    records = _sample(head)
+    near = sorted(ranked, key=lambda trial: -max(layout.nearness(records) for layout in trial.layouts))
+    shown = [f"  {trial.format}: {trial.first_reject}" for trial in near[:3]]
     return "\n".join(
         [
-            f"{name}: no known format reads its first {trials[0].records} records. Nearest:",
+            f"{name}: no known format reads its first {records.height} records. Nearest:",
             *shown,
             "Give its layout as it stands in the gateway's configuration, for example",
             f"  apilens ingest {name} --log-format '$remote_addr [$time_local] \"$request\" $status $request_time'",

@@ -105,6 +105,12 @@ class Layout(Protocol):
     def text(self) -> str | None:
         """The layout as its author wrote it; None: the format has only one."""
 
+    def fits(self, records: pl.DataFrame) -> pl.Series:
+        """Whether each of `records` (row, line) has this layout's shape; `read` may still refuse a value in it."""
+
+    def nearness(self, records: pl.DataFrame) -> float:
+        """How much of this layout's shape the records have, 0..1; ranks formats none of which fits."""
+
     def read(self, records: pl.DataFrame) -> Parsed:
         """Parse `records` (row, line), none of them blank. Raises nothing: what does not fit is a reject."""
 

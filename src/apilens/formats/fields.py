@@ -408,7 +408,10 @@ def typed(raws: pl.LazyFrame, fields: Mapping[str, Field], gateway: str, *, care
             field.prepare(pl.col(f"v{i}")).alias(f"w{i}") for i, field in enumerate(fields.values()) if field.prepare
         )
     reads = [
-        (field, field.careful(pl.col(f"v{i}")) if careful else field.quick(pl.col(f"w{i}" if field.prepare else f"v{i}")))
+        (
+            field,
+            field.careful(pl.col(f"v{i}")) if careful else field.quick(pl.col(f"w{i}" if field.prepare else f"v{i}")),
+        )
         for i, field in enumerate(fields.values())
     ]
     found: dict[str, list[pl.Expr]] = {}

@@ -31,6 +31,15 @@ class JsonLayout:
     signs: tuple[str, ...]
     text: str | None = None
 
+    def fits(self, records: pl.DataFrame) -> pl.Series:
+        """Whether each line is a JSON object with this layout's signs."""
+        return self._extract(records)["signed"]
+
+    def nearness(self, records: pl.DataFrame) -> float:
+        """Half for being JSON objects, half for the signs, 0..1."""
+        found = self._extract(records)
+        return float(found.select((pl.col("valid").mean() + pl.col("signed").mean()) / 2).item() or 0.0)
+
     def read(self, records: pl.DataFrame) -> Parsed:
         """Calls and rejects of `records` (row, line); see Parsed."""
         values = self._extract(records)

@@ -56,6 +56,19 @@ class TextLayout:
         """Field per variable, in the layout's order."""
         return {part.name: part.field for part in self.parts if isinstance(part, Variable)}
 
+    def fits(self, records: pl.DataFrame) -> pl.Series:
+        """Whether each line has this layout's shape."""
+        return records["line"].str.contains(self._regex)
+
+    def nearness(self, records: pl.DataFrame) -> float:
+        """Share of the layout's literals that the records hold in its order, 0..1."""
+        rest, found = pl.col("line"), []
+        for literal in (part for part in self.parts if isinstance(part, str)):
+            cut = rest.str.splitn(literal, 2).struct.field("field_1")
+            found.append(cut.is_not_null())
+            rest = pl.coalesce(cut, pl.lit(""))
+        return float(records.select(pl.mean_horizontal(found).mean()).item() or 0.0) if found else 0.0
+
     def read(self, records: pl.DataFrame) -> Parsed:
         """Calls and rejects of `records` (row, line); see Parsed."""
         done, left = self._read_quickly(records) if self.reads_quickly else (records.clear(), records)

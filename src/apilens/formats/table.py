@@ -30,6 +30,9 @@ _DERIVED = {"start_time", "timestamp_kind", "gateway", "parse_status", "attribut
     "source_file", "source_offset", "synthetic_type", "url", "environment"
 }  # fmt: skip
 
+#: A quoted cell; one with doubled quotes in it is two of them side by side.
+_QUOTED = r'"[^"]*"'
+
 #: column -> names under which tables have it, best first. A unit suffix (_s, _ms, _us, _ns) may follow.
 _ALIASES: dict[str, tuple[str, ...]] = {
     "timestamp": ("timestamp", "@timestamp", "time", "ts", "datetime", "date", "start_time", "time_iso8601", "eventtime"),
@@ -124,32 +127,47 @@ class CsvLayout:
         """The header line."""
         return self.header
 
+    def fits(self, records: pl.DataFrame) -> pl.Series:
+        """Whether each line is the header or can be read under it."""
+        part = self.read(records)
+        return ~records["row"].is_in(part.rejects["row"])
+
+    def nearness(self, records: pl.DataFrame) -> float:
+        """Share of the records that can be read under the header, 0..1."""
+        return float(self.fits(records).mean() or 0.0)  # type: ignore[arg-type]  # the mean of a boolean column
+
     def read(self, records: pl.DataFrame) -> Parsed:
         """Calls and rejects of `records` (row, line); see Parsed. A quoted line break is not supported: two rejects."""
         is_header = records["line"] == self.header
         rest = records.filter(~is_header)
-        balanced = rest["line"].str.count_matches('"', literal=True) % 2 == 0
-        broken = rest.filter(~balanced).select("row", pl.lit("a quote is not closed on its line").alias("reason"))
-        rest = rest.filter(balanced)
+        cell = rf'(?:"[^"]*"(?:"[^"]*")*|[^"{self.separator}]*)'
+        unquoted = rest["line"].str.replace_all(_QUOTED, "")
+        separators = unquoted.str.count_matches(self.separator, literal=True)
+        wanted = len(self.names) - 1
+        wrong = rest.select(
+            "row",
+            pl.when(~rest["line"].str.contains(f"^{cell}(?:{self.separator}{cell})*$"))
+            .then(pl.lit("a quote stands inside a cell or is not closed on its line"))
+            .when(separators < wanted)
+            .then(pl.lit(f"fewer cells than the {len(self.names)} of the header"))
+            .when(separators > wanted)
+            .then(pl.lit(f"more cells than the {len(self.names)} of the header"))
+            .alias("reason"),
+        )
+        fits = wrong["reason"].is_null()
+        rest, broken = rest.filter(fits), wrong.filter(~fits)
         if rest.is_empty():
             return Parsed(pl.DataFrame(schema={"row": pl.UInt32}), broken, header=int(is_header.sum()))
         cells = pl.read_csv(
             "\n".join(rest["line"].to_list()).encode(),
             separator=self.separator,
             has_header=False,
-            schema={f"v{i}": pl.String for i in range(len(self.names) + 1)},
-            missing_columns="insert",
-            extra_columns="ignore",
-            truncate_ragged_lines=True,
-            empty_string_is_null=False,
-            null_values=["-"],
+            schema={f"v{i}": pl.String for i in range(len(self.names))},
+            null_values=["-", ""],
         )
-        last, extra = pl.col(f"v{len(self.names) - 1}"), pl.col(f"v{len(self.names)}")
-        misfit = pl.coalesce(
-            pl.when(last.is_null()).then(pl.lit(f"fewer cells than the {len(self.names)} of the header")),
-            pl.when(extra.is_not_null()).then(pl.lit(f"more cells than the {len(self.names)} of the header")),
+        part = read_carefully(
+            cells.with_columns(rest["row"]), self.fields, self.gateway, misfit=pl.lit(None, pl.String)
         )
-        part = read_carefully(cells.with_columns(rest["row"]), self.fields, self.gateway, misfit=misfit)
         return Parsed(part.calls, pl.concat([broken, part.rejects]), header=int(is_header.sum()))
 
 
