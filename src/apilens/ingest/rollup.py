@@ -33,7 +33,8 @@ def roll_up(calls: pl.DataFrame) -> pl.DataFrame:
         pl.col("log_ms").sum().alias("log_duration_sum"),
         pl.col("log_ms").pow(2).sum().alias("log_duration_sumsq"),
         pl.col("bucket").drop_nulls().sort().rle().alias("runs"),
-        pl.col("response_bytes").sum(),
+        # Two calls of 2^63-1 bytes (a hostile log) must not come out as -2.
+        pl.col("response_bytes").cast(pl.Int128).sum().clip(upper_bound=2**63 - 1).cast(pl.Int64),
         pl.col("start_time").min().alias("first_seen"),
         pl.col("start_time").max().alias("last_seen"),
     )

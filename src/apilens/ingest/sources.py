@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from isal import isal_zlib
+from isal import igzip_lib, isal_zlib
 
 from apilens.errors import InputError
 
@@ -97,7 +97,7 @@ class Stream:
             return b""
         try:
             data = self._source.read(size)
-        except (EOFError, OSError, lzma.LZMAError, ValueError, zlib.error, isal_zlib.error) as error:
+        except (EOFError, OSError, lzma.LZMAError, ValueError, zlib.error, igzip_lib.IsalError) as error:
             self.complete = False
             # Only what the decoder handed out before the damage is kept; it ends at the last whole line.
             self.problem = f"{self.compression or 'file'} ends early or is damaged ({_words(error)})"

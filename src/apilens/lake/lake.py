@@ -355,7 +355,7 @@ def _iso(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _removes(table: DeltaTable, names: Sequence[str]) -> list[RemoveAction]:
+def _removes(table: DeltaTable, names: list[str]) -> list[RemoveAction]:
     """Actions that take every file whose name holds one of `names` out of a table."""
     if not names:
         return []

@@ -9,7 +9,7 @@ WITH totals AS (
         sum(calls)::BIGINT AS calls,
         coalesce(sum(calls) FILTER (status_code BETWEEN 500 AND 599), 0) / sum(calls) AS error_ratio,
         coalesce(sum(calls) FILTER (status_code BETWEEN 400 AND 499), 0) / sum(calls) AS client_error_ratio,
-        sum(response_bytes)::BIGINT AS response_bytes,
+        least(sum(response_bytes), 9223372036854775807)::BIGINT AS response_bytes,
         min(first_seen) AS first_seen,
         max(last_seen) AS last_seen
     FROM measured
