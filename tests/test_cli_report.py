@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from apilens import pipeline
+from apilens.pipeline import reporting
 from apilens.cli import run
 from apilens.errors import Exit
 
@@ -21,7 +21,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         seen.update(options)
         return "é" * 617_000
 
-    monkeypatch.setattr(pipeline, "report", report, raising=False)
+    monkeypatch.setattr(reporting, "report", report)
     return seen
 
 

@@ -15,7 +15,8 @@ from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from apilens import pipeline
+from apilens.pipeline import people
+from apilens.store import default_state, open_store
 from apilens.cli.feedback import feedback
 from apilens.errors import FormatError
 from apilens.feedback import CHANNELS, recognise
@@ -330,16 +331,16 @@ _records = st.lists(
 )
 
 
-def _stored(folder: Path, files: list[tuple[str, bytes]]) -> tuple[pipeline.Imported, pl.DataFrame]:
+def _stored(folder: Path, files: list[tuple[str, bytes]]) -> tuple[people.Imported, pl.DataFrame]:
     paths = []
     for name, raw in files:
         path = folder / name
         path.write_bytes(raw)
         paths.append(str(path))
     lake = str(folder / "lake")
-    done = pipeline.import_feedback(paths, lake=lake, state=None, channel=None, tz=UTC, now=MONDAY)
+    done = people.import_feedback(paths, lake=lake, state=None, channel=None, tz=UTC, now=MONDAY)
     assert done.read == done.stored + done.rejected + done.duplicate
-    with pipeline.open_store(pipeline.default_state(lake)) as store:
+    with open_store(default_state(lake)) as store:
         return done, store.items()
 
 

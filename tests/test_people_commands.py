@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from apilens.lake import open_lake
-from apilens.pipeline import default_state
+from apilens.store import default_state
 from apilens.store import open_store
 from apilens.window import Window
 from commands import apilens

@@ -21,7 +21,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
-from apilens import pipeline
+from apilens.pipeline import tickets
 from apilens.cli.tickets import tickets as command
 from apilens.errors import OutboundError, UsageError
 from apilens.feedback.history import HISTORY
@@ -44,9 +44,9 @@ def file_some(url: str, *rows: dict[str, Any]) -> None:
         store.save_candidates(candidates(*rows), MONDAY, Window())
 
 
-def apply(url: str, folder: Path, **given: Any) -> pipeline.Filed:
+def apply(url: str, folder: Path, **given: Any) -> tickets.Filed:
     asked: dict[str, Any] = {"include_ended": False, "expected": None, "now": MONDAY + 20 * HOUR, **given}
-    return pipeline.apply_tickets(lake="unused", state=url, tracker=f"folder:{folder}", **asked)
+    return tickets.apply_tickets(lake="unused", state=url, tracker=f"folder:{folder}", **asked)
 
 
 def run(url: str, *arguments: str) -> Result:
@@ -366,9 +366,9 @@ test_tickets.apply({rough!r}, Path({str(out)!r}))
         run.stdout.readline()
         run.stdin.write(b"\n")
         run.stdin.flush()
-        time.sleep(dice.uniform(0.02, 0.4))
+        time.sleep(dice.uniform(0.005, 0.12))
         survived += run.poll() == 0
-        os.kill(run.pid, signal.SIGKILL)
+        run.kill()
         run.communicate()
     assert survived < 6, "no run was killed in the middle: the test shows nothing"
     apply(rough, out)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from apilens.version import __version__
+
 if TYPE_CHECKING:
     from apilens.lens import Lens
 
-__version__ = "0.1.0"
 
 
 def open(path: str = "apilens-data") -> Lens:

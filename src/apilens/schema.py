@@ -113,7 +113,7 @@ ROLLUPS = table(
 )
 
 #: What a breakdown is asked for: one half-open window of one endpoint per row; windows may overlap.
-BREAKDOWN_WINDOWS = pl.Schema(
+BREAKDOWN_WINDOWS = table(
     {
         "window_id": pl.Int64,
         "environment": pl.String,
@@ -126,7 +126,7 @@ BREAKDOWN_WINDOWS = pl.Schema(
 )
 
 #: One row per (window_id, status_code, consumer, node, upstream) with calls in the window.
-BREAKDOWN = pl.Schema(
+BREAKDOWN = table(
     {
         "window_id": pl.Int64,
         "status_code": pl.Int16,

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import click
 
-from apilens import __version__
+from apilens.version import __version__
 from apilens.errors import ApilensError, Exit
 
 #: command -> (module, attribute, one line of help)

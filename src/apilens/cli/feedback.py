@@ -61,10 +61,10 @@ def import_(
     apilens feedback import exports/*.ndjson
     apilens feedback import --channel chat --tz Europe/Berlin chat.csv
     """
-    from apilens import pipeline
+    from apilens.pipeline import people
     from apilens.reports.terminal import safe
 
-    done = pipeline.import_feedback(
+    done = people.import_feedback(
         paths,
         lake=lake,
         state=state,
@@ -115,10 +115,10 @@ def list_(output: str, lake: str, state: str | None) -> int:
     apilens feedback list
     apilens feedback list --output ndjson | jq 'select(.missing != [])'
     """
-    from apilens import pipeline
+    from apilens.pipeline import people
     from apilens.reports.terminal import table
 
-    items = pipeline.reported(lake=lake, state=state)
+    items = people.reported(lake=lake, state=state)
     if output == "ndjson":
         click.echo(items.write_ndjson(), nl=False)
     elif output == "json":
@@ -161,10 +161,10 @@ def show(item: str, output: str, lake: str, state: str | None) -> int:
     """
     import polars as pl
 
-    from apilens import pipeline
+    from apilens.pipeline import people
     from apilens.reports.terminal import safe
 
-    found = pipeline.reported(lake=lake, state=state).filter(pl.format("{}:{}", "channel", "id") == item)
+    found = people.reported(lake=lake, state=state).filter(pl.format("{}:{}", "channel", "id") == item)
     if found.is_empty():
         raise InputError(f"{item}: no such item; list them with: apilens feedback list")
     if output == "json":

@@ -21,7 +21,7 @@ def formats(file: str | None, tz: str | None, output: str) -> int:
     """
     import json
 
-    from apilens import pipeline
+    from apilens.pipeline import logs
     from apilens.cli.inputs import parse_options
     from apilens.formats import FORMATS
     from apilens.reports.terminal import safe, table
@@ -34,7 +34,7 @@ def formats(file: str | None, tz: str | None, output: str) -> int:
         else:
             table("", ["format", "what", "layout"], [(f.name, f.description, f.example) for f in FORMATS.values()])
         return Exit.DONE
-    found = pipeline.recognise_format(file, parse_options(None, None, (), tz))
+    found = logs.recognise_format(file, parse_options(None, None, (), tz))
     near = [trial for trial in found.runners_up if trial.layouts]
     if output == "json":
         others = {

@@ -12,7 +12,7 @@ from apilens.cli.options import config_option, lake_option, now_option, tz_optio
 from apilens.reports.terminal import lines_equation, records_equation, safe
 
 if TYPE_CHECKING:
-    from apilens.pipeline import IngestResult
+    from apilens.pipeline.logs import IngestResult
 
 
 @click.command()
@@ -54,13 +54,13 @@ def ingest(
     apilens ingest /var/log/nginx/access.log*
     apilens ingest api.log --log-format '$remote_addr [$time_local] "$request" $status $request_time'
     """
-    from apilens import pipeline
+    from apilens.pipeline import logs
     from apilens.cli.inputs import parse_options
     from apilens.cli.options import moment
     from apilens.ingest.run import Request
 
     request = Request(paths, parse_options(format_, log_format, columns, tz), source, environment, final, replace)
-    result = pipeline.ingest(lake, request, config, now=moment(now))
+    result = logs.ingest(lake, request, config, now=moment(now))
     if as_json:
         click.echo(json.dumps(summary(result)))
     else:

@@ -32,7 +32,7 @@ def look(
     """
     import tempfile
 
-    from apilens import pipeline
+    from apilens.pipeline import incidents, logs
     from apilens.cli.endpoints import print_endpoints
     from apilens.cli.ingest import print_summary
     from apilens.cli.inputs import parse_options
@@ -43,7 +43,7 @@ def look(
 
     with tempfile.TemporaryDirectory(prefix="apilens-look-") as lake:
         request = Request(paths, parse_options(format_, log_format, columns, tz), final=True)
-        result = pipeline.ingest(lake, request, config)
+        result = logs.ingest(lake, request, config)
         print_summary(result)
         for report in result.reports:
             if report.problem is not None:
@@ -53,7 +53,7 @@ def look(
         if period is not None:
             click.echo(f"\nendpoints {period[0]:%Y-%m-%d %H:%M} to {period[1]:%Y-%m-%d %H:%M} UTC")
             print_endpoints(lens.endpoints(), "table", first=top)
-            found = pipeline.scan(lake, None).candidates
+            found = incidents.scan(lake, None).candidates
             click.echo(f"\n{found.height} candidate tickets" if found.height else "\nnothing abnormal found")
             if found.height:
                 print_candidates(found)

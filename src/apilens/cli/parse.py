@@ -26,12 +26,12 @@ def parse(
     apilens parse access.log | head
     apilens parse access.log --log-format '$remote_addr [$time_local] "$request" $status $request_time'
     """
-    from apilens import pipeline
+    from apilens.pipeline import logs
     from apilens.cli.inputs import parse_options
     from apilens.reports.terminal import safe
 
     rejected = 0
-    for part in pipeline.preview(file, parse_options(format_, log_format, columns, tz)):
+    for part in logs.preview(file, parse_options(format_, log_format, columns, tz)):
         calls = part.calls.drop("row")
         if output == "ndjson":
             click.echo(calls.write_ndjson(), nl=False)

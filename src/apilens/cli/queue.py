@@ -33,12 +33,12 @@ def queue(context: str | None, now: str | None, output: str, lake: str, state: s
     apilens queue
     apilens queue --output json | jq '.queue[] | select(.silent > 10) | .silent_consumers'
     """
-    from apilens import pipeline
+    from apilens.pipeline import people
     from apilens.reports.markdown import md
     from apilens.reports.terminal import Column, table
     from apilens.triage import surprise
 
-    ranked = pipeline.queue(lake=lake, state=state, context=context, now=moment(now))
+    ranked = people.queue(lake=lake, state=state, context=context, now=moment(now))
     if output == "ndjson":
         click.echo(ranked.write_ndjson(), nl=False)
     elif output == "json":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from apilens.cli.options import lake_option, moment, now_option, output_option, tz_option
@@ -61,13 +63,13 @@ def rejects(
         rows = rows.filter(pl.col("source_file").is_in(inputs))
     if output == "raw":
         for raw in rows["raw"].to_list():
-            click.get_binary_stream("stdout").write(raw + b"\n")
+            sys.stdout.buffer.write(raw + b"\n")
         return Exit.DONE
-    shown = rows.select("source_file", "line", "source_offset", "reason", "raw", "format")
-    shown = shown.with_columns(pl.Series("raw", [raw.decode("utf-8", "replace") for raw in shown["raw"].to_list()]))
+    listed = rows.select("source_file", "line", "source_offset", "reason", "raw", "format")
+    listed = listed.with_columns(pl.Series("raw", [raw.decode("utf-8", "replace") for raw in listed["raw"].to_list()]))
     if output == "ndjson":
-        click.echo(shown.write_ndjson(), nl=False)
+        click.echo(listed.write_ndjson(), nl=False)
         return Exit.DONE
-    headings = ["input", Column("line", "right"), Column("offset", "right"), "reason", "text"]
-    table("", headings, ((*row[:4], row[4][:120]) for row in shown.iter_rows()))
+    headings: list[Column | str] = ["input", Column("line", "right"), Column("offset", "right"), "reason", "text"]
+    table("", headings, ((*row[:4], row[4][:120]) for row in listed.iter_rows()))
     return Exit.DONE

@@ -50,11 +50,13 @@ def report(
     apilens report --out report.html
     apilens report --since 7d --context context.toml --out week.html
     """
-    from apilens import pipeline
+    from apilens.pipeline import reporting
     from apilens.reports.terminal import safe
     from apilens.reports.units import size
 
-    page = pipeline.report(lake=lake, state=state, config=config, context=context, now=moment(now), since=since, until=until)
+    page = reporting.report(
+        lake=lake, state=state, config=config, context=context, now=moment(now), since=since, until=until
+    )
     if out == "-":
         click.echo(page, nl=False)
         return Exit.DONE

@@ -44,9 +44,9 @@ def scan(
     apilens scan
     apilens scan --since 24h --fail-on high --output ndjson
     """
-    from apilens import pipeline
+    from apilens.pipeline import incidents
 
-    result = pipeline.scan(lake, state, since=since, until=until, now=moment(now))
+    result = incidents.scan(lake, state, since=since, until=until, now=moment(now))
     found = result.candidates
     if output == "ndjson":
         click.echo(found.write_ndjson(), nl=False)

@@ -40,10 +40,10 @@ def plan(tracker: str, include_ended: bool, output: str, lake: str, state: str |
     apilens tickets plan --tracker folder:tickets
     apilens tickets plan --tracker folder:tickets --include-ended --output json
     """
-    from apilens import pipeline
+    from apilens.pipeline import tickets
     from apilens.reports.terminal import table
 
-    made, digest = pipeline.plan_tickets(lake=lake, state=state, tracker=tracker, include_ended=include_ended)
+    made, digest = tickets.plan_tickets(lake=lake, state=state, tracker=tracker, include_ended=include_ended)
     creates = made.filter(made["action"] == "create").height
     if output == "json":
         rows = [json.loads(line) for line in made.write_ndjson().split("\n")[:-1]]
@@ -83,10 +83,10 @@ def apply(
     apilens tickets apply --tracker folder:tickets
     apilens tickets apply --tracker folder:tickets --plan 1f0c2a9b77de
     """
-    from apilens import pipeline
+    from apilens.pipeline import tickets
     from apilens.reports.terminal import safe, table
 
-    done = pipeline.apply_tickets(
+    done = tickets.apply_tickets(
         lake=lake, state=state, tracker=tracker, include_ended=include_ended, expected=expected, now=moment(now)
     )
     failed = done.outcomes.filter(done.outcomes["outcome"] == "failed")

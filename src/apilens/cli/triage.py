@@ -26,10 +26,10 @@ def triage(context: str | None, now: str | None, output: str, lake: str, state: 
     apilens triage --context context.toml
     apilens triage --output ndjson | jq 'select(.band == "suggested")'
     """
-    from apilens import pipeline
+    from apilens.pipeline import people
     from apilens.reports.terminal import Column, table
 
-    done = pipeline.triage(lake=lake, state=state, context=context, now=moment(now))
+    done = people.triage(lake=lake, state=state, context=context, now=moment(now))
     counts = done.counts()
     if output == "ndjson":
         click.echo(done.links.write_ndjson(), nl=False)

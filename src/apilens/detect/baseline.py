@@ -32,6 +32,13 @@ HABIT_SECOND, HABIT_HIGHEST = 1.35, 1.05
 #: Traffic of so many hashed groups of endpoints tells what the whole fleet did; the median over groups ignores the odd
 #: one out.
 FLEET_GROUPS = 512
+#: Windows of the traffic detector, in bins.
+GROWTH_WINDOWS = (3, 12, 48)
+#: So many groups with so many calls at least tell the growth; with fewer, only the same weekday a week ago compares.
+MIN_GROUPS = 4
+MIN_GROUP_CALLS = 8
+#: Difference of log growth between a window and the hour around it that only missing logs explain.
+HOLE = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,7 @@ class Fleet:
     first_bin: int  # epoch seconds / BIN_S of bin 0
     bins: int
     load: Floats  # (bins) calls of all endpoints; 0: nothing was logged, which is missing data and not a drop
-    groups: Floats  # (groups, bins) calls of hashed groups of endpoints
+    growth: dict[int, Floats]  # window in bins → (7, bins) factor of its traffic since 1..7 days ago; NaN: unknown
     code_ratio: dict[int, Floats]  # status_code → (days) median daily share of all calls over the 7 days before
 
     def day_of(self, bin_: Ints) -> Ints:
@@ -112,7 +119,8 @@ def fleet(rollups: pl.DataFrame, bins: tuple[int, int]) -> tuple[Fleet, pl.DataF
     grouped = rows.join(hashed, on="endpoint").group_by("group", "bin").agg(pl.col("calls").sum())
     groups = np.zeros((int(hashed["group"].max() or 0) + 1, count))  # type: ignore[arg-type]  # max() of an Int64 column is an int
     groups[grouped["group"].to_numpy(), grouped["bin"].to_numpy()] = grouped["calls"].to_numpy()
-    shape = Fleet(endpoints, first_bin, count, load, groups, {})
+    growth = {width: _growth(groups, width) for width in GROWTH_WINDOWS}
+    shape = Fleet(endpoints, first_bin, count, load, growth, {})
     daily = rows.filter(pl.col("status_code") >= 400).with_columns(day=(pl.col("bin") + first_bin % DAY) // DAY)
     sums = daily.group_by("status_code", "day").agg(pl.col("calls").sum()).sort("status_code")
     per_day = np.bincount(shape.day_of(np.arange(count)), weights=load, minlength=shape.days)
@@ -124,6 +132,29 @@ def fleet(rollups: pl.DataFrame, bins: tuple[int, int]) -> tuple[Fleet, pl.DataF
             [_median(share[max(0, day - WEEK_DAYS) : day]) for day in range(shape.days)]
         )
     return shape, rows
+
+
+def _growth(groups: Floats, width: int) -> Floats:
+    """(7, bins) by which factor the fleet's traffic changed since the same time 1..7 days ago; NaN: cannot be told.
+
+    groups: (groups, bins) calls. Medians over an hour, which are steadier, except where the window itself says
+    something quite different: a hole in the logs.
+    """
+    growth = np.full((WEEK_DAYS, groups.shape[1]), np.nan)
+    for span in sorted({max(width, HOUR), width}, reverse=True):
+        calls = window_sum(groups, span)
+        for day in range(1, WEEK_DAYS + 1):
+            before = back(calls, day * DAY, 0.0)
+            ratio = np.sort(np.where(before >= MIN_GROUP_CALLS, calls / np.maximum(before, 1.0), np.nan), axis=0)
+            known = (~np.isnan(ratio)).sum(axis=0)[None, :]
+            low = np.take_along_axis(ratio, np.maximum(known - 1, 0) // 2, axis=0)[0]
+            high = np.take_along_axis(ratio, np.minimum(known // 2, len(ratio) - 1), axis=0)[0]
+            middle = np.where(known[0] >= MIN_GROUPS, (low + high) / 2, np.nan)
+            steady = growth[day - 1]
+            differs = np.isnan(steady) | (np.abs(np.log((middle + 0.01) / (steady + 0.01))) > HOLE)
+            growth[day - 1] = np.where(~np.isnan(middle) & differs, middle, steady)
+    growth[WEEK_DAYS - 1, np.isnan(growth).all(axis=0)] = 1.0
+    return np.where((growth > 0.05) & (growth < 20), growth, np.nan)
 
 
 def _median(values: Floats) -> float:

@@ -33,7 +33,7 @@ WEEK = WEEK_DAYS * DAY
 SHIFT_WINDOWS = ((3, 1.25), (12, 1.2), (48, 1.15))
 #: A slow degradation: a whole day against the week that ended three days before (DETECTION), so that it cannot hide in
 #: its own baseline.
-DRIFT_WINDOW, DRIFT_SKIP, DRIFT_FACTOR = DAY, 3 * DAY, 1.12
+DRIFT_WINDOW, DRIFT_SKIP, DRIFT_FACTOR = DAY, 3 * DAY, 1.15
 TAIL_WINDOWS = (3, 12, 48)
 #: A call is slow when it takes longer than 97 % of the calls of the week before (DETECTION: q97).
 TAIL_SHARE = 0.03
@@ -45,7 +45,7 @@ T_DEGREES = 15
 #: Mean square of standardised residuals before the endpoint's own are known; 1.0 would be a perfect model.
 PRIOR_SPREAD = 2.0
 #: Day means wander more than calls do; from days of ordinary endpoints.
-DRIFT_PRIOR_SPREAD = 4.0
+DRIFT_PRIOR_SPREAD = 6.0
 #: Ridge of the regression on log load, in units of its variance: a flat load explains nothing.
 LOAD_RIDGE = 0.005
 #: Squares above this are incidents, not spread.

@@ -6,20 +6,23 @@ share them.
 
 from __future__ import annotations
 
-import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from scipy.ndimage import maximum_filter1d
 from scipy.special import betainc
 
 from apilens.detect import anomalies
 from apilens.detect.baseline import (
     DAY,
+    GROWTH_WINDOWS,
     HOUR,
     WEEK_DAYS,
     Bools,
     Fleet,
     Floats,
+    Ints,
     Series,
     back,
     habit,
@@ -28,14 +31,9 @@ from apilens.detect.baseline import (
     window_sum,
 )
 
-WINDOWS = (3, 12, 48)
 #: DETECTION: only where at least 10 calls are expected.
 MIN_EXPECTED = 10.0
 DROP_FACTOR, SURGE_FACTOR = 0.6, 1.7
-#: Groups of endpoints whose median tells the fleet's growth; with fewer, only the same weekday a week ago is
-#: comparable.
-MIN_GROUPS = 4
-MIN_GROUP_CALLS = 8
 #: Squared coefficient of variation of a forecast, before the endpoint's own errors are known; weighs like a day of
 #: them.
 PRIOR_SPREAD = 0.05
@@ -44,125 +42,120 @@ PRIOR_SPREAD = 0.05
 GROWTH_SPREAD = 0.35
 #: Spread between days of the same kind, as a squared coefficient of variation.
 DAY_SPREAD = 0.02
-#: Difference of log growth between the window and the hour around it that only missing logs explain.
-HOLE = 0.4
 
 
 def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     """Anomalies (anomalies.ANOMALIES) of signal traffic; observed and expected are calls per 5 minutes."""
-    return anomalies.strongest(pl.concat([_window(series, fleet, width) for width in WINDOWS]))
+    return anomalies.strongest(pl.concat([_window(series, fleet, width) for width in GROWTH_WINDOWS]))
 
 
-def _growth(fleet: Fleet, width: int) -> Floats:
-    """(7, bins) by which factor the fleet's traffic changed since the same time 1..7 days ago; NaN: cannot be told.
+@dataclass(frozen=True, slots=True)
+class _Forecast:
+    """What the same time on the past seven days lets expect in each window; (endpoints, bins)."""
 
-    Medians over an hour, which are steadier, except where the window itself says something quite different: a hole in
-    the logs.
-    """
-    growth = np.full((WEEK_DAYS, fleet.bins), np.nan)
-    for span in sorted({max(width, HOUR), width}, reverse=True):
-        calls = window_sum(fleet.groups, span)
-        for day in range(1, WEEK_DAYS + 1):
-            before = back(calls, day * DAY, 0.0)
-            ratio = np.where(before >= MIN_GROUP_CALLS, calls / np.maximum(before, 1.0), np.nan)
-            enough = (~np.isnan(ratio)).sum(axis=0) >= MIN_GROUPS
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", RuntimeWarning)  # bins in which no group has enough calls
-                middle = np.nanmedian(ratio, axis=0)
-            steady = growth[day - 1]
-            differs = np.isnan(steady) | (np.abs(np.log((middle + 0.01) / (steady + 0.01))) > HOLE)
-            growth[day - 1] = np.where(enough & differs, middle, steady)
-    unknown = np.isnan(growth).all(axis=0)
-    growth[WEEK_DAYS - 1, unknown] = 1.0
-    return np.where((growth > 0.05) & (growth < 20), growth, np.nan)
+    mean: Floats  # scaled by the fleet's growth since
+    highest: Floats  # unscaled, at the busiest moment within half an hour
+    lowest: Floats  # unscaled
+    unlike: Floats  # variance between those days
+    apart: Floats  # squared coefficient of variation for days of another kind than today
+    days: Floats  # how many days it rests on
 
 
-def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
-    calls = window_sum(series.calls, width)
-    growth = _growth(fleet, width)
-    # Bins without any call in the whole fleet are missing data: they are nobody's drop, and no day to compare with.
-    logged = window_sum((fleet.load > 0).astype(np.float64), width) >= width
-    born = series.born[:, None] + width - 1
+def _forecast(first_calls: Ints, fleet: Fleet, calls: Floats, logged: Bools, width: int) -> _Forecast:
+    growth = fleet.growth[width]
+    born = first_calls[:, None] + width - 1
     at = np.arange(fleet.bins)[None, :]
+    around = maximum_filter1d(calls, HOUR + 1, axis=1, mode="nearest")
 
-    def day_before(day: int) -> tuple[Floats, Bools, Floats]:
-        """What that day lets expect now, where it can, and how far its kind of day is from today's."""
+    def day_before(day: int) -> tuple[Floats, Floats, Bools, Floats]:
+        """Calls of that day, raw and scaled, where it can be compared, and how far its kind of day is from today's."""
         factor = growth[day - 1]
         known = (back(logged.astype(np.float64), day * DAY, 0.0) > 0) & ~np.isnan(factor)
         valid = (at - day * DAY >= born) & known[None, :]
         factor = np.where(known, factor, 1.0)
-        return back(calls, day * DAY, 0.0) * factor, valid, (GROWTH_SPREAD * np.log(factor)) ** 2
+        raw = back(calls, day * DAY, 0.0)
+        return raw, raw * factor, valid, (GROWTH_SPREAD * np.log(factor)) ** 2
 
     total, days = np.zeros_like(calls), np.zeros_like(calls)
-    lowest, highest = np.full_like(calls, np.inf), np.full_like(calls, -np.inf)
+    least, most = np.full_like(calls, np.inf), np.full_like(calls, -np.inf)
     for day in range(1, WEEK_DAYS + 1):
-        value, valid, _ = day_before(day)
+        _, value, valid, _ = day_before(day)
         total += np.where(valid, value, 0.0)
         days += valid
-        lowest = np.where(valid, np.minimum(lowest, value), lowest)
-        highest = np.where(valid, np.maximum(highest, value), highest)
+        least = np.where(valid, np.minimum(least, value), least)
+        most = np.where(valid, np.maximum(most, value), most)
     trim = days >= 4
-    middle = total - np.where(trim, lowest, 0.0) - np.where(trim, highest, 0.0)
+    middle = total - np.where(trim, least, 0.0) - np.where(trim, most, 0.0)
     middle /= np.maximum(days - 2 * trim, 1.0)
     # A day on which the fleet did about the same (a Saturday for a Saturday) says more; an odd day counts at most
     # double or half.
-    total, square, weights, apart = (np.zeros_like(calls) for _ in range(4))
+    total, square, weights, apart, highest, lowest = (np.zeros_like(calls) for _ in range(6))
     for day in range(1, WEEK_DAYS + 1):
-        value, valid, distance = day_before(day)
+        raw, value, valid, distance = day_before(day)
         weight = valid / (DAY_SPREAD + distance)[None, :]
         value = np.clip(value, 0.5 * middle, 2 * middle)
         total += weight * value
         square += weight * value**2
         weights += weight
         apart += weight * distance[None, :]
+        highest += weight * np.clip(back(around, day * DAY, 0.0), 0.5 * middle, 4 * middle)
+        lowest += weight * np.clip(raw, 0.5 * middle, 2 * middle)
     weights = np.maximum(weights, 1e-9)
-    mean, apart = total / weights, apart / weights
-    usable = (days >= 2) & logged[None, :] & (mean >= MIN_EXPECTED)
+    mean = total / weights
+    unlike = np.maximum(square / weights - mean**2, 0.0) * days / np.maximum(days - 1, 1.0)
+    return _Forecast(mean, highest / weights, lowest / weights, window_max(unlike, HOUR), apart / weights, days)
+
+
+def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
+    calls = window_sum(series.calls, width)
+    # Bins without any call in the whole fleet are missing data: they are nobody's drop, and no day to compare with.
+    logged = window_sum((fleet.load > 0).astype(np.float64), width) >= width
+    # Endpoints that never had half the calls are not worth the arithmetic; "until now", so that the future has no say.
+    busy = np.maximum.accumulate(calls, axis=1) >= MIN_EXPECTED / 2
+    kept_rows = np.flatnonzero(busy[:, -1])
+    calls, busy, each, born = calls[kept_rows], busy[kept_rows], series.calls[kept_rows], series.born[kept_rows]
+    forecast = _forecast(born, fleet, calls, logged, width)
+    mean = forecast.mean
+    usable = (forecast.days >= 2) & logged[None, :] & (mean >= MIN_EXPECTED) & busy
     # Spread of this endpoint around the same forecast in the past week, beyond Poisson, as a squared coefficient of
     # variation.
-    safe = np.maximum(mean, 1.0)
-    poisson = mean * (1 + 1 / np.maximum(days, 1.0))
-    error = np.where(usable, ((calls - mean) ** 2 - poisson) / safe**2, 0.0)
-    phi = np.maximum(spread(error, usable, fleet, prior=PRIOR_SPREAD, weight=DAY), 0.005) + apart
-    # Where the past days differ at this time of day (a batch job that starts now and then earlier), today may differ
-    # as much.
-    unlike = window_max(np.maximum(square / weights - mean**2, 0.0), HOUR)
-    variance = np.maximum(poisson + phi * mean**2, unlike * days / np.maximum(days - 1, 1.0))
-    drop = np.where(usable, (mean - calls) / np.sqrt(np.maximum(variance, 1.0)), 0.0)
-    # More calls must last longer than ten minutes: without the two busiest bins.
-    rest = calls - 2 * window_max(series.calls, width)
-    surge = np.where(usable, (rest - mean * (width - 2) / width) / np.sqrt(np.maximum(variance, 1.0)), 0.0)
+    poisson = 1 + 1 / np.maximum(forecast.days, 1.0)
+    error = np.where(usable, ((calls - mean) ** 2 - poisson * mean) / np.maximum(mean, 1.0) ** 2, 0.0)
+    phi = np.maximum(spread(error, usable, fleet, prior=PRIOR_SPREAD, weight=DAY), 0.005) + forecast.apart
     third = max(width // 3, 1)
-    recent, recent_mean = window_sum(series.calls, third), mean * third / width
+    recent = window_sum(each, third)
     found = []
-    for direction, z, k_all, scale, changed in (
-        (-1, drop, calls, 1.0, (calls < DROP_FACTOR * mean) & (recent < 0.75 * recent_mean)),
-        (
-            1,
-            surge,
-            np.maximum(rest, 0.0),
-            (width - 2) / width,
-            (calls > SURGE_FACTOR * mean) & (recent > 1.35 * recent_mean),
-        ),
-    ):
+    for direction in (-1, 1):
+        # Not every endpoint follows the fleet into the weekend, nor starts its batch job on the minute: both forecasts
+        # must be broken, the scaled and the plain one.
+        expected = np.maximum(mean, forecast.highest) if direction == 1 else np.minimum(mean, forecast.lowest)
+        variance = np.maximum(poisson * expected + phi * expected**2, forecast.unlike)
+        if direction == 1:
+            # More calls must last longer than ten minutes: without the two busiest bins.
+            kept = (width - 2) / width
+            k_all = np.maximum(calls - 2 * window_max(each, width), 0.0)
+            changed = (calls > SURGE_FACTOR * expected) & (recent > 1.35 * expected * third / width)
+        else:
+            kept, k_all = 1.0, calls
+            changed = (calls < DROP_FACTOR * expected) & (recent < 0.75 * expected * third / width)
+        z = np.where(usable, direction * (k_all - kept * expected) / np.sqrt(np.maximum(variance, 1.0)), 0.0)
         rows, bins = np.nonzero(usable & changed & (z > 2.0))
-        mu, k = scale * mean[rows, bins], k_all[rows, bins]
-        shape = mean[rows, bins] ** 2 / np.maximum(variance[rows, bins] - mean[rows, bins], 1e-6)
+        mu, k, usual_mean = kept * expected[rows, bins], k_all[rows, bins], expected[rows, bins]
+        shape = usual_mean**2 / np.maximum(variance[rows, bins] - usual_mean, 1e-6)
         chance = mu / (mu + shape)
         p = betainc(np.maximum(k, 1e-9), shape, chance) if direction == 1 else betainc(shape, k + 1.0, 1 - chance)
         log10_p = anomalies.log10_tail(p)
-        usual = habit(z, fleet)[rows, bins]
         found.append(
             pl.DataFrame(
                 {
-                    "endpoint": rows + series.first_endpoint,
+                    "endpoint": kept_rows[rows] + series.first_endpoint,
                     "detector": "traffic",
                     "signal": "traffic",
                     "status_code": None,
                     "direction": direction,
                     "bin": bins,
                     "start_bin": np.maximum(bins - width + 1, 0),
-                    "opens": anomalies.opens(log10_p, z[rows, bins], usual),
+                    "opens": anomalies.opens(log10_p, z[rows, bins], habit(z, fleet)[rows, bins]),
                     "log10_p": log10_p,
                     "observed": calls[rows, bins] / width,
                     "expected": mean[rows, bins] / width,

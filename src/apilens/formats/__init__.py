@@ -13,7 +13,7 @@ import polars as pl
 
 from apilens.errors import FormatError, UsageError
 from apilens.formats import apache, apipark, kong, nginx, table
-from apilens.formats.block import BLANK, Block, Layout, Parsed, parse, parse_records
+from apilens.formats.block import BLANK, Block, Layout, Parsed, parse_records
 
 __all__ = ["FORMATS", "Detection", "Format", "Options", "detect"]
 

@@ -14,7 +14,7 @@ _SHORT = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"b": b"\b", b"f":
 _HEX = re.compile(rb"\\x([0-9A-Fa-f]{2})")
 _APACHE = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|(.))", re.DOTALL)
 _JSON = re.compile(rb"\\(?:u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
-#: Joins values for one pass of the regex. No logged value holds a newline: it would have ended the line.
+#: Joins values for one pass of the regex. A value that holds one (JSON can say \n) takes a pass of its own.
 _JOIN = b"\n"
 #: Stands for a newline that an escape produced, until the values are apart again. Not a valid UTF-8 byte.
 _NEWLINE = b"\xff\xfe\xff"
@@ -58,7 +58,14 @@ def unescape(values: pl.Series, escape: Escape) -> pl.Series:
         return values
     pattern, replace = _STYLES[escape]
     distinct = values.filter(escaped).unique()
-    joined = _JOIN.join(text.encode() for text in distinct.to_list())
-    plain = pattern.sub(lambda match: _NEWLINE if (made := replace(match)) == b"\n" else made, joined)
-    decoded = [part.replace(_NEWLINE, b"\n").decode("utf-8", "replace") for part in plain.split(_JOIN)]
-    return values.replace(distinct, pl.Series(decoded, dtype=pl.String))
+    broken = distinct.str.contains("\n", literal=True)
+    passes = [distinct.filter(~broken), *(pl.Series([value]) for value in distinct.filter(broken).to_list())]
+    decoded: list[str] = []
+    for several in passes:
+        if several.is_empty():
+            continue
+        joined = _JOIN.join(text.encode() for text in several.to_list())
+        plain = pattern.sub(lambda match: _NEWLINE if (made := replace(match)) == b"\n" else made, joined)
+        parts = plain.split(_JOIN) if several.len() > 1 else [plain]
+        decoded += [part.replace(_NEWLINE, b"\n").decode("utf-8", "replace") for part in parts]
+    return values.replace(pl.concat([part for part in passes if part.len()]), pl.Series(decoded, dtype=pl.String))

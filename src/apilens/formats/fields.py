@@ -122,15 +122,20 @@ def status(column: str = "status_code") -> Field:
     return Field(read, read, None, accept, accept, pattern=r"\d{1,3}|-")
 
 
+#: No call takes a year: a longer span is garbage, and a start that far back would be as well.
+_LONGEST_MS = 3.2e10
+
+
 def duration(column: str, ms_per_unit: float, *, rank: int = 0) -> Field:
-    """A time span in ms, exact to the ns; negative (Envoy's and Kong's -1) reads as null. rank as in Field."""
+    """A time span below a year in ms, exact to the ns; negative (Envoy's and Kong's -1) reads as null. rank as in Field."""
 
     def read(raw: pl.Expr) -> Columns:
         ms = (raw.cast(pl.Float64, strict=False) * ms_per_unit).round(6)
         return {column: pl.when(ms >= 0).then(ms)}
 
     def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
-        return raw.is_null() | raw.cast(pl.Float64, strict=False).is_finite()
+        span = raw.cast(pl.Float64, strict=False)
+        return raw.is_null() | (span.is_finite() & (span < _LONGEST_MS / ms_per_unit))
 
     return Field(read, read, None, accept, accept, pattern=r"-?\d+(?:\.\d+)?|-", rank=rank)
 
@@ -145,6 +150,7 @@ def _listed(raw: pl.Expr) -> pl.Expr:
 
 def upstream_duration(column: str, ms_per_unit: float, *, total: bool) -> Field:
     """Time spent upstream: the sum over all attempts, or the last attempt's; null where none was contacted."""
+    longest = _LONGEST_MS / ms_per_unit
 
     def quick(raw: pl.Expr) -> Columns:
         return {column: (raw.cast(pl.Float64, strict=False) * ms_per_unit).round(6)}
@@ -155,7 +161,14 @@ def upstream_duration(column: str, ms_per_unit: float, *, total: bool) -> Field:
         ms = (known.list.sum() if total else tries.list.last()) * ms_per_unit
         return {column: pl.when(known.list.len() > 0).then(ms.round(6))}
 
-    return Field(quick, careful, None, _filled(column), pattern=_LISTED)
+    def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
+        return raw.is_null() | columns[column].is_between(0, _LONGEST_MS, closed="left")
+
+    def accept_careful(raw: pl.Expr, columns: Columns) -> pl.Expr:
+        one = (pl.element() == "-") | pl.element().cast(pl.Float64, strict=False).is_between(0, longest, closed="left")
+        return raw.is_null() | _listed(raw).list.eval(one.fill_null(False)).list.all()
+
+    return Field(quick, careful, None, accept, accept_careful, pattern=_LISTED)
 
 
 def upstream_text(column: str, *, count: bool = False) -> Field:

@@ -18,13 +18,14 @@ _NAMES = (
     r"|passw(?:or)?d|passwd|pwd|pass|authorization|auth|(?:x-amz-)?signature|sig|session(?:[_-]?id)?|sid|jwt|otp|pin|x-amz-credential"
     r"|card(?:[_-]?number)?|ccnum|cvv|cvc|iban|ssn|e?mail"
 )
+#: No part but the values' ends crosses a line break: values are masked together, joined by it.
 _SECRET = re.compile(
     rb"""(?ix)
       (?P<name> (?:^|[?&;\s"'{,/]) ["']? (?:"""
     + _NAMES.encode()
-    + rb""") ["']? \s* (?:=|:\s|":\s*|%3D) \s* ["']? ) (?P<value> (?!masked\.) (?:(?:bearer|basic)(?:\s|%20|\+)+)? [^&;\s"'#,}]+ )
+    + rb""") ["']? [^\S\n]* (?:=|:[^\S\n]|":[^\S\n]*|%3D) [^\S\n]* ["']? ) (?P<value> (?!masked\.) (?:(?:bearer|basic)(?:[^\S\n]|%20|\+)+)? (?!masked\.) [^&;\s"'#,}]+ )
     | (?P<jwt> eyJ[\w-]{5,}\.[\w-]{5,}\.[\w-]* )
-    | (?P<bearer> \b (?:bearer|basic) (?:\s|%20|\+)+ ) (?P<credential> [\w.~+/=-]{8,} )
+    | (?P<bearer> \b (?:bearer|basic) (?:[^\S\n]|%20|\+)+ ) (?P<credential> (?!masked\.) [\w.~+/=-]{8,} )
     | (?P<email> (?<![\w.+-]) [\w.+-]{1,64} (?:@|%40) [a-z0-9-]{1,63} (?:\.[a-z0-9-]{1,63})+ )
     | (?P<key> \b (?:AKIA|ASIA)[A-Z0-9]{16} | \b gh[pousr]_\w{30,} | \b [srp]k_(?:live|test)_\w{10,} | \b xox[abprs]-[\w-]{10,} )
     | (?P<card> (?<![\w.-]) [3-6]\d{12,18} (?![\w.-]) )

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import polars as pl
 
-from apilens import __version__
+from apilens.version import __version__
 from apilens.errors import FormatError
 from apilens.formats import Options, detect
 from apilens.formats.block import Block, parse

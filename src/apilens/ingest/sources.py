@@ -49,7 +49,7 @@ def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
     A path that leads to nothing comes back as an InputError in its place, so that the others can go on.
     """
     seen: set[Path] = set()
-    for text in paths:
+    for text in dict.fromkeys(paths):
         if text == "-":
             yield Input("-")
             continue
@@ -139,7 +139,10 @@ def open_input(item: Input) -> Stream:
         )
     if isinstance(raw, io.BufferedReader) and item.path is None and kind in ("parquet",):
         raise InputError("-: Parquet cannot be read from standard input; give the file's path")
-    source = _decoder(raw, kind, item)
+    try:
+        source = _decoder(raw, kind, item)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{item.name}: is a damaged {kind} file: {_words(error)}") from None
     return Stream(item.name, kind, complete=kind is not None or item.path is None, _source=source, _raw=raw)
 
 
@@ -236,7 +239,10 @@ class _ParquetLines(io.RawIOBase):
             batch = next(self._batches, None)
             if batch is None:
                 return 0
-            self._rest = pl.DataFrame(batch).write_ndjson().encode()
+            rows = pl.DataFrame(batch)
+            # Bytes are no text, and JSON has no form for them: neither alone nor inside a list or struct.
+            rows = rows.select(name for name, dtype in rows.schema.items() if "Binary" not in str(dtype))
+            self._rest = rows.write_ndjson().encode()
         part = self._rest[: len(buffer)]
         buffer[: len(part)] = part
         self._rest = self._rest[len(part) :]

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import polars as pl
 
-from apilens import __version__
+from apilens.version import __version__
 from apilens.formats.block import Layout, parse
 from apilens.ingest.enrich import Declared, enrich, redact
 from apilens.ingest.pieces import Origin, Piece

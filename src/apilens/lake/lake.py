@@ -123,11 +123,6 @@ class Lake:
         self.root = root
         self._run = secrets.token_hex(8)
 
-    @property
-    def state_url(self) -> str:
-        """Where candidates, feedback and tickets of this lake live by default."""
-        return f"sqlite:///{self.root / '_apilens' / 'state.db'}"
-
     @cached_property
     def masking_key(self) -> bytes:
         """The key under which secrets are masked. Raises LakeError when it is lost: new hashes would not match old ones."""

@@ -25,7 +25,7 @@ import jinja2
 import polars as pl
 from markupsafe import Markup
 
-from apilens import __version__
+from apilens.version import __version__
 from apilens.reports import charts, figures, svg, units
 from apilens.reports.terminal import lines_equation, records_equation
 from apilens.reports.verdict import verdict

@@ -76,6 +76,11 @@ def sqlite_url(path: Path) -> str:
     return sa.URL.create("sqlite", database=str(path)).render_as_string()
 
 
+def default_state(lake: str) -> str:
+    """The state database that belongs to a lake when `--state` does not name another."""
+    return sqlite_url(Path(lake) / "_apilens" / "state.db")
+
+
 def open_store(url: str) -> Store:
     """The state database at `url` (`sqlite:///FILE` or `postgresql+psycopg://…`), created or migrated as needed.
 

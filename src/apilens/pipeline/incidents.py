@@ -1,0 +1,53 @@
+"""From the lake to candidate tickets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import polars as pl
+
+from apilens.detect import find_candidates
+from apilens.lens import Lens
+from apilens.schema import BIN_S, CANDIDATES, SEVERITIES
+from apilens.store import default_state, open_store
+from apilens.window import Window
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """candidates: schema.CANDIDATES of the window asked for; now: as of when (None: the lake is empty)."""
+
+    candidates: pl.DataFrame
+    now: datetime | None
+
+    def at_least(self, severity: str) -> int:
+        """How many open candidates are at least that severe."""
+        named = SEVERITIES[: SEVERITIES.index(severity) + 1]
+        return self.candidates.filter(pl.col("severity").is_in(named) & (pl.col("state") == "open")).height
+
+    def summary(self) -> str:
+        """`5 candidates (2 open)`."""
+        still = self.candidates.filter(pl.col("state") == "open").height
+        return f"{self.candidates.height} candidates ({still} open)"
+
+
+def scan(
+    lake: str, state: str | None, *, since: str | None = None, until: str | None = None, now: datetime | None = None
+) -> Scanned:
+    """Find candidates as of `now` (None: the end of the data) and keep them; those of [since, until) are returned."""
+    lens = Lens(lake)
+    moment = now or lens.data_end
+    if moment is None:
+        return Scanned(CANDIDATES.to_frame(), None)
+    # A bin is judged when it is over: the one that holds the last call counts as over at its end.
+    edge = datetime.fromtimestamp(-(-moment.timestamp() // BIN_S) * BIN_S, UTC) if now is None else moment
+    found = find_candidates(lens.rollups(until=edge).collect(), lens.breakdown, now=edge)
+    with open_store(state or default_state(lake)) as store:
+        store.save_candidates(found, moment, Window(None, edge))
+    window = lens.window(since, until, now=moment)
+    if window.start is not None:
+        found = found.filter(pl.col("end") > window.start)
+    if window.end is not None:
+        found = found.filter(pl.col("start") < window.end)
+    return Scanned(found, moment)

@@ -1,0 +1,100 @@
+"""From log files to the lake."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+
+from apilens.config import load_config
+from apilens.errors import ApilensError, Exit, InputError
+from apilens.formats import Detection, Options, detect
+from apilens.formats.block import Parsed, parse
+from apilens.formats.fields import rebuild
+from apilens.ingest.enrich import Declared, enrich
+from apilens.ingest.pieces import Cut, Origin, cut
+from apilens.ingest.run import IngestRun, InputReport, Request
+from apilens.ingest.sources import expand, open_input
+from apilens.ingest.unit import Counts
+from apilens.lake import Lake, open_lake
+from apilens.routes import RouteMerges, learn
+from apilens.schema import CALLS
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """What one ingest did: `reports` input by input, `totals` in all."""
+
+    reports: list[InputReport]
+    totals: Counts
+    seconds: float
+    exit_code: Exit
+
+
+def ingest(lake: str, request: Request, config: str | None, *, now: datetime | None = None) -> IngestResult:
+    """Read inputs into the lake, making it when there is none.
+
+    config: path of an apilens.toml; None: found as in load_config, or in a folder that is ingested.
+    Raises UsageError, ConfigError and LakeError; problems of one input stand in its report.
+    """
+    began = time.monotonic()
+    settings = load_config(config or _config_inside(request.paths))
+    run = IngestRun(open_lake(lake, create=True), request, settings, now=now or datetime.now(UTC))
+    run.run()
+    if run.totals.stored:
+        learn_routes(run.lake)
+    return IngestResult(run.reports, run.totals, time.monotonic() - began, run.exit_code())
+
+
+def learn_routes(lake: Lake) -> None:
+    """Learn which names in the routes seen so far are variables; merges learned before stay as they are."""
+    with lake.lock("routes"):
+        text = lake.learned_routes()
+        known = RouteMerges() if text is None else RouteMerges.from_json(text)
+        seen = lake.scan("rollups").group_by("service", "route").agg(pl.col("calls").sum()).collect()
+        found = learn(seen.drop_nulls("route"), known)
+        if found != known:
+            lake.save_learned_routes(found.to_json())
+
+
+def _config_inside(paths: Sequence[str]) -> str | None:
+    """The apilens.toml of the only folder named, when the working folder has none."""
+    if len(paths) != 1 or Path("apilens.toml").is_file():
+        return None
+    inside = Path(paths[0]) / "apilens.toml"
+    return str(inside) if inside.is_file() else None
+
+
+def preview(file: str, options: Options) -> Iterator[Parsed]:
+    """The calls of one input as canonical rows (schema.CALLS, in the input's order), a block at a time; stores nothing.
+
+    Raises InputError when the input cannot be read, FormatError when no format fits.
+    """
+    item = next(expand([file]))
+    if isinstance(item, ApilensError):
+        raise item
+    stream, detection = open_input(item), None
+    for piece in cut(stream, Origin(), lambda head: [], Cut(), final=True):
+        detection = detection or detect(piece.block, options, item.name)
+        part = enrich(parse(piece.block, detection.layouts), piece.block, Declared(item.name))
+        yield Parsed(canonical(part.calls), part.rejects, part.header, part.filtered, part.blank)
+
+
+def recognise_format(file: str, options: Options) -> Detection:
+    """Which format an input has, and why. Raises InputError when it cannot be read, FormatError when no format fits."""
+    item = next(expand([file]))
+    if isinstance(item, ApilensError):
+        raise item
+    for piece in cut(open_input(item), Origin(), lambda head: [], Cut(), final=True):
+        return detect(piece.block, options, item.name)
+    raise InputError(f"{item.name}: is empty; expected log lines")
+
+
+def canonical(calls: pl.DataFrame) -> pl.DataFrame:
+    """`row` and every column of schema.CALLS, in the order of the lines."""
+    missing = [pl.lit(None, dtype).alias(name) for name, dtype in CALLS.items() if name not in calls.columns]
+    return rebuild(calls.lazy().with_columns(missing)).select("row", *CALLS).sort("row").collect()

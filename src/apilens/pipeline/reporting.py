@@ -1,0 +1,85 @@
+"""From the lake and the state to the HTML report."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import polars as pl
+
+from apilens.config import load_config
+from apilens.lens import Lens
+from apilens.pipeline.people import ranked
+from apilens.reports.html import Mark, Quality, ReportData, render
+from apilens.store import default_state, open_store
+from apilens.window import Window
+
+
+def report(
+    *,
+    lake: str,
+    state: str | None,
+    config: str | None = None,
+    context: str | None = None,
+    now: datetime | None = None,
+    since: str | None = None,
+    until: str | None = None,
+) -> str:
+    """The HTML report of [since, until) as of `now` (None: the end of the data); changes nothing."""
+    settings = load_config(config)
+    lens = Lens(lake, settings)
+    moment = now or lens.data_end or datetime.now(UTC)
+    window = lens.window(since, until, now=moment)
+    with open_store(state or default_state(lake)) as store:
+        problems, candidates, links = ranked(store, context, now), store.candidates(), store.links()
+    # An incident or report belongs to the period when it was alive in it.
+    alive = pl.lit(True)
+    if window.start is not None:
+        alive &= pl.col("end") > window.start
+    if window.end is not None:
+        alive &= pl.col("start") < window.end
+    problems, candidates = problems.filter(alive.fill_null(True)), candidates.filter(alive)
+    rollups = lens.rollups(window.start, window.end).drop("unit_id").collect()
+    found = lens.endpoints(window.start, window.end)
+    first, last = found.select(pl.col("first_seen").min(), pl.col("last_seen").max()).row(0)
+    return render(
+        ReportData(
+            now=moment,
+            first_call=first,
+            last_call=last,
+            queue=problems,
+            candidates=candidates,
+            links=links,
+            endpoints=found,
+            rollups=rollups,
+            quality=_quality(lens, window),
+            marks=tuple(Mark(mark.time, mark.label, mark.go_live) for mark in settings.marks),
+        )
+    )
+
+
+def _quality(lens: Lens, window: Window) -> Quality:
+    """What became of the input: the ledger's counts. Duplicates are no units; the run that met them printed them."""
+    ledger = lens.lake.ledger()
+    names = ("read", "stored", "rejected", "filtered", "lines", "header", "blank", "bytes")
+    sums = ledger.select(pl.col(name).sum() for name in names).row(0, named=True)
+    inputs = ledger.group_by("input", maintain_order=True).agg(
+        pl.col("format").first(),
+        *(pl.col(name).sum() for name in ("read", "stored", "rejected", "filtered", "lines", "bytes")),
+        pl.col("first_start_time").min(),
+        pl.col("last_start_time").max(),
+    )
+    calls = lens.quality(window)
+    return Quality(
+        read=sums["read"],
+        stored=sums["stored"],
+        rejected=sums["rejected"],
+        filtered=sums["filtered"],
+        duplicate=0,
+        lines=sums["lines"],
+        record_lines=sums["read"],
+        header=sums["header"],
+        blank=sums["blank"],
+        inputs=inputs.sort("input"),
+        identity_coverage=calls.identity_coverage,
+        synthetic_share=calls.synthetic_share,
+    )
