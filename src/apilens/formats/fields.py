@@ -227,11 +227,14 @@ def rebuild(calls: pl.LazyFrame) -> pl.LazyFrame:
 
 def compact(calls: pl.DataFrame) -> pl.DataFrame:
     """Calls without the text that can be rebuilt from other columns: url becomes null, request_line REBUILT."""
-    url = pl.coalesce("url", built_url())
-    same = pl.col("request_line") == built_request_line(url)
+    if "url" not in calls.columns or "query" not in calls.columns:
+        return calls
+    calls = calls.with_columns(url=pl.when(pl.col("url") != built_url()).then("url"))
+    if "request_line" not in calls.columns:
+        return calls
+    same = pl.col("request_line") == built_request_line(pl.coalesce("url", built_url()))
     return calls.with_columns(
-        url=pl.when(pl.col("url") != built_url()).then("url"),
-        request_line=pl.when(same.fill_null(False)).then(pl.lit(REBUILT)).otherwise("request_line"),
+        request_line=pl.when(same.fill_null(False)).then(pl.lit(REBUILT)).otherwise("request_line")
     )
 
 
@@ -456,7 +459,7 @@ def read_carefully(
     raws = raws.with_columns(
         unescape(raws[f"v{i}"], escape) for i, name in enumerate(names) if fields[name].escaped and escape != "none"
     )
-    read = typed(raws.lazy(), fields, gateway, careful=True).with_columns(misfit=misfit).collect()
+    read = typed(raws.lazy(), fields, gateway, careful=True).with_columns(misfit=misfit).collect(engine="in-memory")
     complaints = [
         pl.when(~pl.col(f"ok{i}").fill_null(False)).then(pl.lit(f"{name.removeprefix('$.')} cannot be read"))
         for i, name in enumerate(names)
@@ -471,7 +474,7 @@ def read_carefully(
     encoded = [column for field in fields.values() for column in field.percent]
     read = read.with_columns(unescape(read[column], "percent") for column in encoded)
     good = read["reason"].is_null()
-    return Parsed(gather_attributes(read.filter(good).drop("reason")), read.filter(~good).select("row", "reason"))
+    return Parsed(compact(gather_attributes(read.filter(good).drop("reason"))), read.filter(~good).select("row", "reason"))
 
 
 def gather_attributes(calls: pl.DataFrame) -> pl.DataFrame:

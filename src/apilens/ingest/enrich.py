@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 import polars as pl
 
 from apilens.formats.block import Block, Parsed
-from apilens.formats.fields import compact
 from apilens.ingest.redact import Redactor
 from apilens.ingest.synthetic import synthetic_type
 from apilens.routes.rules import template
@@ -33,7 +32,7 @@ class Declared:
 def enrich(parsed: Parsed, block: Block, declared: Declared) -> Parsed:
     """The same records with derived columns; calls at impossible times become rejects.
 
-    Derived: start_time, route, consumer, synthetic_type, source_offset; url and request_line are compacted (fields.compact).
+    Derived: start_time, route, consumer, synthetic_type, source_offset.
     """
     calls = parsed.calls
     if calls.is_empty():
@@ -72,7 +71,7 @@ def enrich(parsed: Parsed, block: Block, declared: Declared) -> Parsed:
         source_file=pl.lit(declared.source_file),
         node=pl.coalesce("node", pl.lit(declared.node, pl.String)),
     )
-    return Parsed(compact(calls), rejects, parsed.header, parsed.filtered, parsed.blank)
+    return Parsed(calls, rejects, parsed.header, parsed.filtered, parsed.blank)
 
 
 def redact(calls: pl.DataFrame, redactor: Redactor) -> pl.DataFrame:
