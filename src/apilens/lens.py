@@ -16,7 +16,7 @@ from apilens.measure import breakdown as _breakdown
 from apilens.measure.endpoints import endpoints
 from apilens.measure.quality import CallQuality, call_quality
 from apilens.routes.learned import RouteMerges
-from apilens.schema import BIN_S
+from apilens.schema import BIN_S, ROLLUPS
 from apilens.window import ALWAYS, Window, parse_time
 
 Moment = datetime | str | None
@@ -135,10 +135,10 @@ class Lens:
             edges.append(self._rolled(Window(window.start, start)))
         if window.end is not None and end != window.end:
             edges.append(self._rolled(Window(end, window.end)))
-        return Window(start, end), pl.concat(edges) if edges else roll_up(self.lake.scan("calls").limit(0).collect())
+        return Window(start, end), pl.concat(edges) if edges else ROLLUPS.to_frame()
 
     def _rolled(self, window: Window) -> pl.DataFrame:
-        return roll_up(self._merged(self.lake.scan("calls", window)).collect())
+        return roll_up(self._merged(self.lake.scan("calls", window)).collect(), "edge of a window")
 
 
 def _aligned(moment: datetime, *, up: bool) -> datetime:

@@ -117,7 +117,7 @@ def _refeed_unit(
     }
     files = (
         lake.write("calls", calls, unit_id, attempt),
-        lake.write("rollups", roll_up(calls), unit_id, attempt),
+        lake.write("rollups", roll_up(calls, unit_id), unit_id, attempt),
         lake.write("rejects", resolutions, unit_id, attempt),
     )
     return Unit(entry, *files), left

@@ -10,22 +10,21 @@ from apilens.schema import BIN_S, ENDPOINT, ROLLUPS
 _KEY = ("bin_start", *ENDPOINT, "status_code", "synthetic_type")
 
 
-def roll_up(calls: pl.DataFrame) -> pl.DataFrame:
-    """schema.ROLLUPS rows of some calls (schema.CALLS rows with unit_id); one row per bin, endpoint, status and kind.
+def roll_up(calls: pl.DataFrame, unit_id: str) -> pl.DataFrame:
+    """schema.ROLLUPS rows of some calls (schema.CALLS), named unit_id; one row per bin, endpoint, status and kind.
 
     duration columns leave out calls whose duration is unknown.
     """
     minutes = BIN_S // 60
     base = calls.select(
         pl.col("start_time").dt.truncate(f"{BIN_S}s").alias("bin_start"),
-        *ENDPOINT, "status_code", "synthetic_type", "unit_id", "start_time", "duration_ms",
+        *ENDPOINT, "status_code", "synthetic_type", "start_time", "duration_ms",
         (pl.col("start_time").dt.epoch("s") % BIN_S // 60).cast(pl.Int8).alias("minute"),
         pl.coalesce("response_bytes", "response_body_bytes").alias("response_bytes"),
         histogram.bucket(pl.col("duration_ms")).alias("bucket"),
         pl.col("duration_ms").clip(histogram.SMALLEST_MS).log().alias("log_ms"),
     )  # fmt: skip
-    keys = [*_KEY, "unit_id"]
-    sums = base.group_by(keys).agg(
+    sums = base.group_by(_KEY).agg(
         pl.len().cast(pl.Int64).alias("calls"),
         pl.concat_list([(pl.col("minute") == i).sum().cast(pl.Int32) for i in range(minutes)]).alias("minute_calls"),
         pl.col("duration_ms").count().cast(pl.Int64).alias("durations"),
@@ -41,4 +40,5 @@ def roll_up(calls: pl.DataFrame) -> pl.DataFrame:
     return sums.with_columns(
         pl.col("runs").list.eval(pl.element().struct.field("value")).alias("bucket"),
         pl.col("runs").list.eval(pl.element().struct.field("len").cast(pl.Int32)).alias("bucket_calls"),
+        pl.lit(unit_id).alias("unit_id"),
     ).select(pl.col(name).cast(dtype) for name, dtype in ROLLUPS.items())

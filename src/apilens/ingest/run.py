@@ -279,7 +279,7 @@ class IngestRun:
         with self.lake.lock("commit"):
             for unit_id, attempt in self.lake.unfinished_rollups():
                 calls = self.lake.scan("calls").filter(pl.col("unit_id") == unit_id).collect()
-                files = self.lake.write("rollups", roll_up(calls), unit_id, attempt)
+                files = self.lake.write("rollups", roll_up(calls, unit_id), unit_id, attempt)
                 self.lake.register_rollups([Unit({"unit_id": unit_id, "attempt": attempt}, (), files)])
 
 

@@ -121,7 +121,7 @@ def make_unit(
         "ingested_at": now,
         "apilens_version": __version__,
     }
-    return Made(entry, counts, calls, roll_up(calls), rejects)
+    return Made(entry, counts, calls, roll_up(calls, piece.unit_id), rejects)
 
 
 def _rejects(
