@@ -30,6 +30,7 @@ def look(
     apilens look /var/log/nginx/access.log*
     kubectl logs deploy/gateway | apilens look -
     """
+    import shlex
     import tempfile
 
     from apilens.pipeline import incidents, logs
@@ -57,7 +58,10 @@ def look(
             click.echo(f"\n{found.height} candidate tickets" if found.height else "\nnothing abnormal found")
             if found.height:
                 print_candidates(found)
+            flags = {"--config": config, "--format": format_, "--log-format": log_format, "--tz": tz}
+            given = [part for flag, value in flags.items() if value is not None for part in (flag, value)]
+            again = shlex.join(["apilens", "ingest", *paths, *given, *(f"--columns={text}" for text in columns)])
             click.echo(
-                f"\nkeep it and go on:  apilens ingest {' '.join(map(safe, paths))}  then  apilens report --out report.html"
+                f"\nkeep it and go on:  {safe(again)}\n                    apilens scan && apilens report --out report.html"
             )
     return result.exit_code

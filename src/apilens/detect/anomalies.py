@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from apilens.detect.baseline import Bools, Floats
+from apilens.detect.baseline import Floats
 
 #: One row per (endpoint, detector, status_code, bin): the windows that end with this bin are abnormal.
 ANOMALIES = pl.Schema(
@@ -30,21 +30,6 @@ ANOMALIES = pl.Schema(
 #: Hysteresis: one window in ten million opens, one in three hundred holds (DETECTION: open p < 1e-7, hold p < 10^-2.5).
 OPEN_LOG10_P = -7.0
 HOLD_LOG10_P = -2.5
-
-#: A window twice as far out as the endpoint's habit needs less of an improbability under the model: its own past says
-#: so too.
-FAR = 2.4
-FAR_LOG10_P = -4.5
-
-
-def opens(log10_p: Floats, z: Floats, usual: Floats) -> Bools:
-    """Whether windows are strong enough to raise an incident.
-
-    z: standardised deviation; usual: what the endpoint reached by itself on the days before (baseline.habit), -inf
-    where unknown.
-    """
-    known = usual > 1.0
-    return (z > usual) & ((log10_p < OPEN_LOG10_P) | (known & (z > FAR * usual) & (log10_p < FAR_LOG10_P)))
 
 
 def strongest(rows: pl.DataFrame) -> pl.DataFrame:

@@ -105,7 +105,7 @@ def _shift(series: Series, fleet: Fleet, width: int, factor: float, *, skip: int
     rows, bins = np.nonzero(usable & (z > 2.5) & changed & _still(series, width, residual, factor))
     log10_p = anomalies.log10_tail(stdtr(T_DEGREES, -z[rows, bins]))
     usual = np.full_like(log10_p, -np.inf) if steady else habit(z, fleet)[rows, bins]
-    opens = anomalies.opens(log10_p, z[rows, bins], usual)
+    opens = (log10_p < anomalies.OPEN_LOG10_P) & (z[rows, bins] > usual)
     excess = n * (1.0 - np.exp(-np.maximum(residual, 0.0)))
     return _frame(series, rows, bins, width, log10_p, opens, np.exp(s / safe_n), np.exp(expected), "ms", n, excess)
 
@@ -176,7 +176,7 @@ def _tail(series: Series, fleet: Fleet, slow: Floats, timed: Floats, width: int)
     )
     shape = mean[rows, bins] / over[rows, bins]
     log10_p = anomalies.log10_tail(betainc(k[rows, bins], shape, mean[rows, bins] / (mean[rows, bins] + shape)))
-    opens = anomalies.opens(log10_p, z[rows, bins], habit(z, fleet)[rows, bins])
+    opens = (log10_p < anomalies.OPEN_LOG10_P) & (z[rows, bins] > habit(z, fleet)[rows, bins])
     return _frame(
         series, rows, bins, width, log10_p, opens, k / np.maximum(n, 1.0), share, "ratio", n, np.maximum(k - mean, 0.0)
     )

@@ -37,6 +37,9 @@ DROP_FACTOR, SURGE_FACTOR = 0.6, 1.7
 #: Squared coefficient of variation of a forecast, before the endpoint's own errors are known; weighs like a day of
 #: them.
 PRIOR_SPREAD = 0.05
+#: A window so many times as far out as the endpoint's habit needs less of an improbability under the model, whose tail
+#: is long where the past days differ: the endpoint's own past says so too.
+FAR, FAR_LOG10_P = 2.4, -4.5
 #: Endpoints follow the fleet's growth up to so much of its logarithm (a guess, held against worlds with unequal
 #: weekends).
 GROWTH_SPREAD = 0.35
@@ -145,6 +148,8 @@ def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
         chance = mu / (mu + shape)
         p = betainc(np.maximum(k, 1e-9), shape, chance) if direction == 1 else betainc(shape, k + 1.0, 1 - chance)
         log10_p = anomalies.log10_tail(p)
+        usual = habit(z, fleet)[rows, bins]
+        enough = np.where((usual > 1.0) & (z[rows, bins] > FAR * usual), FAR_LOG10_P, anomalies.OPEN_LOG10_P)
         found.append(
             pl.DataFrame(
                 {
@@ -155,7 +160,7 @@ def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
                     "direction": direction,
                     "bin": bins,
                     "start_bin": np.maximum(bins - width + 1, 0),
-                    "opens": anomalies.opens(log10_p, z[rows, bins], habit(z, fleet)[rows, bins]),
+                    "opens": (z[rows, bins] > usual) & (log10_p < enough),
                     "log10_p": log10_p,
                     "observed": calls[rows, bins] / width,
                     "expected": mean[rows, bins] / width,
