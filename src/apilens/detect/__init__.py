@@ -19,6 +19,7 @@ from apilens.detect import (
     candidates,
     errors,
     incidents,
+    lasting,
     latency,
     new_status,
     rate_limit,
@@ -55,6 +56,7 @@ def find_candidates(
         first, last = part.select(bin_.min().alias("first"), bin_.max().alias("last")).row(0)
         fleet, rows = baseline.fleet(part, (first, last + 1))
         tables = [detect(series, fleet) for series in baseline.chunks(fleet, rows) for detect in DETECTORS.values()]
-        problems = incidents.group(pl.concat([anomalies.ANOMALIES.to_frame(), *tables]), fleet, breakdown)
+        runs = incidents.runs_of(pl.concat([anomalies.ANOMALIES.to_frame(), *tables]))
+        problems = incidents.group(lasting.outlasting(runs, rows, fleet), fleet, breakdown)
         found.append(candidates.describe(problems, fleet, breakdown, now=now))
     return pl.concat(found).sort("detected_at", "id")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+import numpy as np
 import polars as pl
 
 from apilens import schema
@@ -60,9 +61,25 @@ def describe(incidents: list[Incident], fleet: Fleet, breakdown: Breakdown, *, n
 
 
 def _main_runs(incident: Incident) -> list[Run]:
-    """The runs that measure the incident: those of its main signal; side effects only add endpoints."""
+    """The runs that measure the incident: those of its main signal, one per uninterrupted time; side effects only add
+    endpoints."""
     signal = _signal(incident)
-    return [run for run in incident.runs if run.signal == signal]
+    merged: list[Run] = []
+    for run in sorted((run for run in incident.runs if run.signal == signal), key=lambda run: run.start):
+        # What flapped, or was raised anew while it lasted, is measured once.
+        before = next(
+            (other for other in merged if other.series == run.series and run.start <= other.bins[-1] + 1), None
+        )
+        if before is None:
+            merged.append(run)
+            continue
+        peak = max(before.at_peak, run.at_peak, key=lambda measured: float(measured["excess"]))
+        going = before.watched and before.recovered is None
+        recovered = None if going or run.recovered is None else max(before.recovered or 0, run.recovered)
+        merged[merged.index(before)] = replace(
+            before, bins=np.union1d(before.bins, run.bins), at_peak=peak, recovered=recovered
+        )
+    return merged
 
 
 def _signal(incident: Incident) -> str:
@@ -200,13 +217,16 @@ def _measure(signal: str, evidence: list[tuple[Run, pl.DataFrame]]) -> _Measured
         observed = float(main.at_peak["observed"])
         return _Measured(observed, expected, "ratio", timed, max(timed * (observed - expected), 0.0), profile)
     hits = base = 0.0
-    calls_by_window: dict[tuple[int, int], int] = {}
+    calls_of: dict[int, dict[int | None, int]] = {}
     for run, part in evidence:
         calls = int(part["calls"].sum())
-        calls_by_window[run.endpoint, 0] = max(calls_by_window.get((run.endpoint, 0), 0), calls)
+        by_code = calls_of.setdefault(run.endpoint, {})
+        by_code[run.status] = by_code.get(run.status, 0) + calls
         hits += int(part.filter(pl.col("status_code") == run.status)["calls"].sum())
-        base += float(run.at_peak["expected"]) * calls
-    n = sum(calls_by_window.values())
+        # A trailing baseline has learned a lasting problem by its peak; what was expected when it began holds.
+        base += float(run.at_open["expected"]) * calls
+    # Several codes of one endpoint share its calls.
+    n = sum(max(by_code.values()) for by_code in calls_of.values())
     return _Measured(hits / max(n, 1), base / max(n, 1), "ratio", n, max(hits - base, 0.0), profile)
 
 

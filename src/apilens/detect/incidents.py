@@ -97,6 +97,8 @@ class Run:
     at_peak: dict[str, float | str]
     profile: Profile = field(default_factory=Profile)
     recent: Profile = field(default_factory=Profile)  # of the last hour before it was raised
+    watched: bool = False  # followed until it recovered (lasting.py)
+    recovered: int | None = None  # bin at whose end that was known; None: not yet
 
     @property
     def series(self) -> tuple[int, str, int | None, int]:
@@ -104,7 +106,9 @@ class Run:
         return self.endpoint, self.signal, self.status, self.direction
 
     def last(self, upto: int) -> int:
-        """Last abnormal bin known at the end of bin `upto`."""
+        """Last abnormal bin known at the end of bin `upto`; a watched run goes on until its recovery is known."""
+        if self.watched and upto > self.opened and (self.recovered is None or upto < self.recovered):
+            return upto
         at = int(np.searchsorted(self.bins, upto, side="right"))
         return int(self.bins[at - 1]) if at else self.start
 
@@ -248,9 +252,8 @@ def profile_of(run: Run, now: pl.DataFrame, before: pl.DataFrame) -> Profile:
     return profile
 
 
-def group(found: pl.DataFrame, fleet: Fleet, breakdown: Breakdown) -> list[Incident]:
-    """Incidents from anomalies, each with the runs that share its cause; in the order in which they were raised."""
-    runs = runs_of(found)
+def group(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Incident]:
+    """Incidents from runs, each with the runs that share its cause; in the order in which they were raised."""
     spans = []
     for run in runs:
         spans.append((run.endpoint, run.start, run.opened + 1))
