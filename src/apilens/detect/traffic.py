@@ -109,6 +109,28 @@ def _forecast(first_calls: Ints, fleet: Fleet, calls: Floats, logged: Bools, wid
     return _Forecast(mean, highest / weights, lowest / weights, window_max(unlike, HOUR), apart / weights, days)
 
 
+def _comparable(each: Floats, calls: Floats, width: int, born: Ints, logged: Bools, fleet: Fleet) -> Bools:
+    """(endpoints, bins) whether there are fewer calls than on a day of the same kind: a week ago, else yesterday.
+
+    each, calls: calls per bin and per window of `width` bins. The fleet's weekend says little about an endpoint whose
+    users have none, or work only then. On a first Saturday an endpoint compares with yesterday only when the six hours
+    before the window were like yesterday's.
+    """
+    at = np.arange(fleet.bins)
+    # 1970-01-01 was a Thursday: 0 is Monday.
+    saturday = ((at + fleet.first_bin) // DAY + 3) % 7 == 5
+
+    def fewer_than(days: int) -> tuple[Bools, Bools]:
+        known = (at[None, :] - days * DAY >= born[:, None]) & (back(logged.astype(np.float64), days * DAY, 0.0) > 0)
+        return known, calls < back(calls, days * DAY, 0.0)
+
+    week_known, fewer_than_week = fewer_than(WEEK_DAYS)
+    _, fewer_than_yesterday = fewer_than(1)
+    before = back(window_sum(each, 6 * HOUR), width, 0.0)
+    like_yesterday = ~saturday | (before >= 0.5 * back(before, DAY, np.inf))
+    return np.where(week_known, fewer_than_week, fewer_than_yesterday & like_yesterday)
+
+
 def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
     calls = window_sum(series.calls, width)
     # Bins without any call in the whole fleet are missing data: they are nobody's drop, and no day to compare with.
@@ -141,6 +163,7 @@ def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
         else:
             kept, k_all = 1.0, calls
             changed = (calls < DROP_FACTOR * expected) & (recent < 0.75 * expected * third / width)
+            changed &= _comparable(each, calls, width, born, logged, fleet)
         z = np.where(usable, direction * (k_all - kept * expected) / np.sqrt(np.maximum(variance, 1.0)), 0.0)
         rows, bins = np.nonzero(usable & changed & (z > 2.0))
         mu, k, usual_mean = kept * expected[rows, bins], k_all[rows, bins], expected[rows, bins]
