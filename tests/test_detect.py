@@ -322,3 +322,24 @@ def test_a_breakdown_counts_the_calls_of_its_windows_and_no_others() -> None:
     counts = dict(found.group_by("window_id").agg(pl.col("calls").sum()).rows())
     inside = calls.filter(pl.col("route") == route)
     assert counts == {0: inside.filter(during(30)).height, 1: inside.filter(during(5)).height}
+
+
+def test_a_problem_that_goes_on_stays_open_after_the_baseline_has_learned_it() -> None:
+    """Two days at 12 % failures: a trailing week would call that normal long before the end."""
+    calls = quiet_world(1)
+    begin = START + timedelta(days=5, hours=10)
+    route = busiest(calls)
+    lasting = (pl.col("start_time") >= begin) & (pl.col("route") == route)
+    found = scan(failing(calls, lasting, 502, 0.12)).filter(pl.col("signal") == "errors")
+    assert found.select("state", "endpoints").rows() == [("open", [f"GET {route}"])]
+    assert found["detected_at"][0] <= begin + timedelta(hours=2)
+    hit = calls.filter(lasting).height * 0.12
+    assert found["excess_calls"][0] == pytest.approx(hit, rel=0.15)
+
+
+def test_a_problem_ends_when_its_rate_has_recovered() -> None:
+    calls = quiet_world(1)
+    route = busiest(calls)
+    found = overlapping(scan(failing(calls, during(300) & (pl.col("route") == route), 502, 0.3)), 300)
+    assert found["state"].to_list() == ["ended"]
+    assert abs(found["end"][0] - (FAULT + timedelta(minutes=300))) <= timedelta(minutes=30)
