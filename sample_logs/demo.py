@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -12,16 +13,17 @@ from pathlib import Path
 
 import polars as pl
 
-from apilens.pipeline import incidents, logs, people, reporting
 from apilens.config import load_config
 from apilens.errors import ApilensError, Exit
 from apilens.ingest.run import Request
 from apilens.lens import Lens
+from apilens.pipeline import incidents, logs, people, reporting
 from apilens.reports.terminal import Column, lines_equation, records_equation, safe, table
 from apilens.reports.units import count, milliseconds, percent, size
 from apilens.reports.verdict import verdict
+from apilens.triage import surprise
 
-HERE = Path(__file__).parent
+HERE = Path(os.path.relpath(Path(__file__).parent))
 OUT = HERE.parent / "out"
 LAKE = str(OUT / "demo-lake")
 CONFIG = str(HERE / "apilens.toml")
@@ -49,8 +51,7 @@ def main() -> int:
     page = reporting.report(lake=LAKE, state=None, config=CONFIG, context=CONTEXT)
     report = OUT / "report.html"
     report.write_text(page, encoding="utf-8")
-    shown = report.relative_to(Path.cwd()) if report.is_relative_to(Path.cwd()) else report
-    print(f"report   {shown} ({size(len(page.encode()))}, offline){' ' * 20}{time.monotonic() - began:.0f} s")
+    print(f"report   {report} ({size(len(page.encode()))}, offline){' ' * 20}{time.monotonic() - began:.0f} s")
     print("yours    .venv/bin/apilens look /var/log/nginx/access.log*")
     return 0 if balanced else 1
 
@@ -131,13 +132,15 @@ def _queue(ranked: pl.DataFrame) -> None:
         (
             (
                 row["rank"], row["priority"], row["severity"], row["hit"], row["told"], row["silent"],
-                f"{row['title'][:88]}{', OPEN since ' + format(row['start'], '%m-%d %H:%MZ') if row['state'] == 'open' and row['kind'] == 'candidate' else ''}",
+                f"{row['title'][:70]}{', OPEN since ' + format(row['start'], '%m-%d %H:%MZ') if row['state'] == 'open' and row['kind'] == 'candidate' else ''}",
             )
             for row in ranked.head(8).iter_rows(named=True)
         ),
     )  # fmt: skip
-    top = ranked.row(0, named=True)
-    print(f"      why 1 first: {safe(top['why'])}")
+    print(f"      why 1 first: {safe(ranked['why'][0])}")
+    unexpected = surprise(ranked)
+    if unexpected is not None:
+        print(f"      {safe(unexpected)}")
 
 
 def _compare(candidates: pl.DataFrame, faults: Sequence[dict[str, object]]) -> str:

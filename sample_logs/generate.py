@@ -9,7 +9,7 @@ expected counts in TRUTH.json are an opinion of their own.
 
 Random numbers come from numpy's RandomState, whose streams are frozen (NEP 19), one stream per purpose.
 """
-# ruff: noqa: E501, SIM905 - a table reads better with one row a line, a list of words better as words
+# ruff: noqa: SIM905 - a table reads better with one row a line, a list of words better as words
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import zstandard
+
 from people import ITEMS, Item
 
 HERE = Path(__file__).parent

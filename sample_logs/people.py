@@ -3,7 +3,6 @@ the last call in the logs that hit `seen_by` through `fault` before the item was
 
 Times are "MM-DD HH:MM" UTC. Nobody reports the login loop: that fault is silent on purpose.
 """
-# ruff: noqa: E501 - a table of prose
 
 from __future__ import annotations
 

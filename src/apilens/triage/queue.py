@@ -69,7 +69,8 @@ def queue(
     )
     ranked = (
         prioritise(problems)
-        .sort(["weight", "id"], descending=[True, False])
+        # Priority asks both how much and how soon: what weighs much but is over waits behind what still hurts.
+        .sort(["priority", "weight", "id"], descending=[False, True, False])
         .with_row_index("rank", offset=1)
         .with_columns(severity=label(pl.col("severity")))
     )
