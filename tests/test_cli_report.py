@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from apilens.pipeline import reporting
 from apilens.cli import run
 from apilens.errors import Exit
+from apilens.pipeline import reporting
 
 
 @pytest.fixture

@@ -15,8 +15,6 @@ from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from apilens.pipeline import people
-from apilens.store import default_state, open_store
 from apilens.cli.feedback import feedback
 from apilens.errors import FormatError
 from apilens.feedback import CHANNELS, recognise
@@ -27,7 +25,9 @@ from apilens.feedback.encoding import decode
 from apilens.feedback.history import history
 from apilens.feedback.masking import mask
 from apilens.feedback.records import newest, read_time, to_items
+from apilens.pipeline import people
 from apilens.schema import CATEGORIES, ITEMS
+from apilens.store import default_state, open_store
 from people import HOUR, MONDAY, item, items
 
 NO_IDS = pl.DataFrame(schema={"channel": pl.String, "id": pl.String, "request_id": pl.String})

@@ -14,7 +14,9 @@ ROOT = Path(__file__).parent.parent
 
 def test_notebook_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lake = str(tmp_path / "lake")
-    logs = [str(ROOT / "sample_logs" / "edge" / name) for name in ("access.log-20260309.bz2", "access.log-20260310.bz2")]
+    logs = [
+        str(ROOT / "sample_logs" / "edge" / name) for name in ("access.log-20260309.bz2", "access.log-20260310.bz2")
+    ]
     assert run(["ingest", *logs, "--lake", lake, "--config", str(ROOT / "sample_logs" / "apilens.toml")]) == 0
     monkeypatch.setenv("APILENS_LAKE", lake)
     notebook = json.loads((ROOT / "notebooks" / "explore.ipynb").read_text(encoding="utf-8"))

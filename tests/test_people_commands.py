@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from apilens.lake import open_lake
-from apilens.store import default_state
-from apilens.store import open_store
+from apilens.store import default_state, open_store
 from apilens.window import Window
 from commands import apilens
 from people import MONDAY, candidate, candidates

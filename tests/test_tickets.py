@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import random
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -21,10 +19,10 @@ import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
-from apilens.pipeline import tickets
 from apilens.cli.tickets import tickets as command
 from apilens.errors import OutboundError, UsageError
 from apilens.feedback.history import HISTORY
+from apilens.pipeline import tickets
 from apilens.schema import LINKS
 from apilens.store import Filing, open_store
 from apilens.store.store import DUPLICATES, TICKETS

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from apilens.lens import Lens
 
 
-
 def open(path: str = "apilens-data") -> Lens:
     """A lens on the lake at `path`: its tables as Polars frames. Nothing is read until a table is asked for."""
     from apilens.lens import Lens  # polars takes 14 x a bare interpreter to import; `apilens --help` must not pay

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 import click
 
-from apilens.version import __version__
 from apilens.errors import ApilensError, Exit
+from apilens.version import __version__
 
 #: command -> (module, attribute, one line of help)
 COMMANDS = {

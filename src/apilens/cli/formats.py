@@ -21,9 +21,9 @@ def formats(file: str | None, tz: str | None, output: str) -> int:
     """
     import json
 
-    from apilens.pipeline import logs
     from apilens.cli.inputs import parse_options
     from apilens.formats import FORMATS
+    from apilens.pipeline import logs
     from apilens.reports.terminal import safe, table
 
     if file is None:

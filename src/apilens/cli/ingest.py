@@ -54,10 +54,10 @@ def ingest(
     apilens ingest /var/log/nginx/access.log*
     apilens ingest api.log --log-format '$remote_addr [$time_local] "$request" $status $request_time'
     """
-    from apilens.pipeline import logs
     from apilens.cli.inputs import parse_options
     from apilens.cli.options import moment
     from apilens.ingest.run import Request
+    from apilens.pipeline import logs
 
     request = Request(paths, parse_options(format_, log_format, columns, tz), source, environment, final, replace)
     result = logs.ingest(lake, request, config, now=moment(now))

@@ -33,13 +33,13 @@ def look(
     import shlex
     import tempfile
 
-    from apilens.pipeline import incidents, logs
     from apilens.cli.endpoints import print_endpoints
     from apilens.cli.ingest import print_summary
     from apilens.cli.inputs import parse_options
     from apilens.cli.scan import print_candidates
     from apilens.ingest.run import Request
     from apilens.lens import Lens
+    from apilens.pipeline import incidents, logs
     from apilens.reports.terminal import safe
 
     with tempfile.TemporaryDirectory(prefix="apilens-look-") as lake:

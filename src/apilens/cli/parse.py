@@ -26,8 +26,8 @@ def parse(
     apilens parse access.log | head
     apilens parse access.log --log-format '$remote_addr [$time_local] "$request" $status $request_time'
     """
-    from apilens.pipeline import logs
     from apilens.cli.inputs import parse_options
+    from apilens.pipeline import logs
     from apilens.reports.terminal import safe
 
     rejected = 0

@@ -474,7 +474,9 @@ def read_carefully(
     encoded = [column for field in fields.values() for column in field.percent]
     read = read.with_columns(unescape(read[column], "percent") for column in encoded)
     good = read["reason"].is_null()
-    return Parsed(compact(gather_attributes(read.filter(good).drop("reason"))), read.filter(~good).select("row", "reason"))
+    return Parsed(
+        compact(gather_attributes(read.filter(good).drop("reason"))), read.filter(~good).select("row", "reason")
+    )
 
 
 def gather_attributes(calls: pl.DataFrame) -> pl.DataFrame:

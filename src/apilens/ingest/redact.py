@@ -32,7 +32,24 @@ _SECRET = re.compile(
     """
 )
 #: Cheap tests of whether the regex above can match at all. First what every match contains …
-_MARKS = ["=", ":", "%3d", "%3D", "@", "%40", "eyJ", "AKIA", "ASIA", "_live_", "_test_", "xox", "earer", "asic", "EARER", "ASIC"]
+_MARKS = [
+    "=",
+    ":",
+    "%3d",
+    "%3D",
+    "@",
+    "%40",
+    "eyJ",
+    "AKIA",
+    "ASIA",
+    "_live_",
+    "_test_",
+    "xox",
+    "earer",
+    "asic",
+    "EARER",
+    "ASIC",
+]
 _MARKS += ["ghp_", "gho_", "ghu_", "ghs_", "ghr_"]
 _CARD = r"(?:^|[^0-9A-Za-z_.-])[3-6][0-9]{12,18}(?:[^0-9A-Za-z_.-]|$)"
 #: … then, where it is only a separator, that the name of a credential stands before it.

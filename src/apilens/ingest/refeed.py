@@ -8,7 +8,6 @@ from datetime import datetime
 
 import polars as pl
 
-from apilens.version import __version__
 from apilens.errors import FormatError
 from apilens.formats import Options, detect
 from apilens.formats.block import Block, parse
@@ -18,6 +17,7 @@ from apilens.ingest.redact import Redactor
 from apilens.ingest.rollup import roll_up
 from apilens.lake import Lake, Unit
 from apilens.schema import CALLS, REJECTS
+from apilens.version import __version__
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,9 @@ def roll_up(calls: pl.DataFrame, unit_id: str) -> pl.DataFrame:
         pl.col("start_time").max().alias("last_seen"),
     )
     # Counting (key, bucket) pairs first is twice as quick as run lengths inside every group.
-    pairs = base.filter(pl.col("bucket").is_not_null()).group_by(*_KEY, "bucket").agg(bucket_calls=pl.len()).sort("bucket")
+    pairs = (
+        base.filter(pl.col("bucket").is_not_null()).group_by(*_KEY, "bucket").agg(bucket_calls=pl.len()).sort("bucket")
+    )
     histograms = pairs.group_by(_KEY, maintain_order=False).agg("bucket", "bucket_calls")
     rows = sums.join(histograms, on=_KEY, how="left", nulls_equal=True)
     return rows.with_columns(

@@ -34,6 +34,10 @@ _MAGIC = {
 }
 
 
+#: What the decoders raise on damaged input. isal's stub declares its exception class as an instance of it.
+_DAMAGE = (EOFError, OSError, lzma.LZMAError, ValueError, zlib.error, cast(type[Exception], igzip_lib.IsalError))
+
+
 @dataclass(frozen=True)
 class Input:
     """One thing to read. path None: standard input. name: as the user would recognise it."""
@@ -97,7 +101,7 @@ class Stream:
             return b""
         try:
             data = self._source.read(size)
-        except (EOFError, OSError, lzma.LZMAError, ValueError, zlib.error, igzip_lib.IsalError) as error:
+        except _DAMAGE as error:
             self.complete = False
             # Only what the decoder handed out before the damage is kept; it ends at the last whole line.
             self.problem = f"{self.compression or 'file'} ends early or is damaged ({_words(error)})"

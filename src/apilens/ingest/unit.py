@@ -8,13 +8,13 @@ from datetime import datetime
 
 import polars as pl
 
-from apilens.version import __version__
 from apilens.formats.block import Layout, parse
 from apilens.ingest.enrich import Declared, enrich, redact
 from apilens.ingest.pieces import Origin, Piece
 from apilens.ingest.redact import Redactor
 from apilens.ingest.rollup import roll_up
 from apilens.schema import CALLS, REJECTS
+from apilens.version import __version__
 
 
 @dataclass(frozen=True)

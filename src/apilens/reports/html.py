@@ -25,12 +25,12 @@ import jinja2
 import polars as pl
 from markupsafe import Markup
 
-from apilens.version import __version__
 from apilens.reports import charts, figures, svg, units
 from apilens.reports.terminal import lines_equation, records_equation
 from apilens.reports.verdict import verdict
 from apilens.reports.visible import safe
 from apilens.schema import BIN_S, ENDPOINT
+from apilens.version import __version__
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
