@@ -18,7 +18,7 @@ from isal import igzip_lib, isal_zlib
 from apilens.errors import InputError
 
 #: The longest line that is read: a call fits in a few KiB, and a longer line would have to be held in memory.
-MAX_LINE_BYTES = 16 << 20
+MAX_LINE_BYTES = 8 << 20
 #: A log that shrinks further than this is no log: text with equal lines only reaches about 300 (we measured gzip -9
 #: on one repeated access-log line: 1:260).
 MAX_EXPANSION = 500
