@@ -107,7 +107,9 @@ def print_summary(result: IngestResult) -> None:
         parts = [f"{counts.stored:,} stored"]
         parts += [f"{n:,} {word}" for word, n in (
             ("rejected", counts.rejected), ("filtered", counts.filtered), ("duplicate", counts.duplicate)) if n]  # fmt: skip
-        click.echo(f"{safe(report.name)}{kind}: {report.format or 'nothing whole yet'}: {', '.join(parts)}")
+        click.echo(
+            f"{safe(report.name)}{kind}: {report.format or ('blank lines only' if counts.lines else 'nothing whole yet')}: {', '.join(parts)}"
+        )
         if report.waiting_bytes:
             click.echo(f"  {report.waiting_bytes:,} bytes without line end wait for the next run; --final takes them")
     totals = result.totals

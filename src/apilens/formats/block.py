@@ -60,6 +60,11 @@ class Block:
             text = text.str.strip_chars_start("\0")  # copytruncate leaves a run of NUL before the first new line
         return pl.DataFrame({"line": text}).with_row_index("row")
 
+    @property
+    def has_records(self) -> bool:
+        """Whether any line is more than blank."""
+        return not self.lines["line"].str.contains(BLANK).all()
+
     def offsets(self, rows: pl.Series) -> pl.Series:
         """Byte offsets in the input at which the lines `rows` (0-based) start; Int64."""
         return pl.Series("source_offset", self._starts[rows.to_numpy()] + self.offset, dtype=pl.Int64)

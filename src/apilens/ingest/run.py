@@ -190,19 +190,22 @@ class IngestRun:
         state, detection, head = Cut(), None, None
         try:
             for piece in cut(stream, origin, self._known, state, final=self.request.final):
-                if head is None:  # of the input, known or not: that is where a table names its columns
+                # Of the input, known or not: that is where a table names its columns.
+                if head is None and piece.block.has_records:
                     head = Block(piece.block.data[: piece.block.data.rfind(b"\n", 0, _HEAD_BYTES) + 1 or _HEAD_BYTES])
                 if piece.known is not None and (not self.request.replace or piece.unit_id in self._begun):
                     self._count_duplicate(piece.unit_id, report)
                     continue
-                if detection is None:
+                if detection is None and head is not None:
                     detection = detect(head, options, item.name)
                     _describe(report, detection)
                 entry = self._entries.get(piece.unit_id)
                 attempt = 1 if entry is None else int(entry["attempt"]) + 1
                 self._begun.add(piece.unit_id)
                 self._by_head.setdefault(piece.head_sha256, []).append(Known(piece.unit_id, len(piece.block.data)))
-                future = pool.submit(self._process, piece, detection.layouts, origin, declared, attempt)
+                future = pool.submit(
+                    self._process, piece, detection.layouts if detection else (), origin, declared, attempt
+                )
                 yield _Job(report, piece.head_sha256, future)
         finally:
             stream.close()

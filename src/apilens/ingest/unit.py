@@ -72,7 +72,7 @@ def make_unit(
     attempt: int,
     now: datetime,
 ) -> Made:
-    """Parse a piece with `layouts`; see Made. The number of lines is counted on the bytes, apart from the parser."""
+    """Parse a piece with `layouts` (none: it holds blank lines only); see Made. The number of lines is counted on the bytes, apart from the parser."""
     block = piece.block
     parsed = enrich(parse(block, layouts), block, declared)
     calls = redact(parsed.calls, redactor)
@@ -82,7 +82,7 @@ def make_unit(
         .with_columns(pl.lit(piece.unit_id).alias("unit_id"))
         .select(pl.col(name).cast(dtype) for name, dtype in CALLS.items())
     )
-    format_name = layouts[0].gateway
+    format_name = layouts[0].gateway if layouts else "blank"
     rejects = _rejects(parsed.rejects, piece, declared, attempt, format_name, redactor)
     lines = block.data.count(b"\n") + (not block.data.endswith(b"\n"))
     counts = Counts(
@@ -105,7 +105,7 @@ def make_unit(
         "environment": origin.environment,
         "input": declared.source_file,
         "format": format_name,
-        "log_format": layouts[0].text,
+        "log_format": layouts[0].text if layouts else None,
         "offset": block.offset,
         "bytes": counts.bytes,
         "head_sha256": piece.head_sha256,

@@ -79,8 +79,9 @@ def preview(file: str, options: Options) -> Iterator[Parsed]:
         raise item
     stream, detection = open_input(item), None
     for piece in cut(stream, Origin(), lambda head: [], Cut(), final=True):
-        detection = detection or detect(piece.block, options, item.name)
-        part = enrich(parse(piece.block, detection.layouts), piece.block, Declared(item.name))
+        if detection is None and piece.block.has_records:
+            detection = detect(piece.block, options, item.name)
+        part = enrich(parse(piece.block, detection.layouts if detection else ()), piece.block, Declared(item.name))
         yield Parsed(canonical(part.calls), part.rejects, part.header, part.filtered, part.blank)
 
 
@@ -90,8 +91,9 @@ def recognise_format(file: str, options: Options) -> Detection:
     if isinstance(item, ApilensError):
         raise item
     for piece in cut(open_input(item), Origin(), lambda head: [], Cut(), final=True):
-        return detect(piece.block, options, item.name)
-    raise InputError(f"{item.name}: is empty; expected log lines")
+        if piece.block.has_records:
+            return detect(piece.block, options, item.name)
+    raise InputError(f"{item.name}: holds no log line")
 
 
 def canonical(calls: pl.DataFrame) -> pl.DataFrame:
