@@ -88,7 +88,7 @@ class Lens:
             return _breakdown.breakdown(connection, windows)
 
     def connect(self, window: Window = ALWAYS) -> duckdb.DuckDBPyConnection:
-        """A locked DuckDB connection with the views calls, rollups, rejects and ingests; see lake.views.connect."""
+        """A DuckDB connection with the views calls, rollups, rejects and ingests, for SQL of your own; see lake.views.connect."""
         return connect(self.lake, self._mapping, window)
 
     def window(self, since: Moment, until: Moment, *, now: datetime | None = None) -> Window:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import click
 
 from apilens.errors import ApilensError, Exit
+from apilens.reports.visible import safe_lines
 from apilens.version import __version__
 
 #: command -> (module, attribute, one line of help)
@@ -87,13 +88,15 @@ def run(argv: Sequence[str] | None = None) -> int:
         click.echo("interrupted; what was committed stays, run the command again to go on", err=True)
         return 130
     except ApilensError as explained:
-        click.echo(f"apilens: {explained}", err=True)
+        click.echo(f"apilens: {safe_lines(str(explained))}", err=True)
         return explained.exit_code
     except BrokenPipeError:
         # The reader (head, less) has gone: point stdout elsewhere so that the interpreter's own flush is quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DONE
-    except Exception:
+    except SystemExit:
+        raise
+    except BaseException:  # a panic inside Polars is no Exception, and its exit code must not read as a finding
         click.echo(traceback.format_exc(), err=True)
         click.echo("apilens: internal error; nothing half-written is visible. Please report the lines above.", err=True)
         return Exit.INTERNAL

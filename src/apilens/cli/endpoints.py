@@ -66,13 +66,14 @@ def print_endpoints(found: pl.DataFrame, output: str, *, first: int | None = Non
     """Endpoints to stdout in one of the command's forms; first: only so many rows of a table."""
     from apilens.reports.csv import csv_text
     from apilens.reports.markdown import md
+    from apilens.reports.ndjson import ndjson_text, records
     from apilens.reports.terminal import Column, table
     from apilens.reports.units import count, milliseconds, percent, size
 
     if output == "ndjson":
-        click.echo(found.write_ndjson(), nl=False)
+        click.echo(ndjson_text(found), nl=False)
     elif output == "json":
-        rows = [json.loads(line) for line in found.write_ndjson().splitlines()]
+        rows = records(found)
         click.echo(json.dumps({"schema_version": 1, "endpoints": rows}, ensure_ascii=False))
     elif output == "csv":
         click.echo(csv_text(found), nl=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from apilens.cli.options import config_option, lake_option, now_option, tz_option
-from apilens.reports.terminal import lines_equation, records_equation, safe
+from apilens.reports.terminal import lines_equation, records_equation, safe, safe_lines
 
 if TYPE_CHECKING:
     from apilens.pipeline.logs import IngestResult
@@ -67,7 +67,7 @@ def ingest(
         print_summary(result)
     for report in result.reports:
         if report.problem is not None:
-            click.echo("apilens: " + "\n".join(map(safe, report.problem.split("\n"))), err=True)
+            click.echo(f"apilens: {safe_lines(report.problem)}", err=True)
     return result.exit_code
 
 

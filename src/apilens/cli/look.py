@@ -40,7 +40,7 @@ def look(
     from apilens.ingest.run import Request
     from apilens.lens import Lens
     from apilens.pipeline import incidents, logs
-    from apilens.reports.terminal import safe
+    from apilens.reports.terminal import safe, safe_lines
 
     with tempfile.TemporaryDirectory(prefix="apilens-look-") as lake:
         request = Request(paths, parse_options(format_, log_format, columns, tz), final=True)
@@ -48,7 +48,7 @@ def look(
         print_summary(result)
         for report in result.reports:
             if report.problem is not None:
-                click.echo("apilens: " + "\n".join(map(safe, report.problem.split("\n"))), err=True)
+                click.echo(f"apilens: {safe_lines(report.problem)}", err=True)
         lens = Lens(lake)
         period = lens.period
         if period is not None:

@@ -26,8 +26,11 @@ def parse(
     apilens parse access.log | head
     apilens parse access.log --log-format '$remote_addr [$time_local] "$request" $status $request_time'
     """
+    import polars as pl
+
     from apilens.cli.inputs import parse_options
     from apilens.pipeline import logs
+    from apilens.reports.csv import flat
     from apilens.reports.terminal import safe
 
     rejected = 0
@@ -37,7 +40,8 @@ def parse(
             click.echo(calls.write_ndjson(), nl=False)
         else:
             shown = [name for name in calls.columns if calls[name].null_count() < calls.height]
-            click.echo(calls.select(shown).write_csv(separator="\t"), nl=False)
+            text = calls.select(shown).with_columns(pl.col(pl.String).map_elements(safe, pl.String))
+            click.echo(flat(text).write_csv(separator="\t"), nl=False)
         rejected += part.rejects.height
         for row, reason in part.rejects.head(5).iter_rows():
             click.echo(f"{safe(file)}: line {row + 1}: {safe(reason)}", err=True)

@@ -47,6 +47,7 @@ def rejects(
     from apilens.cli.inputs import parse_options
     from apilens.ingest.refeed import refeed as feed
     from apilens.lake import open_lake
+    from apilens.reports.ndjson import as_text
     from apilens.reports.terminal import Column, table
 
     opened = open_lake(lake)
@@ -66,7 +67,7 @@ def rejects(
             sys.stdout.buffer.write(raw + b"\n")
         return Exit.DONE
     listed = rows.select("source_file", "line", "source_offset", "reason", "raw", "format")
-    listed = listed.with_columns(pl.Series("raw", [raw.decode("utf-8", "replace") for raw in listed["raw"].to_list()]))
+    listed = as_text(listed)
     if output == "ndjson":
         click.echo(listed.write_ndjson(), nl=False)
         return Exit.DONE

@@ -23,7 +23,8 @@ def routes(lake: str, output: str) -> int:
     import json
 
     from apilens.lens import Lens
-    from apilens.reports.terminal import Column, table
+    from apilens.reports.ndjson import records
+    from apilens.reports.terminal import Column, safe, table
 
     lens = Lens(lake)
     listed = lens.sql(
@@ -31,12 +32,12 @@ def routes(lake: str, output: str) -> int:
         " GROUP BY ALL ORDER BY calls DESC, service NULLS FIRST, route NULLS FIRST"
     )
     if output == "json":
-        rows = [json.loads(line) for line in listed.write_ndjson().splitlines()]
+        rows = records(listed)
         merges = json.loads(lens.merges.to_json())
         click.echo(json.dumps({"schema_version": 1, "routes": rows, "learned": merges}, ensure_ascii=False))
         return Exit.DONE
     table("", ["service", "route", Column("methods", "right"), Column("calls", "right")], listed.iter_rows())
     for merge in lens.merges.merges:
         kept = f" except {', '.join(merge.keep)}" if merge.keep else ""
-        click.echo(f"learned: below {merge.prefix or '/'} every name is {{id}}{kept}", err=True)
+        click.echo(safe(f"learned: below {merge.prefix or '/'} every name is {{id}}{kept}"), err=True)
     return Exit.DONE

@@ -45,13 +45,14 @@ def scan(
     apilens scan --since 24h --fail-on high --output ndjson
     """
     from apilens.pipeline import incidents
+    from apilens.reports.ndjson import ndjson_text, records
 
     result = incidents.scan(lake, state, since=since, until=until, now=moment(now))
     found = result.candidates
     if output == "ndjson":
-        click.echo(found.write_ndjson(), nl=False)
+        click.echo(ndjson_text(found), nl=False)
     elif output == "json":
-        rows = [json.loads(line) for line in found.write_ndjson().splitlines()]
+        rows = records(found)
         body = {"schema_version": 1, "now": result.now and result.now.isoformat(), "candidates": rows}
         click.echo(json.dumps(body, ensure_ascii=False))
     else:

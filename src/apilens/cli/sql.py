@@ -26,15 +26,16 @@ def sql(query: str, lake: str, output: str) -> int:
     """
     from apilens.lens import Lens
     from apilens.reports.csv import csv_text
+    from apilens.reports.ndjson import ndjson_text, records
     from apilens.reports.terminal import table
 
     found = Lens(lake).sql(query)
     if output == "csv":
         click.echo(csv_text(found), nl=False)
     elif output == "ndjson":
-        click.echo(found.write_ndjson(), nl=False)
+        click.echo(ndjson_text(found), nl=False)
     elif output == "json":
-        rows = [json.loads(line) for line in found.write_ndjson().splitlines()]
+        rows = records(found)
         click.echo(json.dumps({"schema_version": 1, "rows": rows}, ensure_ascii=False))
     else:
         table("", found.columns, found.iter_rows())

@@ -31,6 +31,13 @@ class Options:
     tz: str = "UTC"
     columns: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Raises UsageError for a zone that Polars does not know; the operating system has more of them."""
+        try:
+            pl.Series([0]).cast(pl.Datetime("us", self.tz))
+        except pl.exceptions.ComputeError:
+            raise UsageError(f"{self.tz!r} is no time zone; expected a name like UTC or Europe/Berlin") from None
+
 
 @dataclass(frozen=True)
 class Format:

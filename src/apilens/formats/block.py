@@ -12,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 _NEWLINE = 10
+_BOM = "\ufeff".encode()
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Block:
         text = pl.from_arrow(column)
         assert isinstance(text, pl.Series)
         text = text.str.strip_chars_end("\r\n")
+        if _BOM in data:
+            text = text.str.strip_prefix("\ufeff")  # exports begin with it, and so do the parts of joined ones
         if b"\0" in data:
             text = text.str.strip_chars_start("\0")  # copytruncate leaves a run of NUL before the first new line
         return pl.DataFrame({"line": text}).with_row_index("row")

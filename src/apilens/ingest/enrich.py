@@ -76,7 +76,13 @@ def enrich(parsed: Parsed, block: Block, declared: Declared) -> Parsed:
 
 def redact(calls: pl.DataFrame, redactor: Redactor) -> pl.DataFrame:
     """The calls with secrets masked in every column that a client can write into."""
+    if calls.is_empty():
+        return calls
     masked = calls.with_columns(redactor.mask_series(calls[name]) for name in _CLIENT_TEXT if name in calls.columns)
+    if (changed := (masked["path"] != calls["path"]).fill_null(False)).any():
+        # A key of letters only looks like a name in a route: told again from the masked path, it is a variable.
+        told_again = changed & ~masked["gateway_route"].str.starts_with("/").fill_null(False)
+        masked = masked.with_columns(route=pl.when(told_again).then(template(masked["path"])).otherwise("route"))
     if "attributes" in masked.columns and masked["attributes"].null_count() < masked.height:
         entries = masked["attributes"].cast(pl.List(pl.Struct({"key": pl.String, "value": pl.String})))
         flat = entries.alias("entry").to_frame().with_row_index().drop_nulls("entry").explode("entry").unnest("entry")

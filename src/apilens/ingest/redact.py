@@ -14,9 +14,9 @@ import polars as pl
 
 #: Query and form fields whose value is a credential or personal data.
 _NAMES = (
-    r"(?:access|refresh|id|auth|session|security|x-amz-security)?[_-]?token|(?:x[_-])?api[_-]?key|apikey|key|(?:client[_-]?)?secret"
-    r"|passw(?:or)?d|passwd|pwd|pass|authorization|auth|(?:x-amz-)?signature|sig|session(?:[_-]?id)?|sid|jwt|otp|pin|x-amz-credential"
-    r"|card(?:[_-]?number)?|ccnum|cvv|cvc|iban|ssn|e?mail"
+    r"(?:[\w.-]{0,40}(?:token|secret|password|passwd|(?:api|access|secret|private|subscription|account|shared)[_-]?key|sess(?:ion)?[_-]?id))"
+    r"|key|hapikey|pwd|pass|passphrase|authorization|auth|(?:x-amz-)?signature|sig|session|sid|jwt|otp|pin|x-amz-credential"
+    r"|(?:client[_-]?)?assertion|samlresponse|card(?:[_-]?number)?|ccnum|cvv|cvc|iban|ssn|e?mail"
 )
 #: No part but the values' ends crosses a line break: values are masked together, joined by it.
 _SECRET = re.compile(
@@ -54,8 +54,8 @@ _MARKS += ["ghp_", "gho_", "ghu_", "ghs_", "ghr_"]
 _CARD = r"(?:^|[^0-9A-Za-z_.-])[3-6][0-9]{12,18}(?:[^0-9A-Za-z_.-]|$)"
 #: … then, where it is only a separator, that the name of a credential stands before it.
 _NAMED = (
-    r"(?i-u)(?:token|key|secret|passw?(?:or)?d?|pwd|auth|authorization|signature|sig|session(?:[_-]?id)?|sid|jwt|otp|pin"
-    r"|credential|card(?:[_-]?number)?|ccnum|cv[vc]|iban|ssn|mail)[\"']?\s*(?:=|%3d|:)|@|%40|eyJ|bearer|basic|a[ks]ia"
+    r"(?i-u)(?:token|key|secret|passw?(?:or)?d?|passphrase|pwd|auth|authorization|signature|sig|session|sess(?:ion)?[_-]?id|sid|jwt|otp|pin"
+    r"|assertion|samlresponse|credential|card(?:[_-]?number)?|ccnum|cv[vc]|iban|ssn|mail)[\"']?\s*(?:=|%3d|:)|@|%40|eyJ|bearer|basic|a[ks]ia"
     r"|gh[pousr]_|_live_|_test_|xox"
 )
 _NEWLINE = b"\n"

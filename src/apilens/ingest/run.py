@@ -160,7 +160,7 @@ class IngestRun:
         found = list(expand(self.request.paths))
         for item in found:
             if isinstance(item, InputError):
-                self.reports.append(InputReport(str(item).split(":", 1)[0], problem=str(item), usable=False))
+                self.reports.append(InputReport(str(item).rsplit(": ", 1)[0], problem=str(item), usable=False))
         items = [item for item in found if isinstance(item, Input)]
         declared = {item: self._declared(item) for item in items}
         # In a folder for which sources are declared, other files (notes, configuration) are not meant.

@@ -192,7 +192,8 @@ class _Small:
 class _Members:
     """gzip, bzip2 or xz, one member after the other, down to the last byte that can be decoded of a cut one.
 
-    The file objects of the standard library throw away what they decoded in the call that meets the end.
+    The file objects of the standard library throw away what they decoded in the call that meets the end; the decoders
+    do so with what they decoded in the call that meets damage, hence small steps.
     """
 
     _STEP = 64 << 10
@@ -213,7 +214,7 @@ class _Members:
                 self._input = b""  # padding behind the last member
                 continue
             self._fresh = False
-            data: bytes = self._member.decompress(self._input, size)
+            data: bytes = self._member.decompress(self._input, min(size, self._STEP))
             self._input = getattr(self._member, "unconsumed_tail", b"")
             if self._member.eof:
                 self._input, self._member, self._fresh = self._member.unused_data, self._new(), True

@@ -33,6 +33,7 @@ _TIME: dict[str, str] = {"calls": "start_time", "rollups": "bin_start"}
 _PARTITIONED = ("calls",)
 #: Days, then months, over which one unit may spread before its partitions get coarser.
 _MAX_PARTITIONS = 62
+_KEY_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,7 @@ def open_lake(path: str, *, create: bool = False) -> Lake:
             marker.parent.mkdir(parents=True, exist_ok=True)
             for name, schema in TABLES.items():
                 _create_table(root / name, schema, name in _PARTITIONED)
-            key = marker.parent / "masking.key"
-            with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-                out.write(secrets.token_hex(32))
+            _create_key(marker.parent / "masking.key")
         except FileExistsError:
             pass  # another run is making the same lake; what it wrote first stays
         except OSError as error:
@@ -101,6 +100,19 @@ def open_lake(path: str, *, create: bool = False) -> Lake:
             " Upgrade with: pip install --upgrade apilens"
         )
     return Lake(root)
+
+
+def _create_key(path: Path) -> None:
+    """Make the masking key, whole or not at all; one that is there stays."""
+    if path.exists():
+        return
+    partial = path.with_suffix(f".{secrets.token_hex(8)}")
+    try:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            out.write(secrets.token_hex(_KEY_BYTES))
+        os.link(partial, path)  # fails where another run was quicker
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _create_table(path: Path, schema: pl.Schema, partitioned: bool) -> None:
@@ -127,7 +139,10 @@ class Lake:
     def masking_key(self) -> bytes:
         """The key under which secrets are masked. Raises LakeError when it is lost: new hashes would not match old ones."""
         try:
-            return bytes.fromhex((self.root / "_apilens" / "masking.key").read_text().strip())
+            key = bytes.fromhex((self.root / "_apilens" / "masking.key").read_text().strip())
+            if len(key) != _KEY_BYTES:
+                raise ValueError
+            return key
         except (OSError, ValueError):
             raise LakeError(
                 f"{self.root}/_apilens/masking.key is missing or damaged; masked values would no longer match those stored."

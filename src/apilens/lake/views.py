@@ -18,8 +18,8 @@ def connect(lake: Lake, merges: pl.DataFrame | None = None, window: Window = ALW
     """An in-memory connection with the views calls, rollups, rejects and ingests, as of now.
 
     merges: service, route, merged_route. window: files of calls and rollups that hold nothing of it are left out;
-    rows are not cut. The connection can read the lake's committed files and no other, write nothing, and its settings are
-    locked, so it may be handed to anybody's SQL.
+    rows are not cut. The connection can read the lake's committed files and no other, and its settings are locked. A stranger's SQL
+    still goes through `select`: DuckDB lets COPY overwrite what it lets be read.
     """
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
     committed = {name: lake.files(name, window if name in ("calls", "rollups") else ALWAYS) for name in TABLES}
@@ -54,6 +54,9 @@ def select(connection: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:
         rows: pl.DataFrame = connection.sql(query).pl()
     except duckdb.Error as error:
         raise UsageError(f"the query failed: {error}") from None
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).split("\n")[0]
+        raise UsageError(f"the query's result has no table form ({reason}); try CAST(… AS VARCHAR)") from None
     return rows
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from apilens.reports.visible import safe
+from apilens.reports.visible import safe, safe_lines
 
-__all__ = ["Column", "lines_equation", "records_equation", "safe", "table"]
+__all__ = ["Column", "lines_equation", "records_equation", "safe", "safe_lines", "table"]
 
 #: No line of a table comes near it: in a pipe every cell is written in full.
 _PIPE_WIDTH = 1_000_000

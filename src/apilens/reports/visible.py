@@ -22,6 +22,11 @@ def safe(text: str) -> str:
     return _NOT_PLAIN.sub(_write_out, text)
 
 
+def safe_lines(text: str) -> str:
+    """The same for a text of several lines: its line feeds stay."""
+    return "\n".join(map(safe, text.split("\n")))
+
+
 def _write_out(found: re.Match[str]) -> str:
     character = found[0]
     if character in _JOINERS or unicodedata.category(character) not in _ACTING:
