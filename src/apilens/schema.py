@@ -125,7 +125,7 @@ BREAKDOWN_WINDOWS = table(
     }
 )
 
-#: One row per (window_id, status_code, consumer, node, upstream) with calls in the window.
+#: One row per (window_id, status_code, consumer, node, upstream, address) with calls in the window.
 BREAKDOWN = table(
     {
         "window_id": pl.Int64,
@@ -133,6 +133,7 @@ BREAKDOWN = table(
         "consumer": pl.String,
         "node": pl.String,
         "upstream": pl.String,  # upstream_name, else upstream_address
+        "address": pl.String,  # upstream_address, where the upstream has a name besides; else null
         "calls": pl.Int64,
         "timed": pl.Int64,  # calls whose duration is known
         "log_duration_sum": pl.Float64,  # of those, natural log of ms

@@ -243,7 +243,8 @@ def _hint(incident: Incident, signal: str, codes: list[int], profile: Profile) -
     named = consumer is None and node is None and (behind or together) and share > 0.85
     return {
         "status": str(codes[0]) if codes else None,
-        "upstream": (upstream or None) if named else None,
+        # One of several machines behind the upstream says more than the upstream.
+        "upstream": (profile.carrier("address") or upstream or None) if named else None,
         "consumer": consumer or None,
         "node": node or None,
     }

@@ -37,7 +37,7 @@ HINT_EXCESS, HINT_TRAFFIC = 0.85, 0.70
 HINT_P = 0.01
 #: An incident whose like was seen at this hour on two earlier days is the next occurrence of a recurring one.
 RECURRING_DAYS = 2
-DIMENSIONS = ("consumer", "node", "upstream")
+DIMENSIONS = ("consumer", "node", "upstream", "address")
 
 
 @dataclass(slots=True)

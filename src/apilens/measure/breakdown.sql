@@ -1,4 +1,4 @@
--- Who was behind the calls of some windows: one row per (window, status code, consumer, node, upstream).
+-- Who was behind the calls of some windows: one row per (window, status code, consumer, node, upstream, address).
 -- `windows` holds one half-open window of one endpoint per row; bots, scanners and health checks are left out unless $synthetic.
 SELECT
     w.window_id,
@@ -6,6 +6,7 @@ SELECT
     c.consumer,
     c.node,
     coalesce(c.upstream_name, c.upstream_address) AS upstream,
+    CASE WHEN c.upstream_name IS NOT NULL THEN c.upstream_address END AS address,
     count(*) AS calls,
     count(c.duration_ms) AS timed,
     coalesce(sum(ln(greatest(c.duration_ms, $smallest_ms))), 0.0) AS log_duration_sum,
