@@ -7,6 +7,7 @@ quick reading does not accept is read again carefully; only what careful reading
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -99,14 +100,20 @@ def attribute(name: str, pattern: str = _UNQUOTED) -> Field:
     return text(f"attributes.{name}", pattern=pattern)
 
 
-def integer(column: str, dtype: type[pl.DataType] = pl.Int64, *, null_is_zero: bool = False) -> Field:
-    """A whole number; null_is_zero: the null marker is how this gateway writes 0 (Apache %b)."""
+def integer(
+    column: str, dtype: type[pl.DataType] = pl.Int64, *, null_is_zero: bool = False, optional: bool = True
+) -> Field:
+    """A whole number; null_is_zero: the null marker is how this gateway writes 0 (Apache %b). optional: there is a marker."""
 
     def read(raw: pl.Expr) -> Columns:
         number = raw.cast(dtype, strict=False)
         return {column: pl.when(raw.is_null()).then(0).otherwise(number) if null_is_zero else number}
 
-    return Field(read, read, None, _filled(column), _filled(column), pattern=r"[-+]?\d+|-")
+    def given(raw: pl.Expr, columns: Columns) -> pl.Expr:
+        return columns[column].is_not_null()
+
+    accept = _filled(column) if optional else given
+    return Field(read, read, None, accept, accept, pattern=r"[-+]?\d+|-" if optional else r"\d+")
 
 
 def status(column: str = "status_code") -> Field:
@@ -126,8 +133,12 @@ def status(column: str = "status_code") -> Field:
 _LONGEST_MS = 3.2e10
 
 
-def duration(column: str, ms_per_unit: float, *, rank: int = 0) -> Field:
-    """A time span below a year in ms, exact to the ns; negative (Envoy's and Kong's -1) reads as null. rank as in Field."""
+def duration(column: str, ms_per_unit: float, *, rank: int = 0, decimals: int | None = None) -> Field:
+    """A time span below a year in ms, exact to the ns; negative (Envoy's and Kong's -1) reads as null. rank as in Field.
+
+    decimals: how many the gateway always writes; None: any. They tell nginx's seconds from Apache's microseconds.
+    """
+    form = r"-?\d+(?:\.\d+)?|-" if decimals is None else rf"-?\d+\.\d{{{decimals}}}"
 
     def read(raw: pl.Expr) -> Columns:
         ms = (raw.cast(pl.Float64, strict=False) * ms_per_unit).round(6)
@@ -135,9 +146,10 @@ def duration(column: str, ms_per_unit: float, *, rank: int = 0) -> Field:
 
     def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
         span = raw.cast(pl.Float64, strict=False)
-        return raw.is_null() | (span.is_finite() & (span < _LONGEST_MS / ms_per_unit))
+        readable = span.is_finite() & (span < _LONGEST_MS / ms_per_unit)
+        return raw.is_null() | (readable if decimals is None else readable & raw.str.contains(f"^{form}$"))
 
-    return Field(read, read, None, accept, accept, pattern=r"-?\d+(?:\.\d+)?|-", rank=rank)
+    return Field(read, read, None, accept, accept, pattern=form, rank=rank)
 
 
 #: One value of nginx's $upstream_* lists: "a, b" between servers, "a : b" between groups after an internal redirect.
@@ -392,6 +404,16 @@ def any_time(kind: str, tz: str = "UTC") -> Field:
     )
 
 
+_STRFTIME = {"Y": r"\d{4}", "b": "[A-Za-z]{3}", "z": r"[+-]\d{4}", "T": r"\d\d:\d\d:\d\d", "F": r"\d{4}-\d\d-\d\d"}
+_STRFTIME |= dict.fromkeys("mdHMSy", r"\d\d")
+
+
+def _strftime_pattern(layout: str) -> str:
+    """What a strftime layout writes, as a regex; a directive we do not know may write anything."""
+    pieces = re.split(r"%(.)", layout)
+    return "".join(_STRFTIME.get(piece, ".+?") if i % 2 else re.escape(piece) for i, piece in enumerate(pieces))
+
+
 def strftime_time(kind: str, layout: str, tz: str = "UTC") -> Field:
     """A time in a strftime layout, in zone tz unless the layout has %z."""
 
@@ -407,7 +429,7 @@ def strftime_time(kind: str, layout: str, tz: str = "UTC") -> Field:
         read,
         accept=_filled("timestamp"),
         accept_careful=_filled("timestamp"),
-        pattern=r".+?",
+        pattern=_strftime_pattern(layout),
         rank=2,
         mandatory=True,
         timestamp_kind=kind,

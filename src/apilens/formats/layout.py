@@ -31,6 +31,7 @@ class TextLayout:
     """A compiled layout.
 
     text: as the user would paste it. parts: literals and variables in order. gateway: format named in the rows.
+    strict: only what this server writes fits; of the known layouts, none must take a sister's lines.
     filtered: regex of records that this gateway writes between its calls but which are none (error log lines).
     """
 
@@ -40,6 +41,7 @@ class TextLayout:
     escape: Escape
     filtered: str | None = None
     nulls: tuple[str, ...] = ("-", "")
+    strict: bool = False
     reads_quickly: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -187,6 +189,8 @@ class TextLayout:
     def _regex(self) -> str:
         """The whole line, one group per variable."""
         quoted = r".*?" if self.escape == "none" else r'(?:[^"\\]|\\.)*'
+        if self.strict and self.escape == "nginx":
+            quoted = r'(?:[^"\\]|\\x[0-9A-Fa-f]{2})*'  # the only escape nginx writes; \" and \\ are Apache's
         pieces = []
         for i, part in enumerate(self.parts):
             if isinstance(part, str):
@@ -202,7 +206,10 @@ class TextLayout:
         """Calls, rejects and filtered records of those that quick reading did not take."""
         groups = records["line"].str.extract_groups(self._regex).struct.unnest()
         groups.columns = [f"v{i}" for i in range(groups.width)]
-        raws = groups.select(self._without_nulls(pl.col(name)).alias(name) for name in groups.columns)
+        # "" in an unquoted place is how Apache and nginx write an empty value there.
+        raws = groups.select(
+            pl.when(pl.col(name) != '""').then(self._without_nulls(pl.col(name))).alias(name) for name in groups.columns
+        )
         departure = pl.format("does not fit the layout: {}", _departure(self.parts, pl.col("line")))
         raws = raws.with_columns(
             records["row"],

@@ -106,6 +106,12 @@ _FIELDS: dict[str, f.Field] = {
     "otel_span_id": f.token("span_id"),
 }
 
+#: Values told from Apache's by their form, where the layout itself was guessed: seconds to the millisecond, a size of 0 for none.
+_WRITTEN = {
+    "request_time": f.duration("duration_ms", 1e3, decimals=3),
+    "body_bytes_sent": f.integer("response_body_bytes", optional=False),
+}
+
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))", re.ASCII)
 #: `log_format name [escape=…] 'piece' 'piece';` as it stands in nginx.conf
 _DIRECTIVE = re.compile(r"^\s*log_format\s+\S+\s+(?:escape=(\w+)\s+)?(.*?);?\s*$", re.DOTALL)
@@ -134,6 +140,7 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "nginx_log_format") 
         name = found[1] or found[2]
         seen[name] = seen.get(name, 0) + 1
         field = f.iso_time("end", tz) if name == "time_iso8601" else _FIELDS.get(name, f.attribute(name))
+        field = _WRITTEN.get(name, field) if gateway in KNOWN else field
         parts.append(Variable(name if seen[name] == 1 else f"{name}#{seen[name]}", field))
         at = found.end()
     if at < len(text):
@@ -142,4 +149,4 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "nginx_log_format") 
         raise UsageError(
             f"log_format {log_format!r} has no time: expected $time_local, $time_iso8601 or $msec among its variables"
         )
-    return TextLayout(gateway, text, tuple(parts), _ESCAPES[escape], filtered=_ERROR_LOG)
+    return TextLayout(gateway, text, tuple(parts), _ESCAPES[escape], filtered=_ERROR_LOG, strict=gateway in KNOWN)

@@ -130,7 +130,7 @@ class CsvLayout:
     def fits(self, records: pl.DataFrame) -> pl.Series:
         """Whether each line is the header or can be read under it."""
         part = self.read(records)
-        return ~records["row"].is_in(part.rejects["row"])
+        return ~records["row"].is_in(part.rejects["row"].implode())
 
     def nearness(self, records: pl.DataFrame) -> float:
         """Share of the records that can be read under the header, 0..1."""

@@ -90,7 +90,7 @@ class Redactor:
             return values
         old, new = old.filter(changed), new.filter(changed)
         # replace() would look every value up; here only the few that changed are.
-        rows = values.is_in(old).fill_null(False)
+        rows = values.is_in(old.implode()).fill_null(False)
         fresh = pl.DataFrame({"old": values.filter(rows)}).join(
             pl.DataFrame({"old": old, "new": new}), on="old", how="left", maintain_order="left"
         )["new"]
