@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
+from fractions import Fraction
+from math import ceil
+from typing import Any
 
 
 def naive_template(path: str) -> str:
@@ -138,3 +144,51 @@ _VERBS = {
     "validate",
     "verify",
 }
+
+
+def naive_percentile(values: list[float], percent: int) -> float | None:
+    """The nearest rank: the smallest value with at least that share of all values at or below it."""
+    if not values:
+        return None
+    return sorted(values)[ceil(Fraction(percent, 100) * len(values)) - 1]
+
+
+def naive_apdex(timed: list[tuple[float, int | None]], threshold_ms: float) -> float | None:
+    """Satisfied plus half of tolerating over all, from (duration, status); a server error frustrates."""
+    if not timed:
+        return None
+    points = 0.0
+    for duration, status in timed:
+        if status is not None and status >= 500:
+            continue
+        if duration <= threshold_ms:
+            points += 1
+        elif duration <= 4 * threshold_ms:
+            points += 0.5
+    return points / len(timed)
+
+
+def naive_endpoints(
+    calls: Iterable[dict[str, Any]], start: datetime | None, end: datetime | None, apdex_ms: float
+) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Endpoint -> its measures, one call after the other: the reference for Lens.endpoints(exact=True)."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+    for call in calls:
+        if (start is None or call["start_time"] >= start) and (end is None or call["start_time"] < end):
+            groups[tuple(call[name] for name in ("environment", "service", "method", "route"))].append(call)
+    found = {}
+    for key, group in groups.items():
+        timed = [(call["duration_ms"], call["status_code"]) for call in group if call["duration_ms"] is not None]
+        codes = [call["status_code"] or 0 for call in group]
+        found[key] = {
+            "calls": len(group),
+            "error_ratio": sum(500 <= code <= 599 for code in codes) / len(group),
+            "client_error_ratio": sum(400 <= code <= 499 for code in codes) / len(group),
+            **{f"p{p}_ms": naive_percentile([duration for duration, _ in timed], p) for p in (50, 90, 95, 99)},
+            "durations": len(timed),
+            "apdex": naive_apdex(timed, apdex_ms),
+            "response_bytes": sum(call["response_bytes"] or 0 for call in group),
+            "first_seen": min(call["start_time"] for call in group),
+            "last_seen": max(call["start_time"] for call in group),
+        }
+    return found
