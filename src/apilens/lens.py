@@ -39,9 +39,17 @@ class Lens:
 
     @property
     def data_end(self) -> datetime | None:
-        """The end of what was logged: just behind the last call; None: no calls."""
-        period = self.period
-        return None if period is None else period[1] + timedelta(microseconds=1)
+        """The end of what was logged: just behind the last call; None: no calls.
+
+        A call that claims to be from after tomorrow is left out, unless all do: one clock that is wrong must not make
+        everything else look long past.
+        """
+        rollups = self.lake.scan("rollups")
+        tomorrow = datetime.now(UTC) + timedelta(days=1)
+        last = pl.col("last_seen")
+        found = rollups.select(last.filter(last < tomorrow).max().alias("real"), last.max().alias("any")).collect()
+        end = found["real"][0] or found["any"][0]
+        return None if end is None else end + timedelta(microseconds=1)
 
     def endpoints(
         self, since: Moment = None, until: Moment = None, *, now: datetime | None = None, exact: bool = False

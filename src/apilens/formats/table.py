@@ -174,12 +174,15 @@ class CsvLayout:
 def csv_layout(header: str, mapping: Mapping[str, str], tz: str) -> CsvLayout | None:
     """The layout of a CSV whose first line is `header`; None when it names no time or no status, URL or path."""
     separator = max(",;\t", key=header.count)
-    names = next(csv.reader(io.StringIO(header), delimiter=separator), [])
+    try:
+        names = next(csv.reader(io.StringIO(header), delimiter=separator), [])
+    except csv.Error:  # a bare carriage return, or a header beyond any table
+        return None
     if len(names) < 2 or len(set(names)) < len(names):
         return None
     fields = _bind(names, mapping, tz)
     ordered = {name: fields[name] for name in names}
-    return CsvLayout(header, separator, tuple(names), ordered) if _sufficient(ordered) else None
+    return CsvLayout(header, separator, tuple(names), ordered) if _sufficient(ordered, mapped=bool(mapping)) else None
 
 
 def json_layout(first: str, mapping: Mapping[str, str], tz: str) -> JsonLayout | None:
@@ -192,7 +195,7 @@ def json_layout(first: str, mapping: Mapping[str, str], tz: str) -> JsonLayout |
         return None
     names = list(record) + [source.rpartition(":")[0] or source for source in mapping.values() if source not in record]
     fields = _bind(list(dict.fromkeys(names)), mapping, tz)
-    if not _sufficient(fields):
+    if not _sufficient(fields, mapped=bool(mapping)):
         return None
     time = next(name for name, field in fields.items() if field.timestamp_kind)
     paths = {_path(name): field for name, field in fields.items()}
@@ -203,8 +206,11 @@ def _path(name: str) -> str:
     return '$."' + name.replace('"', '\\"') + '"'
 
 
-def _sufficient(fields: Mapping[str, f.Field]) -> bool:
-    """A call needs a time and something that says what was called or how it went."""
+def _sufficient(fields: Mapping[str, f.Field], *, mapped: bool) -> bool:
+    """A call needs a time and what was called; with a mapping of the user's also how it went is enough.
+
+    By names alone a time and a status are not: nested logs have them at the top and all the rest further down.
+    """
     probe = pl.lit("")
     columns = {column for field in fields.values() for column in field.quick(probe)}
-    return "timestamp" in columns and bool(columns & {"status_code", "path", "method"})
+    return "timestamp" in columns and bool(columns & ({"status_code", "path", "method"} if mapped else {"path"}))

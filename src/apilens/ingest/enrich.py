@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import polars as pl
 
 from apilens.formats.block import Block, Parsed
-from apilens.ingest.redact import Redactor
+from apilens.ingest.redact import NEVER_STORED, SECRET_KEY, Redactor
 from apilens.ingest.synthetic import synthetic_type
 from apilens.routes.rules import template
 from apilens.schema import CALLS
@@ -86,8 +86,11 @@ def redact(calls: pl.DataFrame, redactor: Redactor) -> pl.DataFrame:
     if "attributes" in masked.columns and masked["attributes"].null_count() < masked.height:
         entries = masked["attributes"].cast(pl.List(pl.Struct({"key": pl.String, "value": pl.String})))
         flat = entries.alias("entry").to_frame().with_row_index().drop_nulls("entry").explode("entry").unnest("entry")
+        flat = flat.filter(~flat["key"].str.contains(NEVER_STORED))
+        secret = flat["key"].str.contains(SECRET_KEY)
+        hidden = redactor.hide_series(flat["value"].set(~secret, None))
         folded = (
-            flat.with_columns(redactor.mask_series(flat["value"]))
+            flat.with_columns(pl.coalesce(hidden, redactor.mask_series(flat["value"])).alias("value"))
             .group_by("index", maintain_order=True)
             .agg(pl.struct("key", "value").alias("attributes"))
             .with_columns(pl.col("attributes").cast(pl.Map(pl.String, pl.String)))

@@ -19,6 +19,12 @@ _NAMES = (
     r"|(?:client[_-]?)?assertion|samlresponse|card(?:[_-]?number)?|ccnum|cvv|cvc|iban|ssn|e?mail"
 )
 #: No part but the values' ends crosses a line break: values are masked together, joined by it.
+#: Names of variables and columns whose whole value is a secret, and of those that are never stored.
+SECRET_KEY = (
+    r"(?i)(?:^|[._-])(?:[a-z]*token|(?:api|access|private)?[_-]?key|secret|passw(?:or)?d|passwd|pwd|auth|signature|sig|session"
+    r"(?:[_-]?id)?|sid|jwt|otp|pin|card(?:[_-]?number)?|cv[vc]|iban|ssn|e?mail)$|^cookie_"
+)
+NEVER_STORED = r"(?i)^(?:.*[._-])?(?:body|authorization|cookies?|set[_-]cookie)$"
 _SECRET = re.compile(
     rb"""(?ix)
       (?P<name> (?:^|[?&;\s"'{,/]) ["']? (?:"""
@@ -96,6 +102,12 @@ class Redactor:
         )["new"]
         place = rows.cast(pl.Int64).cum_sum().clip(1) - 1
         return values.zip_with(~rows, fresh.gather(place)).alias(values.name)
+
+    def hide_series(self, values: pl.Series) -> pl.Series:
+        """Values that are secrets as a whole, each masked; null stays null."""
+        distinct = values.drop_nulls().unique()
+        masked = pl.Series([self._token(text.encode()).decode() for text in distinct.to_list()], dtype=pl.String)
+        return values.replace_strict(distinct, masked, default=None, return_dtype=pl.String)
 
     def _replace(self, found: re.Match[bytes]) -> bytes:
         if (value := found["value"]) is not None:

@@ -104,9 +104,12 @@ class IngestRun:
         if self.reports and not usable:
             return Exit.INPUT
         codes = [Exit.PARTIAL for report in self.reports if report.problem is not None]
-        totals = self.totals
-        if totals.rejected > self.config.max_reject_ratio * max(totals.read, 1):
-            codes.append(Exit.PARTIAL)
+        for report in self.reports:
+            # Of what is new in this input: neither old data nor other inputs excuse a format that has changed.
+            counts = report.counts
+            new = counts.stored + counts.rejected + counts.filtered
+            if counts.rejected > self.config.max_reject_ratio * new:
+                codes.append(Exit.PARTIAL)
         return worst(*codes)
 
     def run(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
 from apilens.errors import LakeError, LockedError
@@ -90,15 +90,7 @@ def open_lake(path: str, *, create: bool = False) -> Lake:
         partial = marker.with_suffix(f".{os.getpid()}")
         partial.write_text(json.dumps({"layout_version": LAYOUT_VERSION}) + "\n")
         partial.replace(marker)
-    try:
-        version = json.loads(marker.read_text())["layout_version"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise LakeError(f'{marker}: is damaged; expected {{"layout_version": {LAYOUT_VERSION}}}') from None
-    if not isinstance(version, int) or version > LAYOUT_VERSION:
-        raise LakeError(
-            f"{path}: the lake has layout version {version}, this apilens knows up to {LAYOUT_VERSION}; nothing was changed."
-            " Upgrade with: pip install --upgrade apilens"
-        )
+    refuse_newer(root)
     return Lake(root)
 
 
@@ -113,6 +105,22 @@ def _create_key(path: Path) -> None:
         os.link(partial, path)  # fails where another run was quicker
     finally:
         partial.unlink(missing_ok=True)
+
+
+def refuse_newer(root: Path) -> None:
+    """Raises LakeError when the lake at `root` was laid out by a newer apilens, or its marker is damaged."""
+    marker = root / "_apilens" / "lake.json"
+    if not marker.exists():
+        return
+    try:
+        version = json.loads(marker.read_text())["layout_version"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise LakeError(f'{marker}: is damaged; expected {{"layout_version": {LAYOUT_VERSION}}}') from None
+    if not isinstance(version, int) or version > LAYOUT_VERSION:
+        raise LakeError(
+            f"{root}: the lake has layout version {version}, this apilens knows up to {LAYOUT_VERSION}; nothing was changed."
+            " Upgrade with: pip install --upgrade apilens"
+        )
 
 
 def _create_table(path: Path, schema: pl.Schema, partitioned: bool) -> None:
@@ -157,6 +165,8 @@ class Lake:
             return DeltaTable(str(self.root / name))
         except TableNotFoundError:
             raise LakeError(f"{self.root}: table {name} is missing; the lake is damaged") from None
+        except DeltaError as error:
+            raise LakeError(f"{self.root}: table {name} cannot be read ({error}); the lake is damaged") from None
 
     def files(self, name: Table, window: Window = ALWAYS) -> list[str]:
         """Paths of the committed Parquet files that may hold rows of the window."""
@@ -171,7 +181,12 @@ class Lake:
                 # A rollup bin reaches past its start; one bin more does no harm.
                 first = pl.col(f"max.{column}").dt.offset_by("5m" if name == "rollups" else "0s")
                 actions = actions.filter((first >= window.start).fill_null(True))
-        return [str(self.root / name / path) for path in actions["path"].sort()]
+        files = [self.root / name / path for path in actions["path"].sort()]
+        if (lost := next((file for file in files if not file.exists()), None)) is not None:
+            raise LakeError(
+                f"{lost}: is missing; the lake is damaged. Restore the file, or start a new lake: --lake DIR"
+            )
+        return [str(file) for file in files]
 
     def scan(self, name: Table, window: Window = ALWAYS) -> pl.LazyFrame:
         """The committed rows of a table, as stored; for calls and rollups those whose start lies in the window."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
@@ -32,6 +32,10 @@ class Scanned:
         return f"{self.candidates.height} candidates ({still} open)"
 
 
+#: A scan looks at so much of the past: eight trailing weeks of baseline and incidents, whatever the lake holds besides.
+LOOK_BACK = timedelta(days=63)
+
+
 def scan(
     lake: str, state: str | None, *, since: str | None = None, until: str | None = None, now: datetime | None = None
 ) -> Scanned:
@@ -42,9 +46,10 @@ def scan(
         return Scanned(CANDIDATES.to_frame(), None)
     # A bin is judged when it is over: the one that holds the last call counts as over at its end.
     edge = datetime.fromtimestamp(-(-moment.timestamp() // BIN_S) * BIN_S, UTC) if now is None else moment
-    found = find_candidates(lens.rollups(until=edge).collect(), lens.breakdown, now=edge)
+    rollups = lens.rollups(since=edge - LOOK_BACK, until=edge).collect()
+    found = find_candidates(rollups, lens.breakdown, now=edge)
     with open_store(state or default_state(lake)) as store:
-        store.save_candidates(found, moment, Window(None, edge))
+        store.save_candidates(found, moment, Window(edge - LOOK_BACK, edge))
     window = lens.window(since, until, now=moment)
     if window.start is not None:
         found = found.filter(pl.col("end") > window.start)

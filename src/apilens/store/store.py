@@ -13,6 +13,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from apilens.errors import LakeError, LockedError
+from apilens.lake import refuse_newer
 from apilens.schema import CANDIDATES, ITEMS, LINKS, TIMESTAMP
 from apilens.store import tables
 from apilens.window import Window
@@ -77,7 +78,11 @@ def sqlite_url(path: Path) -> str:
 
 
 def default_state(lake: str) -> str:
-    """The state database that belongs to a lake when `--state` does not name another."""
+    """The state database that belongs to a lake when `--state` does not name another.
+
+    Raises LakeError for a lake of a newer version.
+    """
+    refuse_newer(Path(lake))
     return sqlite_url(Path(lake) / "_apilens" / "state.db")
 
 
