@@ -12,8 +12,9 @@ Escape = Literal["nginx", "apache", "json", "percent", "none"]
 
 _SHORT = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"b": b"\b", b"f": b"\f"}
 _HEX = re.compile(rb"\\x([0-9A-Fa-f]{2})")
-_APACHE = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|(.))", re.DOTALL)
-_JSON = re.compile(rb"\\(?:u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
+# A backslash at the end of a value escapes nothing: the line feed behind it only parts the values.
+_APACHE = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|([^\n]))")
+_JSON = re.compile(rb"\\(?:u([0-9A-Fa-f]{4})|([^\n]))")
 #: Joins values for one pass of the regex. A value that holds one (JSON can say \n) takes a pass of its own.
 _JOIN = b"\n"
 #: Stands for a newline that an escape produced, until the values are apart again. Not a valid UTF-8 byte.

@@ -182,7 +182,7 @@ def csv_layout(header: str, mapping: Mapping[str, str], tz: str) -> CsvLayout | 
         return None
     fields = _bind(names, mapping, tz)
     ordered = {name: fields[name] for name in names}
-    return CsvLayout(header, separator, tuple(names), ordered) if _sufficient(ordered, mapped=bool(mapping)) else None
+    return CsvLayout(header, separator, tuple(names), ordered) if _sufficient(ordered) else None
 
 
 def json_layout(first: str, mapping: Mapping[str, str], tz: str) -> JsonLayout | None:
@@ -195,7 +195,8 @@ def json_layout(first: str, mapping: Mapping[str, str], tz: str) -> JsonLayout |
         return None
     names = list(record) + [source.rpartition(":")[0] or source for source in mapping.values() if source not in record]
     fields = _bind(list(dict.fromkeys(names)), mapping, tz)
-    if not _sufficient(fields, mapped=bool(mapping)):
+    # By names alone a time and a status are not enough: nested logs have them at the top and the rest further down.
+    if not _sufficient(fields, what_was_called=not mapping):
         return None
     time = next(name for name, field in fields.items() if field.timestamp_kind)
     paths = {_path(name): field for name, field in fields.items()}
@@ -206,11 +207,9 @@ def _path(name: str) -> str:
     return '$."' + name.replace('"', '\\"') + '"'
 
 
-def _sufficient(fields: Mapping[str, f.Field], *, mapped: bool) -> bool:
-    """A call needs a time and what was called; with a mapping of the user's also how it went is enough.
-
-    By names alone a time and a status are not: nested logs have them at the top and all the rest further down.
-    """
+def _sufficient(fields: Mapping[str, f.Field], *, what_was_called: bool = False) -> bool:
+    """A call needs a time and something that says what was called, or, unless that is asked for, how it went."""
     probe = pl.lit("")
     columns = {column for field in fields.values() for column in field.quick(probe)}
-    return "timestamp" in columns and bool(columns & ({"status_code", "path", "method"} if mapped else {"path"}))
+    wanted = {"path"} if what_was_called else {"status_code", "path", "method"}
+    return "timestamp" in columns and bool(columns & wanted)
