@@ -239,8 +239,8 @@ CSV_CELL = st.one_of(
 )
 def test_csv_cells_come_back_as_written_and_broken_lines_disturb_none(cells: list[str], garbage: list[str]) -> None:
     quoted = ['"' + cell.replace('"', '""') + '"' for cell in cells]
-    rows = [f"2026-03-09T14:00:00Z,200,{cell}" for cell in quoted]
-    data = "\n".join(["timestamp,status,note", *garbage, *rows]) + "\n"
+    rows = [f"2026-03-09T14:00:00Z,/x,{cell}" for cell in quoted]
+    data = "\n".join(["timestamp,path,note", *garbage, *rows]) + "\n"
     block = Block(data.encode())
     part = parse(block, detect(block, Options(format="table_csv"), "x").layouts)
     notes = part.calls.sort("row")["attributes"].to_list()
@@ -249,7 +249,7 @@ def test_csv_cells_come_back_as_written_and_broken_lines_disturb_none(cells: lis
 
 
 def test_a_table_never_guesses_the_unit_of_a_duration() -> None:
-    block = Block(b"timestamp,status,latency\n2026-03-09T14:00:00Z,200,125\n")
+    block = Block(b"timestamp,path,latency\n2026-03-09T14:00:00Z,/x,125\n")
     call = parse(block, detect(block, Options(), "x").layouts).calls.row(0, named=True)
     assert "duration_ms" not in call
     assert dict(call["attributes"]) == {"latency": "125"}

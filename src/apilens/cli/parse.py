@@ -40,8 +40,8 @@ def parse(
             click.echo(calls.write_ndjson(), nl=False)
         else:
             shown = [name for name in calls.columns if calls[name].null_count() < calls.height]
-            text = calls.select(shown).with_columns(pl.col(pl.String).map_elements(safe, pl.String))
-            click.echo(flat(text).write_csv(separator="\t"), nl=False)
+            text = flat(calls.select(shown)).with_columns(pl.col(pl.String).map_elements(safe, pl.String))
+            click.echo(text.write_csv(separator="\t"), nl=False)
         rejected += part.rejects.height
         for row, reason in part.rejects.head(5).iter_rows():
             click.echo(f"{safe(file)}: line {row + 1}: {safe(reason)}", err=True)

@@ -32,11 +32,21 @@ class Options:
     columns: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raises UsageError for a zone that Polars does not know; the operating system has more of them."""
+        """Raises UsageError for what no input can be read with: an unknown format, a layout without a time, a zone that
+        Polars does not know (the operating system has more of them)."""
         try:
             pl.Series([0]).cast(pl.Datetime("us", self.tz))
         except pl.exceptions.ComputeError:
             raise UsageError(f"{self.tz!r} is no time zone; expected a name like UTC or Europe/Berlin") from None
+        if self.named is not None:
+            (FORMATS.get(self.named) or _unknown(self.named)).open(Block(b""), self)
+
+    @property
+    def named(self) -> str | None:
+        """The format that `format` or `log_format` names; None: neither is given."""
+        if self.log_format is None or self.format is not None:
+            return self.format
+        return "apache_logformat" if "%" in self.log_format else "nginx_log_format"
 
 
 @dataclass(frozen=True)
@@ -130,17 +140,14 @@ class Detection:
 def detect(head: Block, options: Options, name: str) -> Detection:
     """The format of an input from its head; name: of the input, for messages.
 
-    Raises UsageError for an unknown --format, FormatError when no format reads a line of it: the text says where the
-    nearest ones failed first and how to give a layout.
+    Raises FormatError when no format reads a line of it: the text says where the nearest ones failed first and how to
+    give a layout.
     """
     if options.log_format is not None:
-        chosen = options.format or ("apache_logformat" if "%" in options.log_format else "nginx_log_format")
-        pasted = FORMATS[chosen] if chosen in FORMATS else _unknown(chosen)
-        layouts = tuple(pasted.open(head, options))
-        return Detection(chosen, layouts, "layout given with --log-format")
+        chosen = options.named or ""
+        return Detection(chosen, tuple(FORMATS[chosen].open(head, options)), "layout given with --log-format")
     if options.format is not None:
-        chosen_format = FORMATS.get(options.format) or _unknown(options.format)
-        layouts = tuple(chosen_format.open(head, options))
+        layouts = tuple(FORMATS[options.format].open(head, options))
         if not layouts:
             raise FormatError(f"{name}: not readable as {options.format}; try: apilens formats --detect {name}")
         return Detection(options.format, _likeliest_first(_sample(head), layouts)[0], "format given with --format")

@@ -57,7 +57,10 @@ def select(connection: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:
     except pl.exceptions.PolarsError as error:
         reason = str(error).split("\n")[0]
         raise UsageError(f"the query's result has no table form ({reason}); try CAST(… AS VARCHAR)") from None
-    return rows
+    # DuckDB's sum() of whole numbers is a HUGEINT, which arrives as a decimal and would be a string in JSON.
+    huge = [name for name, dtype in rows.schema.items() if isinstance(dtype, pl.Decimal) and dtype.scale == 0]
+    small = [name for name in huge if rows[name].is_between(-(2**63), 2**63 - 1).all()]
+    return rows.with_columns(pl.col(small).cast(pl.Int64))
 
 
 def _load(connection: duckdb.DuckDBPyConnection, name: str, frame: pl.DataFrame) -> None:

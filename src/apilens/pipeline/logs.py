@@ -72,6 +72,7 @@ def _config_inside(paths: Sequence[str]) -> str | None:
 def preview(file: str, options: Options) -> Iterator[Parsed]:
     """The calls of one input as canonical rows (schema.CALLS, in the input's order), a block at a time; stores nothing.
 
+    `row` of calls counts in their block, `row` of rejects in the input.
     Raises InputError when the input cannot be read, FormatError when no format fits.
     """
     item = next(expand([file]))
@@ -82,7 +83,8 @@ def preview(file: str, options: Options) -> Iterator[Parsed]:
         if detection is None and piece.block.has_records:
             detection = detect(piece.block, options, item.name)
         part = enrich(parse(piece.block, detection.layouts if detection else ()), piece.block, Declared(item.name))
-        yield Parsed(canonical(part.calls), part.rejects, part.header, part.filtered, part.blank)
+        rejects = part.rejects.with_columns(pl.col("row").cast(pl.Int64) + piece.block.line - 1)
+        yield Parsed(canonical(part.calls), rejects, part.header, part.filtered, part.blank)
 
 
 def recognise_format(file: str, options: Options) -> Detection:

@@ -1,0 +1,476 @@
+"""The command line as a whole: help, flags, exit codes, what goes to which stream, and hostile text on the screen."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import subprocess
+import sys
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import click
+import polars as pl
+import pytest
+
+from apilens.cli import COMMANDS, cli
+from apilens.errors import Exit, worst
+from apilens.formats import FORMATS
+from apilens.lake import open_lake
+from apilens.lens import Lens
+from commands import Ran, apilens, ingest
+
+GOOD = '203.0.113.7 - - [09/Mar/2026:14:00:{:02}.000 +0000] "GET /v1/orders/{} HTTP/1.1" {} 512 "-" "client"\n'.replace(
+    ".000", ""
+)
+#: Colours, a title set by OSC, a C1 introducer, a bidi override, a line separator and a bell.
+HOSTILE = "a\x1b[31mb\x1b]0;owned\x07c\x9b2Jd\u202egnp\u2028e\u0085f"
+
+
+def lines(n: int, status: int = 200) -> str:
+    return "".join(GOOD.format(i % 60, i, status) for i in range(n))
+
+
+def all_commands(group: click.Group, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from all_commands(command, (*words, name))
+        else:
+            yield (*words, name), command
+
+
+ALL = dict(all_commands(cli))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "access.log"
+    path.write_text(lines(20) + lines(2, 503) + "no call at all\n")
+    return path
+
+
+@pytest.fixture
+def lake(tmp_path: Path, log: Path) -> Path:
+    ingest(tmp_path / "lake", log)
+    return tmp_path / "lake"
+
+
+# -- help --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [(), *ALL], ids=" ".join)
+def test_every_help_shows_two_examples_to_paste(words: tuple[str, ...]) -> None:
+    ran = apilens(*words, "--help")
+    assert (ran.code, ran.err) == (0, "")
+    examples = [line for line in ran.out.split("\n") if re.search(rf"\bapilens {' '.join(words)}", line)]
+    assert len([line for line in examples if "Usage:" not in line]) >= 2, ran.out
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_every_example_of_the_help_is_accepted_by_the_parser(words: tuple[str, ...]) -> None:
+    import shlex
+
+    text = ALL[words].help or ""
+    found = 0
+    for line in text.split("\n"):
+        for part in re.split(r"\||&&|(?<!-)>", line):
+            given = shlex.split(part.strip()) if "'" not in part or part.count("'") % 2 == 0 else []
+            if given[: len(words) + 1] == ["apilens", *words]:
+                ALL[words].make_context("apilens", given[len(words) + 1 :])
+                found += 1
+    assert found, "the help shows no example of its own command"
+
+
+@pytest.mark.parametrize("words", [(), *((name,) for name in COMMANDS)], ids=" ".join)
+def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:
+    program = (
+        "import sys; from apilens.cli import run; run(sys.argv[1:]);"
+        "print([m for m in ('polars', 'duckdb', 'deltalake', 'pyarrow', 'sklearn', 'plotly', 'sqlalchemy') if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *words, "--help"], capture_output=True, text=True, timeout=60)
+    assert done.stderr == "[]\n"
+
+
+# -- flags -------------------------------------------------------------------------------------------------------
+
+CONFIG = 'apdex_ms = 250\n[[sources]]\nmatch = "*.log"\nsource = "edge"\nenvironment = "test"\n'
+LOG_FORMAT = (
+    '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"'
+)
+
+#: Every flag of the commands around the lake, used: command, flag, its value, and what must then hold of the run.
+FLAGS: list[tuple[str, str, str | None, Any]] = [
+    ("ingest", "--lake", "{tmp}/other", lambda ran, tmp: len(Lens(f"{tmp}/other").calls().collect()) == 22),
+    ("ingest", "--config", "{tmp}/my.toml", lambda ran, tmp: ledger(tmp)["environment"].to_list() == ["test"]),
+    ("ingest", "--source", "gw-1", lambda ran, tmp: ledger(tmp)["source"].to_list() == ["gw-1"]),
+    ("ingest", "--environment", "prod", lambda ran, tmp: ledger(tmp)["environment"].to_list() == ["prod"]),
+    ("ingest", "--format", "apache_combined", lambda ran, tmp: ledger(tmp)["format"].to_list() == ["apache_combined"]),
+    ("ingest", "--log-format", LOG_FORMAT, lambda ran, tmp: ledger(tmp)["log_format"].to_list() == [LOG_FORMAT]),
+    ("ingest", "--columns", "path=x", lambda ran, tmp: ran.code == 0),
+    ("ingest", "--tz", "Asia/Tokyo", lambda ran, tmp: ran.code == 0),
+    ("ingest", "--final", None, lambda ran, tmp: ran.code == 0),
+    ("ingest", "--replace", None, lambda ran, tmp: ran.code == 0),
+    ("ingest", "--now", "2026-04-01T00:00Z", lambda ran, tmp: str(ledger(tmp)["ingested_at"][0])[:10] == "2026-04-01"),
+    ("ingest", "--json", None, lambda ran, tmp: ran.json()["stored"] == 22),
+    ("parse", "--format", "apache_combined", lambda ran, tmp: ran.rows()[0]["gateway"] == "apache_combined"),
+    ("parse", "--log-format", LOG_FORMAT, lambda ran, tmp: ran.rows()[0]["gateway"] == "nginx_log_format"),
+    ("parse", "--columns", "path=x", lambda ran, tmp: len(ran.rows()) == 22),
+    ("parse", "--tz", "Asia/Tokyo", lambda ran, tmp: len(ran.rows()) == 22),
+    ("parse", "--output", "table", lambda ran, tmp: ran.out.startswith("timestamp\t")),
+    ("formats", "--detect", "{tmp}/access.log", lambda ran, tmp: "nginx_combined" in ran.out),
+    ("formats", "--tz", "Asia/Tokyo", lambda ran, tmp: "kong_json" in ran.out),
+    ("formats", "--output", "json", lambda ran, tmp: set(ran.json()) == set(FORMATS)),
+    ("rejects", "--lake", "{tmp}/lake", lambda ran, tmp: "no call at all" in ran.out),
+    ("rejects", "--refeed", None, lambda ran, tmp: ran.code == 3),
+    ("rejects", "--format", "kong_json", lambda ran, tmp: ran.code == 0),
+    ("rejects", "--log-format", "$msec", lambda ran, tmp: ran.code == 0),
+    ("rejects", "--columns", "path=x", lambda ran, tmp: ran.code == 0),
+    ("rejects", "--tz", "Asia/Tokyo", lambda ran, tmp: ran.code == 0),
+    ("rejects", "--now", "2026-04-01", lambda ran, tmp: ran.code == 0),
+    ("rejects", "--output", "raw", lambda ran, tmp: ran.out == "no call at all\n"),
+    ("endpoints", "--since", "2026-03-09T14:00:10Z", lambda ran, tmp: " 10 " in ran.out),
+    ("endpoints", "--until", "2026-03-09T14:00:10Z", lambda ran, tmp: " 12 " in ran.out),
+    ("endpoints", "--now", "2026-03-09", lambda ran, tmp: " 22 " in ran.out),
+    ("endpoints", "--exact", None, lambda ran, tmp: " 22 " in ran.out),
+    ("endpoints", "--lake", "{tmp}/lake", lambda ran, tmp: " 22 " in ran.out),
+    ("endpoints", "--config", "{tmp}/my.toml", lambda ran, tmp: " 22 " in ran.out),
+    ("endpoints", "--output", "csv", lambda ran, tmp: ran.out.startswith("environment,service,method,route,calls,")),
+    ("routes", "--lake", "{tmp}/lake", lambda ran, tmp: "/v1/orders/{id}" in ran.out),
+    ("routes", "--output", "json", lambda ran, tmp: ran.json()["routes"][0]["calls"] == 22),
+    ("sql", "--lake", "{tmp}/lake", lambda ran, tmp: "22" in ran.out),
+    ("sql", "--output", "json", lambda ran, tmp: ran.json()["rows"] == [{"n": 22}]),
+    ("look", "--config", "{tmp}/my.toml", lambda ran, tmp: "22 stored" in ran.out),
+    ("look", "--format", "apache_combined", lambda ran, tmp: "apache_combined: 22 stored" in ran.out),
+    ("look", "--log-format", LOG_FORMAT, lambda ran, tmp: "nginx_log_format: 22 stored" in ran.out),
+    ("look", "--columns", "path=x", lambda ran, tmp: "22 stored" in ran.out),
+    ("look", "--tz", "Asia/Tokyo", lambda ran, tmp: "22 stored" in ran.out),
+    ("look", "--top", "1", lambda ran, tmp: "22 stored" in ran.out),
+    ("scan", "--since", "2026-03-01", lambda ran, tmp: ran.code == 0),
+    ("scan", "--until", "2026-04-01", lambda ran, tmp: ran.code == 0),
+    ("scan", "--now", "2026-03-10T00:00Z", lambda ran, tmp: "as of 2026-03-10 00:00Z" in ran.err),
+    ("scan", "--fail-on", "low", lambda ran, tmp: ran.code == 0),
+    ("scan", "--lake", "{tmp}/lake", lambda ran, tmp: ran.code == 0),
+    ("scan", "--state", "sqlite:///{tmp}/state.db", lambda ran, tmp: (tmp / "state.db").exists()),
+    ("scan", "--output", "json", lambda ran, tmp: ran.json()["candidates"] == []),
+]  # fmt: skip
+
+
+def ledger(tmp: Path) -> pl.DataFrame:
+    return open_lake(str(tmp / "lake")).ledger()
+
+
+def test_every_flag_of_these_commands_is_used_below() -> None:
+    flags = {(words[0], param.opts[0]) for words, command in ALL.items() for param in command.params if param.opts[0].startswith("--")}  # fmt: skip
+    covered = {name for name, *_ in FLAGS}
+    assert {(name, flag) for name, flag, *_ in FLAGS} == {(name, flag) for name, flag in flags if name in covered}
+
+
+@pytest.mark.parametrize(("name", "flag", "value", "holds"), FLAGS, ids=[f"{name} {flag}" for name, flag, *_ in FLAGS])
+def test_a_flag_does_what_it_says(
+    name: str, flag: str, value: str | None, holds: Any, tmp_path: Path, log: Path
+) -> None:
+    (tmp_path / "my.toml").write_text(CONFIG)
+    own = [] if flag == "--lake" else ["--lake", str(tmp_path / "lake")]
+    if name in ("rejects", "endpoints", "routes", "sql", "scan"):
+        ingest(tmp_path / "lake", log)
+    words = {
+        "ingest": [log, *own],
+        "parse": [log],
+        "formats": [],
+        "look": [log],
+        "sql": ["SELECT count(*) AS n FROM calls", *own],
+    }.get(name, own)
+    given = [flag] if value is None else [flag, value.format(tmp=tmp_path) if "{tmp}" in value else value]
+    ran = apilens(name, *words, *given)
+    assert "internal error" not in ran.err, ran.err
+    assert holds(ran, tmp_path), (ran.out, ran.err)
+
+
+def test_a_flag_beats_the_environment_and_that_the_default(
+    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    apilens("ingest", log)
+    assert (tmp_path / "apilens-data" / "calls").is_dir()
+    monkeypatch.setenv("APILENS_LAKE", str(tmp_path / "from-environment"))
+    apilens("ingest", log)
+    assert (tmp_path / "from-environment" / "calls").is_dir()
+    apilens("ingest", log, "--lake", tmp_path / "from-flag")
+    assert (tmp_path / "from-flag" / "calls").is_dir()
+
+
+# -- exit codes --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["ingest"],
+        ["ingest", "{log}", "--no-such-flag"],
+        ["ingest", "{log}", "--format", "ngnix_combined"],
+        ["ingest", "{log}", "--log-format", "$status only"],
+        ["ingest", "{log}", "--log-format", "%h %r"],
+        ["ingest", "{log}", "--log-format", "%h %{{msec_frac}}t"],
+        ["ingest", "{log}", "--tz", "Mars/Olympus"],
+        ["ingest", "{log}", "--tz", "localtime"],
+        ["ingest", "{log}", "--tz", "../etc/passwd"],
+        ["ingest", "{log}", "--columns", "nonsense"],
+        ["ingest", "{log}", "--config", "{tmp}/missing.toml"],
+        ["ingest", "{log}", "--now", "soon"],
+        ["endpoints", "--since", "yesteryear"],
+        ["endpoints", "--since", "2026-03-10", "--until", "2026-03-09"],
+        ["endpoints", "--since", "999999999w"],
+        ["endpoints", "--output", "yaml"],
+        ["sql", "DROP TABLE calls"],
+        ["scan", "--fail-on", "catastrophic"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_what_cannot_be_meant_is_a_usage_error_that_names_it(
+    arguments: list[str], lake: Path, log: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("APILENS_LAKE", str(lake))
+    ran = apilens(*(text.format(log=log, tmp=tmp_path) for text in arguments))
+    assert (ran.code, ran.out) == (Exit.USAGE, "")
+    assert "Traceback" not in ran.err
+    assert len(ran.err) > 20
+
+
+def test_a_mistyped_format_is_answered_with_the_nearest_one(log: Path) -> None:
+    assert "did you mean nginx_combined?" in apilens("parse", log, "--format", "ngnix_combined").err
+
+
+@pytest.mark.parametrize("name", ["endpoints", "routes", "rejects", "scan", "sql"])
+def test_without_a_lake_a_command_says_how_to_make_one(name: str, tmp_path: Path) -> None:
+    ran = apilens(name, *(["SELECT 1"] if name == "sql" else []), "--lake", tmp_path / "none")
+    assert (ran.code, ran.out) == (Exit.INPUT, "")
+    assert "apilens ingest" in ran.err
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_unknown_format_is_explained_line_by_line(tmp_path: Path) -> None:
+    (tmp_path / "odd.log").write_text("\nWed 14:00 GET /x took 3\n")
+    for name in ("ingest", "parse"):
+        ran = apilens(name, tmp_path / "odd.log", *(["--lake", tmp_path / "lake"] if name == "ingest" else []))
+        assert ran.code == Exit.INPUT
+        said = ran.err.split("\n")
+        assert len([line for line in said if re.match(r"  \w+: line 2: ", line)]) == 3
+        assert any("--log-format '$remote_addr" in line for line in said)
+
+
+def test_of_several_inputs_the_good_ones_are_done_and_the_others_named(tmp_path: Path, log: Path) -> None:
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "a.zip").write_bytes(b"PK\x03\x04rest")
+    (tmp_path / "a.parquet").write_bytes(b"PAR1rest")
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(lines(3_000).encode())[:-100])
+    (tmp_path / "empty").write_bytes(b"")
+    wrong = ["missing: a.log", "dir", "a.zip", "a.parquet", "nothing*.log"]
+    done = ingest(tmp_path / "lake", log, *(tmp_path / name for name in (*wrong, "cut.gz", "empty")))
+    assert done["exit_code"] == Exit.PARTIAL
+    problems = {Path(report["input"]).name: report["problem"] for report in done["inputs"]}
+    assert {name for name, problem in problems.items() if problem} == {*wrong, "cut.gz"}
+    assert problems["empty"] is None
+    assert done["stored"] > 22
+    ran = apilens("ingest", *(tmp_path / name for name in wrong), "--lake", tmp_path / "lake")
+    assert ran.code == Exit.INPUT
+    assert all(str(tmp_path / name) in ran.err for name in wrong)
+
+
+def test_an_empty_input_is_said_and_is_no_failure(tmp_path: Path) -> None:
+    (tmp_path / "empty.log").write_bytes(b"")
+    ran = apilens("ingest", tmp_path / "empty.log", "--lake", tmp_path / "lake")
+    assert (ran.code, ran.err) == (Exit.DONE, "")
+    assert "empty.log: empty" in ran.out
+    assert "holds no calls yet" in apilens("endpoints", "--lake", tmp_path / "lake").err
+
+
+def test_more_rejects_than_the_configuration_allows_make_a_run_partial(tmp_path: Path, log: Path) -> None:
+    assert apilens("ingest", log, "--lake", tmp_path / "a").code == Exit.DONE
+    (tmp_path / "strict.toml").write_text("max_reject_ratio = 0.01\n")
+    assert apilens("ingest", log, "--lake", tmp_path / "b", "--config", tmp_path / "strict.toml").code == Exit.PARTIAL
+
+
+def test_a_bug_exits_70_with_its_traceback_and_no_result(lake: Path) -> None:
+    for kind in (RuntimeError, pl.exceptions.PanicException):
+        with mock.patch("apilens.lens.Lens.endpoints", side_effect=kind("boom")):
+            ran = apilens("endpoints", "--lake", lake)
+        assert (ran.code, ran.out) == (Exit.INTERNAL, "")
+        assert "boom" in ran.err
+
+
+def test_the_worst_of_several_exit_codes_wins() -> None:
+    order = [Exit.INTERNAL, Exit.LOCKED, Exit.OUTBOUND, Exit.INPUT, Exit.PARTIAL, Exit.FINDINGS, Exit.DONE]
+    for i, code in enumerate(order):
+        assert worst(*reversed(order[i:])) == code
+    assert worst() == Exit.DONE
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('apdex = 3\n', ["'apdex'", "'apdex_ms'"]),
+        ('apdex_ms = "quick"\n', ["apdex_ms", "quick"]),
+        ('apdex_ms = 0\n', ["apdex_ms"]),
+        ('[[sources]]\nmatch = "*"\nlogformat = "x"\n', ["logformat", "'log_format'"]),
+        ('[[sources]]\nsource = "x"\n', ["sources.0.match"]),
+        ('[[source]]\nmatch = "*"\n', ["'source'", "'sources'"]),
+        ("apdex_ms = \n", ["is no TOML", "line 1"]),
+        ("\xff", ["is no TOML"]),
+    ],
+)  # fmt: skip
+def test_a_malformed_configuration_names_file_key_and_the_nearest_key(
+    text: str, named: list[str], tmp_path: Path, log: Path
+) -> None:
+    (tmp_path / "my.toml").write_bytes(text.encode("latin-1"))
+    ran = apilens("ingest", log, "--lake", tmp_path / "lake", "--config", tmp_path / "my.toml")
+    assert (ran.code, ran.out) == (Exit.USAGE, "")
+    assert all(word in ran.err for word in [str(tmp_path / "my.toml"), *named]), ran.err
+    assert not (tmp_path / "lake").exists()
+
+
+# -- streams -----------------------------------------------------------------------------------------------------
+
+
+def test_json_has_the_promised_keys_and_stands_alone_on_stdout(tmp_path: Path, log: Path) -> None:
+    ran = apilens("ingest", log, tmp_path / "missing", "--lake", tmp_path / "lake", "--json")
+    promised = {"read", "stored", "rejected", "filtered", "duplicate", "blank", "lines", "bytes", "units", "seconds"}
+    assert ran.out.count("\n") == 1
+    assert promised <= set(ran.json())
+    assert all({"input", "format", "stored", "problem"} <= set(report) for report in ran.json()["inputs"])
+    assert "missing: does not exist" in ran.err
+    assert "missing" not in re.sub(r'"inputs".*', "", ran.out)
+
+
+def test_results_are_on_stdout_and_messages_on_stderr(lake: Path, log: Path) -> None:
+    parsed = apilens("parse", log)
+    assert len(parsed.rows()) == 22
+    assert "line 23" in parsed.err
+    assert "no call" not in parsed.out
+    for arguments in (
+        ["endpoints", "--output", "json"],
+        ["endpoints", "--output", "json", "--since", "24h", "--now", "2030-01-01"],
+        ["scan", "--output", "json"],
+        ["routes", "--output", "json"],
+        ["sql", "SELECT 1 AS one", "--output", "json"],
+    ):
+        ran = apilens(*arguments, "--lake", lake)
+        assert ran.json()["schema_version"] == 1, ran.out
+
+
+def test_parse_says_the_line_of_a_reject_behind_the_first_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apilens.ingest.pieces.BLOCK_BYTES", 300)
+    (tmp_path / "x.log").write_text(lines(10) + "no call\n" + lines(10) + "nor this\n")
+    ran = apilens("parse", tmp_path / "x.log")
+    assert len(ran.rows()) == 20
+    assert [int(number) for number in re.findall(r": line (\d+):", ran.err)] == [11, 22]
+
+
+def test_a_reader_that_leaves_early_ends_a_command_quietly(tmp_path: Path) -> None:
+    (tmp_path / "x.log").write_text(lines(5_000))
+    program = "import sys; from apilens.cli import main; main()"
+    command = [sys.executable, "-c", program, "parse", str(tmp_path / "x.log")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 0
+
+
+def test_look_leaves_nothing_behind(tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tmp").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    ran = apilens("look", "-", stdin=log.read_bytes())
+    assert ran.code == 0
+    assert "22 stored" in ran.out and "GET /v1/orders/{id}" in ran.out
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+# -- hostile text ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> tuple[Path, Path]:
+    """A lake of calls with acting characters in every text, from a file with such a name; and that file."""
+    record = {
+        "started_at": 1773064800125,
+        "latencies": {"request": 125},
+        "request": {"method": "GET", "uri": f"/x/{HOSTILE}", "headers": {"user-agent": HOSTILE, "host": HOSTILE}},
+        "response": {"status": 200},
+        "service": {"name": HOSTILE},
+        "route": {"name": f"/{HOSTILE}"},
+        "consumer": {"username": HOSTILE},
+        "upstream_uri": HOSTILE,
+    }
+    log = tmp_path / f"{HOSTILE.replace('/', '')}.log"
+    log.write_text(f"{json.dumps(record)}\nno {HOSTILE} call\n", encoding="utf-8")
+    ingest(tmp_path / "lake", log)
+    return tmp_path / "lake", log
+
+
+def acting(text: str) -> set[str]:
+    """Characters that would act on a screen instead of standing on it; a line feed ends a line."""
+    return {c for c in text if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp", "Cs")}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ingest", "{log}", "--lake", "{lake}"],
+        ["ingest", "{log}.missing", "--lake", "{lake}"],
+        ["ingest", "{log}", "--lake", "{lake}", "--format", "table_csv"],
+        ["ingest", "{log}", "--lake", "{lake}", "--config", "{log}"],
+        ["look", "{log}"],
+        ["parse", "{log}", "--output", "table"],
+        ["parse", "{log}.missing"],
+        ["parse", "{log}", "--format", "nginx_combined"],
+        ["formats", "--detect", "{log}"],
+        ["formats", "--detect", "{log}.missing"],
+        ["rejects", "--lake", "{lake}"],
+        ["rejects", "--lake", "{lake}", "--refeed"],
+        ["endpoints", "--lake", "{lake}"],
+        ["endpoints", "--lake", "{lake}", "--output", "markdown"],
+        ["endpoints", "--lake", "{log}"],
+        ["endpoints", "--lake", "{lake}", "--since", HOSTILE],
+        ["routes", "--lake", "{lake}"],
+        ["scan", "--lake", "{lake}"],
+        ["sql", "SELECT * FROM calls", "--lake", "{lake}"],
+        ["sql", f"SELECT '{HOSTILE}' AS \"{HOSTILE}\"", "--lake", "{lake}"],
+        ["sql", f"SELECT {HOSTILE}", "--lake", "{lake}"],
+    ],
+    ids=lambda arguments: " ".join(arguments).encode("ascii", "backslashreplace").decode(),
+)
+def test_hostile_text_stands_on_the_screen_and_does_not_act(arguments: list[str], hostile: tuple[Path, Path]) -> None:
+    lake, log = hostile
+    ran: Ran = apilens(*(text.replace("{log}", str(log)).replace("{lake}", str(lake)) for text in arguments))
+    assert ran.code != Exit.INTERNAL, ran.err
+    assert acting(ran.out.replace("\t", "")) == set()
+    assert acting(ran.err) == set()
+
+
+@pytest.mark.parametrize("name", ["endpoints", "routes", "scan"])
+def test_hostile_text_breaks_no_json(name: str, hostile: tuple[Path, Path]) -> None:
+    ran = apilens(name, "--lake", hostile[0], "--output", "json")
+    assert ran.code == 0
+    assert ran.out.count("\n") == 1
+    assert ran.json()
+
+
+def test_a_cell_that_a_spreadsheet_would_run_is_defused(tmp_path: Path) -> None:
+    record = {"timestamp": "2026-03-09T14:00:00Z", "status": 200, "service": "=cmd|' /C calc'!A0", "url": "/x"}
+    (tmp_path / "x.json").write_text(json.dumps(record) + "\n")
+    ingest(tmp_path / "lake", tmp_path / "x.json")
+    assert ",'=cmd|" in apilens("endpoints", "--lake", tmp_path / "lake", "--output", "csv").out
