@@ -138,7 +138,8 @@ def duration(column: str, ms_per_unit: float, *, rank: int = 0, decimals: int | 
 
     decimals: how many the gateway always writes; None: any. They tell nginx's seconds from Apache's microseconds.
     """
-    form = r"-?\d+(?:\.\d+)?|-" if decimals is None else rf"-?\d+\.\d{{{decimals}}}"
+    fraction = {None: r"(?:\.\d+)?", 0: ""}.get(decimals, rf"\.\d{{{decimals}}}")
+    form = rf"(?:-?\d+{fraction}|-)"
 
     def read(raw: pl.Expr) -> Columns:
         ms = (raw.cast(pl.Float64, strict=False) * ms_per_unit).round(6)
