@@ -1,0 +1,325 @@
+"""Ingest from the outside: what is read is accounted for, what is known is not added again, what is bad is said."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+import re
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest import mock
+
+import polars as pl
+import pytest
+import zstandard
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from apilens.formats.block import Block
+from apilens.ingest import pieces
+from apilens.ingest.pieces import Cut, Origin, cut
+from apilens.ingest.sources import Input, open_input
+from apilens.lake import open_lake
+from commands import apilens, calls, ingest, totals
+from logs import broken, line, log
+
+#: Kind of line -> its bytes as the i-th line of the test, and what must become of it.
+KINDS: dict[str, tuple[Callable[[int], bytes], str]] = {
+    "call": (line, "stored"),
+    "invalid UTF-8": (lambda i: line(i, agent=b"caf\xe9 \xff\xfe"), "stored"),
+    "behind NUL padding": (lambda i: b"\0" * (1 + i % 5) + line(i), "stored"),
+    "other text": (broken, "rejected"),
+    "bytes": (lambda i: b"\xff\x00\x1b[31m\x0b\x0c\xc2\x85 %d" % i, "rejected"),
+    "cut call": (lambda i: line(i)[:-20], "rejected"),
+    "empty": (lambda i: b"", "blank"),
+    "spaces": (lambda i: b" \t" * (1 + i % 3), "blank"),
+    "NUL": (lambda i: b"\0" * (1 + i % 9), "blank"),
+}
+FILES = st.lists(
+    st.tuples(
+        st.lists(st.tuples(st.sampled_from(sorted(KINDS)), st.sampled_from([b"\n", b"\r\n"])), max_size=12),
+        st.booleans(),  # whether the last line has its end
+    ),
+    min_size=1,
+    max_size=3,
+)
+Files = list[tuple[list[tuple[str, bytes]], bool]]
+
+
+def written(files: Files, folder: Path, *, final: bool) -> tuple[list[Path], dict[str, int]]:
+    """The files on disk, and what must be counted: worked out here from the kinds, not from the bytes."""
+    expected = dict.fromkeys(("stored", "rejected", "blank"), 0)
+    paths = []
+    for n, (lines, whole) in enumerate(files):
+        text = line(1000 * n) + b"\n"  # a file that begins with a call: which format it has is not the question here
+        expected["stored"] += 1
+        for i, (kind, end) in enumerate(lines, 1):
+            make, fate = KINDS[kind]
+            last = i == len(lines) and not whole
+            body = make(1000 * n + i)
+            text += body if last else body + end
+            if not last or (final and body):
+                expected[fate] += 1
+        paths.append(folder / f"{n}.log")
+        paths[-1].write_bytes(text)
+    return paths, expected
+
+
+@settings(max_examples=8, deadline=None)
+@given(files=FILES, block=st.integers(160, 1500), final=st.booleans(), backwards=st.booleans())
+@example(files=[([("NUL", b"\n"), ("empty", b"\r\n")], False)], block=160, final=True, backwards=False)
+def test_every_line_is_counted_once_whatever_it_holds_and_however_the_input_is_cut(
+    files: Files, block: int, final: bool, backwards: bool
+) -> None:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        paths, expected = written(files, folder, final=final)
+        options = ["--final"] if final else []
+        whole = ingest(folder / "whole", *paths, *options)
+        assert {key: whole[key] for key in expected} == expected
+        assert whole["filtered"] == whole["duplicate"] == whole["header"] == 0
+        assert whole["bytes"] + sum(part["waiting_bytes"] for part in whole["inputs"]) == sum(
+            path.stat().st_size for path in paths
+        )
+        with mock.patch.object(pieces, "BLOCK_BYTES", block):
+            small = ingest(folder / "small", *(paths[::-1] if backwards else paths), *options)
+            again = ingest(folder / "small", *paths, *options)
+        assert {key: small[key] for key in expected} == expected
+        assert (again["stored"], again["units"]) == (0, 0)
+        assert calls(folder / "small") == calls(folder / "whole")
+        assert len(calls(folder / "small")) == expected["stored"]
+        raw = [open_lake(str(folder / lake)).rejects().sort("raw")["raw"].to_list() for lake in ("small", "whole")]
+        assert raw[0] == raw[1]
+        assert len(raw[0]) == expected["rejected"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    data=st.lists(st.sampled_from([b"a", b"bc\n", b"\n", b"\r\n", b"\0", b"a long line of text\n"])).map(b"".join),
+    block=st.integers(20, 60),
+    step=st.integers(1, 50),
+)
+def test_pieces_are_whole_lines_and_together_the_input(data: bytes, block: int, step: int) -> None:
+    with TemporaryDirectory() as name, mock.patch.multiple(pieces, BLOCK_BYTES=block, _READ=step):
+        path = Path(name, "some.log")
+        path.write_bytes(data)
+        state = Cut()
+        found = list(cut(open_input(Input("some.log", path)), Origin(), lambda head: [], state, final=True))
+    if state.problem is not None:
+        assert max(map(len, data.split(b"\n"))) >= block, state.problem
+        data = data[: state.bytes]
+    assert b"".join(piece.block.data for piece in found) == data
+    assert all(piece.block.data.endswith(b"\n") for piece in found[:-1])
+    at, number = 0, 1
+    for piece in found:
+        assert (piece.block.offset, piece.block.line) == (at, number)
+        at += len(piece.block.data)
+        number += piece.block.data.count(b"\n")
+    lines = data.count(b"\n") + (not data.endswith(b"\n") and data != b"")
+    assert (state.bytes, state.lines) == (len(data), lines)
+
+
+# -- the same data again -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_same_file_again_adds_nothing(desk: Path) -> None:
+    (desk / "a.log").write_bytes(log(range(40)) + broken(1) + b"\n")
+    first = ingest(desk / "lake", "a.log")
+    before = totals(desk / "lake")
+    second = ingest(desk / "lake", "a.log")
+    assert (first["stored"], first["rejected"]) == (40, 1)
+    assert (second["read"], second["duplicate"], second["units"]) == (41, 41, 0)
+    assert totals(desk / "lake") == before
+
+
+COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "zstd": lambda data: zstandard.ZstdCompressor().compress(data),
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "two gzip members": lambda data: gzip.compress(data[:1000]) + gzip.compress(data[1000:]),
+}
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_an_archive_of_known_bytes_adds_nothing_and_an_archive_first_makes_the_plain_file_known(
+    desk: Path, kind: str
+) -> None:
+    (desk / "a.log").write_bytes(log(range(40)))
+    (desk / "archive").write_bytes(COMPRESSED[kind](log(range(40))))  # no suffix: told by its bytes
+    ingest(desk / "lake", "a.log")
+    assert ingest(desk / "lake", "archive")["duplicate"] == 40
+    assert ingest(desk / "other", "archive")["stored"] == 40
+    assert ingest(desk / "other", "a.log")["duplicate"] == 40
+    assert calls(desk / "lake") == calls(desk / "other")
+
+
+def test_rotated_copied_linked_moved_and_piped_data_are_known(desk: Path) -> None:
+    data = log(range(30))
+    (desk / "logs").mkdir()
+    live = desk / "logs" / "access.log"
+    live.write_bytes(data)
+    ingest(desk / "lake", "logs")
+    live.rename(desk / "logs" / "access.log.1")
+    live.write_bytes(log(range(30, 50)))
+    (desk / "copy").write_bytes(data)
+    (desk / "link").symlink_to(desk / "logs" / "access.log.1")
+    done = ingest(desk / "lake", "logs", "copy", "link", "-", stdin=data)
+    assert done["stored"] == 20
+    # The link is the rotated file itself, which is read once; the copy and the pipe are read, and known.
+    assert done["duplicate"] == 90
+    assert len(calls(desk / "lake")) == 50
+
+
+def test_the_same_data_twice_in_one_run_are_stored_once(desk: Path) -> None:
+    for name in ("a.log", "b.log", "c.log"):
+        (desk / name).write_bytes(log(range(30)))
+    done = ingest(desk / "lake", "*.log")
+    assert (done["stored"], done["duplicate"]) == (30, 60)
+    assert len(calls(desk / "lake")) == 30
+
+
+@settings(max_examples=5, deadline=None)
+@given(cuts=st.lists(st.integers(0, 4500), min_size=1, max_size=5), block=st.sampled_from([300, 1200, 1 << 20]))
+def test_a_file_that_grows_between_runs_ends_up_as_if_read_at_once(cuts: list[int], block: int) -> None:
+    data = log(range(20)) + broken(1) + b"\r\n" + log(range(30, 50))
+    with TemporaryDirectory() as name, mock.patch.object(pieces, "BLOCK_BYTES", block):
+        folder = Path(name)
+        stored = 0
+        for length in [*sorted(cuts), len(data)]:
+            (folder / "a.log").write_bytes(data[:length])
+            stored += ingest(folder / "lake", folder / "a.log")["stored"]
+        assert stored == 40
+        assert len(set(calls(folder / "lake"))) == len(calls(folder / "lake")) == 40
+        assert open_lake(str(folder / "lake")).rejects()["raw"].to_list() == [broken(1)]
+
+
+def test_equal_bytes_of_two_hosts_are_told_apart_by_source_and_environment(desk: Path) -> None:
+    (desk / "a.log").write_bytes(log(range(10)))
+    for options in ([], ["--source", "gw-1"], ["--source", "gw-2"], ["--environment", "test"]):
+        assert ingest(desk / "lake", "a.log", *options)["stored"] == 10
+        assert ingest(desk / "lake", "a.log", *options)["duplicate"] == 10
+    assert len(calls(desk / "lake")) == 40
+
+
+# -- the last line -------------------------------------------------------------------------------------------------
+
+
+def test_a_last_line_without_end_waits_until_it_is_whole(desk: Path) -> None:
+    path = desk / "a.log"
+    path.write_bytes(log(range(5)) + line(5)[:-6])
+    first = ingest(desk / "lake", path)
+    assert (first["stored"], first["rejected"], first["inputs"][0]["waiting_bytes"]) == (5, 0, len(line(5)) - 6)
+    path.write_bytes(log(range(6)))
+    assert ingest(desk / "lake", path)["stored"] == 1
+    assert len(calls(desk / "lake")) == 6
+
+
+def test_final_takes_a_last_line_without_end_and_its_end_later_adds_nothing(desk: Path) -> None:
+    path = desk / "a.log"
+    path.write_bytes(log(range(5)) + line(5))
+    assert ingest(desk / "lake", path)["stored"] == 5
+    assert ingest(desk / "lake", path, "--final")["stored"] == 1
+    path.write_bytes(log(range(8)))
+    assert ingest(desk / "lake", path)["stored"] == 2
+    assert len(calls(desk / "lake")) == 8
+
+
+def test_a_pipe_and_an_intact_archive_are_complete_without_final(desk: Path) -> None:
+    (desk / "a.gz").write_bytes(gzip.compress(log(range(5)) + line(5)))
+    assert ingest(desk / "lake", "a.gz")["stored"] == 6
+    assert ingest(desk / "other", "-", stdin=log(range(5)) + line(5))["stored"] == 6
+
+
+# -- another layout, rejects ---------------------------------------------------------------------------------------
+
+#: A layout that no known format resembles.
+PIPED = "$remote_addr|$time_iso8601|$request|$status|$body_bytes_sent|$request_time"
+
+
+def piped(i: int, query: str = "") -> bytes:
+    """A call in the layout PIPED, without a line end."""
+    return (
+        f"10.1.0.{i}|2026-11-02T09:00:{i % 60:02d}+00:00|GET /api/carts/{i}{query} HTTP/1.1|200|{i}|0.{i:03d}".encode()
+    )
+
+
+def mixed(desk: Path) -> Path:
+    """A file of 30 calls in the combined format and 4 in another, of which one carries a secret."""
+    rest = b"".join(piped(i) + b"\n" for i in (100, 101, 102))
+    path = desk / "mixed.log"
+    path.write_bytes(log(range(15)) + rest + log(range(15, 30)) + piped(103, "?token=s3cr3t-value") + b"\r\n")
+    return path
+
+
+def test_a_wrong_layout_first_does_not_block_the_right_one(desk: Path) -> None:
+    path = desk / "a.log"
+    path.write_bytes(b"".join(piped(i) + b"\n" for i in range(20)))
+    wrong = PIPED.replace("$body_bytes_sent", "$bytes_sent")
+    assert ingest(desk / "lake", path, "--log-format", wrong)["stored"] == 20
+    assert ingest(desk / "lake", path, "--log-format", PIPED)["duplicate"] == 20
+    assert ingest(desk / "lake", path, "--log-format", PIPED, "--replace")["stored"] == 20
+    ingest(desk / "right", path, "--log-format", PIPED)
+    assert totals(desk / "lake") == totals(desk / "right")
+
+
+def test_rejects_are_kept_byte_for_byte_outside_masked_spans_and_where_they_stood(desk: Path) -> None:
+    path = mixed(desk)
+    with mock.patch.object(pieces, "BLOCK_BYTES", 700):
+        ingest(desk / "lake", path)
+    data, rows = path.read_bytes(), open_lake(str(desk / "lake")).rejects()
+    assert rows.height == 4
+    for row in rows.iter_rows(named=True):
+        end = data.index(b"\n", row["source_offset"])
+        original = data[row["source_offset"] : end].rstrip(b"\r")
+        parts = re.split(rb"masked\.[0-9a-f]{12}", row["raw"])
+        assert re.fullmatch(b".+".join(map(re.escape, parts)), original, re.DOTALL)
+        assert data.count(b"\n", 0, row["source_offset"]) == row["line"] - 1
+        assert row["reason"]
+    assert sum(b"masked." in raw for raw in rows["raw"]) == 1
+    assert b"s3cr3t" not in b"".join(rows["raw"])
+
+
+def test_refed_rejects_are_stored_exactly_once(desk: Path) -> None:
+    path = mixed(desk)
+    done = ingest(desk / "lake", path)
+    assert (done["stored"], done["rejected"]) == (30, 4)
+    again = ["rejects", "--lake", desk / "lake", "--refeed", "--log-format", PIPED]
+    first, second = apilens(*again), apilens(*again)
+    assert "stored 4" in first.out, first
+    assert "read 0 rejects = stored 0" in second.out, second
+    assert len(calls(desk / "lake")) == len(set(calls(desk / "lake"))) == 34
+    assert totals(desk / "lake")["rejects"] == []
+    assert ingest(desk / "lake", path)["stored"] == 0
+    offsets = pl.Series([json.loads(row)["source_offset"] for row in calls(desk / "lake", how=True)])
+    assert offsets.sort().to_list() == sorted(Block(path.read_bytes()).offsets(pl.Series(range(34))).to_list())
+
+
+def test_a_replaced_file_forgets_what_was_refed_from_it(desk: Path) -> None:
+    path = mixed(desk)
+    ingest(desk / "lake", path)
+    refeed = ["rejects", "--lake", desk / "lake", "--refeed", "--log-format", PIPED]
+    apilens(*refeed)
+    ingest(desk / "lake", path, "--replace")
+    assert len(calls(desk / "lake")) == 30
+    assert len(totals(desk / "lake")["rejects"]) == 4
+    assert "stored 4" in apilens(*refeed).out
+    assert len(set(calls(desk / "lake"))) == len(calls(desk / "lake")) == 34
+
+
+def test_refeeding_with_a_layout_that_fits_nothing_changes_nothing(desk: Path) -> None:
+    ingest(desk / "lake", mixed(desk))
+    before = totals(desk / "lake")
+    ran = apilens("rejects", "--lake", desk / "lake", "--refeed", "--log-format", "$msec $status")
+    assert ran.code in (3, 4)
+    assert totals(desk / "lake") == before
