@@ -1,0 +1,186 @@
+"""The lake under death and company: whatever kills a run, and whoever runs beside it, every call is there once."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from commands import apilens, calls, ingest, totals
+from logs import broken, log
+
+from apilens.ingest import run
+from apilens.lake import Lake
+
+
+def parts(folder: Path, *, files: int, lines: int) -> list[Path]:
+    """Files of access log lines, each with a reject and a copy of one line range of nobody else."""
+    folder.mkdir()
+    for n in range(files):
+        text = log(range(n * lines, (n + 1) * lines)) + broken(n) + b"\n"
+        (folder / f"part-{n:03d}.log").write_bytes(text)
+    return sorted(folder.iterdir())
+
+
+def started(lake: Path, paths: Sequence[Path]) -> subprocess.Popen[bytes]:
+    """A real `apilens ingest` in a process of its own."""
+    command = [sys.executable, "-c", "from apilens.cli import main; main()", "ingest", "--json", "--lake", str(lake)]
+    return subprocess.Popen([*command, *map(str, paths)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_a_run_killed_at_any_moment_and_run_again_ends_as_if_undisturbed(tmp_path: Path) -> None:
+    paths = parts(tmp_path / "logs", files=60, lines=1000)
+    began = time.monotonic()
+    undisturbed = started(tmp_path / "whole", paths)
+    out, err = undisturbed.communicate()
+    took = time.monotonic() - began
+    assert undisturbed.returncode == 0, err.decode()
+    assert json.loads(out)["stored"] == 60_000
+    # Each new lake is killed several times on its way, at moments spread over a whole run.
+    moments, killed = random.Random(7), 0
+    for n in range(4):
+        lake = tmp_path / f"killed-{n}"
+        for k in range(5):
+            process = started(lake, paths)
+            try:
+                process.communicate(timeout=took * (k + moments.random()) / 5)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.communicate()
+                killed += process.returncode == -signal.SIGKILL
+        last = started(lake, paths)
+        _, err = last.communicate()
+        assert last.returncode == 0, err.decode()
+    assert killed >= 8
+    expected = totals(tmp_path / "whole")
+    for n in range(4):
+        assert totals(tmp_path / f"killed-{n}") == expected
+
+
+class Died(BaseException):
+    """The process ends here; a BaseException, because nothing in the program may catch it."""
+
+
+def until_death(at: int, *, after: bool) -> Any:
+    """A Lake._transact that dies at its `at`-th call (0-based), before or after the commit took place."""
+    real, count = Lake._transact, iter(range(10_000))
+
+    def transact(self: Lake, *args: Any, **named: Any) -> None:
+        number = next(count)
+        if number == at and not after:
+            raise Died
+        real(self, *args, **named)
+        if number == at:
+            raise Died
+
+    return mock.patch.object(Lake, "_transact", transact)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_death_at_each_commit_step_loses_and_doubles_nothing(
+    tmp_path: Path, after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "BATCH", 2)
+    paths = parts(tmp_path / "logs", files=3, lines=20)
+    ingest(tmp_path / "whole", *paths)
+    expected = totals(tmp_path / "whole")
+    at = 0
+    while True:
+        lake = tmp_path / f"lake-{at}"
+        with until_death(at, after=after):
+            try:
+                ingest(lake, *paths)
+            except Died:
+                died = True
+            else:
+                died = False
+        ingest(lake, *paths)
+        assert totals(lake) == expected, f"died at commit step {at}"
+        if not died:
+            break
+        at += 1
+    assert at >= 8  # two batches, each of ledger, rejects, calls and rollups
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_a_death_while_replacing_leaves_the_old_or_the_new_and_never_both(tmp_path: Path, at: int) -> None:
+    paths = parts(tmp_path / "logs", files=2, lines=20)
+    ingest(tmp_path / "lake", *paths)
+    expected = totals(tmp_path / "lake")
+    with until_death(at, after=False), pytest.raises(Died):
+        ingest(tmp_path / "lake", *paths, "--replace")
+    assert calls(tmp_path / "lake") == expected["calls"]
+    ingest(tmp_path / "lake", *paths)  # a plain run repairs what the dead one left open
+    assert totals(tmp_path / "lake") == expected
+    ingest(tmp_path / "lake", *paths, "--replace")
+    assert totals(tmp_path / "lake") == expected
+
+
+def test_processes_that_ingest_overlapping_files_at_once_store_each_call_once(tmp_path: Path) -> None:
+    paths = parts(tmp_path / "logs", files=12, lines=500)
+    runs = [started(tmp_path / "lake", [*paths[n * 2 :], *paths[: n * 2 - 3]][:9]) for n in range(4)]
+    done = [(process, *process.communicate()) for process in runs]
+    assert [process.returncode for process, _, _ in done] == [0] * 4, [err.decode() for _, _, err in done]
+    ingest(tmp_path / "lake", *paths)
+    assert ingest(tmp_path / "one", *paths)["stored"] == 6000
+    assert totals(tmp_path / "lake") == totals(tmp_path / "one")
+    results = [json.loads(out) for _, out, _ in done]
+    for result in results:
+        assert result["read"] == result["stored"] + result["rejected"] + result["filtered"] + result["duplicate"]
+        assert result["read"] == 9 * 501
+
+
+# -- a lake that must not be touched -------------------------------------------------------------------------------
+
+
+def contents(lake: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(lake)): path.read_bytes() for path in sorted(lake.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("marker", ['{"layout_version": 2}', '{"layout_version": 99}', "{}", "not JSON"])
+def test_a_lake_of_a_newer_or_unreadable_layout_is_refused_and_left_as_it_is(tmp_path: Path, marker: str) -> None:
+    paths = parts(tmp_path / "logs", files=1, lines=5)
+    lake = tmp_path / "lake"
+    ingest(lake, *paths)
+    (lake / "_apilens" / "lake.json").write_text(marker)
+    before = contents(lake)
+    (paths[0]).write_bytes(log(range(50)))
+    for command in (["ingest", paths[0]], ["endpoints"], ["rejects", "--refeed"], ["scan"], ["sql", "SELECT 1"]):
+        ran = apilens(*command, "--lake", lake)
+        assert ran.code == 3, (command, ran)
+        assert str(lake) in ran.err
+    assert contents(lake) == before
+
+
+def test_a_lake_without_its_masking_key_takes_no_more_logs(tmp_path: Path) -> None:
+    paths = parts(tmp_path / "logs", files=1, lines=5)
+    lake = tmp_path / "lake"
+    ingest(lake, *paths)
+    key = lake / "_apilens" / "masking.key"
+    assert key.stat().st_mode & 0o077 == 0
+    key.unlink()
+    before = contents(lake)
+    paths[0].write_bytes(log(range(100, 120)))
+    ran = apilens("ingest", "--lake", lake, *paths)
+    assert ran.code == 3
+    assert "masking.key" in ran.err and "backup" in ran.err
+    assert contents(lake) == before
+    assert len(calls(lake)) == 5  # reading goes on
+
+
+def test_a_lake_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    paths = parts(tmp_path / "logs", files=1, lines=5)
+    (tmp_path / "file").write_bytes(b"")
+    ran = apilens("ingest", "--lake", tmp_path / "file" / "lake", *paths)
+    assert ran.code == 3 and "--lake" in ran.err, ran
+    assert apilens("endpoints", "--lake", tmp_path / "none").code == 3
+    assert not os.path.lexists(tmp_path / "none")
