@@ -132,7 +132,7 @@ def _queue(ranked: pl.DataFrame) -> None:
         (
             (
                 row["rank"], row["priority"], row["severity"], row["hit"], row["told"], row["silent"],
-                f"{row['title'][:70]}{', OPEN since ' + format(row['start'], '%m-%d %H:%MZ') if row['state'] == 'open' and row['kind'] == 'candidate' else ''}",
+                f"{_short(row['title'])}{', OPEN since ' + format(row['start'], '%m-%d %H:%MZ') if row['state'] == 'open' and row['kind'] == 'candidate' else ''}",
             )
             for row in ranked.head(8).iter_rows(named=True)
         ),
@@ -141,6 +141,12 @@ def _queue(ranked: pl.DataFrame) -> None:
     unexpected = surprise(ranked)
     if unexpected is not None:
         print(f"      {safe(unexpected)}")
+
+
+def _short(title: str, width: int = 80) -> str:
+    """A title on one line of a terminal, without the expected value; what is left out at its end shows as …"""
+    observed = title.partition(", expected")[0]
+    return observed if len(observed) <= width else observed[:width].rsplit(" ", 1)[0] + " …"
 
 
 def _compare(candidates: pl.DataFrame, faults: Sequence[dict[str, object]]) -> str:
