@@ -461,6 +461,22 @@ def test_hostile_text_stands_on_the_screen_and_does_not_act(arguments: list[str]
     assert acting(ran.err) == set()
 
 
+def test_a_finding_is_an_exit_code_and_its_hostile_names_do_not_act(tmp_path: Path) -> None:
+    begin, rows = 1773014400, []
+    for second in range(0, 36 * 3600, 15):
+        failing = second >= 35 * 3600
+        call = {"timestamp": begin + second, "status": 502 if failing else 200, "path": f"/x/{HOSTILE}"}
+        rows.append(call | {"service": HOSTILE, "method": "GET", "application": f"{HOSTILE}{second % 7}"})
+    (tmp_path / "x.json").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ingest(tmp_path / "lake", tmp_path / "x.json")
+    ran = apilens("scan", "--lake", tmp_path / "lake", "--fail-on", "low")
+    assert ran.code == Exit.FINDINGS
+    assert "502" in ran.out
+    assert acting(ran.out) == acting(ran.err) == set()
+    stored = apilens("scan", "--lake", tmp_path / "lake", "--output", "json").json()["candidates"]
+    assert {row["service"] for row in stored} == {HOSTILE}
+
+
 @pytest.mark.parametrize("name", ["endpoints", "routes", "scan"])
 def test_hostile_text_breaks_no_json(name: str, hostile: tuple[Path, Path]) -> None:
     ran = apilens(name, "--lake", hostile[0], "--output", "json")

@@ -115,6 +115,23 @@ def test_a_duration_of_a_year_or_no_number_is_set_aside(span: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("variables", "values", "ms"),
+    [
+        ("%D", "125041", 125.041),
+        ("%{us}T", "125041", 125.041),
+        ("%{ms}T", "125", 125.0),
+        ("%T", "3", 3000.0),
+        ("%{s}T", "3", 3000.0),
+        ("%D %T", "2999999 2", 2999.999),
+        ("%T %{ms}T", "2 2999", 2999.0),
+        ("%D %T", "- 2", 2000.0),
+    ],
+)
+def test_each_of_apaches_durations_has_its_unit_and_the_finest_one_wins(variables: str, values: str, ms: float) -> None:
+    assert one(f"[09/Mar/2026:14:00:00 +0000] {values}", f"%t {variables}")[0]["duration_ms"] == ms
+
+
+@pytest.mark.parametrize(
     ("tries", "ms"),
     [("0.100, 0.050 : 0.075", 225.0), ("-, 0.000", 0.0), ("-", None), ("-, - : -", None), ("0.001", 1.0)],
 )

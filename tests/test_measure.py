@@ -151,6 +151,40 @@ def test_two_calls_of_the_largest_size_do_not_wrap_around(tmp_path: Path) -> Non
     assert package.open(str(tmp_path / "lake")).endpoints()["response_bytes"].to_list() == [2**63 - 1]
 
 
+def users(names: list[str], status: int = 200) -> bytes:
+    """A call per name, a second apart from 14:01:00 on, in NGINX's combined format."""
+    at = [START + timedelta(seconds=60 + i) for i in range(len(names))]
+    line = '203.0.113.7 - - [{:%d/%b/%Y:%H:%M:%S} +0000] "GET /users/{} HTTP/1.1" {} 5 "-" "c"\n'
+    return "".join(line.format(moment, name, status) for moment, name in zip(at, names, strict=True)).encode()
+
+
+def test_a_merge_learned_later_holds_for_earlier_calls_in_every_view_and_stays(tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    ingest(lake, "-", "--source", "few", stdin=users(["ann", "bob"]))
+    assert set(Lens(str(lake)).endpoints()["route"]) == {"/users/ann", "/users/bob"}
+    many = [f"{a}{b}{c}" for a in "klmnopqr" for b in "aeiou" for c in "abcdefghij"]
+    ingest(lake, "-", "--source", "many", stdin=users(many))
+    lens = Lens(str(lake))
+    learned = lens.lake.learned_routes()
+    assert lens.merges.merges
+    ingest(lake, "-", "--source", "later", stdin=users(["zoe"], 503))
+    lens = Lens(str(lake))
+    assert lens.lake.learned_routes() == learned
+    inside_a_bin = START + timedelta(seconds=60), START + timedelta(seconds=61)
+    for frame, calls in (
+        (lens.endpoints(), 403),
+        (lens.endpoints(exact=True), 403),
+        (lens.endpoints(*inside_a_bin), 3),
+        (lens.rollups().select("route", "calls").collect(), 403),
+        (lens.sql("SELECT route, sum(calls)::BIGINT AS calls FROM rollups GROUP BY 1"), 403),
+        (lens.sql("SELECT route, count(*) AS calls FROM calls GROUP BY 1"), 403),
+        (lens.calls().select("route", calls=1).collect(), 403),
+    ):
+        assert set(frame["route"]) == {"/users/{id}"}
+        assert frame["calls"].sum() == calls
+    assert lens.endpoints()["error_ratio"].item() == 1 / 403
+
+
 DURATIONS = st.lists(
     st.one_of(
         st.floats(0, 3e10),
