@@ -113,9 +113,7 @@ def test_the_readme_explains_every_exit_code_once() -> None:
 
 def test_every_gateway_of_the_registry_is_named_in_the_readme() -> None:
     families = {name.split("_")[0] for name in FORMATS}
-    spelled = {"nginx": "NGINX", "apache": "Apache", "kong": "Kong", "apipark": "APIPark", "table": "table"}
-    assert families == set(spelled)
-    assert [word for word in spelled.values() if word not in sections(README)["Formats"]] == []
+    assert [family for family in families if family not in sections(README)["Formats"].lower()] == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

@@ -15,11 +15,11 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from commands import apilens, calls, ingest, totals
-from logs import broken, log
 
 from apilens.ingest import run
 from apilens.lake import Lake
+from commands import apilens, calls, ingest, totals
+from logs import broken, log
 
 
 def parts(folder: Path, *, files: int, lines: int) -> list[Path]:

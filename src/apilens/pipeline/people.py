@@ -132,7 +132,7 @@ def _records(item: Input) -> tuple[Records, str | None, str | None]:
 
 def reported(*, lake: str, state: str | None) -> pl.DataFrame:
     """schema.ITEMS with category, why it is that category, what a report lacks (missing) and questions to send back."""
-    with open_store(state or default_state(lake)) as store:
+    with open_store(state or default_state(lake, create=False)) as store:
         items = store.items()
     kinds = categories(items).rename({"reason": "category_reason"})
     complete = completeness(items)
@@ -196,7 +196,7 @@ def queue(*, lake: str, state: str | None, context: str | None, now: datetime | 
 
     context: None: the one of the last triage. now: None: the moment of the last triage.
     """
-    with open_store(state or default_state(lake)) as store:
+    with open_store(state or default_state(lake, create=False)) as store:
         return ranked(store, context, now)
 
 

@@ -30,7 +30,7 @@ class Filed:
 def plan_tickets(*, lake: str, state: str | None, tracker: str, include_ended: bool) -> tuple[pl.DataFrame, str]:
     """PLAN and its hash: what apply_tickets would do now. Changes nothing."""
     where = open_tracker(tracker)
-    with open_store(state or default_state(lake)) as store:
+    with open_store(state or default_state(lake, create=False)) as store:
         made = plan(store.candidates(), store.tickets(where.name), include_ended)
     return made, plan_hash(made)
 
@@ -52,7 +52,7 @@ def apply_tickets(
     now: as of which the priority in the ticket is; claims in the outbox go by `clock`.
     """
     where = open_tracker(tracker)
-    with open_store(state or default_state(lake)) as store:
+    with open_store(state or default_state(lake, create=False)) as store:
         candidates = store.candidates()
         problems = {row["id"]: row for row in ranked(store, None, now).filter(pl.col("kind") == "candidate").to_dicts()}
         rows = {row["id"]: row for row in candidates.to_dicts()}

@@ -77,11 +77,14 @@ def sqlite_url(path: Path) -> str:
     return sa.URL.create("sqlite", database=str(path)).render_as_string()
 
 
-def default_state(lake: str) -> str:
+def default_state(lake: str, *, create: bool = True) -> str:
     """The state database that belongs to a lake when `--state` does not name another.
 
-    Raises LakeError for a lake of a newer version.
+    create: whether there may be nothing yet at `lake`. Raises LakeError for a lake of a newer version, and for none
+    where one is only read: a mistyped folder must not look like an empty queue.
     """
+    if not create and not (Path(lake) / "_apilens").is_dir():
+        raise LakeError(f"{lake}: no lake here; make one with: apilens ingest YOUR.log --lake {lake}")
     refuse_newer(Path(lake))
     return sqlite_url(Path(lake) / "_apilens" / "state.db")
 
