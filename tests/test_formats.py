@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apilens import formats
 from apilens.formats import FORMATS, Options, detect
 from apilens.formats.block import Block, parse
 from apilens.formats.escapes import unescape
@@ -61,11 +63,29 @@ def test_what_a_sample_does_not_give_is_named_line_by_line(case: str) -> None:
     assert ran.code == (4 if named else 0)
 
 
+def test_formats_never_import_one_another() -> None:
+    folder = Path(formats.__file__).parent
+    texts = {
+        path.stem: path.read_text("utf-8") for path in folder.glob("*.py") if path.stem not in ("__init__", "format")
+    }
+    families = {
+        name for name, text in texts.items() if re.search(r"^\w*FORMATS? = |^\w*FORMATS?: ", text, re.MULTILINE)
+    }
+    assert {"nginx", "kong", "table"} <= families
+    imported = {
+        (name, other)
+        for name in families
+        for other in families - {name}
+        if re.search(rf"import.*\b{other}\b|from apilens\.formats\.{other} import", texts[name])
+    }
+    assert imported == set()
+
+
 def test_every_format_of_the_registry_has_a_sample() -> None:
     assert set(FORMATS) <= set(NAMES)
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if not FORMATS[name].description.startswith("any layout")])
+@pytest.mark.parametrize("name", [name for name in FORMATS if FORMATS[name].pasted is None])
 def test_a_sample_is_detected_as_its_own_format_whatever_stands_before_it(name: str) -> None:
     data = sample(name).read_bytes()
     assert detect(Block(data), Options(), "x").format == name
@@ -73,7 +93,7 @@ def test_a_sample_is_detected_as_its_own_format_whatever_stands_before_it(name: 
         assert detect(Block(b"\n\0\0\n" + data + b"no call at all\n"), Options(), "x").format == name
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if name.endswith(("log_format", "logformat"))])
+@pytest.mark.parametrize("name", [name for name in FORMATS if FORMATS[name].pasted is not None])
 def test_a_pasted_layout_is_told_by_its_variables(name: str) -> None:
     options = Options(log_format=arguments(name)[1])
     assert detect(Block(sample(name).read_bytes()), options, "x").format == name
@@ -85,14 +105,14 @@ def test_a_pasted_layout_is_told_by_its_variables(name: str) -> None:
 )
 def test_seconds_of_nginx_and_microseconds_of_apache_are_told_apart(written: str, ms: float, gateway: str) -> None:
     line = f'203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "GET /v1 HTTP/1.1" 200 5 "-" "c" {written}\n'.encode()
-    calls = parse(block := Block(line * 3), detect(block, Options(), "x").layouts).calls
+    calls = parse(block := Block(line * 3), detect(block, Options(), "x").reader).calls
     assert calls.select("duration_ms", "gateway").unique().rows() == [(ms, gateway)]
 
 
 def one(line: str, log_format: str, tz: str = "UTC") -> tuple[dict[str, Any], str | None]:
     """The call in a line, and the reason where there is none."""
     block = Block(line.encode("utf-8", "surrogateescape") + b"\n")
-    part = parse(block, detect(block, Options(log_format=log_format, tz=tz), "x").layouts)
+    part = parse(block, detect(block, Options(log_format=log_format, tz=tz), "x").reader)
     assert part.calls.height + part.rejects.height == 1
     return (part.calls.row(0, named=True), None) if part.calls.height else ({}, str(part.rejects["reason"][0]))
 
@@ -238,7 +258,7 @@ def test_values_are_unescaped_alike_alone_and_together(texts: list[str], escape:
 def test_hostile_json_is_set_aside_and_disturbs_no_other_line(line: str) -> None:
     good = '{"timestamp":"2026-03-09T14:00:00Z","status":200,"url":"/x"}'
     block = Block(f"{good}\n{line}\n{good}\n".encode("utf-8", "surrogateescape"))
-    part = parse(block, detect(block, Options(), "x").layouts)
+    part = parse(block, detect(block, Options(), "x").reader)
     assert part.calls["row"].to_list() == [0, 2]
     assert part.rejects["row"].to_list() == [1]
 
@@ -259,7 +279,7 @@ def test_csv_cells_come_back_as_written_and_broken_lines_disturb_none(cells: lis
     rows = [f"2026-03-09T14:00:00Z,/x,{cell}" for cell in quoted]
     data = "\n".join(["timestamp,path,note", *garbage, *rows]) + "\n"
     block = Block(data.encode())
-    part = parse(block, detect(block, Options(format="table_csv"), "x").layouts)
+    part = parse(block, detect(block, Options(format="table_csv"), "x").reader)
     notes = part.calls.sort("row")["attributes"].to_list()
     assert [dict(note)["note"] if note else None for note in notes][-len(cells) :] == cells
     assert part.calls.height + part.rejects.height + part.header + part.blank == 1 + len(garbage) + len(rows)
@@ -267,7 +287,7 @@ def test_csv_cells_come_back_as_written_and_broken_lines_disturb_none(cells: lis
 
 def test_a_table_never_guesses_the_unit_of_a_duration() -> None:
     block = Block(b"timestamp,path,latency\n2026-03-09T14:00:00Z,/x,125\n")
-    call = parse(block, detect(block, Options(), "x").layouts).calls.row(0, named=True)
+    call = parse(block, detect(block, Options(), "x").reader).calls.row(0, named=True)
     assert "duration_ms" not in call
     assert dict(call["attributes"]) == {"latency": "125"}
 

@@ -66,8 +66,8 @@ def test_a_run_killed_at_any_moment_and_run_again_ends_as_if_undisturbed(tmp_pat
         assert totals(tmp_path / f"killed-{n}") == expected
 
 
-class Died(BaseException):
-    """The process ends here; a BaseException, because nothing in the program may catch it."""
+class Died(SystemExit):
+    """The process ends here; the one exception that nothing in the program catches, the command line included."""
 
 
 def until_death(at: int, *, after: bool) -> Any:
@@ -90,7 +90,7 @@ def test_a_death_at_each_commit_step_loses_and_doubles_nothing(
     tmp_path: Path, after: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run, "BATCH", 2)
-    paths = parts(tmp_path / "logs", files=3, lines=20)
+    paths = parts(tmp_path / "logs", files=5, lines=20)
     ingest(tmp_path / "whole", *paths)
     expected = totals(tmp_path / "whole")
     at = 0

@@ -150,10 +150,11 @@ REJECTS = table(
         "source_file": pl.String,
         "source_offset": pl.Int64,
         "line": pl.Int64,  # 1-based, in the uncompressed input
+        "record": pl.Int64,  # records before it in that line; 0 where a line is one record
         "reason": pl.String,  # null: this row resolves another one (resolves_unit_id)
         "raw": pl.Binary,  # the line without its terminator, byte-equal outside masked spans
         "format": pl.String,
-        "resolves_unit_id": pl.String,  # unit whose reject at source_offset was re-fed and stored; else null
+        "resolves_unit_id": pl.String,  # unit whose reject at (source_offset, record) was re-fed and stored; else null
     }
 )
 
@@ -173,6 +174,7 @@ INGESTS = table(
         "lines": pl.Int64,
         "header": pl.Int64,
         "blank": pl.Int64,
+        "record_lines": pl.Int64,  # lines that records took: lines = record_lines + header + blank
         "read": pl.Int64,  # records: read = stored + rejected + filtered
         "stored": pl.Int64,
         "rejected": pl.Int64,

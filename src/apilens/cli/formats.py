@@ -41,12 +41,12 @@ def formats(file: str | None, tz: str | None, output: str) -> int:
             trial.format: {"fits": trial.fits, "of": trial.records, "first_reject": trial.first_reject}
             for trial in near
         }
-        layout = found.layouts[0].text
+        layout = found.layout
         click.echo(json.dumps({"format": found.format, "layout": layout, "why": found.why, "runners_up": others}))
         return Exit.DONE
     click.echo(f"{safe(file)}: {found.format}: {found.why}")
-    if found.layouts[0].text:
-        click.echo(f"layout  {safe(found.layouts[0].text)}")
+    if found.layout:
+        click.echo(f"layout  {safe(found.layout)}")
     for trial in near[:5]:
         reason = f"; {safe(reject)}" if (reject := trial.first_reject) else ""
         click.echo(f"  {trial.format}: fits {trial.fits} of {trial.records}{reason}")

@@ -119,6 +119,8 @@ def print_summary(result: IngestResult) -> None:
             filtered=totals.filtered, duplicate=totals.duplicate,
         )
     )  # fmt: skip
-    click.echo(lines_equation(lines=totals.lines, records=totals.read, header=totals.header, blank=totals.blank))
+    click.echo(
+        lines_equation(lines=totals.lines, records=totals.record_lines, header=totals.header, blank=totals.blank)
+    )
     if totals.rejected:
         click.echo("rejected lines are kept: apilens rejects")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from apilens.cli.options import zone
 from apilens.errors import UsageError
-from apilens.formats import Options
+from apilens.formats import Options, check_options
 
 
 def parse_options(format_: str | None, log_format: str | None, columns: Sequence[str], tz: str | None) -> Options:
@@ -17,4 +17,6 @@ def parse_options(format_: str | None, log_format: str | None, columns: Sequence
         if not equals or not column or not name:
             raise UsageError(f"--columns {text!r}; expected COLUMN=NAME or COLUMN=NAME:UNIT, e.g. duration_ms=took:s")
         mapping[column] = name
-    return Options(format_, log_format, zone(tz).key, mapping)
+    options = Options(format_, log_format, zone(tz).key, mapping)
+    check_options(options)
+    return options

@@ -43,7 +43,7 @@ def parse(
             text = flat(calls.select(shown)).with_columns(pl.col(pl.String).map_elements(safe, pl.String))
             click.echo(text.write_csv(separator="\t"), nl=False)
         rejected += part.rejects.height
-        for row, reason in part.rejects.head(5).iter_rows():
+        for row, reason in part.rejects.head(5).select("row", "reason").iter_rows():
             click.echo(f"{safe(file)}: line {row + 1}: {safe(reason)}", err=True)
     if rejected:
         click.echo(f"{rejected} lines fit no layout", err=True)

@@ -5,109 +5,63 @@ A format is one file that compiles layouts, and one line in FORMATS.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from importlib.metadata import entry_points
 
 import polars as pl
 
 from apilens.errors import FormatError, UsageError
 from apilens.formats import apache, apipark, kong, nginx, table
-from apilens.formats.block import BLANK, Block, Layout, Parsed, parse_records
+from apilens.formats.block import BLANK, Block, Layout, Parsed, Reader, Wrapper, parse_records, unwrap
+from apilens.formats.format import Format, Options
+from apilens.formats.wrappers import WRAPPERS
 
-__all__ = ["FORMATS", "Detection", "Format", "Options", "detect"]
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user says about an input.
-
-    format: name in FORMATS; None: found by detection. log_format: a pasted layout. tz: zone of times that name none.
-    columns: canonical column -> `name` or `name:unit` of a table.
-    """
-
-    format: str | None = None
-    log_format: str | None = None
-    tz: str = "UTC"
-    columns: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Raises UsageError for what no input can be read with: an unknown format, a layout without a time, a zone that
-        Polars does not know (the operating system has more of them)."""
-        try:
-            pl.Series([0]).cast(pl.Datetime("us", self.tz))
-        except pl.exceptions.ComputeError:
-            raise UsageError(f"{self.tz!r} is no time zone; expected a name like UTC or Europe/Berlin") from None
-        if self.named is not None:
-            (FORMATS.get(self.named) or _unknown(self.named)).open(Block(b""), self)
-
-    @property
-    def named(self) -> str | None:
-        """The format that `format` or `log_format` names; None: neither is given."""
-        if self.log_format is None or self.format is not None:
-            return self.format
-        return "apache_logformat" if "%" in self.log_format else "nginx_log_format"
-
-
-@dataclass(frozen=True)
-class Format:
-    """One line of the registry.
-
-    open: (head of the input, options) -> layouts to try in order; empty: this head cannot be of that format.
-    """
-
-    name: str
-    description: str
-    example: str
-    open: Callable[[Block, Options], Sequence[Layout]]
-
-
-def _known(module_layout: Callable[[str, str, str], Layout], texts: Sequence[str], name: str) -> Format:
-    def layouts(head: Block, options: Options) -> Sequence[Layout]:
-        return [module_layout(text, options.tz, name) for text in texts]
-
-    return Format(name, f"layouts of {name}", texts[0], layouts)
-
-
-def _pasted(name: str, module_layout: Callable[[str, str, str], Layout], example: str) -> Format:
-    def layouts(head: Block, options: Options) -> Sequence[Layout]:
-        return [] if options.log_format is None else [module_layout(options.log_format, options.tz, name)]
-
-    return Format(name, "any layout, given with --log-format", example, layouts)
-
-
-def _table_csv(head: Block, options: Options) -> Sequence[Layout]:
-    first = next((line for line in head.lines["line"].head(20) if line.strip()), "")
-    found = table.csv_layout(first, options.columns, options.tz)
-    return [] if found is None else [found]
-
-
-def _table_json(head: Block, options: Options) -> Sequence[Layout]:
-    first = next((line for line in head.lines["line"].head(20) if line.startswith("{")), "")
-    found = table.json_layout(first, options.columns, options.tz)
-    return [] if found is None else [found]
-
+__all__ = ["FORMATS", "Detection", "Format", "Options", "check_options", "detect"]
 
 #: Narrow before wide: where two formats read a head equally well, the earlier one is taken.
 FORMATS: dict[str, Format] = {
     format.name: format
     for format in (
-        _known(nginx.layout, nginx.KNOWN["nginx_ingress"], "nginx_ingress"),
-        _known(apache.layout, apache.KNOWN["apache_vhost_combined"], "apache_vhost_combined"),
-        _known(nginx.layout, nginx.KNOWN["nginx_combined"], "nginx_combined"),
-        _known(apache.layout, apache.KNOWN["apache_combined"], "apache_combined"),
-        _known(apache.layout, apache.KNOWN["apache_common"], "apache_common"),
-        Format("kong_json", "Kong log plugins, one object per call", "", lambda head, options: [kong.LAYOUT]),
-        Format("apipark_json", "APIPark, one object per call", "", lambda head, options: [apipark.layout(options.tz)]),
-        Format("table_json", "JSON lines by names or --columns", "", _table_json),
-        Format("table_csv", "CSV with a header by names or --columns", "", _table_csv),
-        _pasted("nginx_log_format", nginx.layout, nginx.COMBINED),
-        _pasted("apache_logformat", apache.layout, apache.COMBINED),
+        nginx.INGRESS_FORMAT,
+        apache.VHOST_FORMAT,
+        nginx.COMBINED_FORMAT,
+        apache.COMBINED_FORMAT,
+        apache.COMMON_FORMAT,
+        kong.FORMAT,
+        apipark.FORMAT,
+        # Formats of other packages (entry points of the group apilens.formats); none may take the name of one of ours.
+        *(entry.load() for entry in sorted(entry_points(group="apilens.formats"))),
+        table.JSON_FORMAT,
+        table.CSV_FORMAT,
+        nginx.PASTED_FORMAT,
+        apache.PASTED_FORMAT,
     )
 }
 
 #: Lines of the head that detection reads.
 _SAMPLE_LINES = 200
+#: Wrappers inside one another that are looked for: a container's line in a journal in an exporter's document.
+_MAX_WRAPPERS = 3
+
+
+def check_options(options: Options) -> None:
+    """Raises UsageError for what no input can be read with: an unknown format, a layout without a time."""
+    name = _named(options)
+    if name is not None:
+        (FORMATS.get(name) or _unknown(name)).open(_NOTHING, options)
+
+
+_NOTHING = pl.DataFrame(schema={"row": pl.UInt32, "line": pl.String})
+
+
+def _named(options: Options) -> str | None:
+    """The format that the options name; None: they leave it to detection."""
+    if options.log_format is None or options.format is not None:
+        return options.format
+    told = (name for name, format in FORMATS.items() if format.pasted and format.pasted.search(options.log_format))
+    return next(told, nginx.PASTED_FORMAT.name)  # which says what it misses
 
 
 @dataclass(frozen=True)
@@ -116,66 +70,102 @@ class Trial:
 
     format: str
     layouts: tuple[Layout, ...]
-    records: int
+    wrappers: tuple[Wrapper, ...]
     fits: int
-    head: Block = field(repr=False)
+    head: pl.DataFrame = field(repr=False)
+    first_line: int = 1
+
+    @property
+    def records(self) -> int:
+        """Records of the head."""
+        return self.head.height
 
     @property
     def first_reject(self) -> str | None:
         """The first record of the head that its likeliest layout refuses, and why; None: it takes all."""
-        reject = self.layouts[0].read(_sample(self.head)).rejects.sort("row").head(1)
-        return f"line {int(reject['row'][0]) + self.head.line}: {reject['reason'][0]}" if reject.height else None
+        reject = self.layouts[0].read(self.head.select("row", "line")).rejects.sort("row").head(1)
+        if reject.is_empty():
+            return None
+        at = self.head.filter(pl.col("row") == reject["row"][0])["at"][0]
+        return f"line {int(at) + self.first_line}: {reject['reason'][0]}"
 
 
 @dataclass(frozen=True)
 class Detection:
-    """The layouts to read an input with, best first, and why; runners_up: other formats that read some of it."""
+    """How to read an input, and why; runners_up: other formats that read some of it."""
 
     format: str
-    layouts: tuple[Layout, ...]
+    reader: Reader
     why: str
     runners_up: tuple[Trial, ...] = ()
+
+    @property
+    def layout(self) -> str | None:
+        """The layout found or given, as its author wrote it; None: the format has only one."""
+        return self.reader.layouts[0].text
 
 
 def detect(head: Block, options: Options, name: str) -> Detection:
     """The format of an input from its head; name: of the input, for messages.
 
     Raises FormatError when no format reads a line of it: the text says where the nearest ones failed first and how to
-    give a layout.
+    give a layout. Raises UsageError as check_options.
     """
-    if options.log_format is not None:
-        chosen = options.named or ""
-        return Detection(chosen, tuple(FORMATS[chosen].open(head, options)), "layout given with --log-format")
-    if options.format is not None:
-        layouts = tuple(FORMATS[options.format].open(head, options))
-        if not layouts:
+    check_options(options)
+    wrapped = _wrappers(head)
+    # What stands in a wrapper is meant to be read without it, unless it only looked like one.
+    tries = [_trials(head, options, chain) for chain in ([wrapped, ()] if wrapped else [()])]
+    ranked = sorted(
+        (trial for found in tries for trial in found), key=lambda trial: -trial.fits / max(trial.records, 1)
+    )
+    if options.log_format is not None or options.format is not None:
+        if not ranked:
             raise FormatError(f"{name}: not readable as {options.format}; try: apilens formats --detect {name}")
-        return Detection(options.format, _likeliest_first(_sample(head), layouts)[0], "format given with --format")
-    ranked = sorted(trials(head, options), key=lambda trial: -trial.fits)
+        best = ranked[0]
+        told = "layout given with --log-format" if options.log_format is not None else "format given with --format"
+        return Detection(best.format, Reader(best.layouts, best.wrappers), _why(told, best))
     if not ranked or ranked[0].fits == 0:
-        raise FormatError(_explain_failure(name, head, ranked))
+        raise FormatError(_explain_failure(name, ranked))
     best = ranked[0]
-    layouts = best.layouts
     # Lines which the best format refuses may be of a sister format (mixed files).
-    sisters = [t for t in ranked[1:] if t.fits and not t.format.startswith("table")]
+    sisters = [t for t in ranked[1:] if t.fits and t.wrappers == best.wrappers and not t.format.startswith("table")]
     others = [layout for trial in sisters for layout in trial.layouts]
-    if best.format.startswith(_ACCESS_LOGS):
-        known = (format for format in FORMATS.values() if format.name.startswith(_ACCESS_LOGS))
-        others += [layout for format in known if format.name != best.format for layout in format.open(head, options)]
+    if FORMATS[best.format].plain:
+        known = (format for format in FORMATS.values() if format.plain and format.name != best.format)
+        others += [layout for format in known for layout in format.open(best.head, options)]
+    layouts = best.layouts
     if others:
         layouts = (*layouts[:1], _OneOf(tuple(dict.fromkeys((*layouts[1:], *others)))))
-    why = f"{best.fits} of the first {best.records} records fit {best.format}"
-    return Detection(best.format, layouts, why, tuple(ranked[1:]))
+    why = _why(f"{best.fits} of the first {best.records} records fit {best.format}", best)
+    runners_up = tuple(trial for trial in ranked[1:] if trial.wrappers == best.wrappers)
+    return Detection(best.format, Reader(layouts, best.wrappers), why, runners_up)
 
 
-#: Families of plain access logs, whose known layouts are all tried on a line.
-_ACCESS_LOGS = ("nginx", "apache")
-#: What each of their known layouts has in it. Garbage is told by this one regex instead of by forty.
+def _why(told: str, trial: Trial) -> str:
+    inside = " in ".join(wrapper.name for wrapper in reversed(trial.wrappers))
+    return f"{told}, inside {inside}" if inside else told
+
+
+def _wrappers(head: Block) -> tuple[Wrapper, ...]:
+    """The wrappers around most lines of the head, the outermost first."""
+    chain: tuple[Wrapper, ...] = ()
+    lines = _sample(head)
+    while len(chain) < _MAX_WRAPPERS and lines.height:
+        around = next((one for one in WRAPPERS if 2 * int(one.wraps(lines["line"]).sum()) >= lines.height), None)
+        if around is None:
+            break
+        chain = (*chain, around)
+        lines = unwrap(_sample(head), chain)
+        lines = lines.filter(~lines["line"].str.contains(BLANK))
+    return chain
+
+
+#: What the known layouts of plain access logs have in common. Garbage is told by this one regex instead of by forty.
 _ACCESS_LINE = r'\[\d\d/[A-Za-z]{3}/\d{4}:[^\]]+\] ".*" (?:\d{3}|-) '
 
 
 @dataclass(frozen=True)
-class _OneOf:
+class _OneOf(Layout):
     """Layouts for the few lines that an input's own layout refuses."""
 
     layouts: tuple[Layout, ...]
@@ -192,8 +182,8 @@ class _OneOf:
 
     def read(self, records: pl.DataFrame) -> Parsed:
         """Calls of the first layout that takes a line; the reasons of rejects are of no interest."""
-        access = all(layout.gateway.startswith(_ACCESS_LOGS) for layout in self.layouts)
-        left = records.filter(pl.col("line").str.contains(_ACCESS_LINE)) if access else records
+        plain = all(FORMATS[layout.gateway].plain for layout in self.layouts)
+        left = records.filter(pl.col("line").str.contains(_ACCESS_LINE)) if plain else records
         hopeless = records.join(left, on="row", how="anti").select("row", pl.lit("no layout fits").alias("reason"))
         part = parse_records(left, self.layouts)
         return Parsed(part.calls, pl.concat([part.rejects, hopeless]), part.header, part.filtered)
@@ -210,15 +200,18 @@ def _sample(head: Block) -> pl.DataFrame:
     return lines.filter(~lines["line"].str.contains(BLANK)).head(_SAMPLE_LINES)
 
 
-def trials(head: Block, options: Options) -> list[Trial]:
-    """How every format that could be meant fits the head, in the registry's order."""
-    records = _sample(head)
+def _trials(head: Block, options: Options, wrappers: tuple[Wrapper, ...]) -> list[Trial]:
+    """How every format that could be meant fits the head under its wrappers, in the registry's order."""
+    records = unwrap(_sample(head), wrappers)
+    records = records.filter(~records["line"].str.contains(BLANK)).head(_SAMPLE_LINES)
+    plain = records.select("row", "line")
+    named = _named(options)
     found = []
-    for format in FORMATS.values():
-        layouts = tuple(format.open(head, options))
+    for format in FORMATS.values() if named is None else (FORMATS[named],):
+        layouts = tuple(format.open(plain, options))
         if layouts:
-            ordered, fits = _likeliest_first(records, layouts)
-            found.append(Trial(format.name, ordered, records.height, fits, head))
+            ordered, fits = _likeliest_first(plain, layouts)
+            found.append(Trial(format.name, ordered, wrappers, fits, records, head.line))
     return found
 
 
@@ -235,13 +228,16 @@ def _likeliest_first(records: pl.DataFrame, layouts: Sequence[Layout]) -> tuple[
     return (*taking, *idle), records.height - left.height
 
 
-def _explain_failure(name: str, head: Block, ranked: Sequence[Trial]) -> str:
-    records = _sample(head)
-    near = sorted(ranked, key=lambda trial: -max(layout.nearness(records) for layout in trial.layouts))
+def _explain_failure(name: str, ranked: Sequence[Trial]) -> str:
+    def nearness(trial: Trial) -> float:
+        return max(layout.nearness(trial.head.select("row", "line")) for layout in trial.layouts)
+
+    near = sorted(ranked, key=lambda trial: -nearness(trial))
     shown = [f"  {trial.format}: {trial.first_reject}" for trial in near[:3]]
+    records = ranked[0].records if ranked else 0
     return "\n".join(
         [
-            f"{name}: no known format reads its first {records.height} records. Nearest:",
+            f"{name}: no known format reads its first {records} records. Nearest:",
             *shown,
             "Give its layout as it stands in the gateway's configuration, for example",
             f"  apilens ingest {name} --log-format '$remote_addr [$time_local] \"$request\" $status $request_time'",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache
 
 import polars as pl
 
 from apilens.errors import UsageError
 from apilens.formats import fields as f
+from apilens.formats.format import Format, fixed, pasted
 from apilens.formats.layout import TextLayout, Variable
 
 COMMON = '%h %l %u %t "%r" %>s %b'
@@ -140,3 +142,28 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "apache_logformat") 
     if not any(isinstance(part, Variable) and part.field.mandatory for part in parts):
         raise UsageError(f"LogFormat {log_format!r} has no time: expected %t, %{{usec}}t or %{{format}}t in it")
     return TextLayout(gateway, text, tuple(parts), "apache")
+
+
+def _known(name: str, description: str, example: str) -> Format:
+    known = fixed(name, description, example, lambda options: [layout(text, options.tz, name) for text in KNOWN[name]])
+    return replace(known, plain=True)
+
+
+VHOST_FORMAT = _known(
+    "apache_vhost_combined",
+    "Apache httpd combined with the virtual host in front",
+    'shop.example:443 203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "GET /v1/carts HTTP/1.1" 200 740 "-" "curl/8.5"',
+)
+COMBINED_FORMAT = _known(
+    "apache_combined",
+    "Apache httpd combined",
+    '203.0.113.7 - j\\"smith [09/Mar/2026:14:00:00 +0000] "GET /v1/carts HTTP/1.1" 200 - "-" "curl/8.5" 42113',
+)
+COMMON_FORMAT = _known(
+    "apache_common",
+    "Apache httpd common (CLF)",
+    '203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "GET /v1/carts HTTP/1.1" 200 512',
+)
+PASTED_FORMAT = pasted(
+    "apache_logformat", "Apache httpd, any LogFormat given with --log-format", COMBINED, re.compile("%"), layout
+)

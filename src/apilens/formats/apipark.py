@@ -7,6 +7,7 @@ from functools import cache
 import polars as pl
 
 from apilens.formats import fields as f
+from apilens.formats.format import fixed
 from apilens.formats.json_layout import JsonLayout
 
 
@@ -60,3 +61,11 @@ def layout(tz: str = "UTC") -> JsonLayout:
         },
         signs=("$.request_time", "$.request_uri"),
     )
+
+
+FORMAT = fixed(
+    "apipark_json",
+    "APIPark / Apinto, one object per call",
+    '{"msec":"1773064800125","request_time":"42","response_time":"39000000","request_method":"GET","request_uri":"/v1/carts","status":"200"}',
+    lambda options: [layout(options.tz)],
+)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -64,6 +65,14 @@ class Block:
         return pl.DataFrame({"line": text}).with_row_index("row")
 
     @property
+    def naming_line(self) -> bytes:
+        """The last line that names the columns of those after it (W3C extended log format); empty: there is none."""
+        at = self.data.rfind(b"\n#Fields:") + 1
+        if at == 0 and not self.data.startswith(b"#Fields:"):
+            return b""
+        return self.data[at:].partition(b"\n")[0]
+
+    @property
     def has_records(self) -> bool:
         """Whether any line is more than blank."""
         return not self.lines["line"].str.contains(BLANK).all()
@@ -87,12 +96,12 @@ BLANK = r"^[\s\x00]*$"
 
 @dataclass(frozen=True)
 class Parsed:
-    """What a format made of some records; together the parts hold every record once.
+    """What was made of some records; together the parts hold every record once.
 
     calls: `row` and the columns of schema.CALLS that the format logs (an absent column is null throughout).
-    rejects: `row` and `reason`, one row per record that does not fit.
+    rejects: `row` and `reason`, one row per record that does not fit; of a whole block also `record` and `text`, see parse.
     header: lines that name columns. filtered: records that are no calls (error log lines between them).
-    blank: lines that are no records.
+    blank: lines that hold no record. read: records given. lines: those that records took.
     """
 
     calls: pl.DataFrame
@@ -100,39 +109,141 @@ class Parsed:
     header: int = 0
     filtered: int = 0
     blank: int = 0
+    read: int = 0
+    lines: int = 0
 
 
-class Layout(Protocol):
-    """One way of writing calls, compiled: what a format opens an input with."""
+class Layout(ABC):
+    """One way of writing calls, compiled: what a format opens an input with.
 
-    @property
-    def gateway(self) -> str:
-        """Name of the format, as it stands in the rows."""
+    gateway: name of the format, as it stands in the rows. text: the layout as its author wrote it; None: the format has
+    only one.
+    """
 
-    @property
-    def text(self) -> str | None:
-        """The layout as its author wrote it; None: the format has only one."""
+    gateway: str
+    text: str | None
 
+    @abstractmethod
     def fits(self, records: pl.DataFrame) -> pl.Series:
         """Whether each of `records` (row, line) has this layout's shape; `read` may still refuse a value in it."""
 
+    @abstractmethod
     def nearness(self, records: pl.DataFrame) -> float:
         """How much of this layout's shape the records have, 0..1; ranks formats none of which fits."""
 
+    @abstractmethod
     def read(self, records: pl.DataFrame) -> Parsed:
         """Parse `records` (row, line), none of them blank. Raises nothing: what does not fit is a reject."""
+
+    def after(self, block: Block) -> Layout:
+        """The layout of what follows `block`, where lines inside it may name other columns; else the layout itself."""
+        return self
+
+
+class Wrapper(ABC):
+    """Something that carries the lines of a gateway: a container runtime, syslog, an exporter. name: what it is called."""
+
+    name: str
+
+    @abstractmethod
+    def wraps(self, lines: pl.Series) -> pl.Series:
+        """Whether each line is one of this wrapper's; String -> Boolean."""
+
+    @abstractmethod
+    def unwrap(self, records: pl.DataFrame) -> pl.DataFrame:
+        """What `records` (row, line), all of which it wraps, hold: `row` of the record it stood in, `line`.
+
+        Several rows may come out of one record, and none. Optional columns: `parts`, how many records were joined into
+        this one (its row is that of the first; null: 1); `node`, the machine or container that wrote it.
+        """
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How an input is read: wrappers to take off, the outermost first, then layouts to try in order."""
+
+    layouts: tuple[Layout, ...] = ()
+    wrappers: tuple[Wrapper, ...] = ()
+
+    def after(self, block: Block) -> Reader:
+        """The reader of what follows `block`."""
+        layouts = tuple(layout.after(block) for layout in self.layouts)
+        return self if layouts == self.layouts else Reader(layouts, self.wrappers)
 
 
 REJECTED = pl.Schema({"row": pl.UInt32, "reason": pl.String})
 
 
-def parse(block: Block, layouts: Sequence[Layout]) -> Parsed:
-    """Every line of the block by the first of `layouts` that takes it; reasons are those of the first layout."""
+def unwrap(lines: pl.DataFrame, wrappers: Sequence[Wrapper]) -> pl.DataFrame:
+    """What lines (row, line) hold under their wrappers: `row` (counted anew), `line`, and where it stood: `at` (row of the
+    first line), `record` (how many before it in that line), `span` (lines it took), `node` (null: not said), `whole` (it
+    is all of its line but the wrapper's own words).
+
+    A line that a wrapper does not know stays as it is.
+    """
+    records = lines.with_columns(
+        at=pl.col("row"), span=pl.lit(1, pl.Int64), node=pl.lit(None, pl.String), whole=pl.lit(True)
+    )
+    for wrapper in wrappers:
+        inside = wrapper.wraps(records["line"]).fill_null(False)
+        if not inside.any():
+            continue
+        found = wrapper.unwrap(records.filter(inside).select("row", "line"))
+        extra = {"parts": pl.lit(None, pl.Int64), "node": pl.lit(None, pl.String)}
+        found = found.with_columns(value.alias(name) for name, value in extra.items() if name not in found.columns)
+        found = found.join(records.select("row", "at", "span", "whole", outer="node"), on="row", maintain_order="left")
+        found = found.with_columns(
+            span=pl.when(pl.col("row").is_first_distinct()).then("span").otherwise(0)
+            + pl.col("parts").fill_null(1)
+            - 1,
+            node=pl.coalesce("node", "outer"),
+            whole=pl.col("whole") & (pl.col("parts").fill_null(1) == 1) & pl.col("row").is_unique(),
+        ).select(records.columns)
+        records = pl.concat([records.filter(~inside), found]).sort("row", maintain_order=True)
+        records = records.with_columns(row=pl.int_range(pl.len(), dtype=pl.UInt32))
+    return records.with_columns(record=pl.int_range(pl.len(), dtype=pl.Int64).over("at"))
+
+
+def parse(block: Block, reader: Reader) -> Parsed:
+    """Every record of the block by the first layout that takes it; reasons are those of the first layout.
+
+    `row` of calls and rejects is the line of the block; rejects also have `record`, how many records stand before it in
+    that line, and `text`, the record where it is not its whole line (null: it is).
+    """
     lines = block.lines
-    blank = lines["line"].str.contains(BLANK)
-    records = lines.filter(~blank) if blank.any() else lines
-    part = parse_records(records, layouts)
-    return Parsed(part.calls, part.rejects, part.header, part.filtered, lines.height - records.height)
+    records = unwrap(lines, reader.wrappers) if reader.wrappers else lines
+    blank = records["line"].str.contains(BLANK)
+    if blank.any():
+        records = records.filter(~blank)
+    part = parse_records(records.select("row", "line"), reader.layouts)
+    if not reader.wrappers:
+        rejects = part.rejects.with_columns(record=pl.lit(0, pl.Int64), text=pl.lit(None, pl.String))
+        took = records.height
+        calls = part.calls
+    else:
+        where = records.select("row", "at", "record", text=pl.when(~pl.col("whole")).then("line"))
+        rejects = part.rejects.join(where, on="row", maintain_order="left")
+        rejects = rejects.select(row="at", reason="reason", record="record", text="text")
+        calls = _placed(part.calls, records)
+        took = int(records["span"].sum())
+    return Parsed(
+        calls,
+        rejects,
+        part.header,
+        part.filtered,
+        blank=lines.height - took,
+        read=records.height - part.header,
+        lines=took - part.header,
+    )
+
+
+def _placed(calls: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
+    """Calls with `row` as the line of the block, and the wrapper's node where the format logs none."""
+    found = calls.join(records.select("row", "at", outer="node"), on="row", maintain_order="left")
+    if found["outer"].null_count() < found.height:
+        logged = pl.col("node") if "node" in calls.columns else pl.lit(None, pl.String)
+        found = found.with_columns(node=pl.coalesce(logged, "outer"))
+    return found.with_columns(row=pl.col("at")).drop("at", "outer")
 
 
 def parse_records(records: pl.DataFrame, layouts: Sequence[Layout]) -> Parsed:

@@ -8,7 +8,7 @@ quick reading does not accept is read again carefully; only what careful reading
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -437,10 +437,13 @@ def strftime_time(kind: str, layout: str, tz: str = "UTC") -> Field:
     )
 
 
-def typed(raws: pl.LazyFrame, fields: Mapping[str, Field], gateway: str, *, careful: bool) -> pl.LazyFrame:
+def typed(
+    raws: pl.LazyFrame, fields: Mapping[str, Field], gateway: str, *, careful: bool, derived: Sequence[pl.Expr] = ()
+) -> pl.LazyFrame:
     """The columns that the fields make of raw values, and per field i that can fail `ok{i}`: whether it could be read.
 
     raws: field i in column `v{i}`, null where the gateway wrote its null marker; other columns are kept.
+    derived: columns made of finished ones, one after the other; a name that begins with `_` is only a step to others.
     """
     if not careful:
         raws = raws.with_columns(
@@ -460,29 +463,40 @@ def typed(raws: pl.LazyFrame, fields: Mapping[str, Field], gateway: str, *, care
     # Where several fields fill one column, the first non-null one by rank.
     merged = {name: values[0] if len(values) == 1 else pl.coalesce(values) for name, values in found.items()}
     times = [field for field in fields.values() if field.timestamp_kind]
-    merged["timestamp_kind"] = pl.lit(min(times, key=lambda field: field.rank).timestamp_kind)
+    if times:
+        merged["timestamp_kind"] = pl.lit(min(times, key=lambda field: field.rank).timestamp_kind)
     merged["gateway"] = pl.lit(gateway)
     accepts = {}
     for i, field in enumerate(fields.values()):
         if (accept := field.accept_careful if careful else field.accept) is not None:
             accepts[f"ok{i}"] = accept(pl.col(f"v{i}"), {name: pl.col(name) for name in reads[i][1]})
     # In a step of its own: a condition then reads the finished column instead of working it out again.
-    return raws.with_columns(**merged).with_columns(**accepts)
+    read = raws.with_columns(**merged).with_columns(**accepts)
+    for column in derived:
+        read = read.with_columns(column)
+    return read.drop([name for name in merged if name.startswith("_")])
 
 
 def read_carefully(
-    raws: pl.DataFrame, fields: Mapping[str, Field], gateway: str, *, misfit: pl.Expr, escape: Escape = "none"
+    raws: pl.DataFrame,
+    fields: Mapping[str, Field],
+    gateway: str,
+    *,
+    misfit: pl.Expr,
+    escape: Escape = "none",
+    derived: Sequence[pl.Expr] = (),
 ) -> Parsed:
     """Calls and rejects from raw values.
 
     raws: `row` and per field i its text in `v{i}`, null markers already null, log escapes still in place.
-    misfit: why the record as a whole does not fit; null where it does.
+    misfit: why the record as a whole does not fit; null where it does. derived: as in `typed`.
     """
     names = list(fields)
     raws = raws.with_columns(
         unescape(raws[f"v{i}"], escape) for i, name in enumerate(names) if fields[name].escaped and escape != "none"
     )
-    read = typed(raws.lazy(), fields, gateway, careful=True).with_columns(misfit=misfit).collect(engine="in-memory")
+    plan = typed(raws.lazy(), fields, gateway, careful=True, derived=derived)
+    read = plan.with_columns(misfit=misfit).collect(engine="in-memory")
     complaints = [
         pl.when(~pl.col(f"ok{i}").fill_null(False)).then(pl.lit(f"{name.removeprefix('$.')} cannot be read"))
         for i, name in enumerate(names)
@@ -500,6 +514,28 @@ def read_carefully(
     return Parsed(
         compact(gather_attributes(read.filter(good).drop("reason"))), read.filter(~good).select("row", "reason")
     )
+
+
+#: What a record holds beside its columns: one row per attribute.
+EXTRAS = pl.Schema({"row": pl.UInt32, "key": pl.String, "value": pl.String})
+
+
+def add_attributes(calls: pl.DataFrame, extras: pl.DataFrame) -> pl.DataFrame:
+    """Calls with EXTRAS rows added to their attributes; a key that an attribute has already is not taken twice."""
+    if "attributes" in calls.columns:
+        entry = pl.List(pl.Struct({"key": pl.String, "value": pl.String}))
+        own = calls.select("row", pl.col("attributes").cast(entry).alias("entry")).drop_nulls("entry")
+        own = own.explode("entry").unnest("entry")
+        extras = pl.concat([own, extras], how="diagonal_relaxed").unique(
+            ["row", "key"], keep="first", maintain_order=True
+        )
+        calls = calls.drop("attributes")
+    folded = (
+        extras.group_by("row", maintain_order=True)
+        .agg(pl.struct("key", "value").alias("attributes"))
+        .with_columns(pl.col("attributes").cast(pl.Map(pl.String, pl.String)), pl.col("row").cast(pl.UInt32))
+    )
+    return calls.join(folded, on="row", how="left", maintain_order="left")
 
 
 def gather_attributes(calls: pl.DataFrame) -> pl.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from apilens.formats import fields as f
+from apilens.formats.format import fixed
 from apilens.formats.json_layout import JsonLayout
 
 
@@ -55,4 +56,11 @@ LAYOUT = JsonLayout(
         "$.ai.proxy.usage.completion_tokens": f.integer("gen_ai_usage_output_tokens"),
     },
     signs=("$.started_at", "$.latencies", "$.request"),
+)
+
+FORMAT = fixed(
+    "kong_json",
+    "Kong log plugins (file-log, http-log, tcp-log, …)",
+    '{"started_at":1773064800125,"latencies":{"request":42,"proxy":39,"kong":3},"request":{"method":"GET","uri":"/v1/carts"},"response":{"status":200}}',
+    lambda options: [LAYOUT],
 )

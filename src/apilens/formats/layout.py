@@ -13,7 +13,7 @@ from functools import cached_property
 
 import polars as pl
 
-from apilens.formats.block import REJECTED, Parsed
+from apilens.formats.block import REJECTED, Layout, Parsed
 from apilens.formats.escapes import Escape
 from apilens.formats.fields import Field, gather_attributes, read_carefully, typed
 
@@ -27,12 +27,13 @@ class Variable:
 
 
 @dataclass(frozen=True)
-class TextLayout:
+class TextLayout(Layout):
     """A compiled layout.
 
     text: as the user would paste it. parts: literals and variables in order. gateway: format named in the rows.
     strict: only what this server writes fits; of the known layouts, none must take a sister's lines.
     filtered: regex of records that this gateway writes between its calls but which are none (error log lines).
+    derived: columns made of those that the fields filled; names that begin with `_` are only steps.
     """
 
     gateway: str
@@ -42,6 +43,7 @@ class TextLayout:
     filtered: str | None = None
     nulls: tuple[str, ...] = ("-", "")
     strict: bool = False
+    derived: tuple[pl.Expr, ...] = ()
     reads_quickly: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -122,7 +124,7 @@ class TextLayout:
         place = {name: i for i, name in enumerate(self._fields)}
         fits += [~pl.col(f"v{place[name]}").str.contains(" ", literal=True).fill_null(False) for name in blankless]
         inner = cut.collect_schema().names()
-        read = typed(cut, self._fields, self.gateway, careful=False)
+        read = typed(cut, self._fields, self.gateway, careful=False, derived=self.derived)
         fits += [pl.col(name) for name in read.collect_schema().names() if name.startswith("ok")]
         read = read.with_columns(fits=pl.all_horizontal(fit.fill_null(False) for fit in fits))
         done = read.select("row", pl.exclude(*inner, r"^(?:w|ok)\d+$")).collect()
@@ -217,7 +219,12 @@ class TextLayout:
             fits=groups.select(pl.any_horizontal(pl.all().is_not_null())).to_series(),
         )
         part = read_carefully(
-            raws, self._fields, self.gateway, misfit=pl.when(~pl.col("fits")).then(departure), escape=self.escape
+            raws,
+            self._fields,
+            self.gateway,
+            misfit=pl.when(~pl.col("fits")).then(departure),
+            escape=self.escape,
+            derived=self.derived,
         )
         if self.filtered is None or part.rejects.is_empty():
             return part

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache
 
 from apilens.errors import UsageError
 from apilens.formats import fields as f
 from apilens.formats.escapes import Escape
+from apilens.formats.format import Format, fixed, pasted
 from apilens.formats.layout import TextLayout, Variable
 
 COMBINED = (
@@ -150,3 +152,21 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "nginx_log_format") 
             f"log_format {log_format!r} has no time: expected $time_local, $time_iso8601 or $msec among its variables"
         )
     return TextLayout(gateway, text, tuple(parts), _ESCAPES[escape], filtered=_ERROR_LOG, strict=gateway in KNOWN)
+
+
+def _known(name: str, description: str, example: str) -> Format:
+    known = fixed(name, description, example, lambda options: [layout(text, options.tz, name) for text in KNOWN[name]])
+    return replace(known, plain=True)
+
+
+INGRESS_FORMAT = _known(
+    "nginx_ingress",
+    "NGINX Ingress Controller (Kubernetes)",
+    '203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "GET /v1/carts HTTP/1.1" 200 512 "-" "curl/8.5" 301 0.042 [shop-api-80] [] 10.0.4.11:8080 512 0.041 200 9f2c',
+)
+COMBINED_FORMAT = _known(
+    "nginx_combined",
+    "NGINX combined and main, with request and upstream times",
+    '203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "GET /v1/carts HTTP/1.1" 200 512 "-" "curl/8.5" 0.042 0.041',
+)
+PASTED_FORMAT = pasted("nginx_log_format", "NGINX, any log_format given with --log-format", MAIN, _VARIABLE, layout)

@@ -16,8 +16,9 @@ import polars as pl
 
 from apilens.errors import UsageError
 from apilens.formats import fields as f
-from apilens.formats.block import Parsed
+from apilens.formats.block import Layout, Parsed
 from apilens.formats.fields import read_carefully
+from apilens.formats.format import Format, Options
 from apilens.formats.json_layout import JsonLayout
 from apilens.schema import CALLS
 
@@ -113,19 +114,14 @@ def _bind(names: list[str], mapping: Mapping[str, str], tz: str) -> dict[str, f.
 
 
 @dataclass(frozen=True)
-class CsvLayout:
-    """Comma-, semicolon- or tab-separated lines under a header line."""
+class CsvLayout(Layout):
+    """Comma-, semicolon- or tab-separated lines under a header line (text)."""
 
-    header: str
+    text: str
     separator: str
     names: tuple[str, ...]
     fields: Mapping[str, f.Field]
     gateway: str = "table_csv"
-
-    @property
-    def text(self) -> str:
-        """The header line."""
-        return self.header
 
     def fits(self, records: pl.DataFrame) -> pl.Series:
         """Whether each line is the header or can be read under it."""
@@ -138,7 +134,7 @@ class CsvLayout:
 
     def read(self, records: pl.DataFrame) -> Parsed:
         """Calls and rejects of `records` (row, line); see Parsed. A quoted line break is not supported: two rejects."""
-        is_header = records["line"] == self.header
+        is_header = records["line"] == self.text
         rest = records.filter(~is_header)
         cell = rf'(?:"[^"]*"(?:"[^"]*")*|[^"{self.separator}]*)'
         unquoted = rest["line"].str.replace_all(_QUOTED, "")
@@ -213,3 +209,29 @@ def _sufficient(fields: Mapping[str, f.Field], *, what_was_called: bool = False)
     columns = {column for field in fields.values() for column in field.quick(probe)}
     wanted = {"path"} if what_was_called else {"status_code", "path", "method"}
     return "timestamp" in columns and bool(columns & wanted)
+
+
+def _open_csv(head: pl.DataFrame, options: Options) -> list[CsvLayout]:
+    first = next(iter(head["line"]), "")
+    found = csv_layout(first, options.columns, options.tz)
+    return [] if found is None else [found]
+
+
+def _open_json(head: pl.DataFrame, options: Options) -> list[JsonLayout]:
+    first = next((line for line in head["line"].head(20) if line.startswith("{")), "")
+    found = json_layout(first, options.columns, options.tz)
+    return [] if found is None else [found]
+
+
+JSON_FORMAT = Format(
+    "table_json",
+    "JSON lines by the names of their fields, or by --columns",
+    '{"timestamp":"2026-03-09T14:00:00Z","method":"GET","path":"/v1/carts","status":200,"duration_ms":42.1}',
+    _open_json,
+)
+CSV_FORMAT = Format(
+    "table_csv",
+    "CSV with a header line by its names, or by --columns",
+    "timestamp,method,path,status,duration_ms",
+    _open_csv,
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import polars as pl
@@ -54,7 +54,7 @@ def enrich(parsed: Parsed, block: Block, declared: Declared) -> Parsed:
         wrong = calls.filter(~plausible).select(
             "row", pl.format("the time {} lies outside 1990..2099", "timestamp").alias("reason")
         )
-        rejects = pl.concat([rejects, wrong])
+        rejects = pl.concat([rejects, wrong], how="diagonal_relaxed").with_columns(pl.col("record").fill_null(0))
         calls = calls.filter(plausible)
     by_rule = template(calls["path"])
     own = pl.col("gateway_route").str.starts_with("/")
@@ -71,7 +71,7 @@ def enrich(parsed: Parsed, block: Block, declared: Declared) -> Parsed:
         source_file=pl.lit(declared.source_file),
         node=pl.coalesce("node", pl.lit(declared.node, pl.String)),
     )
-    return Parsed(calls, rejects, parsed.header, parsed.filtered, parsed.blank)
+    return replace(parsed, calls=calls, rejects=rejects)
 
 
 def redact(calls: pl.DataFrame, redactor: Redactor) -> pl.DataFrame:

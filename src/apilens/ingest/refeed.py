@@ -51,8 +51,11 @@ def refeed(lake: Lake, options: Options, inputs: tuple[str, ...], *, now: dateti
                 refusal, unit, left = nothing_fits, None, rows
             still.append(left)
             units += [unit] if unit is not None else []
-        if refusal is not None and not units:
-            raise refusal
+        if pending.height and not units:
+            raise refusal or FormatError(
+                f"none of the {pending.height} rejects fits this layout; the first: {still[1]['reason'][0]}."
+                " Nothing was changed; see them with: apilens rejects"
+            )
         lake.commit(units)
     stored = sum(int(unit.entry["stored"]) for unit in units)
     left = pl.concat(still)
@@ -63,30 +66,37 @@ def _refeed_unit(
     lake: Lake, rows: pl.DataFrame, parent: str, origin: Origin, options: Options, now: datetime
 ) -> tuple[Unit | None, pl.DataFrame]:
     """The unit of those rejects of unit `parent` that fit now (None: none does), and the others with their new reason."""
-    block = Block(b"".join(raw + b"\n" for raw in rows["raw"].to_list()))
+    # A record that a wrapper held may span lines; here each is one.
+    block = Block(b"".join(raw.replace(b"\n", b" ") + b"\n" for raw in rows["raw"].to_list()))
     name = str(rows["source_file"][0])
-    layouts = detect(block, options, name).layouts
-    part = enrich(parse(block, layouts), block, Declared(name, origin.environment, origin.source or None))
+    found = detect(block, options, name)
+    part = enrich(parse(block, found.reader), block, Declared(name, origin.environment, origin.source or None))
     numbered = rows.with_row_index("row")
-    left = numbered.drop("reason").join(part.rejects, on="row", how="inner").select(REJECTS.names())
+    left = (
+        numbered.drop("reason")
+        .join(part.rejects.select("row", "reason"), on="row", how="inner")
+        .select(REJECTS.names())
+    )
     settled = numbered.join(part.rejects, on="row", how="anti")
     if settled.is_empty():
         return None, left
     # The raw lines are masked; what an escape still hid in them is masked now.
     calls = redact(part.calls, Redactor(lake.masking_key)).select(pl.exclude("source_offset"))
     calls = calls.join(numbered.select("row", "source_offset"), on="row", how="left")
-    keys = ",".join(map(str, settled["source_offset"].sort().to_list()))
+    keys = ",".join(
+        f"{offset}.{record}" for offset, record in settled.select("source_offset", "record").sort(pl.all()).rows()
+    )
     unit_id = hashlib.sha256(f"refeed:{parent}:{keys}".encode()).hexdigest()
     # The same lines may have been re-fed before, and dropped again when their unit was replaced.
     attempt = (lake.table("calls").transaction_version(unit_id) or 0) + 1
     missing = [pl.lit(None, dtype).alias(column) for column, dtype in CALLS.items() if column not in calls.columns]
     calls = calls.with_columns(missing).with_columns(pl.lit(unit_id).alias("unit_id"))
     calls = calls.select(pl.col(column).cast(dtype) for column, dtype in CALLS.items())
-    resolved = settled.select("source_file", "source_offset").with_columns(
+    resolved = settled.select("source_file", "source_offset", "record").with_columns(
         unit_id=pl.lit(unit_id),
         attempt=pl.lit(attempt),
         resolves_unit_id=pl.lit(parent),
-        format=pl.lit(layouts[0].gateway),
+        format=pl.lit(found.reader.layouts[0].gateway),
     )
     resolutions = pl.concat([REJECTS.to_frame(), resolved], how="diagonal_relaxed").select(
         pl.col(column).cast(dtype) for column, dtype in REJECTS.items()
@@ -97,8 +107,8 @@ def _refeed_unit(
         "source": origin.source,
         "environment": origin.environment,
         "input": name,
-        "format": layouts[0].gateway,
-        "log_format": layouts[0].text,
+        "format": found.reader.layouts[0].gateway,
+        "log_format": found.layout,
         "offset": int(rows["source_offset"][0]),
         # Its lines and bytes were counted with the unit that rejected them.
         "bytes": 0,
@@ -106,6 +116,7 @@ def _refeed_unit(
         "lines": 0,
         "header": 0,
         "blank": 0,
+        "record_lines": 0,
         "read": settled.height,
         "stored": calls.height,
         "rejected": 0,

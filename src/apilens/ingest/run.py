@@ -12,8 +12,8 @@ import polars as pl
 
 from apilens.config import Config, Source
 from apilens.errors import ApilensError, Exit, InputError, LockedError, UsageError, worst
-from apilens.formats import Detection, Options, detect
-from apilens.formats.block import Block, Layout
+from apilens.formats import Detection, Options, check_options, detect
+from apilens.formats.block import Block, Reader
 from apilens.ingest.enrich import Declared
 from apilens.ingest.pieces import Cut, Known, Origin, Piece, cut
 from apilens.ingest.redact import Redactor
@@ -188,40 +188,40 @@ class IngestRun:
             self.request.environment or source.environment,
         )
         declared = Declared(item.name, origin.environment, origin.source or None)
+        check_options(options)
         stream = open_input(item)
         report.compression = stream.compression
-        state, detection, head = Cut(), None, None
+        state, head, reader, naming = Cut(), None, None, b""
         try:
             for piece in cut(stream, origin, self._known, state, final=self.request.final):
                 # Of the input, known or not: that is where a table names its columns.
                 if head is None and piece.block.has_records:
                     head = Block(piece.block.data[: piece.block.data.rfind(b"\n", 0, _HEAD_BYTES) + 1 or _HEAD_BYTES])
+                before, naming = naming, piece.block.naming_line or naming
                 if piece.known is not None and (not self.request.replace or piece.unit_id in self._begun):
                     self._count_duplicate(piece.unit_id, report)
                     continue
-                if detection is None and head is not None:
+                if reader is None and head is not None:
                     detection = detect(head, options, item.name)
                     _describe(report, detection)
+                    reader = detection.reader.after(Block(before))
                 entry = self._entries.get(piece.unit_id)
                 attempt = 1 if entry is None else int(entry["attempt"]) + 1
                 self._begun.add(piece.unit_id)
                 self._by_head.setdefault(piece.head_sha256, []).append(Known(piece.unit_id, len(piece.block.data)))
-                future = pool.submit(
-                    self._process, piece, detection.layouts if detection else (), origin, declared, attempt
-                )
+                future = pool.submit(self._process, piece, reader or Reader(), origin, declared, attempt)
                 yield _Job(report, piece.head_sha256, future)
+                reader = reader and reader.after(piece.block)
         finally:
             stream.close()
             report.waiting_bytes = state.waiting
             report.problem = None if state.problem is None else f"{item.name}: {state.problem}; kept what came before"
 
     def _process(
-        self, piece: Piece, layouts: Sequence[Layout], origin: Origin, declared: Declared, attempt: int
+        self, piece: Piece, reader: Reader, origin: Origin, declared: Declared, attempt: int
     ) -> tuple[Unit, Counts]:
         """In a worker: parse a piece and write its files, which nobody sees before they are committed."""
-        made = make_unit(
-            piece, layouts, self._redactor, origin=origin, declared=declared, attempt=attempt, now=self.now
-        )
+        made = make_unit(piece, reader, self._redactor, origin=origin, declared=declared, attempt=attempt, now=self.now)
         frames: dict[Table, pl.DataFrame] = {"calls": made.calls, "rollups": made.rollups, "rejects": made.rejects}
         files = {name: self.lake.write(name, frame, piece.unit_id, attempt) for name, frame in frames.items()}
         return Unit(made.entry, files["calls"], files["rollups"], files["rejects"]), made.counts
@@ -291,7 +291,7 @@ class IngestRun:
 
 def _counts_of(entry: Mapping[str, object]) -> Counts:
     """The counts of a unit as the ledger has them."""
-    names = ("read", "stored", "rejected", "filtered", "header", "blank", "lines", "bytes")
+    names = ("read", "stored", "rejected", "filtered", "record_lines", "header", "blank", "lines", "bytes")
     return Counts(**{name: int(str(entry[name])) for name in names}, units=1)
 
 
@@ -301,4 +301,4 @@ def _as_duplicate(counts: Counts) -> Counts:
 
 
 def _describe(report: InputReport, detection: Detection) -> None:
-    report.format, report.why, report.log_format = detection.format, detection.why, detection.layouts[0].text
+    report.format, report.why, report.log_format = detection.format, detection.why, detection.layout

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import polars as pl
 
-from apilens.formats.block import Layout, parse
+from apilens.formats.block import Reader, parse
 from apilens.ingest.enrich import Declared, enrich, redact
 from apilens.ingest.pieces import Origin, Piece
 from apilens.ingest.redact import Redactor
@@ -21,7 +20,8 @@ from apilens.version import __version__
 class Counts:
     """The conservation equations of some input, in records and in lines.
 
-    read = stored + rejected + filtered + duplicate (records); lines = read + header + blank.
+    read = stored + rejected + filtered + duplicate (records); lines = record_lines + header + blank. A record is a line,
+    unless a wrapper cut it into several or put several into one.
     """
 
     read: int = 0
@@ -29,6 +29,7 @@ class Counts:
     rejected: int = 0
     filtered: int = 0
     duplicate: int = 0
+    record_lines: int = 0
     header: int = 0
     blank: int = 0
     lines: int = 0
@@ -42,13 +43,13 @@ class Counts:
         """All counts, in the order of the fields."""
         return (
             self.read, self.stored, self.rejected, self.filtered, self.duplicate,
-            self.header, self.blank, self.lines, self.bytes, self.units,
+            self.record_lines, self.header, self.blank, self.lines, self.bytes, self.units,
         )  # fmt: skip
 
     def balanced(self) -> bool:
         """Whether both equations hold."""
         records = self.stored + self.rejected + self.filtered + self.duplicate
-        return self.read == records and self.lines == self.read + self.header + self.blank
+        return self.read == records and self.lines == self.record_lines + self.header + self.blank
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Made:
 
 def make_unit(
     piece: Piece,
-    layouts: Sequence[Layout],
+    reader: Reader,
     redactor: Redactor,
     *,
     origin: Origin,
@@ -72,9 +73,9 @@ def make_unit(
     attempt: int,
     now: datetime,
 ) -> Made:
-    """Parse a piece with `layouts` (none: it holds blank lines only); see Made. The number of lines is counted on the bytes, apart from the parser."""
+    """Parse a piece (without layouts: it holds blank lines only); see Made. The number of lines is counted on the bytes, apart from the parser."""
     block = piece.block
-    parsed = enrich(parse(block, layouts), block, declared)
+    parsed = enrich(parse(block, reader), block, declared)
     calls = redact(parsed.calls, redactor)
     missing = [pl.lit(None, dtype).alias(name) for name, dtype in CALLS.items() if name not in calls.columns]
     calls = (
@@ -82,14 +83,15 @@ def make_unit(
         .with_columns(pl.lit(piece.unit_id).alias("unit_id"))
         .select(pl.col(name).cast(dtype) for name, dtype in CALLS.items())
     )
-    format_name = layouts[0].gateway if layouts else "blank"
+    format_name = reader.layouts[0].gateway if reader.layouts else "blank"
     rejects = _rejects(parsed.rejects, piece, declared, attempt, format_name, redactor)
     lines = block.data.count(b"\n") + (not block.data.endswith(b"\n"))
     counts = Counts(
-        read=calls.height + rejects.height + parsed.filtered,
+        read=parsed.read,
         stored=calls.height,
         rejected=rejects.height,
         filtered=parsed.filtered,
+        record_lines=parsed.lines,
         header=parsed.header,
         blank=parsed.blank,
         lines=lines,
@@ -105,13 +107,14 @@ def make_unit(
         "environment": origin.environment,
         "input": declared.source_file,
         "format": format_name,
-        "log_format": layouts[0].text if layouts else None,
+        "log_format": reader.layouts[0].text if reader.layouts else None,
         "offset": block.offset,
         "bytes": counts.bytes,
         "head_sha256": piece.head_sha256,
         "lines": counts.lines,
         "header": counts.header,
         "blank": counts.blank,
+        "record_lines": counts.record_lines,
         "read": counts.read,
         "stored": counts.stored,
         "rejected": counts.rejected,
@@ -131,7 +134,11 @@ def _rejects(
     block = piece.block
     if rejects.is_empty():
         return REJECTS.to_frame()
-    raw = block.raw(rejects["row"])
+    # A record that is not its whole line is kept by itself: fed again, its line would bring its neighbours too.
+    raw = [
+        line if text is None else text.encode()
+        for line, text in zip(block.raw(rejects["row"]).to_list(), rejects["text"].to_list(), strict=True)
+    ]
     return pl.DataFrame(
         {
             "unit_id": piece.unit_id,
@@ -139,8 +146,9 @@ def _rejects(
             "source_file": declared.source_file,
             "source_offset": block.offsets(rejects["row"]),
             "line": rejects["row"].cast(pl.Int64) + block.line,
+            "record": rejects["record"],
             "reason": rejects["reason"],
-            "raw": pl.Series([redactor.mask(line) for line in raw.to_list()], dtype=pl.Binary),
+            "raw": pl.Series([redactor.mask(line) for line in raw], dtype=pl.Binary),
             "format": format_name,
             "resolves_unit_id": None,
         },

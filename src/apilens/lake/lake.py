@@ -214,10 +214,10 @@ class Lake:
         """schema.REJECTS of committed units that were not re-fed since."""
         rows = self._committed(self.scan("rejects").collect())
         resolved = rows.filter(pl.col("resolves_unit_id").is_not_null()).select(
-            pl.col("resolves_unit_id").alias("unit_id"), "source_offset"
+            pl.col("resolves_unit_id").alias("unit_id"), "source_offset", "record"
         )
         open_rows = rows.filter(pl.col("resolves_unit_id").is_null())
-        return open_rows.join(resolved, on=["unit_id", "source_offset"], how="anti")
+        return open_rows.join(resolved, on=["unit_id", "source_offset", "record"], how="anti")
 
     def _committed(self, rows: pl.DataFrame) -> pl.DataFrame:
         calls = self.table("calls")

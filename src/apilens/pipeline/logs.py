@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import polars as pl
 from apilens.config import load_config
 from apilens.errors import ApilensError, Exit, InputError
 from apilens.formats import Detection, Options, detect
-from apilens.formats.block import Parsed, parse
+from apilens.formats.block import Parsed, Reader, parse
 from apilens.formats.fields import rebuild
 from apilens.ingest.enrich import Declared, enrich
 from apilens.ingest.pieces import Cut, Origin, cut
@@ -78,13 +78,14 @@ def preview(file: str, options: Options) -> Iterator[Parsed]:
     item = next(expand([file]))
     if isinstance(item, ApilensError):
         raise item
-    stream, detection = open_input(item), None
+    stream, reader = open_input(item), None
     for piece in cut(stream, Origin(), lambda head: [], Cut(), final=True):
-        if detection is None and piece.block.has_records:
-            detection = detect(piece.block, options, item.name)
-        part = enrich(parse(piece.block, detection.layouts if detection else ()), piece.block, Declared(item.name))
+        if reader is None and piece.block.has_records:
+            reader = detect(piece.block, options, item.name).reader
+        part = enrich(parse(piece.block, reader or Reader()), piece.block, Declared(item.name))
         rejects = part.rejects.with_columns(pl.col("row").cast(pl.Int64) + piece.block.line - 1)
-        yield Parsed(canonical(part.calls), rejects, part.header, part.filtered, part.blank)
+        yield replace(part, calls=canonical(part.calls), rejects=rejects)
+        reader = reader and reader.after(piece.block)
 
 
 def recognise_format(file: str, options: Options) -> Detection:

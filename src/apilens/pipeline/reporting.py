@@ -60,7 +60,7 @@ def report(
 def _quality(lens: Lens, window: Window) -> Quality:
     """What became of the input: the ledger's counts. Duplicates are no units; the run that met them printed them."""
     ledger = lens.lake.ledger()
-    names = ("read", "stored", "rejected", "filtered", "lines", "header", "blank", "bytes")
+    names = ("read", "stored", "rejected", "filtered", "lines", "record_lines", "header", "blank", "bytes")
     sums = ledger.select(pl.col(name).sum() for name in names).row(0, named=True)
     inputs = ledger.group_by("input", maintain_order=True).agg(
         pl.col("format").first(),
@@ -76,7 +76,7 @@ def _quality(lens: Lens, window: Window) -> Quality:
         filtered=sums["filtered"],
         duplicate=0,
         lines=sums["lines"],
-        record_lines=sums["read"],
+        record_lines=sums["record_lines"],
         header=sums["header"],
         blank=sums["blank"],
         inputs=inputs.sort("input"),

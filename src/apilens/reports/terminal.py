@@ -59,7 +59,7 @@ def records_equation(*, read: int, stored: int, rejected: int, filtered: int, du
 
 
 def lines_equation(*, lines: int, records: int, header: int, blank: int) -> str:
-    """`lines 12 = records 10 + header 1 + blank 1`, counted apart from the parser; ≠ where it does not hold."""
+    """`lines 12 = record lines 10 + header 1 + blank 1`, counted apart from the parser; ≠ where it does not hold."""
     return _equation("lines", lines, {"records": records, "header": header, "blank": blank})
 
 
