@@ -38,7 +38,9 @@ class Block:
     @cached_property
     def line_count(self) -> int:
         """Lines in the block, blank ones included; counted apart from `lines`, which is held against it."""
-        return int(np.count_nonzero(np.frombuffer(self.data, np.uint8) == _NEWLINE)) + (self.data[-1:] not in (b"", b"\n"))
+        return int(np.count_nonzero(np.frombuffer(self.data, np.uint8) == _NEWLINE)) + (
+            self.data[-1:] not in (b"", b"\n")
+        )
 
     @cached_property
     def lines(self) -> pl.DataFrame:
