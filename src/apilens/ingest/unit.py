@@ -91,7 +91,6 @@ def make_unit(
     )
     format_name = reader.layouts[0].gateway if reader.layouts else "blank"
     rejects = _rejects(parsed.rejects, piece, declared, attempt, format_name, redactor)
-    lines = block.data.count(b"\n") + (not block.data.endswith(b"\n"))
     counts = Counts(
         read=parsed.read,
         stored=calls.height,
@@ -100,7 +99,7 @@ def make_unit(
         record_lines=parsed.lines,
         header=parsed.header,
         blank=parsed.blank,
-        lines=lines,
+        lines=block.line_count,
         bytes=len(block.data),
         units=1,
     )
