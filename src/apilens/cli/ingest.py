@@ -58,9 +58,11 @@ def ingest(
     from apilens.cli.options import moment
     from apilens.ingest.run import Request
     from apilens.pipeline import logs
+    from apilens.reports.progress import progress_bar
 
     request = Request(paths, parse_options(format_, log_format, columns, tz), source, environment, final, replace)
-    result = logs.ingest(lake, request, config, now=moment(now))
+    with progress_bar() as progress:
+        result = logs.ingest(lake, request, config, now=moment(now), progress=progress)
     if as_json:
         click.echo(json.dumps(summary(result)))
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -19,10 +19,11 @@ from apilens.ingest.forget import tombstone
 from apilens.ingest.pieces import Cut, Known, Origin, Piece, cut
 from apilens.ingest.redact import Redactor
 from apilens.ingest.rollup import roll_up
-from apilens.ingest.sources import Input, expand, open_input
+from apilens.ingest.sources import Input, expand, open_input, sizes
 from apilens.ingest.unit import Counts, make_unit
 from apilens.lake import Lake, Unit
 from apilens.lake.lake import Table
+from apilens.progress import Progress, unseen
 from apilens.schema import INGESTS
 
 #: Threads that parse and write at once. Polars and zstd release the GIL; a third thread brought nothing on two cores.
@@ -81,7 +82,7 @@ class IngestRun:
         config: Config,
         *,
         now: datetime,
-        progress: Callable[[int, int], None] = lambda bytes_done, lines_done: None,
+        progress: Progress = unseen,
     ) -> None:
         self.lake = lake
         self.request = request
@@ -118,6 +119,7 @@ class IngestRun:
         """Read every input. Raises UsageError and LakeError; what is wrong with an input goes into its report."""
         self._finish_rollups()
         work = [(item, InputReport(item.name)) for item in self._inputs()]
+        self._passed, self._size = 0, sizes([item for item, _ in work])
         self.reports += [report for _, report in work]
         for _ in range(_RETRIES):
             self._contested: set[str] = set()
@@ -200,6 +202,7 @@ class IngestRun:
                 if head is None and piece.block.has_records:
                     head = Block(piece.block.data[: piece.block.data.rfind(b"\n", 0, _HEAD_BYTES) + 1 or _HEAD_BYTES])
                 before, naming = naming, piece.block.naming_line or naming
+                self.progress(self._passed + stream.position, self._size, piece.block.line_count)
                 if piece.known is not None and (not self.request.replace or piece.unit_id in self._begun):
                     self._count_duplicate(piece.unit_id, report)
                     continue
@@ -215,6 +218,7 @@ class IngestRun:
                 yield _Job(report, piece.head_sha256, future)
                 reader = reader and reader.after(piece.block)
         finally:
+            self._passed += stream.position
             stream.close()
             report.waiting_bytes = state.waiting
             report.problem = None if state.problem is None else f"{item.name}: {state.problem}; kept what came before"
@@ -274,7 +278,6 @@ class IngestRun:
             self._entries[unit.unit_id] = unit.entry
             self._own[unit.unit_id] = job.report.name
             job.report.counts += counts
-            self.progress(counts.bytes, counts.lines)
         for job, unit, _ in done:
             if unit.unit_id in same and job.report.name not in self._contested:
                 self._count_duplicate(unit.unit_id, job.report)

@@ -21,6 +21,7 @@ from apilens.ingest.run import IngestRun, InputReport, Request
 from apilens.ingest.sources import expand, open_input
 from apilens.ingest.unit import Counts
 from apilens.lake import Lake, open_lake
+from apilens.progress import Progress, unseen
 from apilens.routes import RouteMerges, learn
 from apilens.schema import CALLS
 
@@ -35,7 +36,9 @@ class IngestResult:
     exit_code: Exit
 
 
-def ingest(lake: str, request: Request, config: str | None, *, now: datetime | None = None) -> IngestResult:
+def ingest(
+    lake: str, request: Request, config: str | None, *, now: datetime | None = None, progress: Progress = unseen
+) -> IngestResult:
     """Read inputs into the lake, making it when there is none.
 
     config: path of an apilens.toml; None: found as in load_config, or in a folder that is ingested.
@@ -43,7 +46,8 @@ def ingest(lake: str, request: Request, config: str | None, *, now: datetime | N
     """
     began = time.monotonic()
     settings = load_config(config or _config_inside(request.paths))
-    run = IngestRun(open_lake(lake, create=True), request, settings, now=now or datetime.now(UTC))
+    opened = open_lake(lake, create=True)
+    run = IngestRun(opened, request, settings, now=now or datetime.now(UTC), progress=progress)
     run.run()
     if run.totals.stored:
         learn_routes(run.lake)
