@@ -20,8 +20,10 @@ import pytest
 from apilens.cli import COMMANDS, cli
 from apilens.errors import Exit, worst
 from apilens.formats import FORMATS
+from apilens.ingest.run import Request
 from apilens.lake import open_lake
 from apilens.lens import Lens
+from apilens.pipeline.logs import _same_job
 from commands import Ran, apilens, ingest
 
 GOOD = '203.0.113.7 - - [09/Mar/2026:14:00:{:02}.000 +0000] "GET /v1/orders/{} HTTP/1.1" {} 512 "-" "client"\n'.replace(
@@ -118,6 +120,7 @@ FLAGS: list[tuple[str, str, str | None, Any]] = [
     ("ingest", "--final", None, lambda ran, tmp: ran.code == 0),
     ("ingest", "--replace", None, lambda ran, tmp: ran.code == 0),
     ("ingest", "--now", "2026-04-01T00:00Z", lambda ran, tmp: str(ledger(tmp)["ingested_at"][0])[:10] == "2026-04-01"),
+    ("ingest", "--metrics", "{tmp}/a.prom", lambda ran, tmp: 'records{outcome="stored"} 22' in (tmp / "a.prom").read_text()),
     ("ingest", "--json", None, lambda ran, tmp: ran.json()["stored"] == 22),
     ("parse", "--format", "apache_combined", lambda ran, tmp: ran.rows()[0]["gateway"] == "apache_combined"),
     ("parse", "--log-format", LOG_FORMAT, lambda ran, tmp: ran.rows()[0]["gateway"] == "nginx_log_format"),
@@ -490,3 +493,33 @@ def test_a_cell_that_a_spreadsheet_would_run_is_defused(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(json.dumps(record) + "\n")
     ingest(tmp_path / "lake", tmp_path / "x.json")
     assert ",'=cmd|" in apilens("endpoints", "--lake", tmp_path / "lake", "--output", "csv").out
+
+
+def test_a_second_run_over_the_same_files_ends_at_once_and_another_does_not(tmp_path: Path, log: Path) -> None:
+    ingest(tmp_path / "lake", log)
+    other = tmp_path / "other.log"
+    other.write_bytes(log.read_bytes())
+    with open_lake(str(tmp_path / "lake")).lock(f"ingest-{_same_job(Request([str(log)]))}"):
+        ran = apilens("ingest", log, "--lake", tmp_path / "lake")
+        assert (ran.code, ran.out) == (75, "")
+        assert "another run" in ran.err
+        assert ingest(tmp_path / "lake", other)["duplicate"] == 23
+        assert ingest(tmp_path / "lake", "-", stdin=log.read_bytes())["duplicate"] == 23
+    assert ingest(tmp_path / "lake", log)["duplicate"] == 23
+
+
+def test_a_failed_run_leaves_the_time_of_the_last_success(tmp_path: Path, log: Path) -> None:
+    metrics = tmp_path / "apilens.prom"
+
+    def figures(*args: object) -> dict[str, str]:
+        apilens("ingest", "--lake", tmp_path / "lake", "--metrics", metrics, *args)
+        lines = [line for line in metrics.read_text().split("\n") if line and not line.startswith("#")]
+        return {name: value for name, _, value in (line.rpartition(" ") for line in lines)}
+
+    first = figures(log, "--now", "2026-04-01T00:00Z")
+    failed = figures(tmp_path / "missing.log", "--now", "2026-04-02T00:00Z")
+    assert first["apilens_ingest_last_success_timestamp_seconds"] == "1775001600.0"
+    assert failed["apilens_ingest_last_success_timestamp_seconds"] == "1775001600.0"
+    assert failed["apilens_ingest_last_run_timestamp_seconds"] == "1775088000.0"
+    assert (first["apilens_ingest_exit_code"], failed["apilens_ingest_exit_code"]) == ("0", "3")
+    assert apilens("ingest", log, "--lake", tmp_path / "lake", "--metrics", tmp_path / "no" / "x.prom").code == 2

@@ -25,6 +25,7 @@ NOT_RUN = {
         "caddy.FORMAT,\n",
         "apilens formats --detect tests/",
     ],
+    "scheduling.md": ["*/5 * * * *", "# /etc/systemd", "apiVersion: batch/v1", "- alert: ApilensIngestStale"],
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--final", is_flag=True, help="Take a last line without line end; by default it waits for the next run.")
 @click.option("--replace", is_flag=True, help="Parse what is known once more and replace it, e.g. with another layout.")
 @now_option
+@click.option("--metrics", metavar="FILE", help="Write the run's figures for Prometheus (textfile collector).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 def ingest(
     paths: tuple[str, ...],
@@ -42,13 +44,14 @@ def ingest(
     final: bool,
     replace: bool,
     now: str | None,
+    metrics: str | None,
     as_json: bool,
 ) -> int:
     """Read logs (files, folders, quoted globs, - for standard input) into the lake.
 
     Formats are recognised; gzip, zstd, bzip2 and xz are seen through. What is in the lake already (a copy, a rotated or
     compressed file, the known part of a file that grew) is recognised by content and not added again. Memory stays below
-    700 MiB whatever the input's size.
+    700 MiB whatever the input's size. A second run over the same paths, while the first goes on, ends at once (exit 75).
 
     \b
     apilens ingest /var/log/nginx/access.log*
@@ -59,6 +62,7 @@ def ingest(
     from apilens.ingest.run import Request
     from apilens.pipeline import logs
     from apilens.reports.progress import progress_bar
+    from apilens.reports.prometheus import write_ingest_metrics
 
     request = Request(paths, parse_options(format_, log_format, columns, tz), source, environment, final, replace)
     with progress_bar() as progress:
@@ -70,6 +74,17 @@ def ingest(
     for report in result.reports:
         if report.problem is not None:
             click.echo(f"apilens: {safe_lines(report.problem)}", err=True)
+    if metrics is not None:
+        totals = result.totals
+        write_ingest_metrics(
+            metrics,
+            records={name: getattr(totals, name) for name in ("stored", "rejected", "filtered", "duplicate")},
+            lines=totals.lines,
+            bytes=totals.bytes,
+            seconds=result.seconds,
+            exit_code=result.exit_code,
+            now=moment(now) or datetime.now(UTC),
+        )
     return result.exit_code
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import polars as pl
@@ -42,16 +44,24 @@ def ingest(
     """Read inputs into the lake, making it when there is none.
 
     config: path of an apilens.toml; None: found as in load_config, or in a folder that is ingested.
-    Raises UsageError, ConfigError and LakeError; problems of one input stand in its report.
+    Raises UsageError, ConfigError, LakeError, and LockedError while another run reads the same; problems of one input stand in its report.
     """
     began = time.monotonic()
     settings = load_config(config or _config_inside(request.paths))
     opened = open_lake(lake, create=True)
     run = IngestRun(opened, request, settings, now=now or datetime.now(UTC), progress=progress)
-    run.run()
+    # Others may ingest something else meanwhile; the same files again would only wait for this one.
+    with nullcontext() if "-" in request.paths else opened.lock(f"ingest-{_same_job(request)}", wait=False):
+        run.run()
     if run.totals.stored:
         learn_routes(run.lake)
     return IngestResult(run.reports, run.totals, time.monotonic() - began, run.exit_code())
+
+
+def _same_job(request: Request) -> str:
+    """What two runs over the same inputs have in common, as a name for a lock."""
+    where = sorted({str(Path(path).absolute()) for path in request.paths})
+    return sha256(repr((where, request.source, request.environment)).encode()).hexdigest()[:16]
 
 
 def learn_routes(lake: Lake) -> None:
