@@ -39,6 +39,7 @@ FORMATS: dict[str, Format] = {
         apache.COMMON_FORMAT,
         kong.FORMAT,
         apipark.FORMAT,
+        apipark.LINE_FORMAT,
         # Formats of other packages (entry points of the group apilens.formats); none may take the name of one of ours.
         *(entry.load() for entry in sorted(entry_points(group="apilens.formats"))),
         table.JSON_FORMAT,

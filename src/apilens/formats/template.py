@@ -12,30 +12,28 @@ from apilens.formats.layout import Variable
 def parts(
     text: str, variable: re.Pattern[str], named: Callable[[re.Match[str]], Sequence[str | Variable]]
 ) -> tuple[str | Variable, ...]:
-    """Literals and variables of `text` in order, no two literals side by side.
-
-    variable: what a variable looks like. named: what one stands for. One that comes again is called `name#2`.
-    """
+    """Literals and variables of `text` in order. variable: what a variable looks like. named: what one stands for."""
     found: list[str | Variable] = []
-    seen: dict[str, int] = {}
-
-    def add(part: str | Variable) -> None:
-        if isinstance(part, Variable):
-            seen[part.name] = seen.get(part.name, 0) + 1
-            again = seen[part.name]
-            found.append(part if again == 1 else Variable(f"{part.name}#{again}", part.field))
-        elif part and found and isinstance(found[-1], str):
-            found[-1] += part
-        elif part:
-            found.append(part)
-
     at = 0
     for match in variable.finditer(text):
-        add(text[at : match.start()])
-        for part in named(match):
-            add(part)
+        found += [text[at : match.start()], *named(match)]
         at = match.end()
-    add(text[at:])
+    return joined([*found, text[at:]])
+
+
+def joined(pieces: Sequence[str | Variable]) -> tuple[str | Variable, ...]:
+    """The pieces with neighbouring literals as one, and a number behind the name of a variable that comes again."""
+    found: list[str | Variable] = []
+    seen: dict[str, int] = {}
+    for piece in pieces:
+        if isinstance(piece, Variable):
+            seen[piece.name] = seen.get(piece.name, 0) + 1
+            again = seen[piece.name]
+            found.append(piece if again == 1 else Variable(f"{piece.name}#{again}", piece.field))
+        elif piece and found and isinstance(found[-1], str):
+            found[-1] += piece
+        elif piece:
+            found.append(piece)
     return tuple(found)
 
 
