@@ -32,6 +32,7 @@ FORMATS: dict[str, Format] = {
         gin.FORMAT,
         traefik.FORMAT,
         apigateway.FORMAT,
+        nginx.APISIX_FORMAT,
         nginx.INGRESS_FORMAT,
         apache.VHOST_FORMAT,
         nginx.COMBINED_FORMAT,

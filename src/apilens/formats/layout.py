@@ -202,7 +202,9 @@ class TextLayout(Layout):
             before = self.parts[i - 1] if i else ""
             after = self.parts[i + 1] if i + 1 < len(self.parts) else ""
             inside = isinstance(before, str) and isinstance(after, str) and before[-1:] == '"' and after[:1] == '"'
-            pieces.append(f"({quoted if inside else part.field.pattern})")
+            # A number in quotes is told from text in quotes where the layout was guessed.
+            plain = part.field.pattern if self.strict and not part.field.escaped else quoted
+            pieces.append(f"({plain if inside else part.field.pattern})")
         return f"(?s)^{''.join(pieces)}$"
 
     def _read_carefully(self, records: pl.DataFrame) -> Parsed:
