@@ -113,7 +113,7 @@ class Lens:
     @cached_property
     def merges(self) -> RouteMerges:
         """The route merges learned so far."""
-        text = self.lake.learned_routes()
+        text = self.lake.read_text("routes.json")
         return RouteMerges() if text is None else RouteMerges.from_json(text)
 
     @cached_property

@@ -30,6 +30,7 @@ COMMANDS = {
     "rejects": ("apilens.cli.rejects", "rejects", "Lines that were set aside; feed them again."),
     "endpoints": ("apilens.cli.endpoints", "endpoints", "Error ratios and latency percentiles per endpoint."),
     "routes": ("apilens.cli.routes", "routes", "Route templates: learn merges, list them."),
+    "lake": ("apilens.cli.lake", "lake", "Sizes, compaction, deletion; forget for good."),
     "sql": ("apilens.cli.sql", "sql", "Run one SELECT over the lake."),
     "scan": ("apilens.cli.scan", "scan", "Find what became abnormal; raise candidate tickets."),
     "feedback": ("apilens.cli.feedback", "feedback", "Import and list what people reported."),

@@ -159,10 +159,10 @@ def status(column: str = "status_code") -> Field:
         code = raw.cast(pl.Int16, strict=False)
         return {column: pl.when(code.is_between(100, 999)).then(code)}
 
-    def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
+    def accept_careful(raw: pl.Expr, columns: Columns) -> pl.Expr:
         return columns[column].is_not_null() | raw.is_null() | raw.str.contains("^0+$")
 
-    return Field(read, read, None, accept, accept, pattern=r"-?\d{1,3}|-")
+    return Field(read, read, None, _filled(column), accept_careful, pattern=r"-?\d{1,3}|-")
 
 
 #: No call takes a year: a longer span is garbage, and a start that far back would be as well.
@@ -182,11 +182,16 @@ def duration(column: str, ms_per_unit: float, *, rank: int = 0, decimals: int | 
         return {column: pl.when(ms >= 0).then(ms)}
 
     def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
+        return written(raw, columns[column] < _LONGEST_MS)
+
+    def accept_careful(raw: pl.Expr, columns: Columns) -> pl.Expr:
         span = raw.cast(pl.Float64, strict=False)
-        readable = span.is_finite() & (span < _LONGEST_MS / ms_per_unit)
+        return written(raw, span.is_finite() & (span < _LONGEST_MS / ms_per_unit))
+
+    def written(raw: pl.Expr, readable: pl.Expr) -> pl.Expr:
         return raw.is_null() | (readable if decimals is None else readable & raw.str.contains(f"^{form}$"))
 
-    return Field(read, read, None, accept, accept, pattern=form, rank=rank)
+    return Field(read, read, None, accept, accept_careful, pattern=form, rank=rank)
 
 
 #: One value of nginx's $upstream_* lists: "a, b" between servers, "a : b" between groups after an internal redirect.

@@ -15,6 +15,7 @@ from apilens.errors import ApilensError, Exit, InputError, LockedError, UsageErr
 from apilens.formats import Detection, Options, check_options, detect
 from apilens.formats.block import Block, Reader
 from apilens.ingest.enrich import Declared
+from apilens.ingest.forget import tombstone
 from apilens.ingest.pieces import Cut, Known, Origin, Piece, cut
 from apilens.ingest.redact import Redactor
 from apilens.ingest.rollup import roll_up
@@ -89,6 +90,7 @@ class IngestRun:
         self.progress = progress
         self.reports: list[InputReport] = []
         self._redactor = Redactor(lake.masking_key)
+        self._forgotten = tombstone(lake)
         self._own: dict[str, str] = {}  # unit -> the input of this run that brought it
         self._begun: set[str] = set()  # units that this run has, or that a worker still makes for it
         self._remember(lake.ledger())
@@ -221,7 +223,10 @@ class IngestRun:
         self, piece: Piece, reader: Reader, origin: Origin, declared: Declared, attempt: int
     ) -> tuple[Unit, Counts]:
         """In a worker: parse a piece and write its files, which nobody sees before they are committed."""
-        made = make_unit(piece, reader, self._redactor, origin=origin, declared=declared, attempt=attempt, now=self.now)
+        made = make_unit(
+            piece, reader, self._redactor, forgotten=self._forgotten,
+            origin=origin, declared=declared, attempt=attempt, now=self.now,
+        )  # fmt: skip
         frames: dict[Table, pl.DataFrame] = {"calls": made.calls, "rollups": made.rollups, "rejects": made.rejects}
         files = {name: self.lake.write(name, frame, piece.unit_id, attempt) for name, frame in frames.items()}
         return Unit(made.entry, files["calls"], files["rollups"], files["rejects"]), made.counts

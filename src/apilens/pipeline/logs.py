@@ -53,12 +53,12 @@ def ingest(lake: str, request: Request, config: str | None, *, now: datetime | N
 def learn_routes(lake: Lake) -> None:
     """Learn which names in the routes seen so far are variables; merges learned before stay as they are."""
     with lake.lock("routes"):
-        text = lake.learned_routes()
+        text = lake.read_text("routes.json")
         known = RouteMerges() if text is None else RouteMerges.from_json(text)
         seen = lake.scan("rollups").group_by("service", "route").agg(pl.col("calls").sum()).collect()
         found = learn(seen.drop_nulls("route"), known)
         if found != known:
-            lake.save_learned_routes(found.to_json())
+            lake.save_text("routes.json", found.to_json())
 
 
 def _config_inside(paths: Sequence[str]) -> str | None:
