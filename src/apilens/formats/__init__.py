@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 import polars as pl
 
 from apilens.errors import FormatError, UsageError
-from apilens.formats import apache, apipark, kong, nginx, table
+from apilens.formats import apache, apigateway, apipark, aws, envoy, gin, haproxy, kong, nginx, table, traefik
 from apilens.formats.block import FILLED, Block, Layout, Parsed, Reader, Wrapper, parse_records, unwrap
 from apilens.formats.format import Format, Options
 from apilens.formats.wrappers import WRAPPERS
@@ -24,6 +24,15 @@ __all__ = ["FORMATS", "Detection", "Format", "Options", "check_options", "detect
 FORMATS: dict[str, Format] = {
     format.name: format
     for format in (
+        aws.ALB_FORMAT,
+        aws.CLASSIC_FORMAT,
+        envoy.ISTIO_FORMAT,
+        envoy.TEXT_FORMAT,
+        haproxy.FORMAT,
+        gin.FORMAT,
+        traefik.FORMAT,
+        apigateway.FORMAT,
+        nginx.APISIX_FORMAT,
         nginx.INGRESS_FORMAT,
         apache.VHOST_FORMAT,
         nginx.COMBINED_FORMAT,
@@ -31,6 +40,7 @@ FORMATS: dict[str, Format] = {
         apache.COMMON_FORMAT,
         kong.FORMAT,
         apipark.FORMAT,
+        apipark.LINE_FORMAT,
         # Formats of other packages (entry points of the group apilens.formats); none may take the name of one of ours.
         *(entry.load() for entry in sorted(entry_points(group="apilens.formats"))),
         table.JSON_FORMAT,

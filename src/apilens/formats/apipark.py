@@ -1,14 +1,21 @@
-"""APIPark (apinto): one JSON object per call. request_time is in ms, response_time in ns (a Go duration)."""
+"""APIPark (apinto): one JSON object or one formatted line per call. request_time is in ms, response_time in ns (a Go duration)."""
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import polars as pl
 
+from apilens.errors import UsageError
 from apilens.formats import fields as f
-from apilens.formats.format import fixed
+from apilens.formats.block import Layout
+from apilens.formats.format import Format, Options, fixed
 from apilens.formats.json_layout import JsonLayout
+from apilens.formats.layout import TextLayout, Variable
+from apilens.formats.template import check_time, joined
 
 
 def _headers() -> f.Field:
@@ -68,4 +75,120 @@ FORMAT = fixed(
     "APIPark / Apinto, one object per call",
     '{"msec":"1773064800125","request_time":"42","response_time":"39000000","request_method":"GET","request_uri":"/v1/carts","status":"200"}',
     lambda options: [layout(options.tz)],
+)
+
+
+# -- the line formatter --------------------------------------------------------------------------------------------------
+
+#: What parts the values of one level (earlier releases: a bar on the last), and what holds an object that stands on it.
+_SEPARATORS = (("\t", " ", ",", ":"), ("\t", " ", ",", "|"))
+_BRACKETS = (('"', '"'), ("[", "]"), ("<", ">"), ("", ""))
+
+#: The formatter of Apinto's own examples, tried when none is given.
+_EXAMPLE = json.dumps(
+    {
+        "fields": ["$time_iso8601", "$request_id", "@request", "@proxy", "@response", "@status_code", "@time"],
+        "request": ["$request_method", "$scheme", "$request_uri", "$host", "$header", "$remote_addr"],
+        "proxy": ["$proxy_method", "$proxy_scheme", "$proxy_uri", "$proxy_host", "$proxy_header", "$proxy_addr"],
+        "response": ["$response_header"],
+        "status_code": ["$status", "$proxy_status"],
+        "time": ["$request_time", "$response_time"],
+    }
+)
+
+
+@cache
+def _variables(tz: str) -> dict[str, f.Field]:
+    """Variable of a formatter -> the field it is: what it is in an object, and some that only formatters name."""
+    return {path.removeprefix("$."): field for path, field in layout(tz).paths.items()} | {
+        "scheme": f.token("scheme"),
+        "host": f.token("host"),
+        "header": _headers(),
+        "url": f.url(),
+        "uri": f.token("path", rank=1),
+        "query": f.token("query", rank=1),
+        "remote_port": f.integer("client_port", pl.Int32),
+        "src_port": f.integer("client_port", pl.Int32),
+        "response": f.attribute("response_body"),  # which is never stored
+    }
+
+
+def _tries(key: str, names: Sequence[str], separator: str, fields: Mapping[str, f.Field]) -> f.Field:
+    """A list with one bracketed object per attempt: the last one's values, and how many there were."""
+
+    def read(raw: pl.Expr) -> f.Columns:
+        last = raw.str.extract(r"\[([^\[\]]*)\]$").str.split(separator)
+        columns: f.Columns = {
+            f"attributes.{key}": raw,
+            "upstream_attempts": raw.str.count_matches("[", literal=True).cast(pl.Int16),
+        }
+        for i, name in enumerate(names):
+            value = last.list.get(i, null_on_oob=True)
+            if name in ("proxy_status", "proxy_addr"):
+                column = "upstream_status_code" if name == "proxy_status" else "upstream_address"
+                columns[column] = pl.when(value != "-").then(value)
+        return columns
+
+    return f.Field(read, read, pattern=r'[^"]*')
+
+
+def _formatter(text: str) -> dict[str, list[str]]:
+    """Object -> what stands in it; `fields` is the line. Raises UsageError for what is none."""
+    try:
+        given = json.loads(text)
+    except ValueError as wrong:
+        raise UsageError(f"the formatter is no JSON: {wrong}") from None
+    given = given.get("formatter", given)
+    found = {key: value for key, value in given.items() if isinstance(value, list)}
+    if "fields" not in found or not all(isinstance(one, str) for value in found.values() for one in value):
+        raise UsageError('the formatter has no list "fields" of names')
+    return found
+
+
+@cache
+def line_layout(text: str, tz: str, separators: tuple[str, ...]) -> TextLayout:
+    """The layout of a line formatter: its configuration as JSON. Raises UsageError when it has no time."""
+    objects = _formatter(text)
+    fields = _variables(tz)
+
+    def pieces(names: Sequence[str], level: int) -> list[str | Variable]:
+        found: list[str | Variable] = []
+        for i, written in enumerate(names):
+            name = written.split(" ")[0]  # "as …" only names a key of the JSON type
+            if i:
+                found.append(separators[level])
+            left, right = _BRACKETS[level]
+            key, _, child = name.removeprefix("@").partition("#")
+            if name.startswith("$"):
+                found.append(Variable(name, fields.get(name[1:]) or f.attribute(name[1:])))
+            elif not name.startswith("@"):
+                found.append(name)
+            elif key not in objects or level + 1 >= len(separators):
+                found.append("-")
+            elif child:
+                children = [one.split(" ")[0].removeprefix("$") for one in objects[key]]
+                parting = separators[min(level + 2, len(separators) - 1)]
+                found += [left, Variable(name, _tries(key, children, parting, fields)), right]
+            else:
+                found += [left, *pieces(objects[key], level + 1), right]
+        return found
+
+    found = joined(pieces(objects["fields"], 0))
+    check_time(found, text, "$time_iso8601, $time_local, $msec or $timestamp")
+    return TextLayout("apinto_line", text, found, "none")
+
+
+def _line_layouts(head: pl.DataFrame, options: Options) -> Sequence[Layout]:
+    text = options.log_format or _EXAMPLE
+    return list(dict.fromkeys(line_layout(text, options.tz, separators) for separators in _SEPARATORS))
+
+
+LINE_FORMAT = Format(
+    "apinto_line",
+    "APIPark / Apinto, line formatter; its configuration as JSON with --log-format",
+    "2026-03-09T15:00:00.125+01:00\t9f2c\t"
+    '"GET http /v1/carts shop.example Accept=%2A 203.0.113.7"\t"GET http /carts up.example Accept=%2A 10.0.4.11:80"\t'
+    '"Content-Type=text"\t"200 200"\t"42 41000000"',
+    _line_layouts,
+    pasted=re.compile(r'"fields"\s*:\s*\['),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -70,6 +70,42 @@ def token(column: str, *, rank: int = 0) -> Field:
     return text(column, rank=rank, pattern=r"\S*")
 
 
+#: Host and port; an IPv6 address may stand in brackets or (HAProxy, AWS) without them: the last colon parts them.
+_ADDRESS = r"^\[?([^\[\]]*?)\]?:(\d+)$"
+
+
+def address(ip: str, port: str, *, rank: int = 0) -> Field:
+    """An address with its port, in two columns; `-` for one of them reads as null. rank as in Field."""
+
+    def prepare(raw: pl.Expr) -> pl.Expr:
+        return raw.str.extract_groups(_ADDRESS).struct.rename_fields(["host", "port"])
+
+    def quick(parts: pl.Expr) -> Columns:
+        host = parts.struct.field("host")
+        return {
+            ip: pl.when(~host.is_in(["-", "", "unix"])).then(host),
+            port: pl.when(host != "unix").then(parts.struct.field("port")).cast(pl.Int32, strict=False),
+        }
+
+    def careful(raw: pl.Expr) -> Columns:
+        columns = quick(prepare(raw))
+        # A pipe or an unknown port: then all of it is the address.
+        alone = pl.when(~raw.str.contains(r"^unix:|:(?:\d+|-)?$")).then(raw.str.strip_chars("[]"))
+        return columns | {ip: pl.coalesce(columns[ip], alone)}
+
+    return Field(quick, careful, prepare, lambda raw, columns: raw.is_null() | raw.str.contains(_ADDRESS), rank=rank)
+
+
+def kept(field: Field, name: str) -> Field:
+    """The same, and the raw value in `attributes` as well, for a field of which a column holds only a part."""
+    return replace(
+        field,
+        quick=lambda raw: {**field.quick(field.prepare(raw) if field.prepare else raw), f"attributes.{name}": raw},
+        careful=lambda raw: {**field.careful(raw), f"attributes.{name}": raw},
+        prepare=None,
+    )
+
+
 _IP = r"^(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)$"
 #: RFC 1918, RFC 6598, loopback, link-local, unique local
 _PRIVATE = r"^(?:10\.|127\.|192\.168\.|169\.254\.|172\.(?:1[6-9]|2\d|3[01])\.|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|::1$|f[cd]|fe80)"
@@ -126,7 +162,7 @@ def status(column: str = "status_code") -> Field:
     def accept_careful(raw: pl.Expr, columns: Columns) -> pl.Expr:
         return columns[column].is_not_null() | raw.is_null() | raw.str.contains("^0+$")
 
-    return Field(read, read, None, _filled(column), accept_careful, pattern=r"\d{1,3}|-")
+    return Field(read, read, None, _filled(column), accept_careful, pattern=r"-?\d{1,3}|-")
 
 
 #: No call takes a year: a longer span is garbage, and a start that far back would be as well.
@@ -139,7 +175,7 @@ def duration(column: str, ms_per_unit: float, *, rank: int = 0, decimals: int | 
     decimals: how many the gateway always writes; None: any. They tell nginx's seconds from Apache's microseconds.
     """
     fraction = {None: r"(?:\.\d+)?", 0: ""}.get(decimals, rf"\.\d{{{decimals}}}")
-    form = rf"(?:-?\d+{fraction}|-)"
+    form = rf"(?:[-+]?\d+{fraction}|-)"
 
     def read(raw: pl.Expr) -> Columns:
         ms = (raw.cast(pl.Float64, strict=False) * ms_per_unit).round(6)

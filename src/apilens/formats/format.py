@@ -71,3 +71,20 @@ def pasted(
         return [] if options.log_format is None else [layout(options.log_format, options.tz)]
 
     return Format(name, description, example, layouts, pasted=reads)
+
+
+def known_or_pasted(
+    name: str,
+    description: str,
+    example: str,
+    known: Sequence[str],
+    reads: re.Pattern[str],
+    layout: Callable[[str, str], Layout],
+) -> Format:
+    """A format with known layouts that also reads one the user gives. reads, layout: as in `pasted`."""
+
+    def layouts(head: pl.DataFrame, options: Options) -> Sequence[Layout]:
+        texts = known if options.log_format is None else [options.log_format]
+        return [layout(text, options.tz) for text in texts]
+
+    return Format(name, description, example, layouts, pasted=reads)

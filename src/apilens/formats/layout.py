@@ -116,8 +116,9 @@ class TextLayout(Layout):
         blankless: list[str] = []
         for name, segment in zip(names, segments, strict=True):
             cut = self._cut_segment(cut, name, segment, raws, fits, blankless)
-        if records["line"].str.contains("\\", literal=True).any() and self.escape != "none":
-            fits.append(~pl.col("line").str.contains("\\", literal=True))
+        sign = "#" if self.escape == "hash" else "\\"
+        if records["line"].str.contains(sign, literal=True).any() and self.escape != "none":
+            fits.append(~pl.col("line").str.contains(sign, literal=True))
         # Step by step: Polars works an expression out again wherever it is named.
         cut = cut.with_columns(raws[name].alias(f"v{i}") for i, name in enumerate(self._fields))
         cut = cut.with_columns(self._without_nulls(pl.col(f"v{i}")).alias(f"v{i}") for i in range(len(self._fields)))
@@ -201,7 +202,9 @@ class TextLayout(Layout):
             before = self.parts[i - 1] if i else ""
             after = self.parts[i + 1] if i + 1 < len(self.parts) else ""
             inside = isinstance(before, str) and isinstance(after, str) and before[-1:] == '"' and after[:1] == '"'
-            pieces.append(f"({quoted if inside else part.field.pattern})")
+            # A number in quotes is told from text in quotes where the layout was guessed.
+            plain = part.field.pattern if self.strict and not part.field.escaped else quoted
+            pieces.append(f"({plain if inside else part.field.pattern})")
         return f"(?s)^{''.join(pieces)}$"
 
     def _read_carefully(self, records: pl.DataFrame) -> Parsed:
