@@ -5,8 +5,9 @@ DuckDB takes all paths out of a line in one parse; a line it cannot parse is a r
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from apilens.formats.block import Layout, Parsed
-from apilens.formats.fields import EXTRAS, Field, add_attributes, read_carefully
+from apilens.formats.fields import EXTRAS, Field, add_attributes, read_carefully, text, unlisted
 
 if TYPE_CHECKING:
     import duckdb
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: One step of a path: `.name` or `."any name"`.
 _STEP = re.compile(r'\.(?:"((?:[^"\\]|\\.)*)"|([^."\[]+))')
+#: A path in a condition.
+_NAMED_PATH = re.compile(r"\{(\$[^{}]*)\}")
 #: Fields of one record that are kept although no layout names them: a log that has more of them is no log.
 _MAX_EXTRAS = 500
 
@@ -30,9 +33,11 @@ _MAX_EXTRAS = 500
 class JsonLayout(Layout):
     """paths: DuckDB JSON path -> the Field it fills; `#$.tries` is the length of an array.
 
-    signs: paths of which a record must have every one to be a call of this format. where: SQL condition on the record
-    `doc` that must hold besides. derived: columns made of those that the fields filled; names that begin with `_` are
-    only steps. dropped: paths that are never kept. Whatever else a record has is kept in attributes under its path.
+    signs: paths of which a record must have every one to be a call of this format. where: SQL condition that must hold
+    besides, with paths in braces: `{$.category} = 'GatewayLogs'`. filtered: the same, for records that this gateway writes
+    between its calls but which are none. derived: columns made of those that the fields filled; names that begin with `_`
+    are only steps. dropped: paths that are never kept. json: what of a line is the JSON; None: all of it. Whatever else a
+    record has is kept in attributes under its path.
     """
 
     gateway: str
@@ -40,9 +45,11 @@ class JsonLayout(Layout):
     signs: tuple[str, ...]
     text: str | None = None
     where: str = "true"
+    filtered: str = "false"
     derived: tuple[pl.Expr, ...] = ()
     dropped: tuple[str, ...] = ()
     nulls: tuple[str, ...] = ("", "-")
+    json: Callable[[pl.Expr], pl.Expr] | None = None
 
     def fits(self, records: pl.DataFrame) -> pl.Series:
         """Whether each line is a JSON object with this layout's signs."""
@@ -56,38 +63,49 @@ class JsonLayout(Layout):
     def read(self, records: pl.DataFrame) -> Parsed:
         """Calls and rejects of `records` (row, line); see Parsed."""
         values = self._extract(records)
+        if filtered := int(values["filtered"].sum()):
+            values = values.filter(~pl.col("filtered"))
         raws = values.with_columns(
             pl.when(~pl.col(f"v{i}").is_in(self.nulls)).then(pl.col(f"v{i}")).alias(f"v{i}")
             for i in range(len(self.paths))
         )
+        lacking = f"JSON, but without {', '.join(self.signs)}" if self.signs else f"JSON, but not of {self.gateway}"
         misfit = pl.coalesce(
             pl.when(~pl.col("valid")).then(pl.lit("not a JSON object")),
-            pl.when(~pl.col("signed")).then(pl.lit(f"JSON, but without {', '.join(self.signs)}")),
+            pl.when(~pl.col("signed")).then(pl.lit(lacking)),
         )
-        part = read_carefully(raws, self.paths, self.gateway, misfit=misfit, derived=self.derived)
-        extras = self._extras(records)
-        if extras.is_empty() or part.calls.is_empty():
+        part = replace(
+            read_carefully(raws, self.paths, self.gateway, misfit=misfit, derived=self.derived), filtered=filtered
+        )
+        if part.calls.is_empty():
             return part
-        return replace(part, calls=add_attributes(part.calls, extras))
+        called = records if part.calls.height == records.height else records.join(part.calls, on="row", how="semi")
+        extras = self._extras(called)
+        return part if extras.is_empty() else replace(part, calls=add_attributes(part.calls, extras))
 
     @cached_property
     def _sql(self) -> str:
-        """One row per record: row, valid, signed, and per path its text (v0, v1, …)."""
+        """One row per record: row, valid, signed, filtered, and per path its text (v0, v1, …)."""
         plain = [path for path in self.paths if not path.startswith("#")]
-        wanted = [*plain, *self.signs]
+        asked = _NAMED_PATH.findall(self.where + self.filtered)
+        wanted = list(dict.fromkeys([*plain, *self.signs, *asked]))
         place = {path: f"found[{i + 1}]" for i, path in enumerate(wanted)}
+        where, filtered = (
+            _NAMED_PATH.sub(lambda path: place[path[1]], condition) for condition in (self.where, self.filtered)
+        )
         columns = [
             f"{place[path]} AS v{i}"
             if path in place
             else f"json_array_length(doc, {_quote(path[1:])})::VARCHAR AS v{i}"
             for i, path in enumerate(self.paths)
         ]
-        signed = " AND ".join([*(f"{place[sign]} IS NOT NULL" for sign in self.signs), f"({self.where})"])
+        signed = " AND ".join([*(f"{place[sign]} IS NOT NULL" for sign in self.signs), f"({where})"])
         return f"""
             WITH docs AS ({_DOCS}), parts AS (
                 SELECT row, doc, json_extract_string(doc, [{", ".join(map(_quote, wanted))}]) AS found FROM docs
             )
-            SELECT row, doc IS NOT NULL AS valid, coalesce({signed}, false) AS signed, {", ".join(columns)}
+            SELECT row, doc IS NOT NULL AS valid, coalesce({signed}, false) AS signed,
+                   coalesce({filtered}, false) AS filtered, {", ".join(columns)}
             FROM parts ORDER BY row"""
 
     @cached_property
@@ -104,7 +122,7 @@ class JsonLayout(Layout):
     def _extras(self, records: pl.DataFrame) -> pl.DataFrame:
         """What the records hold besides: one row per (row, key, value), key as in attributes."""
         with connection().cursor() as cursor:
-            cursor.register("records", records.select("row", "line"))
+            cursor.register("records", self._json(records))
             parents = list(self._known)
             listed = ", ".join(map(_quote, parents))
             seen = cursor.sql(f"""
@@ -129,11 +147,51 @@ class JsonLayout(Layout):
                 """).pl()
         return extras.filter(pl.col("value").is_not_null() & ~pl.col("value").is_in(["", "-", "[]", "{}"]))
 
+    def _json(self, records: pl.DataFrame) -> pl.DataFrame:
+        line = pl.col("line")
+        return records.select("row", line if self.json is None else pl.coalesce(self.json(line), line))
+
     def _extract(self, records: pl.DataFrame) -> pl.DataFrame:
         with connection().cursor() as cursor:
-            cursor.register("records", records.select("row", "line"))
+            cursor.register("records", self._json(records))
             values: pl.DataFrame = cursor.sql(self._sql).pl()
         return values
+
+
+def header(path: str, column: str, *, rank: int = 0) -> dict[str, Field]:
+    """Fields for a header at `path`, which is a string, or an array of them where it came more than once."""
+    return {f"{path}[0]": text(column, rank=rank), path: unlisted(column, rank=rank + 1)}
+
+
+def names(lines: Iterable[str]) -> dict[str, str]:
+    """Path -> plain name of every value in the JSON objects among `lines`: words in lower case, parted by `_`."""
+    found: dict[str, str] = {}
+    for line in lines:
+        try:
+            record = json.loads(line) if line.lstrip().startswith("{") else None
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict):
+            _name(record, "$", "", found, _DEEPEST)
+    return found
+
+
+#: Objects inside one another that are looked into for names.
+_DEEPEST = 5
+
+
+def _name(record: dict[str, object], inside: str, prefix: str, found: dict[str, str], levels: int) -> None:
+    for key, value in record.items():
+        path, name = _inside(inside, key), f"{prefix}{plain_name(key)}"
+        if isinstance(value, dict) and value and levels:
+            _name(value, path, f"{name}_", found, levels - 1)
+        else:
+            found.setdefault(path, name)
+
+
+def plain_name(name: str) -> str:
+    """`requestId`, `x-request-id`, `http.request.id` as words in lower case, parted by `_`."""
+    return re.sub(r"[^0-9a-z]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_")
 
 
 #: The records as `doc`, null where one is no JSON object.
