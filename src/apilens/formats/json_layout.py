@@ -71,7 +71,7 @@ class JsonLayout(Layout):
         )
         lacking = f"JSON, but without {', '.join(self.signs)}" if self.signs else f"JSON, but not of {self.gateway}"
         misfit = pl.coalesce(
-            pl.when(~pl.col("valid")).then(pl.lit("not a JSON object")),
+            pl.when(~pl.col("valid")).then(pl.lit("not a JSON object" if self.json is None else f"no record of {self.gateway}")),
             pl.when(~pl.col("signed")).then(pl.lit(lacking)),
         )
         part = replace(
@@ -149,7 +149,7 @@ class JsonLayout(Layout):
 
     def _json(self, records: pl.DataFrame) -> pl.DataFrame:
         line = pl.col("line")
-        return records.select("row", line if self.json is None else pl.coalesce(self.json(line), line))
+        return records.select("row", line if self.json is None else pl.coalesce(self.json(line), line).alias("line"))
 
     def _extract(self, records: pl.DataFrame) -> pl.DataFrame:
         with connection().cursor() as cursor:
