@@ -14,7 +14,7 @@ import polars as pl
 
 from apilens.errors import FormatError, UsageError
 from apilens.formats import apache, apipark, apisix_json, aws_json, azure, caddy, cloudflare, envoy_json, gcp, gravitee_json
-from apilens.formats import kong, nginx, table, traefik_json, tyk_json, wso2
+from apilens.formats import kong, nginx, otlp, table, traefik_json, tyk_json, wso2
 from apilens.formats.block import BLANK, Block, Layout, Parsed, Reader, Wrapper, parse_records, unwrap
 from apilens.formats.format import Format, Options
 from apilens.formats.wrappers import WRAPPERS
@@ -47,6 +47,8 @@ FORMATS: dict[str, Format] = {
         apisix_json.FORMAT,
         envoy_json.FORMAT,
         aws_json.API_GATEWAY_FORMAT,
+        otlp.TRACE_FORMAT,
+        otlp.LOGS_FORMAT,
         # Formats of other packages (entry points of the group apilens.formats); none may take the name of one of ours.
         *(entry.load() for entry in sorted(entry_points(group="apilens.formats"))),
         table.JSON_FORMAT,

@@ -29,7 +29,7 @@ _NAMED_PATH = re.compile(r"\{(\$[^{}]*)\}")
 _MAX_EXTRAS = 500
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # layouts are told apart by identity: a mapping has no hash
 class JsonLayout(Layout):
     """paths: DuckDB JSON path -> the Field it fills; `#$.tries` is the length of an array.
 
