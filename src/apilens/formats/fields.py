@@ -480,23 +480,6 @@ def epoch_time(kind: str, us_per_unit: float, *, rank: int = 0) -> Field:
     )
 
 
-def any_time(kind: str, tz: str = "UTC") -> Field:
-    """ISO 8601, or a plain number of seconds since 1970 (Unix time); tz as in iso_time."""
-    iso, seconds = iso_time(kind, tz), epoch_time(kind, 1e6)
-
-    def read(raw: pl.Expr) -> Columns:
-        return {"timestamp": pl.coalesce(iso.careful(raw)["timestamp"], seconds.careful(raw)["timestamp"])}
-
-    return Field(
-        read,
-        read,
-        accept=_filled("timestamp"),
-        accept_careful=_filled("timestamp"),
-        mandatory=True,
-        timestamp_kind=kind,
-    )
-
-
 def written_time(kind: str, tz: str = "UTC", *, rank: int = 0) -> Field:
     """The time of a gateway that has several encoders: RFC 3339, `2006/01/02 15:04:05`, CLF, or a number since 1970.
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: One step of a path: `.name` or `."any name"`.
 _STEP = re.compile(r'\.(?:"((?:[^"\\]|\\.)*)"|([^."\[]+))')
+#: A name that stands in a path without quotes.
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: A path in a condition.
 _NAMED_PATH = re.compile(r"\{(\$[^{}]*)\}")
 #: Fields of one record that are kept although no layout names them: a log that has more of them is no log.
@@ -115,8 +117,8 @@ class JsonLayout(Layout):
         for path in (*self.paths, *self.dropped):
             inside = "$"
             for quoted, name in _STEP.findall(path.removeprefix("#")):
-                known.setdefault(inside, set()).add(quoted or name)
-                inside = _inside(inside, quoted or name)
+                known.setdefault(inside, set()).add(_unescaped(quoted) or name)
+                inside = _inside(inside, _unescaped(quoted) or name)
         return known
 
     def _extras(self, records: pl.DataFrame) -> pl.DataFrame:
@@ -202,15 +204,34 @@ def _quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def path(*steps: str) -> str:
+    """The path of a value from the names on the way to it."""
+    found = "$"
+    for name in steps:
+        found = _inside(found, name)
+    return found
+
+
+def dotted(path: str) -> str:
+    """The names on the way to a value, joined by dots."""
+    return ".".join(_unescaped(quoted) or plain for quoted, plain in _STEP.findall(path))
+
+
+def _unescaped(quoted: str) -> str:
+    return re.sub(r"\\(.)", r"\1", quoted)
+
+
 def _inside(parent: str, name: str) -> str:
     """The path of `name` in the object at `parent`."""
+    if _PLAIN.fullmatch(name):
+        return f"{parent}.{name}"
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')
     return f'{parent}."{escaped}"'
 
 
 def _attribute(parent: str, name: str) -> str:
     """What a field is called in attributes: its path with dots."""
-    return ".".join([*(quoted or plain for quoted, plain in _STEP.findall(parent)), name])
+    return f"{dotted(parent)}.{name}" if parent != "$" else name
 
 
 @cache

@@ -98,15 +98,15 @@ _UPSTREAMS = f"""
             'status', arg_max(status, n), 'provider', arg_max(provider, n), 'model', arg_max(model, n),
             'input_tokens', sum(input), 'output_tokens', sum(output))::VARCHAR AS client
         FROM (
-            SELECT server, n, TRY_CAST(item ->> '$.endTimeUnixNano' AS BIGINT) - TRY_CAST(item ->> '$.startTimeUnixNano' AS BIGINT) AS ns,
+            SELECT server, n, TRY_CAST(item ->> '$.endTimeUnixNano' AS HUGEINT) - TRY_CAST(item ->> '$.startTimeUnixNano' AS HUGEINT) AS ns,
                 coalesce({_peer("network.peer.address", "network.peer.port")}, {_peer("server.address", "server.port")},
                     {_peer("net.peer.ip", "net.peer.port")}, {_peer("net.sock.peer.addr", "net.sock.peer.port")},
                     {_peer("net.peer.name", "net.peer.port")}) AS address,
                 {_asked("http.response.status_code", "http.status_code")} AS status,
                 {_asked("gen_ai.provider.name", "gen_ai.system")} AS provider,
                 {_asked("gen_ai.request.model", "gen_ai.response.model")} AS model,
-                TRY_CAST({_asked("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")} AS BIGINT) AS input,
-                TRY_CAST({_asked("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")} AS BIGINT) AS output
+                TRY_CAST({_asked("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")} AS HUGEINT) AS input,
+                TRY_CAST({_asked("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")} AS HUGEINT) AS output
             FROM (
                 SELECT climb.server, named.n, named.item, ('{{' || {_attributes("named.item")} || '}}')::JSON AS asked
                 FROM climb JOIN named ON named.n = climb.client WHERE climb.server IS NOT NULL
@@ -199,7 +199,8 @@ def _nanoseconds(column: str) -> f.Field:
     """A moment as a step; a duration is made of two of them, exact to the ns."""
 
     def read(raw: pl.Expr) -> f.Columns:
-        return {column: raw.cast(pl.Int64, strict=False)}
+        number = raw.cast(pl.Int64, strict=False)
+        return {column: pl.when(number >= 0).then(number)}
 
     return f.Field(read, read)
 
