@@ -93,9 +93,9 @@ def _open(head: pl.DataFrame, options: Options) -> list[JsonLayout]:
             time, field = path, f.written_time("end", options.tz)
         found[path] = field
     filled = {column for field in found.values() for column in field.careful(pl.lit(""))}
-    if time is None or "$.\"route_id\"" not in found or not filled & {"status_code", "path", "method"}:
+    if time is None or "$.route_id" not in found or not filled & {"status_code", "path", "method"}:
         return [LAYOUT]
-    return [LAYOUT, JsonLayout("apisix_json", found, signs=(time, '$."route_id"'))]
+    return [LAYOUT, JsonLayout("apisix_json", found, signs=(time, "$.route_id"))]
 
 
 FORMAT = Format(

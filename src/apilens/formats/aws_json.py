@@ -80,12 +80,12 @@ def _open_api_gateway(head: pl.DataFrame, options: Options) -> list[JsonLayout]:
         if (field := _CONTEXT.get(plain)) is not None:
             found[path] = field
             columns.setdefault(plain, path)
-    time = columns.get("request_time_epoch", columns.get("request_time"))
+    times = [columns[name] for name in ("request_time_epoch", "request_time") if name in columns]
     own = {"route_key", "resource_path", "integration_latency", "response_latency", "response_length", "xray_trace_id"}
-    if time is None or "request_id" not in columns or "status" not in columns or not own & columns.keys():
+    if not times or "request_id" not in columns or "status" not in columns or not own & columns.keys():
         return []
-    signs = (time, columns["request_id"], columns["status"])
-    return [JsonLayout("aws_apigateway_json", found, signs=signs)]
+    where = "coalesce({}) IS NOT NULL".format(", ".join(f"{{{path}}}" for path in times))
+    return [JsonLayout("aws_apigateway_json", found, signs=(columns["request_id"], columns["status"]), where=where)]
 
 
 API_GATEWAY_FORMAT = Format(
@@ -96,9 +96,14 @@ API_GATEWAY_FORMAT = Format(
 )
 
 
-def _percent(column: str) -> f.Field:
-    """Text in which CloudFront percent-encodes blanks and what is no ASCII; the browser's own escapes come twice."""
-    return replace(f.text(column), percent=(column,))
+def _percent(column: str, *, twice: bool = False) -> f.Field:
+    """Text of which CloudFront percent-encodes blanks, quotes and what is no ASCII. twice: blanks came as %2520 once."""
+
+    def read(raw: pl.Expr) -> f.Columns:
+        plain = raw.str.replace_all("+", "%2B", literal=True)
+        return {column: plain.str.replace_all("%2520", "%20", literal=True) if twice else plain}
+
+    return f.Field(read, read, percent=(column,))
 
 
 CLOUDFRONT = JsonLayout(
@@ -121,8 +126,8 @@ CLOUDFRONT = JsonLayout(
         '$."cs-bytes"': f.size("request_bytes"),
         '$."sc-bytes"': f.size("response_bytes"),
         '$."sc-content-len"': f.size("response_body_bytes"),
-        '$."cs(User-Agent)"': _percent("user_agent"),
-        '$."cs-user-agent"': _percent("user_agent"),
+        '$."cs(User-Agent)"': _percent("user_agent", twice=True),
+        '$."cs-user-agent"': _percent("user_agent", twice=True),
         '$."cs(Referer)"': _percent("referrer"),
         '$."cs-referer"': _percent("referrer"),
         '$."x-forwarded-for"': _percent("forwarded_for"),

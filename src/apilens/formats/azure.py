@@ -36,6 +36,7 @@ def _layouts(
     *,
     common: Mapping[str, f.Field] | None = None,
     told_by: str = "",
+    derived: tuple[pl.Expr, ...] = (),
     dropped: tuple[str, ...] = (),
     nulls: tuple[str, ...] = ("", "-"),
 ) -> list[JsonLayout]:
@@ -51,6 +52,7 @@ def _layouts(
             signs=(),
             where=f"{is_call} AND coalesce({_listed(spelling, told_by)}) IS NOT NULL",
             filtered=other,
+            derived=derived,
             dropped=tuple(path for name in dropped for path in spelling(name)),
             nulls=nulls,
         )
@@ -97,6 +99,12 @@ APIM = _layouts(
         "$.CorrelationId": f.token("request_id"),
     },
     told_by="method responseCode",
+    # 0 where no backend was called.
+    derived=(
+        pl.when((pl.col("upstream_duration_ms") > 0) | pl.col("upstream_status_code").is_not_null())
+        .then("upstream_duration_ms")
+        .alias("upstream_duration_ms"),
+    ),
     dropped=tuple(f"{side}{what}" for side in _SIDES for what in ("Body", "Headers")),
 )
 

@@ -15,7 +15,7 @@ def _moment(column: str) -> f.Field:
     def read(raw: pl.Expr) -> f.Columns:
         number = raw.cast(pl.Int64, strict=False)
         unit = pl.when(number >= 10**17).then(1).when(number >= 10**14).then(1000).when(number >= 10**11).then(10**6)
-        written = raw.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="ns", strict=False)
+        written = raw.str.replace("Z$", "+0000").str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="ns", strict=False)
         fine = raw.str.contains(r":\d\d\.\d+")
         return {column: pl.coalesce(number * unit, pl.when(fine).then(written.dt.epoch("ns")))}
 

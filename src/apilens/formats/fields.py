@@ -612,7 +612,7 @@ def read_carefully(
         pl.exclude("row", "line", "misfit", *raws.columns, r"^(?:v|w|ok)\d+$"),
         pl.coalesce("misfit", *complaints, lost).alias("reason"),
     )
-    encoded = [column for field in fields.values() for column in field.percent]
+    encoded = dict.fromkeys(column for field in fields.values() for column in field.percent)
     read = read.with_columns(unescape(read[column], "percent") for column in encoded)
     good = read["reason"].is_null()
     return Parsed(
