@@ -13,7 +13,31 @@ from importlib.metadata import entry_points
 import polars as pl
 
 from apilens.errors import FormatError, UsageError
-from apilens.formats import apache, apigateway, apipark, aws, envoy, gin, haproxy, kong, nginx, table, traefik
+from apilens.formats import (
+    apache,
+    apigateway,
+    apipark,
+    apisix_json,
+    aws,
+    aws_json,
+    azure,
+    caddy,
+    cloudflare,
+    envoy,
+    envoy_json,
+    gcp,
+    gin,
+    gravitee_json,
+    haproxy,
+    kong,
+    nginx,
+    otlp,
+    table,
+    traefik,
+    traefik_json,
+    tyk_json,
+    wso2,
+)
 from apilens.formats.block import FILLED, Block, Layout, Parsed, Reader, Wrapper, parse_records, unwrap
 from apilens.formats.format import Format, Options
 from apilens.formats.wrappers import WRAPPERS
@@ -41,6 +65,23 @@ FORMATS: dict[str, Format] = {
         kong.FORMAT,
         apipark.FORMAT,
         apipark.LINE_FORMAT,
+        apipark.INFLUX_FORMAT,
+        traefik_json.FORMAT,
+        caddy.FORMAT,
+        tyk_json.FORMAT,
+        cloudflare.FORMAT,
+        gcp.FORMAT,
+        azure.APIM_FORMAT,
+        azure.APPGW_FORMAT,
+        azure.FRONTDOOR_FORMAT,
+        gravitee_json.FORMAT,
+        wso2.FORMAT,
+        aws_json.CLOUDFRONT_FORMAT,
+        apisix_json.FORMAT,
+        envoy_json.FORMAT,
+        aws_json.API_GATEWAY_FORMAT,
+        otlp.TRACE_FORMAT,
+        otlp.LOGS_FORMAT,
         # Formats of other packages (entry points of the group apilens.formats); none may take the name of one of ours.
         *(entry.load() for entry in sorted(entry_points(group="apilens.formats"))),
         table.JSON_FORMAT,

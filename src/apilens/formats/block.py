@@ -208,7 +208,8 @@ def unwrap(lines: pl.DataFrame, wrappers: Sequence[Wrapper]) -> pl.DataFrame:
 
 
 def parse(block: Block, reader: Reader) -> Parsed:
-    """Every record of the block by the first layout that takes it; reasons are those of the first layout.
+    """Every record of the block by the first layout that takes it; reasons are those of the first layout that it fits but
+    for a value, else of the first one.
 
     `row` of calls and rejects is the line of the block; rejects also have `record`, how many records stand before it in
     that line, and `text`, the record where it is not its whole line (null: it is).
@@ -259,8 +260,16 @@ def parse_records(records: pl.DataFrame, layouts: Sequence[Layout]) -> Parsed:
         part = layout.read(left)
         calls.append(part.calls)
         header, filtered = header + part.header, filtered + part.filtered
-        rejects = part.rejects if i == 0 else rejects.join(part.rejects, on="row", how="semi")
+        rejects = part.rejects if i == 0 else _reasoned(rejects.join(part.rejects, on="row", how="semi"), part.rejects)
         left = left.join(part.rejects, on="row", how="semi") if part.rejects.height else left.clear()
     found = [frame for frame in calls if frame.height]
     nothing = pl.DataFrame(schema={"row": pl.UInt32})
     return Parsed(pl.concat(found, how="diagonal") if found else nothing, rejects, header, filtered)
+
+
+def _reasoned(rejects: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+    """Rejects with the reason of another layout where only that one names a value."""
+    named = pl.col("reason").str.ends_with(" cannot be read")
+    found = rejects.join(others.filter(named), on="row", how="left", suffix="_other", maintain_order="left")
+    better = pl.when(~named & pl.col("reason_other").is_not_null()).then("reason_other").otherwise("reason")
+    return found.select("row", better.alias("reason"))

@@ -8,6 +8,7 @@ import polars as pl
 
 from apilens.formats.block import Wrapper
 from apilens.formats.json_layout import connection
+from apilens.formats.otlp import Otlp
 
 
 @dataclass(frozen=True)
@@ -44,4 +45,4 @@ def join_parts(parts: pl.DataFrame) -> pl.DataFrame:
 
 
 #: Tried in this order on the lines of a head; see formats.detect.
-WRAPPERS: tuple[Wrapper, ...] = (Docker(),)
+WRAPPERS: tuple[Wrapper, ...] = (Docker(), Otlp())
