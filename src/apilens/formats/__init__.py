@@ -43,7 +43,7 @@ FORMATS: dict[str, Format] = {
 #: Lines of the head that detection reads.
 _SAMPLE_LINES = 200
 #: Wrappers inside one another that are looked for: a container's line in a journal in an exporter's document.
-_MAX_WRAPPERS = 3
+_MAX_WRAPPERS = 5
 
 
 def check_options(options: Options) -> None:
@@ -112,12 +112,12 @@ def detect(head: Block, options: Options, name: str) -> Detection:
     give a layout. Raises UsageError as check_options.
     """
     check_options(options)
-    wrapped = _wrappers(head)
-    # What stands in a wrapper is meant to be read without it, unless it only looked like one.
-    tries = [_trials(head, options, chain) for chain in ([wrapped, ()] if wrapped else [()])]
-    ranked = sorted(
-        (trial for found in tries for trial in found), key=lambda trial: -trial.fits / max(trial.records, 1)
-    )
+    found: list[Trial] = []
+    for chain in _wrappers(head):
+        found += _trials(head, options, chain)
+        if any(trial.fits == trial.records and not trial.format.startswith("table") for trial in found):
+            break  # what fits every line under more wrappers need not be tried under fewer
+    ranked = sorted(found, key=lambda trial: -trial.fits / max(trial.records, 1))
     if options.log_format is not None or options.format is not None:
         if not ranked:
             raise FormatError(f"{name}: not readable as {options.format}; try: apilens formats --detect {name}")
@@ -146,18 +146,24 @@ def _why(told: str, trial: Trial) -> str:
     return f"{told}, inside {inside}" if inside else told
 
 
-def _wrappers(head: Block) -> tuple[Wrapper, ...]:
-    """The wrappers around most lines of the head, the outermost first."""
+def _wrappers(head: Block) -> list[tuple[Wrapper, ...]]:
+    """Chains of wrappers to try on the head, the longest first, the outermost of each first; the last is ().
+
+    What stands in wrappers is meant to be read without them, unless it only looked like it.
+    """
     chain: tuple[Wrapper, ...] = ()
-    lines = _sample(head)
+    lines = _sample(head).select("line")
     while len(chain) < _MAX_WRAPPERS and lines.height:
-        around = next((one for one in WRAPPERS if 2 * int(one.wraps(lines["line"]).sum()) >= lines.height), None)
-        if around is None:
+        wrapped = [int(one.wraps(lines["line"]).sum()) for one in WRAPPERS]
+        wrapped = [n if one.sure or 2 * n >= lines.height else 0 for one, n in zip(WRAPPERS, wrapped, strict=True)]
+        chain = (*chain, WRAPPERS[wrapped.index(max(wrapped))])
+        inner = unwrap(_sample(head), chain).select("line")
+        inner = inner.filter(~inner["line"].str.contains(BLANK))
+        if max(wrapped) == 0 or inner.equals(lines):
+            chain = chain[:-1]
             break
-        chain = (*chain, around)
-        lines = unwrap(_sample(head), chain)
-        lines = lines.filter(~lines["line"].str.contains(BLANK))
-    return chain
+        lines = inner
+    return [chain[:n] for n in range(len(chain), -1, -1)]
 
 
 #: What the known layouts of plain access logs have in common. Garbage is told by this one regex instead of by forty.

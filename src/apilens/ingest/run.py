@@ -36,13 +36,15 @@ _RETRIES = 5
 
 @dataclass
 class InputReport:
-    """What became of one input. problem: why some of it is missing; None: all of it was read."""
+    """What became of one input. form: what was turned into lines, so that offsets count in those; None: the input has lines.
+    problem: why some of it is missing; None: all of it was read."""
 
     name: str
     format: str | None = None
     why: str | None = None
     log_format: str | None = None
     compression: str | None = None
+    form: str | None = None
     counts: Counts = field(default_factory=Counts)
     waiting_bytes: int = 0
     problem: str | None = None
@@ -214,6 +216,7 @@ class IngestRun:
                 reader = reader and reader.after(piece.block)
         finally:
             stream.close()
+            report.form = stream.form
             report.waiting_bytes = state.waiting
             report.problem = None if state.problem is None else f"{item.name}: {state.problem}; kept what came before"
 
