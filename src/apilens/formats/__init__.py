@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 import polars as pl
 
 from apilens.errors import FormatError, UsageError
-from apilens.formats import apache, apipark, kong, nginx, table
+from apilens.formats import apache, apipark, cloudfront, iis, kong, nginx, table
 from apilens.formats.block import BLANK, Block, Layout, Parsed, Reader, Wrapper, parse_records, unwrap
 from apilens.formats.format import Format, Options
 from apilens.formats.wrappers import WRAPPERS
@@ -31,6 +31,8 @@ FORMATS: dict[str, Format] = {
         apache.COMMON_FORMAT,
         kong.FORMAT,
         apipark.FORMAT,
+        cloudfront.FORMAT,
+        iis.FORMAT,
         # Formats of other packages (entry points of the group apilens.formats); none may take the name of one of ours.
         *(entry.load() for entry in sorted(entry_points(group="apilens.formats"))),
         table.JSON_FORMAT,
@@ -135,10 +137,16 @@ def detect(head: Block, options: Options, name: str) -> Detection:
         others += [layout for format in known for layout in format.open(best.head, options)]
     layouts = best.layouts
     if others:
-        layouts = (*layouts[:1], _OneOf(tuple(dict.fromkeys((*layouts[1:], *others)))))
+        layouts = (*layouts[:1], _OneOf(_distinct((*layouts[1:], *others))))
     why = _why(f"{best.fits} of the first {best.records} records fit {best.format}", best)
     runners_up = tuple(trial for trial in ranked[1:] if trial.wrappers == best.wrappers)
     return Detection(best.format, Reader(layouts, best.wrappers), why, runners_up)
+
+
+def _distinct(layouts: Sequence[Layout]) -> tuple[Layout, ...]:
+    """The layouts, each once: two formats may know the same one by the same text."""
+    named = {(layout.gateway, layout.text or id(layout)): layout for layout in reversed(layouts)}
+    return tuple(reversed(named.values()))
 
 
 def _why(told: str, trial: Trial) -> str:

@@ -65,12 +65,16 @@ class Block:
         return pl.DataFrame({"line": text}).with_row_index("row")
 
     @property
-    def naming_line(self) -> bytes:
-        """The last line that names the columns of those after it (W3C extended log format); empty: there is none."""
-        at = self.data.rfind(b"\n#Fields:") + 1
-        if at == 0 and not self.data.startswith(b"#Fields:"):
+    def directives(self) -> bytes:
+        """The lines that say how those after them are read, of each kind the last (W3C extended log format)."""
+        if not self.data.startswith(b"#") and b"\n#" not in self.data:
             return b""
-        return self.data[at:].partition(b"\n")[0]
+        found = []
+        for mark in (b"#Software:", b"#Start-Date:", b"#Date:", b"#Fields:"):
+            at = self.data.rfind(b"\n" + mark) + 1
+            if at or self.data.startswith(mark):
+                found.append(self.data[at:].partition(b"\n")[0] + b"\n")
+        return b"".join(found)
 
     @property
     def has_records(self) -> bool:
@@ -174,7 +178,9 @@ class Reader:
     def after(self, block: Block) -> Reader:
         """The reader of what follows `block`."""
         layouts = tuple(layout.after(block) for layout in self.layouts)
-        return self if layouts == self.layouts else Reader(layouts, self.wrappers)
+        return (
+            self if all(a is b for a, b in zip(layouts, self.layouts, strict=True)) else Reader(layouts, self.wrappers)
+        )
 
 
 REJECTED = pl.Schema({"row": pl.UInt32, "reason": pl.String})

@@ -8,7 +8,7 @@ from typing import Literal
 
 import polars as pl
 
-Escape = Literal["nginx", "apache", "json", "percent", "none"]
+Escape = Literal["nginx", "apache", "json", "percent", "uri", "none"]
 
 _SHORT = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"b": b"\b", b"f": b"\f"}
 _HEX = re.compile(rb"\\x([0-9A-Fa-f]{2})")
@@ -42,6 +42,7 @@ _STYLES: dict[str, tuple[re.Pattern[bytes], Callable[[re.Match[bytes]], bytes]]]
     "apache": (_APACHE, _apache),
     "json": (_JSON, _json),
     "percent": (re.compile(rb"%([0-9A-Fa-f]{2})|\+"), _percent),
+    "uri": (re.compile(rb"%([0-9A-Fa-f]{2})"), _percent),
 }
 
 
@@ -53,7 +54,7 @@ def unescape(values: pl.Series, escape: Escape) -> pl.Series:
     """
     if escape == "none":
         return values
-    sign = r"[%+]" if escape == "percent" else r"\\"
+    sign = r"[%+]" if escape in ("percent", "uri") else r"\\"
     escaped = values.str.contains(sign).fill_null(False)
     if not escaped.any():
         return values

@@ -68,7 +68,7 @@ class _Ahead:
             try:
                 while len(self._head) < _HEAD and (data := self._source.read(_HEAD)):
                     self._head += data
-            except Exception as error:  # noqa: BLE001 - raised by the read that gets there
+            except Exception as error:
                 self._error = error
         return bytes(self._head[:_HEAD])
 
@@ -251,4 +251,5 @@ class _Elements:
         ends = lines == _NEWLINE
         empty = ends & np.concatenate(([self._line_begins], ends[:-1]))
         self._line_begins = bool(ends[-1])
-        return lines[~empty].tobytes()
+        kept: Bytes = lines[~empty]
+        return kept.tobytes()

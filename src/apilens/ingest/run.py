@@ -193,13 +193,13 @@ class IngestRun:
         check_options(options)
         stream = open_input(item)
         report.compression = stream.compression
-        state, head, reader, naming = Cut(), None, None, b""
+        state, head, reader, said = Cut(), None, None, b""
         try:
             for piece in cut(stream, origin, self._known, state, final=self.request.final):
                 # Of the input, known or not: that is where a table names its columns.
                 if head is None and piece.block.has_records:
                     head = Block(piece.block.data[: piece.block.data.rfind(b"\n", 0, _HEAD_BYTES) + 1 or _HEAD_BYTES])
-                before, naming = naming, piece.block.naming_line or naming
+                before, said = said, Block(said + piece.block.directives).directives
                 if piece.known is not None and (not self.request.replace or piece.unit_id in self._begun):
                     self._count_duplicate(piece.unit_id, report)
                     continue

@@ -32,7 +32,8 @@ class Envelope(Wrapper):
         objects = ", ".join(_if(path, "OBJECT", "json_extract") for path in self.objects)
         nodes = ", ".join(_if(path, "VARCHAR", "json_extract_string") for path in self.nodes)
         found = query(
-            records, f"SELECT row, coalesce({lines}, {objects}) AS line, coalesce({nodes}) AS node FROM docs ORDER BY row"
+            records,
+            f"SELECT row, coalesce({lines}, {objects}) AS line, coalesce({nodes}) AS node FROM docs ORDER BY row",
         )
         return found.with_columns(pl.col("line").str.strip_chars_end("\r\n"), pl.col("node").str.strip_prefix("/"))
 

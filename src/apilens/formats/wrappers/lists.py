@@ -48,7 +48,17 @@ def _if_listed(path: str) -> str:
 #: subscription, events of `aws logs get-log-events`), answers of Elasticsearch, Splunk and Cloudflare.
 LIST = List(
     "JSON list",
-    ("$.records", "$.Records", "$.entries", "$.logEvents", "$.events", "$.hits.hits", "$.logs", "$.results", "$.result"),
+    (
+        "$.records",
+        "$.Records",
+        "$.entries",
+        "$.logEvents",
+        "$.events",
+        "$.hits.hits",
+        "$.logs",
+        "$.results",
+        "$.result",
+    ),
     "$.logStream",
 )
 
