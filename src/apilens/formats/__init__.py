@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 import polars as pl
 
 from apilens.errors import FormatError, UsageError
-from apilens.formats import apache, apipark, cloudfront, iis, kong, nginx, table
+from apilens.formats import apache, apipark, cloudfront, gravitee_csv, iis, kong, nginx, table, tyk_csv
 from apilens.formats.block import BLANK, Block, Layout, Parsed, Reader, Wrapper, parse_records, unwrap
 from apilens.formats.format import Format, Options
 from apilens.formats.wrappers import WRAPPERS
@@ -33,6 +33,8 @@ FORMATS: dict[str, Format] = {
         apipark.FORMAT,
         cloudfront.FORMAT,
         iis.FORMAT,
+        tyk_csv.FORMAT,
+        gravitee_csv.FORMAT,
         # Formats of other packages (entry points of the group apilens.formats); none may take the name of one of ours.
         *(entry.load() for entry in sorted(entry_points(group="apilens.formats"))),
         table.JSON_FORMAT,

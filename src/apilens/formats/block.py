@@ -152,7 +152,7 @@ class Wrapper(ABC):
     """
 
     name: str
-    sure: bool
+    sure: bool = False
 
     @abstractmethod
     def wraps(self, lines: pl.Series) -> pl.Series:

@@ -1,4 +1,4 @@
-"""Amazon CloudFront: standard logs, one line of tab-separated cells per call, or one JSON object with the same names.
+"""Amazon CloudFront: standard logs, one line of tab-separated cells per call.
 
 Source: Amazon CloudFront Developer Guide, "Standard logging reference".
 """
@@ -10,10 +10,8 @@ from collections.abc import Mapping
 import polars as pl
 
 from apilens.formats import fields as f
-from apilens.formats.block import Layout
 from apilens.formats.escapes import unescape
 from apilens.formats.format import Format, Options
-from apilens.formats.json_layout import JsonLayout
 from apilens.formats.w3c import W3cLayout, method, path
 
 _OLDEST = (
@@ -61,7 +59,7 @@ def _host() -> f.Field:
     return f.Field(read, read, rank=1)
 
 
-def _kinds(software: str | None = None) -> Mapping[str, f.Field]:
+def _kinds(software: str | None) -> Mapping[str, f.Field]:
     return {
         "cs-method": method(),
         "cs-uri-stem": path(),
@@ -87,24 +85,11 @@ def _kinds(software: str | None = None) -> Mapping[str, f.Field]:
     }
 
 
-def _open(head: pl.DataFrame, options: Options) -> list[Layout]:
+def _open(head: pl.DataFrame, options: Options) -> list[W3cLayout]:
     known = (_NEW, _ENCRYPTED, _OLD, _OLDEST)
-    return [_JSON, W3cLayout("aws_cloudfront", _kinds, known, _PATTERNS, r"x-edge-location", options.tz)]
+    return [W3cLayout("aws_cloudfront", _kinds, known, _PATTERNS, r"x-edge-location", options.tz)]
 
 
-_JSON = JsonLayout(
-    "aws_cloudfront",
-    {"$.date": f.text("_date"), "$.time": f.text("_time")}
-    | {f'$."{name}"': field for name in _NEW.split() if (field := _kinds().get(name.lower()))},
-    signs=("$.date", "$.time", '$."x-edge-location"'),
-    derived=(
-        (pl.col("_date") + "T" + pl.col("_time"))
-        .str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", time_zone="UTC", strict=False)
-        .alias("timestamp"),
-        pl.lit("end").alias("timestamp_kind"),
-    ),
-    dropped=('$."cs(Cookie)"',),
-)
 FORMAT = Format(
     "aws_cloudfront",
     "Amazon CloudFront, standard logs",
