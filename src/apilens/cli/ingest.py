@@ -102,6 +102,7 @@ def summary(result: IngestResult) -> dict[str, object]:
                 "why": report.why,
                 "log_format": report.log_format,
                 "compression": report.compression,
+                "form": report.form,
                 **asdict(report.counts),
                 "waiting_bytes": report.waiting_bytes,
                 "problem": report.problem,
@@ -120,7 +121,8 @@ def print_summary(result: IngestResult) -> None:
             click.echo(f"{safe(report.name)}: empty")
             continue
         counts = report.counts
-        kind = f" ({report.compression})" if report.compression else ""
+        kinds = [kind for kind in (report.compression, report.form) if kind]
+        kind = f" ({', '.join(kinds)})" if kinds else ""
         parts = [f"{counts.stored:,} stored"]
         parts += [f"{n:,} {word}" for word, n in (
             ("rejected", counts.rejected), ("filtered", counts.filtered), ("duplicate", counts.duplicate)) if n]  # fmt: skip

@@ -23,18 +23,22 @@ from apilens.formats import (
     azure,
     caddy,
     cloudflare,
+    cloudfront,
     envoy,
     envoy_json,
     gcp,
     gin,
+    gravitee_csv,
     gravitee_json,
     haproxy,
+    iis,
     kong,
     nginx,
     otlp,
     table,
     traefik,
     traefik_json,
+    tyk_csv,
     tyk_json,
     wso2,
 )
@@ -82,6 +86,10 @@ FORMATS: dict[str, Format] = {
         aws_json.API_GATEWAY_FORMAT,
         otlp.TRACE_FORMAT,
         otlp.LOGS_FORMAT,
+        cloudfront.FORMAT,
+        iis.FORMAT,
+        tyk_csv.FORMAT,
+        gravitee_csv.FORMAT,
         # Formats of other packages (entry points of the group apilens.formats); none may take the name of one of ours.
         *(entry.load() for entry in sorted(entry_points(group="apilens.formats"))),
         table.JSON_FORMAT,
@@ -94,7 +102,7 @@ FORMATS: dict[str, Format] = {
 #: Lines of the head that detection reads.
 _SAMPLE_LINES = 200
 #: Wrappers inside one another that are looked for: a container's line in a journal in an exporter's document.
-_MAX_WRAPPERS = 3
+_MAX_WRAPPERS = 5
 
 
 def check_options(options: Options) -> None:
@@ -163,12 +171,12 @@ def detect(head: Block, options: Options, name: str) -> Detection:
     give a layout. Raises UsageError as check_options.
     """
     check_options(options)
-    wrapped = _wrappers(head)
-    # What stands in a wrapper is meant to be read without it, unless it only looked like one.
-    tries = [_trials(head, options, chain) for chain in ([wrapped, ()] if wrapped else [()])]
-    ranked = sorted(
-        (trial for found in tries for trial in found), key=lambda trial: -trial.fits / max(trial.records, 1)
-    )
+    found: list[Trial] = []
+    for chain in _wrappers(head):
+        found += _trials(head, options, chain)
+        if any(trial.fits == trial.records and not trial.format.startswith("table") for trial in found):
+            break  # what fits every line under more wrappers need not be tried under fewer
+    ranked = sorted(found, key=lambda trial: -trial.fits / max(trial.records, 1))
     if options.log_format is not None or options.format is not None:
         if not ranked:
             raise FormatError(f"{name}: not readable as {options.format}; try: apilens formats --detect {name}")
@@ -186,10 +194,16 @@ def detect(head: Block, options: Options, name: str) -> Detection:
         others += [layout for format in known for layout in format.open(best.head, options)]
     layouts = best.layouts
     if others:
-        layouts = (*layouts[:1], _OneOf(tuple(dict.fromkeys((*layouts[1:], *others)))))
+        layouts = (*layouts[:1], _OneOf(_distinct((*layouts[1:], *others))))
     why = _why(f"{best.fits} of the first {best.records} records fit {best.format}", best)
     runners_up = tuple(trial for trial in ranked[1:] if trial.wrappers == best.wrappers)
     return Detection(best.format, Reader(layouts, best.wrappers), why, runners_up)
+
+
+def _distinct(layouts: Sequence[Layout]) -> tuple[Layout, ...]:
+    """The layouts, each once: two formats may know the same one by the same text."""
+    named = {(layout.gateway, layout.text or id(layout)): layout for layout in reversed(layouts)}
+    return tuple(reversed(named.values()))
 
 
 def _why(told: str, trial: Trial) -> str:
@@ -197,18 +211,24 @@ def _why(told: str, trial: Trial) -> str:
     return f"{told}, inside {inside}" if inside else told
 
 
-def _wrappers(head: Block) -> tuple[Wrapper, ...]:
-    """The wrappers around most lines of the head, the outermost first."""
+def _wrappers(head: Block) -> list[tuple[Wrapper, ...]]:
+    """Chains of wrappers to try on the head, the longest first, the outermost of each first; the last is ().
+
+    What stands in wrappers is meant to be read without them, unless it only looked like it.
+    """
     chain: tuple[Wrapper, ...] = ()
-    lines = _sample(head)
+    lines = _sample(head).select("line")
     while len(chain) < _MAX_WRAPPERS and lines.height:
-        around = next((one for one in WRAPPERS if 2 * int(one.wraps(lines["line"]).sum()) >= lines.height), None)
-        if around is None:
+        wrapped = [int(one.wraps(lines["line"]).sum()) for one in WRAPPERS]
+        wrapped = [n if one.sure or 2 * n >= lines.height else 0 for one, n in zip(WRAPPERS, wrapped, strict=True)]
+        chain = (*chain, WRAPPERS[wrapped.index(max(wrapped))])
+        inner = unwrap(_sample(head), chain).select("line")
+        inner = inner.filter(inner["line"].str.contains(FILLED))
+        if max(wrapped) == 0 or inner.equals(lines):
+            chain = chain[:-1]
             break
-        chain = (*chain, around)
-        lines = unwrap(_sample(head), chain)
-        lines = lines.filter(lines["line"].str.contains(FILLED))
-    return chain
+        lines = inner
+    return [chain[:n] for n in range(len(chain), -1, -1)]
 
 
 #: What the known layouts of plain access logs have in common. Garbage is told by this one regex instead of by forty.

@@ -9,14 +9,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import polars as pl
 
 from apilens.errors import UsageError
 from apilens.formats import fields as f
-from apilens.formats.block import Layout, Parsed
-from apilens.formats.fields import read_carefully
+from apilens.formats.csv_layout import CsvLayout
 from apilens.formats.format import Format, Options
 from apilens.formats.json_layout import JsonLayout, dotted, names, path, plain_name
 from apilens.schema import CALLS
@@ -29,9 +27,6 @@ _BYTES = [name for name in CALLS if name.endswith(("_bytes", "_tokens"))]
 _DERIVED = {"start_time", "timestamp_kind", "gateway", "parse_status", "attributes", "unit_id", "consumer", "route"} | {
     "source_file", "source_offset", "synthetic_type", "url", "environment"
 }  # fmt: skip
-
-#: A quoted cell; one with doubled quotes in it is two of them side by side.
-_QUOTED = r'"[^"]*"'
 
 #: column -> plain names under which tables have it, best first: what people choose, then the fields of OpenTelemetry and
 #: the Elastic Common Schema. A unit suffix (_s, _ms, _us, _ns) may follow.
@@ -169,60 +164,6 @@ def _source(source: str) -> tuple[str, str | None]:
     return (name, unit) if unit in _TO_MS else (source, None)
 
 
-@dataclass(frozen=True)
-class CsvLayout(Layout):
-    """Comma-, semicolon- or tab-separated lines under a header line (text)."""
-
-    text: str
-    separator: str
-    names: tuple[str, ...]
-    fields: Mapping[str, f.Field]
-    gateway: str = "table_csv"
-
-    def fits(self, records: pl.DataFrame) -> pl.Series:
-        """Whether each line is the header or can be read under it."""
-        part = self.read(records)
-        return ~records["row"].is_in(part.rejects["row"].implode())
-
-    def nearness(self, records: pl.DataFrame) -> float:
-        """Share of the records that can be read under the header, 0..1."""
-        return float(self.fits(records).mean() or 0.0)  # type: ignore[arg-type]  # the mean of a boolean column
-
-    def read(self, records: pl.DataFrame) -> Parsed:
-        """Calls and rejects of `records` (row, line); see Parsed. A quoted line break is not supported: two rejects."""
-        is_header = records["line"] == self.text
-        rest = records.filter(~is_header)
-        cell = rf'(?:"[^"]*"(?:"[^"]*")*|[^"{self.separator}]*)'
-        unquoted = rest["line"].str.replace_all(_QUOTED, "")
-        separators = unquoted.str.count_matches(self.separator, literal=True)
-        wanted = len(self.names) - 1
-        wrong = rest.select(
-            "row",
-            pl.when(~rest["line"].str.contains(f"^{cell}(?:{self.separator}{cell})*$"))
-            .then(pl.lit("a quote stands inside a cell or is not closed on its line"))
-            .when(separators < wanted)
-            .then(pl.lit(f"fewer cells than the {len(self.names)} of the header"))
-            .when(separators > wanted)
-            .then(pl.lit(f"more cells than the {len(self.names)} of the header"))
-            .alias("reason"),
-        )
-        fits = wrong["reason"].is_null()
-        rest, broken = rest.filter(fits), wrong.filter(~fits)
-        if rest.is_empty():
-            return Parsed(pl.DataFrame(schema={"row": pl.UInt32}), broken, header=int(is_header.sum()))
-        cells = pl.read_csv(
-            "\n".join(rest["line"].to_list()).encode(),
-            separator=self.separator,
-            has_header=False,
-            schema={f"v{i}": pl.String for i in range(len(self.names))},
-            null_values=["-", ""],
-        )
-        part = read_carefully(
-            cells.with_columns(rest["row"]), self.fields, self.gateway, misfit=pl.lit(None, pl.String)
-        )
-        return Parsed(part.calls, pl.concat([broken, part.rejects]), header=int(is_header.sum()))
-
-
 def csv_layout(header: str, mapping: Mapping[str, str], tz: str) -> CsvLayout | None:
     """The layout of a CSV whose first line is `header`; None when it names no time or no status, URL or path."""
     separator = max(",;\t", key=header.count)
@@ -234,7 +175,7 @@ def csv_layout(header: str, mapping: Mapping[str, str], tz: str) -> CsvLayout | 
         return None
     bound = _bind({name: plain_name(name) for name in names}, mapping, tz)
     fields = {name: bound.get(name, f.attribute(name)) for name in names}
-    return CsvLayout(header, separator, tuple(names), fields) if _sufficient(fields) else None
+    return CsvLayout("table_csv", header, separator, fields) if _sufficient(fields) else None
 
 
 def json_layout(lines: Iterable[str], mapping: Mapping[str, str], tz: str) -> JsonLayout | None:

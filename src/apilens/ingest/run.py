@@ -38,13 +38,15 @@ _RETRIES = 5
 
 @dataclass
 class InputReport:
-    """What became of one input. problem: why some of it is missing; None: all of it was read."""
+    """What became of one input. form: what was turned into lines, so that offsets count in those; None: the input has lines.
+    problem: why some of it is missing; None: all of it was read."""
 
     name: str
     format: str | None = None
     why: str | None = None
     log_format: str | None = None
     compression: str | None = None
+    form: str | None = None
     counts: Counts = field(default_factory=Counts)
     waiting_bytes: int = 0
     problem: str | None = None
@@ -195,13 +197,13 @@ class IngestRun:
         check_options(options)
         stream = open_input(item)
         report.compression = stream.compression
-        state, head, reader, naming = Cut(), None, None, b""
+        state, head, reader, said = Cut(), None, None, b""
         try:
             for piece in cut(stream, origin, self._known, state, final=self.request.final):
                 # Of the input, known or not: that is where a table names its columns.
                 if head is None and piece.block.has_records:
                     head = Block(piece.block.data[: piece.block.data.rfind(b"\n", 0, _HEAD_BYTES) + 1 or _HEAD_BYTES])
-                before, naming = naming, piece.block.naming_line or naming
+                before, said = said, Block(said + piece.block.directives).directives
                 self.progress(self._passed + stream.position, self._size, piece.block.line_count)
                 if piece.known is not None and (not self.request.replace or piece.unit_id in self._begun):
                     self._count_duplicate(piece.unit_id, report)
@@ -220,6 +222,7 @@ class IngestRun:
         finally:
             self._passed += stream.position
             stream.close()
+            report.form = stream.form
             report.waiting_bytes = state.waiting
             report.problem = None if state.problem is None else f"{item.name}: {state.problem}; kept what came before"
 
