@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from apilens.cli.options import config_option, lake_option, now_option, tz_option
+from apilens.cli.options import config_option, lake_option, log_format_from_option, now_option, tz_option
 from apilens.reports.terminal import lines_equation, records_equation, safe, safe_lines
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--environment", metavar="NAME", help="prod, test, …; part of every fingerprint.")
 @click.option("--format", "format_", metavar="NAME", help="Read as this format instead of detecting it.")
 @click.option("--log-format", metavar="LAYOUT", help="The gateway's own log_format or LogFormat, pasted as it is.")
+@log_format_from_option
 @click.option("--columns", multiple=True, metavar="COLUMN=NAME[:UNIT]", help="Mapping of a table's columns.")
 @tz_option
 @click.option("--final", is_flag=True, help="Take a last line without line end; by default it waits for the next run.")
@@ -37,6 +38,7 @@ def ingest(
     environment: str | None,
     format_: str | None,
     log_format: str | None,
+    log_format_from: str | None,
     columns: tuple[str, ...],
     tz: str | None,
     final: bool,
@@ -59,15 +61,16 @@ def ingest(
     from apilens.ingest.run import Request
     from apilens.pipeline import logs
 
-    request = Request(paths, parse_options(format_, log_format, columns, tz), source, environment, final, replace)
+    options = parse_options(format_, log_format, columns, tz, log_format_from)
+    request = Request(paths, options, source, environment, final, replace)
     result = logs.ingest(lake, request, config, now=moment(now))
     if as_json:
         click.echo(json.dumps(summary(result)))
     else:
         print_summary(result)
     for report in result.reports:
-        if report.problem is not None:
-            click.echo(f"apilens: {safe_lines(report.problem)}", err=True)
+        for text in (*report.doubts, *([report.problem] if report.problem else [])):
+            click.echo(f"apilens: {safe_lines(text)}", err=True)
     return result.exit_code
 
 
