@@ -169,11 +169,17 @@ def naive_apdex(timed: list[tuple[float, int | None]], threshold_ms: float) -> f
 
 
 def naive_endpoints(
-    calls: Iterable[dict[str, Any]], start: datetime | None, end: datetime | None, apdex_ms: float
+    calls: Iterable[dict[str, Any]],
+    start: datetime | None,
+    end: datetime | None,
+    apdex_ms: float,
+    include_synthetic: bool,
 ) -> dict[tuple[Any, ...], dict[str, Any]]:
     """Endpoint -> its measures, one call after the other: the reference for Lens.endpoints(exact=True)."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for call in calls:
+        if not include_synthetic and call["synthetic_type"] is not None:
+            continue
         if (start is None or call["start_time"] >= start) and (end is None or call["start_time"] < end):
             groups[tuple(call[name] for name in ("environment", "service", "method", "route"))].append(call)
     found = {}

@@ -13,7 +13,7 @@ from apilens.ingest.rollup import roll_up
 from apilens.lake import open_lake
 from apilens.lake.views import connect, select
 from apilens.measure import breakdown as _breakdown
-from apilens.measure.endpoints import endpoints
+from apilens.measure.endpoints import endpoints, set_apart
 from apilens.measure.quality import CallQuality, call_quality
 from apilens.routes.learned import RouteMerges
 from apilens.schema import BIN_S, ROLLUPS
@@ -52,12 +52,18 @@ class Lens:
         return None if end is None else end + timedelta(microseconds=1)
 
     def endpoints(
-        self, since: Moment = None, until: Moment = None, *, now: datetime | None = None, exact: bool = False
+        self,
+        since: Moment = None,
+        until: Moment = None,
+        *,
+        now: datetime | None = None,
+        exact: bool = False,
+        include_synthetic: bool = False,
     ) -> pl.DataFrame:
         """measure.endpoints.ENDPOINTS of the calls whose start_time lies in [since, until).
 
         since, until: a time, or text as for --since, relative to now (default: the wall clock). exact: percentiles of the
-        logged values instead of histograms (error <= 1 %).
+        logged values instead of histograms (error <= 1 %). include_synthetic: count bots, scanners and health checks too.
         """
         window = self.window(since, until, now=now)
         whole, edges = self._bins(window)
@@ -68,6 +74,16 @@ class Lens:
                 edges=edges,
                 exact=_within("start_time", window) if exact else None,
                 apdex_ms=self.config.apdex_ms,
+                include_synthetic=include_synthetic,
+            )
+
+    def set_apart(self, since: Moment = None, until: Moment = None, *, now: datetime | None = None) -> dict[str, int]:
+        """How many calls of a window are those of bots, scanners and health checks, which `endpoints` leaves out."""
+        window = self.window(since, until, now=now)
+        whole, edges = self._bins(window)
+        with self.connect(window) as connection:
+            return set_apart(
+                connection, bins=_within("bin_start", whole) if whole is not None else "false", edges=edges
             )
 
     def sql(self, query: str) -> pl.DataFrame:
