@@ -187,7 +187,14 @@ def test_the_order_of_the_lines_does_not_change_who_has_a_rhythm() -> None:
 @pytest.fixture
 def lake(tmp_path: Path) -> Path:
     calls = [
-        {"timestamp": START.isoformat(), "method": "GET", "path": "/v1/carts", "status": 200, "client_ip": "10.0.0.1", "user_agent": agent}
+        {
+            "timestamp": START.isoformat(),
+            "method": "GET",
+            "path": "/v1/carts",
+            "status": 200,
+            "client_ip": "10.0.0.1",
+            "user_agent": agent,
+        }
         for agent in ["shop/1"] * 5 + ["Googlebot/2.1"] * 3 + ["kube-probe/1.30"] * 2
     ]
     probes = [

@@ -12,6 +12,7 @@ from apilens.cli.options import (
     lake_option,
     moment,
     now_option,
+    openapi_option,
     output_option,
     since_option,
     until_option,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 @now_option
 @click.option("--exact", is_flag=True, help="Percentiles of the logged values; default: histograms, within 1 %.")
 @click.option("--include-synthetic", is_flag=True, help="Count bots, scanners and health checks too.")
+@openapi_option
 @lake_option
 @config_option
 @output_option("table", "json", "ndjson", "csv", "markdown")
@@ -37,6 +39,7 @@ def endpoints(
     now: str | None,
     exact: bool,
     include_synthetic: bool,
+    openapi: str | None,
     lake: str,
     config: str | None,
     output: str,
@@ -56,7 +59,7 @@ def endpoints(
     from apilens.config import load_config
     from apilens.lens import Lens
 
-    lens = Lens(lake, load_config(config))
+    lens = Lens(lake, load_config(config), openapi=openapi)
     clock = moment(now) or datetime.now(UTC)
     found = lens.endpoints(since, until, now=clock, exact=exact, include_synthetic=include_synthetic)
     apart = {} if include_synthetic else lens.set_apart(since, until, now=clock)

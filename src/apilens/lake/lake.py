@@ -230,8 +230,15 @@ class Lake:
 
     def learned_routes(self) -> str | None:
         """The learned route merges as text; None: nothing was learned yet."""
+        return self._kept("routes.json")
+
+    def openapi(self) -> str | None:
+        """The routes of the OpenAPI documents given, as text; None: none was given."""
+        return self._kept("openapi.json")
+
+    def _kept(self, name: str) -> str | None:
         try:
-            return (self.root / "_apilens" / "routes.json").read_text(encoding="utf-8")
+            return (self.root / "_apilens" / name).read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
 
@@ -345,7 +352,14 @@ class Lake:
 
     def save_learned_routes(self, text: str) -> None:
         """Replace the learned route merges, at once for every reader."""
-        target = self.root / "_apilens" / "routes.json"
+        self._keep("routes.json", text)
+
+    def save_openapi(self, text: str) -> None:
+        """Replace the routes of OpenAPI documents, at once for every reader."""
+        self._keep("openapi.json", text)
+
+    def _keep(self, name: str, text: str) -> None:
+        target = self.root / "_apilens" / name
         partial = target.with_suffix(f".{self._run}")
         partial.write_text(text, encoding="utf-8")
         partial.replace(target)

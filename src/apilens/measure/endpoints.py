@@ -29,6 +29,7 @@ ENDPOINTS = table(
         "response_bytes": pl.Int64,
         "first_seen": TIMESTAMP,
         "last_seen": TIMESTAMP,
+        "operation_id": pl.String,  # of the OpenAPI document; null: none was given, or it has no such operation
     }
 )
 _ENDPOINT = "environment, service, method, route"
@@ -41,13 +42,14 @@ def endpoints(
     edges: pl.DataFrame,
     exact: str | None,
     apdex_ms: float,
+    operations: pl.DataFrame,
     include_synthetic: bool = False,
 ) -> pl.DataFrame:
     """ENDPOINTS of a window, without the calls of bots, scanners and health checks unless include_synthetic.
 
     connection: has the views `rollups` and `calls`. bins: SQL condition on `rollups` for the bins that lie in the window as a
     whole. edges: schema.ROLLUPS rows of the rest. exact: SQL condition on `calls` for the window: percentiles are then of the
-    logged values; None: from histograms, off by at most histogram.RELATIVE_ERROR.
+    logged values; None: from histograms, off by at most histogram.RELATIVE_ERROR. operations: method, route, operation_id.
     """
     query = files("apilens.measure").joinpath("endpoints.sql").read_text(encoding="utf-8")
     connection.register("edges", edges.to_arrow())
@@ -67,6 +69,7 @@ def endpoints(
         ).pl()
     finally:
         connection.unregister("edges")
+    found = found.join(operations, on=["method", "route"], how="left", maintain_order="left")
     return found.select(pl.col(name).cast(dtype) for name, dtype in ENDPOINTS.items())
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from apilens.config import load_config
-from apilens.errors import ApilensError, Exit, InputError
+from apilens.errors import ApilensError, Exit, InputError, LakeError
 from apilens.formats import Detection, Options, detect
 from apilens.formats.block import Parsed, Reader, parse
 from apilens.formats.fields import rebuild
@@ -21,7 +21,8 @@ from apilens.ingest.run import IngestRun, InputReport, Request
 from apilens.ingest.sources import expand, open_input
 from apilens.ingest.unit import Counts
 from apilens.lake import Lake, open_lake
-from apilens.routes import RouteMerges, learn
+from apilens.lens import load_openapi
+from apilens.routes import OpenApi, RouteMerges, learn
 from apilens.schema import CALLS
 
 
@@ -59,6 +60,23 @@ def learn_routes(lake: Lake) -> None:
         found = learn(seen.drop_nulls("route"), known)
         if found != known:
             lake.save_learned_routes(found.to_json())
+
+
+def keep_openapi(lake: str, files: Sequence[str]) -> None:
+    """Keep the operations of OpenAPI documents with the lake, in place of those given before.
+
+    Raises ConfigError when one cannot be read; nothing is changed then.
+    """
+    opened = open_lake(lake)
+    found = load_openapi(files)
+    with opened.lock("routes"):
+        text = opened.openapi()
+        try:
+            known = OpenApi() if text is None else OpenApi.from_json(text)
+        except LakeError:
+            known = OpenApi()  # damaged: what is given now replaces it
+        if found.operations != known.operations:
+            opened.save_openapi(replace(found, version=known.version + 1).to_json())
 
 
 def _config_inside(paths: Sequence[str]) -> str | None:
