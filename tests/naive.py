@@ -198,3 +198,34 @@ def naive_endpoints(
             "last_seen": max(call["start_time"] for call in group),
         }
     return found
+
+
+def naive_models(calls: Iterable[dict[str, Any]], include_synthetic: bool) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """(endpoint, provider, model) -> its measures, one call after the other: the reference for Lens.models."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+    tokens = ("gen_ai_usage_input_tokens", "gen_ai_usage_output_tokens")
+    for call in calls:
+        own = (call["gen_ai_provider"], call["gen_ai_request_model"])
+        if any(value is not None for value in (*own, *(call[name] for name in tokens))):
+            if call["synthetic_type"] is None or include_synthetic:
+                groups[(*(call[name] for name in ("environment", "service", "method", "route")), *own)].append(call)
+    found = {}
+    for key, group in groups.items():
+        sums = [[call[name] for call in group if call[name] is not None] for name in tokens]
+        counted = sum(any(call[name] is not None for name in tokens) for call in group)
+        timed = [call["duration_ms"] for call in group if call["duration_ms"] is not None]
+        found[key] = {
+            "calls": len(group),
+            "error_ratio": sum(500 <= (call["status_code"] or 0) <= 599 for call in group) / len(group),
+            "rate_limited_ratio": sum(call["status_code"] == 429 for call in group) / len(group),
+            "input_tokens": sum(sums[0]) if sums[0] else None,
+            "output_tokens": sum(sums[1]) if sums[1] else None,
+            "counted": counted,
+            "tokens_per_call": (sum(sums[0]) + sum(sums[1])) / counted if counted else None,
+            "p50_ms": naive_percentile(timed, 50),
+            "p95_ms": naive_percentile(timed, 95),
+            "durations": len(timed),
+            "first_seen": min(call["start_time"] for call in group),
+            "last_seen": max(call["start_time"] for call in group),
+        }
+    return found

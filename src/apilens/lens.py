@@ -18,6 +18,7 @@ from apilens.lake import open_lake
 from apilens.lake.views import connect, select
 from apilens.measure import breakdown as _breakdown
 from apilens.measure.endpoints import endpoints, set_apart
+from apilens.measure.models import models
 from apilens.measure.quality import CallQuality, call_quality
 from apilens.routes import OpenApi, RouteMerges, read_openapi
 from apilens.routes.coverage import Coverage, coverage
@@ -98,6 +99,19 @@ class Lens:
             return set_apart(
                 connection, bins=_within("bin_start", whole) if whole is not None else "false", edges=edges
             )
+
+    def models(
+        self,
+        since: Moment = None,
+        until: Moment = None,
+        *,
+        now: datetime | None = None,
+        include_synthetic: bool = False,
+    ) -> pl.DataFrame:
+        """measure.models.MODELS of [since, until): calls, errors, tokens and latency per (endpoint, provider, model)."""
+        window = self.window(since, until, now=now)
+        with self.connect(window) as connection:
+            return models(connection, window=_within("start_time", window), include_synthetic=include_synthetic)
 
     def sql(self, query: str) -> pl.DataFrame:
         """The rows of one SELECT over the views calls, rollups, rejects and ingests. Raises UsageError for anything else."""

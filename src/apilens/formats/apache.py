@@ -173,7 +173,7 @@ VHOST_FORMAT = _known(
 COMBINED_FORMAT = _known(
     "apache_combined",
     "Apache httpd combined",
-    '203.0.113.7 - j\\"smith [09/Mar/2026:14:00:00 +0000] "GET /v1/carts HTTP/1.1" 200 - "-" "curl/8.5" 42113',
+    '203.0.113.7 - jsmith [09/Mar/2026:14:00:00 +0000] "GET /v1/carts HTTP/1.1" 200 - "-" "curl/8.5" 42113',
 )
 COMMON_FORMAT = _known(
     "apache_common",
