@@ -206,9 +206,9 @@ def naive_models(calls: Iterable[dict[str, Any]], include_synthetic: bool) -> di
     tokens = ("gen_ai_usage_input_tokens", "gen_ai_usage_output_tokens")
     for call in calls:
         own = (call["gen_ai_provider"], call["gen_ai_request_model"])
-        if any(value is not None for value in (*own, *(call[name] for name in tokens))):
-            if call["synthetic_type"] is None or include_synthetic:
-                groups[(*(call[name] for name in ("environment", "service", "method", "route")), *own)].append(call)
+        named = any(value is not None for value in (*own, *(call[name] for name in tokens)))
+        if named and (call["synthetic_type"] is None or include_synthetic):
+            groups[(*(call[name] for name in ("environment", "service", "method", "route")), *own)].append(call)
     found = {}
     for key, group in groups.items():
         sums = [[call[name] for call in group if call[name] is not None] for name in tokens]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -96,49 +97,20 @@ def test_the_example_of_a_format_is_a_line_of_it(name: str) -> None:
 
 # -- formats of other packages -----------------------------------------------------------------------------------------
 
-PACKAGE = '''
-"""Lines like 1773064800.125|GET|/v1/carts|200."""
-
-from apilens.formats import Format
-from apilens.formats import fields as f
-from apilens.formats.layout import TextLayout, Variable
-
-PARTS = (
-    Variable("time", f.epoch_time("start", 1e6)),
-    "|",
-    Variable("method", f.token("method")),
-    "|",
-    Variable("target", f.url()),
-    "|",
-    Variable("status", f.status()),
+#: The files of docs/adding-a-format.md, as they stand there.
+PACKAGE, PROJECT = re.findall(
+    r"^```text\n((?:from apilens|\[build-system).*?)^```",
+    (ROOT / "docs" / "adding-a-format.md").read_text("utf-8"),
+    re.MULTILINE | re.DOTALL,
 )
-FORMAT = Format(
-    "piped",
-    "Lines with bars",
-    "1773064800.125|GET|/v1/carts|200",
-    lambda head, options: [TextLayout("piped", "time|method|target|status", PARTS, "none")],
-)
-'''
-PROJECT = """
-[build-system]
-requires = ["setuptools"]
-build-backend = "setuptools.build_meta"
-[project]
-name = "apilens-piped"
-version = "1.0"
-[project.entry-points."apilens.formats"]
-piped = "apilens_piped:FORMAT"
-broken = "apilens_piped:MISSING"
-[tool.setuptools]
-py-modules = ["apilens_piped"]
-"""
 
 
 def test_a_package_that_brings_a_format_is_installed_and_read(tmp_path: Path) -> None:
     project, target = tmp_path / "project", tmp_path / "site"
     project.mkdir()
     (project / "apilens_piped.py").write_text(PACKAGE)
-    (project / "pyproject.toml").write_text(PROJECT)
+    broken = '"apilens.formats"]\nbroken = "apilens_piped:MISSING"\n'
+    (project / "pyproject.toml").write_text(PROJECT.replace('"apilens.formats"]\n', broken))
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     built = subprocess.run([*pip, "--target", str(target), str(project)], capture_output=True, text=True, timeout=180)
     assert built.returncode == 0, built.stderr
