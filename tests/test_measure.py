@@ -167,11 +167,11 @@ def test_a_merge_learned_later_holds_for_earlier_calls_in_every_view_and_stays(t
     many = [f"{a}{b}{c}" for a in "klmnopqr" for b in "aeiou" for c in "abcdefghij"]
     ingest(lake, "-", "--source", "many", stdin=users(many))
     lens = Lens(str(lake))
-    learned = lens.lake.learned_routes()
+    learned = lens.lake.read_text("routes.json")
     assert lens.merges.merges
     ingest(lake, "-", "--source", "later", stdin=users(["zoe"], 503))
     lens = Lens(str(lake))
-    assert lens.lake.learned_routes() == learned
+    assert lens.lake.read_text("routes.json") == learned
     inside_a_bin = START + timedelta(seconds=60), START + timedelta(seconds=61)
     for frame, calls in (
         (lens.endpoints(), 403),

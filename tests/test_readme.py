@@ -22,7 +22,7 @@ NOT_RUN = {
     "README.md": ["make demo", "[1/5] ingest sample_logs/", "*/5 * * * *"],
     "adding-a-format.md": [
         '"""Caddy: the JSON object',  # read by test_docs
-        'caddy.FORMAT,\n',
+        "caddy.FORMAT,\n",
         "apilens formats --detect tests/",
         "from apilens.formats import Format",  # built, installed and read by test_detection
         "[build-system]",

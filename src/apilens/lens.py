@@ -41,7 +41,7 @@ class Lens:
         """
         self.lake = open_lake(path)
         self.config = config if config is not None else load_config(None)
-        self.openapi = load_openapi([openapi]) if openapi is not None else _stored(self.lake.openapi())
+        self.openapi = load_openapi([openapi]) if openapi is not None else _stored(self.lake.read_text("openapi.json"))
 
     @property
     def period(self) -> tuple[datetime, datetime] | None:
@@ -156,7 +156,7 @@ class Lens:
     @cached_property
     def merges(self) -> RouteMerges:
         """The route merges learned so far."""
-        text = self.lake.learned_routes()
+        text = self.lake.read_text("routes.json")
         return RouteMerges() if text is None else RouteMerges.from_json(text)
 
     @cached_property

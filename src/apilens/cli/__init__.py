@@ -31,6 +31,7 @@ COMMANDS = {
     "endpoints": ("apilens.cli.endpoints", "endpoints", "Error ratios and latency percentiles per endpoint."),
     "models": ("apilens.cli.models", "models", "Tokens, errors and latency per model of AI gateways."),
     "routes": ("apilens.cli.routes", "routes", "Route templates: learn merges, list them."),
+    "lake": ("apilens.cli.lake", "lake", "Sizes, compaction, deletion; forget for good."),
     "sql": ("apilens.cli.sql", "sql", "Run one SELECT over the lake."),
     "scan": ("apilens.cli.scan", "scan", "Find what became abnormal; raise candidate tickets."),
     "feedback": ("apilens.cli.feedback", "feedback", "Import and list what people reported."),

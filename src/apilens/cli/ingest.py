@@ -60,10 +60,12 @@ def ingest(
     from apilens.cli.options import moment
     from apilens.ingest.run import Request
     from apilens.pipeline import logs
+    from apilens.reports.progress import progress_bar
 
     options = parse_options(format_, log_format, columns, tz, log_format_from)
     request = Request(paths, options, source, environment, final, replace)
-    result = logs.ingest(lake, request, config, now=moment(now))
+    with progress_bar() as progress:
+        result = logs.ingest(lake, request, config, now=moment(now), progress=progress)
     if as_json:
         click.echo(json.dumps(summary(result)))
     else:

@@ -42,11 +42,13 @@ def look(
     from apilens.ingest.run import Request
     from apilens.lens import Lens
     from apilens.pipeline import incidents, logs
+    from apilens.reports.progress import progress_bar
     from apilens.reports.terminal import safe, safe_lines
 
     with tempfile.TemporaryDirectory(prefix="apilens-look-") as lake:
         request = Request(paths, parse_options(format_, log_format, columns, tz, log_format_from), final=True)
-        result = logs.ingest(lake, request, config)
+        with progress_bar() as progress:
+            result = logs.ingest(lake, request, config, progress=progress)
         print_summary(result)
         for report in result.reports:
             for text in (*report.doubts, *([report.problem] if report.problem else [])):

@@ -14,7 +14,7 @@ import polars as pl
 
 from apilens.errors import FormatError, UsageError
 from apilens.formats import apache, apipark, kong, nginx, table
-from apilens.formats.block import BLANK, Block, Layout, Parsed, Reader, Wrapper, parse_records, unwrap
+from apilens.formats.block import FILLED, Block, Layout, Parsed, Reader, Wrapper, parse_records, unwrap
 from apilens.formats.format import Format, FoundLayout, Options
 from apilens.formats.wrappers import WRAPPERS
 
@@ -283,7 +283,7 @@ def _wrappers(head: Block) -> tuple[Wrapper, ...]:
             break
         chain = (*chain, around)
         lines = unwrap(_sample(head), chain)
-        lines = lines.filter(~lines["line"].str.contains(BLANK))
+        lines = lines.filter(lines["line"].str.contains(FILLED))
     return chain
 
 
@@ -324,13 +324,13 @@ def _unknown(name: str) -> Format:
 
 def _sample(head: Block) -> pl.DataFrame:
     lines = head.lines
-    return lines.filter(~lines["line"].str.contains(BLANK)).head(_SAMPLE_LINES)
+    return lines.filter(lines["line"].str.contains(FILLED)).head(_SAMPLE_LINES)
 
 
 def _trials(head: Block, options: Options, wrappers: tuple[Wrapper, ...]) -> list[Trial]:
     """How every format that could be meant fits the head under its wrappers, in the registry's order."""
     records = unwrap(_sample(head), wrappers)
-    records = records.filter(~records["line"].str.contains(BLANK)).head(_SAMPLE_LINES)
+    records = records.filter(records["line"].str.contains(FILLED)).head(_SAMPLE_LINES)
     plain = records.select("row", "line")
     named = _named(options)
     found = []

@@ -35,10 +35,12 @@ class Block:
             return np.concatenate(([0], ends))
         return np.concatenate(([0], ends, [len(self.data)]))
 
-    @property
+    @cached_property
     def line_count(self) -> int:
-        """Lines in the block, blank ones included."""
-        return len(self._starts) - 1
+        """Lines in the block, blank ones included; counted apart from `lines`, which is held against it."""
+        return int(np.count_nonzero(np.frombuffer(self.data, np.uint8) == _NEWLINE)) + (
+            self.data[-1:] not in (b"", b"\n")
+        )
 
     @cached_property
     def lines(self) -> pl.DataFrame:
@@ -47,7 +49,8 @@ class Block:
         The text column is built on the block's own bytes, without a copy, when they are valid UTF-8.
         """
         data, starts = self.data, self._starts
-        if not data.isascii():
+        ascii_only = data.isascii()
+        if not ascii_only:
             try:
                 data.decode()
             except UnicodeDecodeError:
@@ -58,7 +61,7 @@ class Block:
         text = pl.from_arrow(column)
         assert isinstance(text, pl.Series)
         text = text.str.strip_chars_end("\r\n")
-        if _BOM in data:
+        if not ascii_only and _BOM in data:
             text = text.str.strip_prefix("\ufeff")  # exports begin with it, and so do the parts of joined ones
         if b"\0" in data:
             text = text.str.strip_chars_start("\0")  # copytruncate leaves a run of NUL before the first new line
@@ -75,7 +78,7 @@ class Block:
     @property
     def has_records(self) -> bool:
         """Whether any line is more than blank."""
-        return not self.lines["line"].str.contains(BLANK).all()
+        return bool(self.lines["line"].str.contains(FILLED).any())
 
     def offsets(self, rows: pl.Series) -> pl.Series:
         """Byte offsets in the input at which the lines `rows` (0-based) start; Int64."""
@@ -90,8 +93,8 @@ class Block:
         )
 
 
-#: What counts as a blank line: nothing, or only white space and the NUL padding that copytruncate leaves.
-BLANK = r"^[\s\x00]*$"
+#: What a blank line has nothing of: it is empty, or only white space and the NUL padding that copytruncate leaves.
+FILLED = r"[^\s\x00]"
 
 
 @dataclass(frozen=True)
@@ -213,9 +216,9 @@ def parse(block: Block, reader: Reader) -> Parsed:
     """
     lines = block.lines
     records = unwrap(lines, reader.wrappers) if reader.wrappers else lines
-    blank = records["line"].str.contains(BLANK)
-    if blank.any():
-        records = records.filter(~blank)
+    filled = records["line"].str.contains(FILLED)
+    if not filled.all():
+        records = records.filter(filled)
     part = parse_records(records.select("row", "line"), reader.layouts)
     if not reader.wrappers:
         rejects = part.rejects.with_columns(record=pl.lit(0, pl.Int64), text=pl.lit(None, pl.String))

@@ -125,10 +125,11 @@ def status(column: str = "status_code") -> Field:
         code = raw.cast(pl.Int16, strict=False)
         return {column: pl.when(code.is_between(100, 999)).then(code)}
 
-    def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
+    def accept_careful(raw: pl.Expr, columns: Columns) -> pl.Expr:
         return columns[column].is_not_null() | raw.is_null() | raw.str.contains("^0+$")
 
-    return Field(read, read, None, accept, accept, pattern=r"\d{1,3}|-", expected="a number 100..999")
+    form = r"\d{1,3}|-"
+    return Field(read, read, None, _filled(column), accept_careful, pattern=form, expected="a number 100..999")
 
 
 #: No call takes a year: a longer span is garbage, and a start that far back would be as well.
@@ -148,14 +149,19 @@ def duration(column: str, ms_per_unit: float, *, rank: int = 0, decimals: int | 
         return {column: pl.when(ms >= 0).then(ms)}
 
     def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
+        return written(raw, columns[column] < _LONGEST_MS)
+
+    def accept_careful(raw: pl.Expr, columns: Columns) -> pl.Expr:
         span = raw.cast(pl.Float64, strict=False)
-        readable = span.is_finite() & (span < _LONGEST_MS / ms_per_unit)
+        return written(raw, span.is_finite() & (span < _LONGEST_MS / ms_per_unit))
+
+    def written(raw: pl.Expr, readable: pl.Expr) -> pl.Expr:
         return raw.is_null() | (readable if decimals is None else readable & raw.str.contains(f"^{form}$"))
 
     units = {1e3: "seconds", 1.0: "milliseconds", 1e-3: "microseconds", 1e-6: "nanoseconds"}
     form_in_words = {None: "", 0: "whole "}.get(decimals, f"decimal ({decimals} digits) ")
     expected = f"{form_in_words}{units.get(ms_per_unit, 'a number')} below a year"
-    return Field(read, read, None, accept, accept, pattern=form, rank=rank, expected=expected)
+    return Field(read, read, None, accept, accept_careful, pattern=form, rank=rank, expected=expected)
 
 
 #: One value of nginx's $upstream_* lists: "a, b" between servers, "a : b" between groups after an internal redirect.

@@ -65,7 +65,7 @@ class JsonLayout(Layout):
             pl.when(~pl.col("signed")).then(pl.lit(f"JSON, but without {', '.join(self.signs)}")),
         )
         part = read_carefully(raws, self.paths, self.gateway, misfit=misfit, derived=self.derived)
-        extras = self._extras(records)
+        extras = self._extras(records.join(values.filter("valid"), on="row", how="semi"))
         if extras.is_empty() or part.calls.is_empty():
             return part
         return replace(part, calls=add_attributes(part.calls, extras))
@@ -82,9 +82,12 @@ class JsonLayout(Layout):
             else f"json_array_length(doc, {_quote(path[1:])})::VARCHAR AS v{i}"
             for i, path in enumerate(self.paths)
         ]
+        # What is valid and begins with a brace is an object: every JSON function parses its argument anew.
         signed = " AND ".join([*(f"{place[sign]} IS NOT NULL" for sign in self.signs), f"({self.where})"])
         return f"""
-            WITH docs AS ({_DOCS}), parts AS (
+            WITH docs AS (
+                SELECT row, CASE WHEN json_valid(line) AND ltrim(line, ' \t\r\n')[1] = '{{' THEN line END AS doc FROM records
+            ), parts AS (
                 SELECT row, doc, json_extract_string(doc, [{", ".join(map(_quote, wanted))}]) AS found FROM docs
             )
             SELECT row, doc IS NOT NULL AS valid, coalesce({signed}, false) AS signed, {", ".join(columns)}
@@ -102,14 +105,15 @@ class JsonLayout(Layout):
         return known
 
     def _extras(self, records: pl.DataFrame) -> pl.DataFrame:
-        """What the records hold besides: one row per (row, key, value), key as in attributes."""
+        """What the records, all of them objects, hold besides: one row per (row, key, value), key as in attributes."""
         with connection().cursor() as cursor:
             cursor.register("records", records.select("row", "line"))
             parents = list(self._known)
             listed = ", ".join(map(_quote, parents))
             seen = cursor.sql(f"""
-                WITH docs AS ({_DOCS}),
-                     objects AS (SELECT unnest(json_keys(doc, [{listed}])) AS names, unnest([{listed}]) AS parent FROM docs),
+                WITH objects AS (
+                         SELECT unnest(json_keys(line, [{listed}])) AS names, unnest([{listed}]) AS parent FROM records
+                     ),
                      keys AS (SELECT parent, unnest(names) AS name FROM objects)
                 SELECT parent, name, count(*) AS n FROM keys GROUP BY ALL ORDER BY n DESC, parent, name
                 """).fetchall()
@@ -122,8 +126,9 @@ class JsonLayout(Layout):
                 return EXTRAS.to_frame()
             paths = list(found)[:_MAX_EXTRAS]
             extras: pl.DataFrame = cursor.sql(f"""
-                WITH docs AS ({_DOCS}),
-                     parts AS (SELECT row, json_extract_string(doc, [{", ".join(map(_quote, paths))}]) AS found FROM docs)
+                WITH parts AS (
+                         SELECT row, json_extract_string(line, [{", ".join(map(_quote, paths))}]) AS found FROM records
+                     )
                 SELECT row, unnest([{", ".join(_quote(found[path]) for path in paths)}]) AS key, unnest(found) AS value
                 FROM parts
                 """).pl()
@@ -134,10 +139,6 @@ class JsonLayout(Layout):
             cursor.register("records", records.select("row", "line"))
             values: pl.DataFrame = cursor.sql(self._sql).pl()
         return values
-
-
-#: The records as `doc`, null where one is no JSON object.
-_DOCS = "SELECT row, CASE WHEN json_valid(line) AND json_type(line) = 'OBJECT' THEN line END AS doc FROM records"
 
 
 def _quote(text: str) -> str:

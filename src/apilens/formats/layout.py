@@ -141,8 +141,8 @@ class TextLayout(Layout):
         inner = cut.collect_schema().names()
         read = typed(cut, self._fields, self.gateway, careful=False, derived=self.derived)
         fits += [pl.col(name) for name in read.collect_schema().names() if name.startswith("ok")]
-        read = read.with_columns(fits=pl.all_horizontal(fit.fill_null(False) for fit in fits))
-        done = read.select("row", pl.exclude(*inner, r"^(?:w|ok)\d+$")).collect()
+        read = read.with_columns(fits=pl.all_horizontal(fits).fill_null(False))
+        done = read.select("row", pl.exclude(*inner, r"^(?:w|ok)\d+$")).collect(engine="in-memory")
         good = done["fits"]
         done = gather_attributes((done if good.all() else done.filter(good)).drop("fits"))
         return done, records.filter(~good) if not good.all() else records.clear()

@@ -83,10 +83,12 @@ def redact(calls: pl.DataFrame, redactor: Redactor) -> pl.DataFrame:
     if calls.is_empty():
         return calls
     masked = calls.with_columns(redactor.mask_series(calls[name]) for name in _CLIENT_TEXT if name in calls.columns)
-    if (changed := (masked["path"] != calls["path"]).fill_null(False)).any():
+    own = masked["gateway_route"].str.starts_with("/").fill_null(False)
+    told_again = ((masked["path"] != calls["path"]) & ~own).arg_true()
+    if len(told_again):
         # A key of letters only looks like a name in a route: told again from the masked path, it is a variable.
-        told_again = changed & ~masked["gateway_route"].str.starts_with("/").fill_null(False)
-        masked = masked.with_columns(route=pl.when(told_again).then(template(masked["path"])).otherwise("route"))
+        route = masked["route"].clone().scatter(told_again, template(masked["path"].gather(told_again)))
+        masked = masked.with_columns(route)
     if "attributes" in masked.columns and masked["attributes"].null_count() < masked.height:
         entries = masked["attributes"].cast(pl.List(pl.Struct({"key": pl.String, "value": pl.String})))
         flat = entries.alias("entry").to_frame().with_row_index().drop_nulls("entry").explode("entry").unnest("entry")

@@ -103,7 +103,7 @@ def cut(
         del buffer[:taken]
         yield Piece(unit_id, head_sha256, block, unit)
         state.bytes += taken
-        state.lines += block.data.count(b"\n") + (not block.data.endswith(b"\n"))
+        state.lines += block.line_count
 
 
 def _longest(buffer: bytearray, origin: Origin, candidates: list[Known], ended: bool) -> tuple[str, int, Known | None]:

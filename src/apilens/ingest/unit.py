@@ -10,6 +10,7 @@ import polars as pl
 
 from apilens.formats.block import Reader, parse
 from apilens.ingest.enrich import Declared, enrich, redact
+from apilens.ingest.forget import Tombstone
 from apilens.ingest.pieces import Origin, Piece
 from apilens.ingest.redact import Redactor
 from apilens.ingest.rollup import roll_up
@@ -69,15 +70,20 @@ def make_unit(
     reader: Reader,
     redactor: Redactor,
     *,
+    forgotten: Tombstone,
     origin: Origin,
     declared: Declared,
     attempt: int,
     now: datetime,
 ) -> Made:
-    """Parse a piece (without layouts: it holds blank lines only); see Made. The number of lines is counted on the bytes, apart from the parser."""
+    """Parse a piece (without layouts: it holds blank lines only); see Made. Calls that are to stay
+    forgotten count as filtered. The number of lines is counted on the bytes, apart from the parser."""
     block = piece.block
     parsed = enrich(parse(block, reader), block, declared)
     calls = redact(parsed.calls, redactor)
+    buried = forgotten.buried(calls) if calls.height and forgotten else None
+    kept_out = 0 if buried is None else int(buried.sum())
+    calls = calls.filter(~buried) if buried is not None and kept_out else calls
     missing = [pl.lit(None, dtype).alias(name) for name, dtype in CALLS.items() if name not in calls.columns]
     calls = (
         calls.with_columns(missing)
@@ -86,16 +92,15 @@ def make_unit(
     )
     format_name = reader.layouts[0].gateway if reader.layouts else "blank"
     rejects = _rejects(parsed.rejects, piece, declared, attempt, format_name, redactor)
-    lines = block.data.count(b"\n") + (not block.data.endswith(b"\n"))
     counts = Counts(
         read=parsed.read,
         stored=calls.height,
         rejected=rejects.height,
-        filtered=parsed.filtered,
+        filtered=parsed.filtered + kept_out,
         record_lines=parsed.lines,
         header=parsed.header,
         blank=parsed.blank,
-        lines=lines,
+        lines=block.line_count,
         bytes=len(block.data),
         units=1,
     )

@@ -22,6 +22,7 @@ from apilens.ingest.sources import expand, open_input
 from apilens.ingest.unit import Counts
 from apilens.lake import Lake, open_lake
 from apilens.lens import load_openapi
+from apilens.progress import Progress, unseen
 from apilens.routes import OpenApi, RouteMerges, learn
 from apilens.schema import CALLS
 
@@ -36,7 +37,9 @@ class IngestResult:
     exit_code: Exit
 
 
-def ingest(lake: str, request: Request, config: str | None, *, now: datetime | None = None) -> IngestResult:
+def ingest(
+    lake: str, request: Request, config: str | None, *, now: datetime | None = None, progress: Progress = unseen
+) -> IngestResult:
     """Read inputs into the lake, making it when there is none.
 
     config: path of an apilens.toml; None: found as in load_config, or in a folder that is ingested.
@@ -44,7 +47,8 @@ def ingest(lake: str, request: Request, config: str | None, *, now: datetime | N
     """
     began = time.monotonic()
     settings = load_config(config or _config_inside(request.paths))
-    run = IngestRun(open_lake(lake, create=True), request, settings, now=now or datetime.now(UTC))
+    opened = open_lake(lake, create=True)
+    run = IngestRun(opened, request, settings, now=now or datetime.now(UTC), progress=progress)
     run.run()
     if run.totals.stored:
         learn_routes(run.lake)
@@ -54,12 +58,12 @@ def ingest(lake: str, request: Request, config: str | None, *, now: datetime | N
 def learn_routes(lake: Lake) -> None:
     """Learn which names in the routes seen so far are variables; merges learned before stay as they are."""
     with lake.lock("routes"):
-        text = lake.learned_routes()
+        text = lake.read_text("routes.json")
         known = RouteMerges() if text is None else RouteMerges.from_json(text)
         seen = lake.scan("rollups").group_by("service", "route").agg(pl.col("calls").sum()).collect()
         found = learn(seen.drop_nulls("route"), known)
         if found != known:
-            lake.save_learned_routes(found.to_json())
+            lake.save_text("routes.json", found.to_json())
 
 
 def keep_openapi(lake: str, files: Sequence[str]) -> None:
@@ -70,13 +74,13 @@ def keep_openapi(lake: str, files: Sequence[str]) -> None:
     opened = open_lake(lake)
     found = load_openapi(files)
     with opened.lock("routes"):
-        text = opened.openapi()
+        text = opened.read_text("openapi.json")
         try:
             known = OpenApi() if text is None else OpenApi.from_json(text)
         except LakeError:
             known = OpenApi()  # damaged: what is given now replaces it
         if found.operations != known.operations:
-            opened.save_openapi(replace(found, version=known.version + 1).to_json())
+            opened.save_text("openapi.json", replace(found, version=known.version + 1).to_json())
 
 
 def _config_inside(paths: Sequence[str]) -> str | None:
