@@ -75,13 +75,15 @@ def windows() -> Iterator[tuple[datetime | None, datetime | None]]:
         yield start, start + timedelta(microseconds=rng.randrange(1, 3600 * 10**6))
 
 
+@pytest.mark.parametrize("everybody", [False, True], ids=["real", "everybody"])
 @pytest.mark.parametrize("window", list(windows()), ids=str)
 def test_endpoints_are_those_of_the_slow_reference(
-    measured: tuple[Lens, list[dict[str, Any]]], window: tuple[datetime | None, datetime | None]
+    measured: tuple[Lens, list[dict[str, Any]]], window: tuple[datetime | None, datetime | None], everybody: bool
 ) -> None:
     lens, calls = measured
-    expected = naive_endpoints(calls, *window, apdex_ms=500)
-    exact, estimated = lens.endpoints(*window, exact=True), lens.endpoints(*window)
+    expected = naive_endpoints(calls, *window, apdex_ms=500, include_synthetic=everybody)
+    exact = lens.endpoints(*window, exact=True, include_synthetic=everybody)
+    estimated = lens.endpoints(*window, include_synthetic=everybody)
     assert exact.height == estimated.height == len(expected)
     assert exact["calls"].to_list() == sorted(exact["calls"].to_list(), reverse=True)
     for frame in (exact, estimated):
@@ -110,7 +112,7 @@ def close(estimate: float | None, value: float | None) -> bool:
 def test_windows_that_touch_add_up_to_the_whole(measured: tuple[Lens, list[dict[str, Any]]]) -> None:
     lens, calls = measured
     cuts = [None, *sorted(START + timedelta(seconds=s) for s in random.Random(7).sample(range(10_800), 12)), None]
-    parts = [lens.endpoints(a, b)["calls"].sum() for a, b in pairwise(cuts)]
+    parts = [lens.endpoints(a, b)["calls"].sum() + sum(lens.set_apart(a, b).values()) for a, b in pairwise(cuts)]
     assert sum(parts) == len(calls)
 
 
@@ -129,7 +131,7 @@ def test_python_and_the_command_line_give_the_same_numbers(measured: tuple[Lens,
     by_sql = lens.sql(
         "SELECT count(*) AS calls, count(*) FILTER (status_code >= 500 AND status_code < 600) AS e FROM calls"
     )
-    whole = lens.endpoints()
+    whole = lens.endpoints(include_synthetic=True)
     assert by_sql["calls"].item() == whole["calls"].sum()
     assert by_sql["e"].item() == round((whole["error_ratio"] * whole["calls"]).sum())
 

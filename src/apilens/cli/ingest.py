@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from apilens.cli.options import config_option, lake_option, now_option, tz_option
+from apilens.cli.options import config_option, lake_option, log_format_from_option, now_option, tz_option
 from apilens.reports.terminal import lines_equation, records_equation, safe, safe_lines
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--environment", metavar="NAME", help="prod, test, …; part of every fingerprint.")
 @click.option("--format", "format_", metavar="NAME", help="Read as this format instead of detecting it.")
 @click.option("--log-format", metavar="LAYOUT", help="The gateway's own log_format or LogFormat, pasted as it is.")
+@log_format_from_option
 @click.option("--columns", multiple=True, metavar="COLUMN=NAME[:UNIT]", help="Mapping of a table's columns.")
 @tz_option
 @click.option("--final", is_flag=True, help="Take a last line without line end; by default it waits for the next run.")
@@ -39,6 +40,7 @@ def ingest(
     environment: str | None,
     format_: str | None,
     log_format: str | None,
+    log_format_from: str | None,
     columns: tuple[str, ...],
     tz: str | None,
     final: bool,
@@ -64,7 +66,8 @@ def ingest(
     from apilens.reports.progress import progress_bar
     from apilens.reports.prometheus import write_ingest_metrics
 
-    request = Request(paths, parse_options(format_, log_format, columns, tz), source, environment, final, replace)
+    options = parse_options(format_, log_format, columns, tz, log_format_from)
+    request = Request(paths, options, source, environment, final, replace)
     with progress_bar() as progress:
         result = logs.ingest(lake, request, config, now=moment(now), progress=progress)
     if as_json:
@@ -72,8 +75,8 @@ def ingest(
     else:
         print_summary(result)
     for report in result.reports:
-        if report.problem is not None:
-            click.echo(f"apilens: {safe_lines(report.problem)}", err=True)
+        for text in (*report.doubts, *([report.problem] if report.problem else [])):
+            click.echo(f"apilens: {safe_lines(text)}", err=True)
     if metrics is not None:
         totals = result.totals
         write_ingest_metrics(

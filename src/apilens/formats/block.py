@@ -124,11 +124,12 @@ class Layout(ABC):
     """One way of writing calls, compiled: what a format opens an input with.
 
     gateway: name of the format, as it stands in the rows. text: the layout as its author wrote it; None: the format has
-    only one.
+    only one. doubts: what in it may be a slip of its author, in words.
     """
 
     gateway: str
     text: str | None
+    doubts: tuple[str, ...] = ()
 
     @abstractmethod
     def fits(self, records: pl.DataFrame) -> pl.Series:

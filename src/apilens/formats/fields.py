@@ -44,6 +44,7 @@ class Field:
     mandatory: bool = False  # a null value makes the line a reject
     timestamp_kind: str | None = None
     percent: tuple[str, ...] = ()  # columns that are percent-encoded text
+    expected: str = ""  # what it accepts, in words, for the reason of a reject
 
     @property
     def blankless(self) -> bool:
@@ -164,7 +165,8 @@ def integer(
         return columns[column].is_not_null()
 
     accept = _filled(column) if optional else given
-    return Field(read, read, None, accept, accept, pattern=r"[-+]?\d+|-" if optional else r"\d+")
+    form = r"[-+]?\d+|-" if optional else r"\d+"
+    return Field(read, read, None, accept, accept, pattern=form, expected="a whole number")
 
 
 def size(column: str, *, rank: int = 0) -> Field:
@@ -199,7 +201,8 @@ def status(column: str = "status_code") -> Field:
     def accept_careful(raw: pl.Expr, columns: Columns) -> pl.Expr:
         return columns[column].is_not_null() | raw.is_null() | raw.str.contains("^0+$")
 
-    return Field(read, read, None, _filled(column), accept_careful, pattern=r"-?\d{1,3}|-")
+    form = r"-?\d{1,3}|-"
+    return Field(read, read, None, _filled(column), accept_careful, pattern=form, expected="a number 100..999")
 
 
 #: No call takes a year: a longer span is garbage, and a start that far back would be as well.
@@ -228,7 +231,10 @@ def duration(column: str, ms_per_unit: float, *, rank: int = 0, decimals: int | 
     def written(raw: pl.Expr, readable: pl.Expr) -> pl.Expr:
         return raw.is_null() | (readable if decimals is None else readable & raw.str.contains(f"^{form}$"))
 
-    return Field(read, read, None, accept, accept_careful, pattern=form, rank=rank)
+    units = {1e3: "seconds", 1.0: "milliseconds", 1e-3: "microseconds", 1e-6: "nanoseconds"}
+    form_in_words = {None: "", 0: "whole "}.get(decimals, f"decimal ({decimals} digits) ")
+    expected = f"{form_in_words}{units.get(ms_per_unit, 'a number')} below a year"
+    return Field(read, read, None, accept, accept_careful, pattern=form, rank=rank, expected=expected)
 
 
 _GO_UNITS = {"h": 3.6e6, "m": 6e4, "s": 1e3, "ms": 1.0, "[uµμ]s": 1e-3, "ns": 1e-6}
@@ -284,7 +290,7 @@ def upstream_duration(column: str, ms_per_unit: float, *, total: bool) -> Field:
         one = (pl.element() == "-") | pl.element().cast(pl.Float64, strict=False).is_between(0, longest, closed="left")
         return raw.is_null() | _listed(raw).list.eval(one.fill_null(False)).list.all()
 
-    return Field(quick, careful, None, accept, accept_careful, pattern=_LISTED)
+    return Field(quick, careful, None, accept, accept_careful, pattern=_LISTED, expected="a number, or a list of them")
 
 
 def upstream_text(column: str, *, count: bool = False) -> Field:
@@ -473,7 +479,7 @@ def clf_time(kind: str) -> Field:
 
     return Field(
         read, read, accept=_filled("timestamp"), accept_careful=_filled("timestamp"), pattern=r"\d\d/[A-Za-z]{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}", rank=2,
-        mandatory=True, timestamp_kind=kind,
+        mandatory=True, timestamp_kind=kind, expected="a time like 09/Mar/2026:14:00:00 +0000",
     )  # fmt: skip
 
 
@@ -501,7 +507,11 @@ def iso_time(kind: str, tz: str = "UTC") -> Field:
         rank=1,
         mandatory=True,
         timestamp_kind=kind,
+        expected="a time like 2026-03-09T14:00:00Z that exists in its zone",
     )
+
+
+_EPOCHS = {1e6: "seconds", 1e3: "milliseconds", 1.0: "microseconds", 1e-3: "nanoseconds"}
 
 
 def epoch_time(kind: str, us_per_unit: float, *, rank: int = 0) -> Field:
@@ -522,6 +532,7 @@ def epoch_time(kind: str, us_per_unit: float, *, rank: int = 0) -> Field:
         rank=rank,
         mandatory=True,
         timestamp_kind=kind,
+        expected=f"a time as {_EPOCHS.get(us_per_unit, 'a number')} since 1970",
     )
 
 
@@ -555,6 +566,7 @@ def written_time(kind: str, tz: str = "UTC", *, rank: int = 0) -> Field:
         rank=rank,
         mandatory=True,
         timestamp_kind=kind,
+        expected="a time like 2026-03-09T14:00:00Z, or seconds since 1970",
     )
 
 
@@ -587,6 +599,7 @@ def strftime_time(kind: str, layout: str, tz: str = "UTC") -> Field:
         rank=2,
         mandatory=True,
         timestamp_kind=kind,
+        expected=f"a time in the layout {layout}",
     )
 
 
@@ -651,8 +664,8 @@ def read_carefully(
     plan = typed(raws.lazy(), fields, gateway, careful=True, derived=derived)
     read = plan.with_columns(misfit=misfit).collect(engine="in-memory")
     complaints = [
-        pl.when(~pl.col(f"ok{i}").fill_null(False)).then(pl.lit(f"{name.removeprefix('$.')} cannot be read"))
-        for i, name in enumerate(names)
+        pl.when(~pl.col(f"ok{i}").fill_null(False)).then(_complaint(name.removeprefix("$."), pl.col(f"v{i}"), field))
+        for i, (name, field) in enumerate(fields.items())
         if f"ok{i}" in read.columns
     ]
     lost = pl.when(pl.col("timestamp").is_null()).then(pl.lit("the time is missing"))
@@ -667,6 +680,22 @@ def read_carefully(
     return Parsed(
         compact(gather_attributes(read.filter(good).drop("reason"))), read.filter(~good).select("row", "reason")
     )
+
+
+#: Characters of a value that a reason shows.
+_SHOWN = 40
+
+
+def shown(value: pl.Expr) -> pl.Expr:
+    """The beginning of a value, in quotes, for the reason of a reject."""
+    cut = pl.when(value.str.len_chars() > _SHOWN).then(value.str.head(_SHOWN) + "…").otherwise(value)
+    return pl.concat_str(pl.lit('"'), cut, pl.lit('"'))
+
+
+def _complaint(name: str, value: pl.Expr, field: Field) -> pl.Expr:
+    """`status is "2OO", expected a number 100..999`."""
+    found = pl.coalesce(pl.lit(f"{name} is ") + shown(value), pl.lit(f"{name} is missing"))
+    return found + pl.lit(f", expected {field.expected}" if field.expected else ", which cannot be read")
 
 
 #: What a record holds beside its columns: one row per attribute.

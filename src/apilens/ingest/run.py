@@ -12,10 +12,11 @@ import polars as pl
 
 from apilens.config import Config, Source
 from apilens.errors import ApilensError, Exit, InputError, LockedError, UsageError, worst
-from apilens.formats import Detection, Options, check_options, detect
+from apilens.formats import Detection, FoundLayout, Options, check_options, detect, doubts
 from apilens.formats.block import Block, Reader
 from apilens.ingest.enrich import Declared
 from apilens.ingest.forget import tombstone
+from apilens.ingest.layout_files import layouts_from
 from apilens.ingest.pieces import Cut, Known, Origin, Piece, cut
 from apilens.ingest.redact import Redactor
 from apilens.ingest.rollup import roll_up
@@ -39,7 +40,7 @@ _RETRIES = 5
 @dataclass
 class InputReport:
     """What became of one input. form: what was turned into lines, so that offsets count in those; None: the input has lines.
-    problem: why some of it is missing; None: all of it was read."""
+    problem: why some of it is missing; None: all of it was read. doubts: see formats.doubts."""
 
     name: str
     format: str | None = None
@@ -51,6 +52,7 @@ class InputReport:
     waiting_bytes: int = 0
     problem: str | None = None
     usable: bool = True
+    doubts: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class IngestRun:
         self.progress = progress
         self.reports: list[InputReport] = []
         self._redactor = Redactor(lake.masking_key)
+        self._layout_files: dict[str, tuple[FoundLayout, ...]] = {}
         self._forgotten = tombstone(lake)
         self._own: dict[str, str] = {}  # unit -> the input of this run that brought it
         self._begun: set[str] = set()  # units that this run has, or that a worker still makes for it
@@ -182,19 +185,15 @@ class IngestRun:
     def _read(self, item: Input, report: InputReport, pool: ThreadPoolExecutor) -> Iterator[_Job]:
         """Jobs for the new pieces of an input; known ones are accounted for at once."""
         source = self._declared(item) or Source(match="")
-        asked = self.request.options
-        options = Options(
-            asked.format or (None if asked.log_format else source.format),
-            asked.log_format or (None if asked.format else source.log_format),
-            asked.tz if source.tz is None or asked.tz != "UTC" else source.tz,
-            asked.columns or source.columns,
-        )
+        options = self._options(source)
         origin = Origin(
             self.request.source if self.request.source is not None else source.source,
             self.request.environment or source.environment,
         )
         declared = Declared(item.name, origin.environment, origin.source or None)
         check_options(options)
+        if options.log_format != self.request.options.log_format or options.layouts != self.request.options.layouts:
+            report.doubts = doubts(options)
         stream = open_input(item)
         report.compression = stream.compression
         state, head, reader, said = Cut(), None, None, b""
@@ -225,6 +224,22 @@ class IngestRun:
             report.form = stream.form
             report.waiting_bytes = state.waiting
             report.problem = None if state.problem is None else f"{item.name}: {state.problem}; kept what came before"
+
+    def _options(self, source: Source) -> Options:
+        """What the user asked for; where that names no format, what is declared about the input."""
+        asked = self.request.options
+        named = asked.format or asked.log_format or asked.layouts
+        tz = asked.tz if source.tz is None or asked.tz != "UTC" else source.tz
+        if named:
+            return replace(asked, tz=tz, columns=asked.columns or source.columns)
+        file = source.log_format_from
+        layouts = self._layouts(str(self.config.folder / file)) if file is not None else ()
+        return Options(source.format, source.log_format, tz, asked.columns or source.columns, layouts)
+
+    def _layouts(self, file: str) -> tuple[FoundLayout, ...]:
+        if file not in self._layout_files:
+            self._layout_files[file] = layouts_from(file)
+        return self._layout_files[file]
 
     def _process(
         self, piece: Piece, reader: Reader, origin: Origin, declared: Declared, attempt: int

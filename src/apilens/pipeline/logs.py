@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from apilens.config import load_config
-from apilens.errors import ApilensError, Exit, InputError
+from apilens.errors import ApilensError, Exit, InputError, LakeError
 from apilens.formats import Detection, Options, detect
 from apilens.formats.block import Parsed, Reader, parse
 from apilens.formats.fields import rebuild
@@ -23,8 +23,9 @@ from apilens.ingest.run import IngestRun, InputReport, Request
 from apilens.ingest.sources import expand, open_input
 from apilens.ingest.unit import Counts
 from apilens.lake import Lake, open_lake
+from apilens.lens import load_openapi
 from apilens.progress import Progress, unseen
-from apilens.routes import RouteMerges, learn
+from apilens.routes import OpenApi, RouteMerges, learn
 from apilens.schema import CALLS
 
 
@@ -73,6 +74,23 @@ def learn_routes(lake: Lake) -> None:
         found = learn(seen.drop_nulls("route"), known)
         if found != known:
             lake.save_text("routes.json", found.to_json())
+
+
+def keep_openapi(lake: str, files: Sequence[str]) -> None:
+    """Keep the operations of OpenAPI documents with the lake, in place of those given before.
+
+    Raises ConfigError when one cannot be read; nothing is changed then.
+    """
+    opened = open_lake(lake)
+    found = load_openapi(files)
+    with opened.lock("routes"):
+        text = opened.read_text("openapi.json")
+        try:
+            known = OpenApi() if text is None else OpenApi.from_json(text)
+        except LakeError:
+            known = OpenApi()  # damaged: what is given now replaces it
+        if found.operations != known.operations:
+            opened.save_text("openapi.json", replace(found, version=known.version + 1).to_json())
 
 
 def _config_inside(paths: Sequence[str]) -> str | None:
