@@ -28,7 +28,7 @@ KNOWN = tuple(
 )
 
 #: A request id: a UUID, or 16 characters of Base64 (HTTP APIs). An Apache log may hold a number there.
-_ID = r"(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[\w+/-]{11,15}=|-)"
+_ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[\w+/-]{11,15}="
 
 
 def _wide(field: f.Field) -> f.Field:
@@ -70,7 +70,7 @@ _FIELDS: dict[str, f.Field] = {
 }
 #: How these stand in the layouts that are tried unasked.
 _WRITTEN = {
-    "requestid": f.text("request_id", pattern=_ID),
+    "requestid": f.strictly(f.text("request_id"), _ID),
     "extendedrequestid": f.kept(f.text("request_id", rank=1, pattern=r"[\w+/=-]+"), "extendedRequestId"),
     "resourcepath": f.text("gateway_route", pattern=r"[^\s,]+"),
     "identity.caller": f.attribute("identity.caller", r"[^\s,]+"),

@@ -131,6 +131,15 @@ def first_of(column: str) -> Field:
     return Field(read, read)
 
 
+def strictly(field: Field, pattern: str) -> Field:
+    """The same, where only values of this form fit: the layout is guessed, and another one has something else there."""
+
+    def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
+        return raw.is_null() | raw.str.contains(f"^(?:{pattern})$")
+
+    return replace(field, accept=accept, accept_careful=accept, pattern=f"(?:{pattern}|-)")
+
+
 def attribute(name: str, pattern: str = _UNQUOTED) -> Field:
     """A value without a column of its own: kept in `attributes` under its name."""
     return text(f"attributes.{name}", pattern=pattern)
@@ -447,12 +456,13 @@ def any_time(kind: str, tz: str = "UTC") -> Field:
 
 
 _STRFTIME = {"Y": r"\d{4}", "b": "[A-Za-z]{3}", "z": r"[+-]\d{4}", "T": r"\d\d:\d\d:\d\d", "F": r"\d{4}-\d\d-\d\d"}
-_STRFTIME |= dict.fromkeys("mdHMSy", r"\d\d")
+_STRFTIME |= dict.fromkeys("mdHMSyI", r"\d\d") | {"e": r"[ \d]\d", ":z": r"[+-]\d\d:\d\d", "s": r"\d+"}
+_STRFTIME |= {f"{digits}f": rf"\d{{{digits}}}" for digits in "369"} | {".f": r"(?:\.\d+)?"}
 
 
 def _strftime_pattern(layout: str) -> str:
     """What a strftime layout writes, as a regex; a directive we do not know may write anything."""
-    pieces = re.split(r"%(.)", layout)
+    pieces = re.split(r"%([.:]?\d?.)", layout)
     return "".join(_STRFTIME.get(piece, ".+?") if i % 2 else re.escape(piece) for i, piece in enumerate(pieces))
 
 
