@@ -98,7 +98,9 @@ _DIRECTIVE = re.compile(r'^\s*LogFormat\s+"((?:[^"\\]|\\.)*)"(?:\s+\S+)?\s*$', r
 _VARIABLE = re.compile(r"%(?:%|!?[\d,]*([<>]?)(?:\{([^}]*)\})?[<>]?(\^t[io]|[A-Za-z]))")
 _CLOCKS = {"sec": 1e6, "msec": 1e3, "usec": 1.0}
 #: A time written in pieces, which Apache makes necessary for a fraction of a second: %{%F %T}t.%{usec_frac}t %{%z}t
-_IN_PIECES = re.compile(r"%\{([^}]*%[^}]*)\}t([^%\"]*)%\{(?:(?:begin|end):)?([mu]sec)_frac\}t(?:([^%\"]*)%\{(?:(?:begin|end):)?(%z)\}t)?")
+_IN_PIECES = re.compile(
+    r"%\{([^}]*%[^}]*)\}t([^%\"]*)%\{(?:(?:begin|end):)?([mu]sec)_frac\}t(?:([^%\"]*)%\{(?:(?:begin|end):)?(%z)\}t)?"
+)
 #: Gunicorn's variables, and what Apache calls them.
 _GUNICORN = {
     "h": "%h", "l": "%l", "u": "%u", "t": "%t", "r": "%r", "m": "%m", "U": "%U", "q": "%q", "H": "%H", "s": "%>s",
@@ -107,7 +109,18 @@ _GUNICORN = {
 }  # fmt: skip
 _GUNICORN_VARIABLE = re.compile(r"%\((?:\{([^}]*)\})?(\w)\)s")
 #: A date as Tomcat's %{…}t has it (Java), and as strftime has it.
-_JAVA = {"yyyy": "%Y", "MMM": "%b", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S", "SSS": "%3f", "Z": "%z", "XXX": "%:z"}
+_JAVA = {
+    "yyyy": "%Y",
+    "MMM": "%b",
+    "MM": "%m",
+    "dd": "%d",
+    "HH": "%H",
+    "mm": "%M",
+    "ss": "%S",
+    "SSS": "%3f",
+    "Z": "%z",
+    "XXX": "%:z",
+}
 _JAVA_PIECE = re.compile("|".join(sorted(_JAVA, key=len, reverse=True)))
 
 
@@ -127,7 +140,14 @@ def _time(argument: str | None, tz: str) -> tuple[str | Variable, ...]:
     return (Variable(name, f.strftime_time(kind, layout, tz)),)
 
 
-_NAMES = {"A": "local_ip", "f": "filename", "k": "keepalive_requests", "P": "pid", "R": "handler", "S": "transferred_bytes"}
+_NAMES = {
+    "A": "local_ip",
+    "f": "filename",
+    "k": "keepalive_requests",
+    "P": "pid",
+    "R": "handler",
+    "S": "transferred_bytes",
+}
 
 
 def _attribute(letter: str, argument: str | None) -> f.Field:

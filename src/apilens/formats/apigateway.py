@@ -36,6 +36,20 @@ def _wide(field: f.Field) -> f.Field:
     return replace(field, pattern=r'[^\s,"]*')
 
 
+def _route_key() -> f.Field:
+    """`GET /pets/{id}` of an HTTP API: method and route; `$default` and `$connect` as they are."""
+
+    def read(raw: pl.Expr) -> f.Columns:
+        parts = raw.str.extract_groups(r"^(?:([A-Z]+) )?(\S+)$").struct
+        method = parts.field("1")
+        return {
+            "gateway_route": pl.coalesce(parts.field("2"), raw),
+            "method": pl.when(method != "ANY").then(method),
+        }
+
+    return f.Field(read, read, pattern=r'[^"]*?', rank=1)
+
+
 #: Name behind $context. in lower case -> the field it is. What else there is goes to attributes.
 _FIELDS: dict[str, f.Field] = {
     "requesttime": f.clf_time("start"),
@@ -49,7 +63,7 @@ _FIELDS: dict[str, f.Field] = {
     "httpmethod": f.token("method"),
     "path": f.url(),
     "resourcepath": f.token("gateway_route"),
-    "routekey": f.text("gateway_route", rank=1),
+    "routekey": _route_key(),
     "protocol": f.http_version(),
     "status": f.status(),
     "responselength": f.integer("response_bytes"),
@@ -66,7 +80,7 @@ _FIELDS: dict[str, f.Field] = {
     "error.message": f.text("response_flags"),
     "error.messagestring": f.text("response_flags", rank=1),
     "error.responsetype": f.text("response_flags", rank=2),
-    "xraytraceid": f.token("trace_id"),
+    "xraytraceid": f.xray_trace(),
 }
 #: How these stand in the layouts that are tried unasked.
 _WRITTEN = {

@@ -12,7 +12,9 @@ from apilens.formats.format import fixed, known_or_pasted
 from apilens.formats.layout import TextLayout, Variable
 from apilens.formats.template import check_time, parts
 
-_REQUEST = '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS%'
+_REQUEST = (
+    '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS%'
+)
 _REST = (
     '%BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" '
     '"%REQ(USER-AGENT)%" "%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%"'
@@ -32,7 +34,9 @@ _ROUTES = (" %REQUESTED_SERVER_NAME% %ROUTE_NAME%", " %REQUESTED_SERVER_NAME%", 
 
 #: Layouts tried when no format string is given, narrow before wide.
 KNOWN = {
-    "istio_text": tuple(f"{_REQUEST} {details}{_REST} {_ADDRESSES}{route}" for route in _ROUTES for details in _DETAILS),
+    "istio_text": tuple(
+        f"{_REQUEST} {details}{_REST} {_ADDRESSES}{route}" for route in _ROUTES for details in _DETAILS
+    ),
     "envoy_text": (
         DEFAULT,
         *(f"{_REQUEST} {details}{_REST}" for details in _DETAILS[:-1]),

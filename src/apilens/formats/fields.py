@@ -106,6 +106,16 @@ def kept(field: Field, name: str) -> Field:
     )
 
 
+def xray_trace(*, rank: int = 0) -> Field:
+    """AWS X-Ray's Root=1-69aed4e0-36d228ad5d99923122bbe354 (Self=… before it): its two numbers are OpenTelemetry's id."""
+
+    def read(raw: pl.Expr) -> Columns:
+        parts = raw.str.extract_groups("(?:^|Root=)1-([0-9a-f]{8})-([0-9a-f]{24})").struct
+        return {"trace_id": pl.coalesce(parts.field("1") + parts.field("2"), raw)}
+
+    return Field(read, read, pattern=r"\S+", rank=rank)
+
+
 _IP = r"^(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)$"
 #: RFC 1918, RFC 6598, loopback, link-local, unique local
 _PRIVATE = r"^(?:10\.|127\.|192\.168\.|169\.254\.|172\.(?:1[6-9]|2\d|3[01])\.|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|::1$|f[cd]|fe80)"

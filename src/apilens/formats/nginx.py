@@ -26,12 +26,12 @@ INGRESS = (
 _OLD_INGRESS = INGRESS.replace("$remote_addr -", "$remote_addr - [$proxy_add_x_forwarded_for] -")
 _TIMES = "$request_time $upstream_response_time"
 _NAMED_TIMES = 'uct="$upstream_connect_time" uht="$upstream_header_time" urt="$upstream_response_time"'
-_APISIX_REQUEST = '$remote_addr - $remote_user [$time_local] $http_host "$request" $status $body_bytes_sent $request_time'
+_APISIX_REQUEST = (
+    '$remote_addr - $remote_user [$time_local] $http_host "$request" $status $body_bytes_sent $request_time'
+)
 _APISIX_UPSTREAM = '"$http_referer" "$http_user_agent" $upstream_addr $upstream_status $upstream_response_time'
 _APISIX_URL = '"$upstream_scheme://$upstream_host$upstream_uri"'
-_APISIX_AI = (
-    '"$request_type" "$llm_time_to_first_token" "$llm_model" "$request_llm_model" "$llm_prompt_tokens" "$llm_completion_tokens"'
-)
+_APISIX_AI = '"$request_type" "$llm_time_to_first_token" "$llm_model" "$request_llm_model" "$llm_prompt_tokens" "$llm_completion_tokens"'
 
 #: Layouts tried when no log_format is given, narrow before wide.
 KNOWN = {
@@ -52,7 +52,11 @@ KNOWN = {
     ),
     "nginx_combined": (
         COMBINED,
-        *(f'{layout} "$request_time"{upstream}' for layout in (COMBINED, MAIN) for upstream in (' "$upstream_response_time"', "")),
+        *(
+            f'{layout} "$request_time"{upstream}'
+            for layout in (COMBINED, MAIN)
+            for upstream in (' "$upstream_response_time"', "")
+        ),
         MAIN,
         *(f"{layout} {times}" for times in (f"{_TIMES} $pipe", _TIMES, "$request_time") for layout in (COMBINED, MAIN)),
         *(f"{layout} rt=$request_time {_NAMED_TIMES}" for layout in (COMBINED, MAIN)),
@@ -79,7 +83,6 @@ KNOWN = {
 
 #: Error log lines on the same stream (containers send both to one output) are no calls.
 _ERROR_LOG = r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[[a-z]+\] \d+#\d+: "
-
 
 
 def _apisix_time() -> f.Field:
