@@ -355,7 +355,7 @@ def _wrappers(head: Block) -> list[tuple[Wrapper, ...]]:
 
 
 #: What the known layouts of plain access logs have in common. Garbage is told by this one regex instead of by forty.
-_ACCESS_LINE = r'\[\d\d/[A-Za-z]{3}/\d{4}:[^\]]+\] ".*" (?:\d{3}|-) '
+_ACCESS_LINE = r'\[\d\d/[A-Za-z]{3}/\d{4}:[^\]]+\] (?:\S+ )?".*" (?:[\d.]+|-) '
 
 
 @dataclass(frozen=True)

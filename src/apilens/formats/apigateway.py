@@ -26,12 +26,26 @@ KNOWN = tuple(
 )
 
 #: A request id: a UUID, or 16 characters of Base64 (HTTP APIs). An Apache log may hold a number there.
-_ID = r"(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[\w+/-]{11,15}=|-)"
+_ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[\w+/-]{11,15}="
 
 
 def _wide(field: f.Field) -> f.Field:
     """The same between commas as well."""
     return replace(field, pattern=r'[^\s,"]*')
+
+
+def _route_key() -> f.Field:
+    """`GET /pets/{id}` of an HTTP API: method and route; `$default` and `$connect` as they are."""
+
+    def read(raw: pl.Expr) -> f.Columns:
+        parts = raw.str.extract_groups(r"^(?:([A-Z]+) )?(\S+)$").struct
+        method = parts.field("1")
+        return {
+            "gateway_route": pl.coalesce(parts.field("2"), raw),
+            "method": pl.when(method != "ANY").then(method),
+        }
+
+    return f.Field(read, read, pattern=r'[^"]*?', rank=1)
 
 
 #: Name behind $context. in lower case -> the field it is. What else there is goes to attributes.
@@ -47,7 +61,7 @@ _FIELDS: dict[str, f.Field] = {
     "httpmethod": f.token("method"),
     "path": f.url(),
     "resourcepath": f.token("gateway_route"),
-    "routekey": f.text("gateway_route", rank=1),
+    "routekey": _route_key(),
     "protocol": f.http_version(),
     "status": f.status(),
     "responselength": f.integer("response_bytes"),
@@ -64,11 +78,11 @@ _FIELDS: dict[str, f.Field] = {
     "error.message": f.text("response_flags"),
     "error.messagestring": f.text("response_flags", rank=1),
     "error.responsetype": f.text("response_flags", rank=2),
-    "xraytraceid": f.token("trace_id"),
+    "xraytraceid": f.xray_trace(),
 }
 #: How these stand in the layouts that are tried unasked.
 _WRITTEN = {
-    "requestid": f.text("request_id", pattern=_ID),
+    "requestid": f.strictly(f.text("request_id"), _ID),
     "extendedrequestid": f.kept(f.text("request_id", rank=1, pattern=r"[\w+/=-]+"), "extendedRequestId"),
     "resourcepath": f.text("gateway_route", pattern=r"[^\s,]+"),
     "identity.caller": f.attribute("identity.caller", r"[^\s,]+"),

@@ -143,7 +143,7 @@ _FIELDS: dict[str, f.Field] = {
     "ssl_cipher": f.attribute("ssl_cipher", r"\S+"),
     "ssl_protocol": f.token("tls_version"),
     "target_group_arn": f.token("upstream_name"),
-    "trace_id": f.text("trace_id"),
+    "trace_id": f.kept(f.xray_trace(), "trace_id"),
     "domain_name": f.text("host"),
     "matched_rule_priority": f.token("gateway_route"),
     "request_creation_time": f.kept(_moment("_created"), "request_creation_time"),

@@ -107,6 +107,16 @@ def kept(field: Field, name: str) -> Field:
     )
 
 
+def xray_trace(*, rank: int = 0) -> Field:
+    """AWS X-Ray's Root=1-69aed4e0-36d228ad5d99923122bbe354 (Self=… before it): its two numbers are OpenTelemetry's id."""
+
+    def read(raw: pl.Expr) -> Columns:
+        parts = raw.str.extract_groups("(?:^|Root=)1-([0-9a-f]{8})-([0-9a-f]{24})").struct
+        return {"trace_id": pl.coalesce(parts.field("1") + parts.field("2"), raw)}
+
+    return Field(read, read, pattern=r"\S+", rank=rank)
+
+
 _IP = r"^(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)$"
 #: RFC 1918, RFC 6598, loopback, link-local, unique local
 _PRIVATE = r"^(?:10\.|127\.|192\.168\.|169\.254\.|172\.(?:1[6-9]|2\d|3[01])\.|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|::1$|f[cd]|fe80)"
@@ -145,6 +155,15 @@ def peer(ip: str = "client_ip", port: str = "client_port", *, rank: int = 0) -> 
         }
 
     return Field(read, read, rank=rank)
+
+
+def strictly(field: Field, pattern: str) -> Field:
+    """The same, where only values of this form fit: the layout is guessed, and another one has something else there."""
+
+    def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
+        return raw.is_null() | raw.str.contains(f"^(?:{pattern})$")
+
+    return replace(field, accept=accept, accept_careful=accept, pattern=f"(?:{pattern}|-)")
 
 
 def attribute(name: str, pattern: str = _UNQUOTED) -> Field:
@@ -571,12 +590,13 @@ def written_time(kind: str, tz: str = "UTC", *, rank: int = 0) -> Field:
 
 
 _STRFTIME = {"Y": r"\d{4}", "b": "[A-Za-z]{3}", "z": r"[+-]\d{4}", "T": r"\d\d:\d\d:\d\d", "F": r"\d{4}-\d\d-\d\d"}
-_STRFTIME |= dict.fromkeys("mdHMSy", r"\d\d")
+_STRFTIME |= dict.fromkeys("mdHMSyI", r"\d\d") | {"e": r"[ \d]\d", ":z": r"[+-]\d\d:\d\d", "s": r"\d+"}
+_STRFTIME |= {f"{digits}f": rf"\d{{{digits}}}" for digits in "369"} | {".f": r"(?:\.\d+)?"}
 
 
 def _strftime_pattern(layout: str) -> str:
     """What a strftime layout writes, as a regex; a directive we do not know may write anything."""
-    pieces = re.split(r"%(.)", layout)
+    pieces = re.split(r"%([.:]?\d?.)", layout)
     return "".join(_STRFTIME.get(piece, ".+?") if i % 2 else re.escape(piece) for i, piece in enumerate(pieces))
 
 

@@ -33,17 +33,15 @@ def _plain(raw: pl.Expr) -> pl.Expr:
 
 def _padded(field: f.Field, pattern: str) -> f.Field:
     """A field between blanks and colours."""
-    return f.Field(
-        lambda raw: field.careful(_plain(raw)),
-        lambda raw: field.careful(_plain(raw)),
-        None,
-        field.accept_careful and (lambda raw, columns: field.accept_careful(_plain(raw), columns)),
-        field.accept_careful and (lambda raw, columns: field.accept_careful(_plain(raw), columns)),
-        pattern=rf"(?: |{_COLOUR})*(?:{pattern})(?: |{_COLOUR})*",
-        rank=field.rank,
-        mandatory=field.mandatory,
-        timestamp_kind=field.timestamp_kind,
-    )
+
+    def read(raw: pl.Expr) -> f.Columns:
+        return field.careful(_plain(raw))
+
+    def accept(raw: pl.Expr, columns: f.Columns) -> pl.Expr:
+        return field.accept_careful(_plain(raw), columns) if field.accept_careful else pl.lit(True)
+
+    around = rf"(?: |{_COLOUR})*"
+    return f.Field(read, read, None, accept, accept, pattern=f"{around}(?:{pattern}){around}")
 
 
 def go_duration(column: str) -> f.Field:

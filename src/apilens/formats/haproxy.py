@@ -19,7 +19,7 @@ _TLS = " %[fc_err]/%[ssl_fc_err,hex]/%[ssl_c_err]/%[ssl_c_ca_err]/%[ssl_fc_is_re
 TCP = f"%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts {_COUNTS}"
 CLF = (
     '%{+Q}o %{-Q}ci - - [%trg] %r %ST %B "" "" %cp %ms %ft %b %s %TR %Tw %Tc %Tr %Ta %tsc '
-    "%ac %fc %bc %sc %rc %sq %bq %CC %CS %hrl %hsl"
+    "%ac %fc %bc %sc %rc %sq %bq %CC %CS"
 )
 
 #: With both blocks of captured headers, with one, with none.
@@ -34,9 +34,8 @@ KNOWN = (
     *_CUT,
     TCP,
     *(f"haproxy[%pid]: {layout}" for layout in (*_HTTP, *_CUT, TCP)),
+    f"{CLF} %{{all}}hrl",
     CLF,
-    CLF.replace(" %hsl", ""),
-    CLF.replace(" %hrl %hsl", ""),
 )
 
 #: Messages of the proxy itself between its calls: they are no calls.
@@ -81,10 +80,10 @@ def _frontend() -> f.Field:
 
 
 def _named(column: str) -> f.Field:
-    """A server or backend; `<NOSRV>` and the like mean that none was chosen."""
+    """A name or an address; `<NOSRV>` and the like mean that there was none, `unix` that it was a socket."""
 
     def read(raw: pl.Expr) -> f.Columns:
-        return {column: pl.when(~raw.str.starts_with("<")).then(raw)}
+        return {column: pl.when(~raw.str.contains("^(?:<|unix$)")).then(raw)}
 
     return f.Field(read, read)
 
@@ -116,12 +115,16 @@ def _cut_request() -> f.Field:
     return f.Field(read, read, pattern='[^"]*', escaped=True)
 
 
+#: Captured headers of the clf layout, each in quotes; none where nothing is captured.
+_LIST = '(?:"[^"]*" ?)*'
+
+
 @cache
 def _fields(tz: str) -> dict[str, f.Field]:
     """Variable -> the field it is; tz: zone of the proxy's times."""
     return {
         "ci:%cp": f.address("client_ip", "client_port"),
-        "ci": f.token("client_ip"),
+        "ci": _named("client_ip"),
         "cp": f.integer("client_port", pl.Int32),
         "t": _local_time(tz),
         "tr": _local_time(tz),
@@ -167,8 +170,9 @@ def _fields(tz: str) -> dict[str, f.Field]:
         "r": f.request_line(),
         "{cut}r": _cut_request(),
         "{cut}hr": _captured("captured_request_headers", cut=True),
-        "hrl": f.attribute("captured_request_headers"),
-        "hsl": f.attribute("captured_response_headers"),
+        "hrl": f.text("attributes.captured_request_headers", pattern=_LIST),
+        "hsl": f.text("attributes.captured_response_headers", pattern=_LIST),
+        "{all}hrl": f.text("attributes.captured_headers", pattern=_LIST),
         "pid": f.attribute("pid", r"\d+"),
         "[src]": f.token("client_ip", rank=1),
         "[req.hdr(host)]": f.token("host"),
@@ -185,10 +189,10 @@ def _fields(tz: str) -> dict[str, f.Field]:
     }
 
 
-_VARIABLE = re.compile(r"%(ci:%cp)|%(?:%|(?:\{([^}]*)\})?(\[[^\]]*\]|[A-Za-z]+))")
+_VARIABLE = re.compile(r"%(ci:%cp)|%(?:%|(?:\{([^}]*)\})?(\[[^\]]*\]|o(?![A-Za-z]) ?|[A-Za-z]+))")
 _DIRECTIVE = re.compile(r"^\s*log-format\s+(.*?)\s*$", re.DOTALL)
-#: What `%{+Q}o` does not quote: numbers and times.
-_NUMBERS = {"cp", "fp", "sp", "bp", "ST", "B", "U", "ms", "pid", "rc", "ac", "fc", "bc", "sc", "sq", "bq", "lc", "rt"} | {
+#: What `%{+Q}o` does not quote: numbers, times, and lists, whose members it quotes.
+_NUMBERS = {"cp", "fp", "sp", "bp", "ST", "B", "U", "ms", "pid", "rc", "ac", "fc", "bc", "sc", "sq", "bq", "lc", "rt", "hrl", "hsl", "ts", "tsc"} | {
     "t", "tr", "T", "Tl", "trg", "trl", "Ts", "TR", "Tq", "Tw", "Th", "Ti", "Td", "Tc", "Tr", "Ta", "Tt", "Tu"
 }  # fmt: skip
 
@@ -212,12 +216,12 @@ def layout(log_format: str, tz: str = "UTC") -> TextLayout:
         if name is None:
             return ("%",)
         quoted = "+Q" in flags or (quoting and "-Q" not in flags and name not in _NUMBERS)
-        if name == "o":
-            quoting = quoted
+        if name.strip() == "o":  # sets the flags of those behind it
+            quoting = "+Q" in flags or (quoting and "-Q" not in flags)
             return ()
-        key = f"{{cut}}{name}" if flags == "cut" else name
+        key = f"{{{flags}}}{name}" if flags in ("cut", "all") else name
         field = fields.get(key, f.attribute(name.strip("[]")))
-        variable = Variable(match[0] if flags == "cut" else f"%{name}", field)
+        variable = Variable(f"%{key}", field)
         return ('"', variable, '"') if quoted else (variable,)
 
     found = parts(text.strip(), _VARIABLE, named)

@@ -211,7 +211,7 @@ class TextLayout(Layout):
     @cached_property
     def _pieces(self) -> list[str]:
         """A regex per part."""
-        quoted = r".*?" if self.escape == "none" else r'(?:[^"\\]|\\.)*'
+        quoted = {"none": r".*?", "hash": '[^"]*'}.get(self.escape, r'(?:[^"\\]|\\.)*')
         if self.strict and self.escape == "nginx":
             quoted = r'(?:[^"\\]|\\x[0-9A-Fa-f]{2})*'  # the only escape nginx writes; \" and \\ are Apache's
         pieces = []
