@@ -13,8 +13,25 @@ from importlib.metadata import entry_points
 import polars as pl
 
 from apilens.errors import FormatError, UsageError
-from apilens.formats import apache, apipark, apisix_json, aws_json, azure, caddy, cloudflare, envoy_json, gcp, gravitee_json
-from apilens.formats import kong, nginx, otlp, table, traefik_json, tyk_json, wso2
+from apilens.formats import (
+    apache,
+    apipark,
+    apisix_json,
+    aws_json,
+    azure,
+    caddy,
+    cloudflare,
+    envoy_json,
+    gcp,
+    gravitee_json,
+    kong,
+    nginx,
+    otlp,
+    table,
+    traefik_json,
+    tyk_json,
+    wso2,
+)
 from apilens.formats.block import BLANK, Block, Layout, Parsed, Reader, Wrapper, parse_records, unwrap
 from apilens.formats.format import Format, Options
 from apilens.formats.wrappers import WRAPPERS

@@ -141,7 +141,9 @@ def _appgw(ms_per_unit: float, told_by: str) -> list[JsonLayout]:
     return _layouts("azure_appgw", "ApplicationGatewayAccessLog", "AGWAccessLogs", "end", names, told_by=told_by)
 
 
-APPGW = [layout for layouts in zip(_appgw(1e3, _V2), _appgw(1.0, "httpStatus httpMethod"), strict=True) for layout in layouts]
+APPGW = [
+    layout for layouts in zip(_appgw(1e3, _V2), _appgw(1.0, "httpStatus httpMethod"), strict=True) for layout in layouts
+]
 
 FRONTDOOR = _layouts(
     "azure_frontdoor",

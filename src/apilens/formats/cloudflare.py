@@ -29,7 +29,12 @@ def _both(one: f.Field, other: f.Field) -> f.Field:
         return one.careful(raw) | other.careful(raw)
 
     return f.Field(
-        read, read, accept=one.accept, accept_careful=one.accept_careful, rank=one.rank, timestamp_kind=one.timestamp_kind
+        read,
+        read,
+        accept=one.accept,
+        accept_careful=one.accept_careful,
+        rank=one.rank,
+        timestamp_kind=one.timestamp_kind,
     )
 
 
@@ -75,7 +80,12 @@ LAYOUT = JsonLayout(
         .then("_origin_ms")
         .alias("upstream_duration_ms"),
     ),
-    dropped=("$.Cookies", "$.RequestHeaders.authorization", "$.RequestHeaders.cookie", '$.ResponseHeaders."set-cookie"'),
+    dropped=(
+        "$.Cookies",
+        "$.RequestHeaders.authorization",
+        "$.RequestHeaders.cookie",
+        '$.ResponseHeaders."set-cookie"',
+    ),
 )
 
 FORMAT = fixed(

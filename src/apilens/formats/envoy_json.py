@@ -47,7 +47,9 @@ _KEYS: dict[str, f.Field] = {
     **dict.fromkeys(("upstream_cluster", "upstream_cluster_raw", "cluster"), f.text("upstream_name")),
     **dict.fromkeys(("upstream_host", "upstream_address", "upstream_remote_address"), f.text("upstream_address")),
     **dict.fromkeys(("downstream_remote_address", "client_address", "remote_address", "source_address"), _CLIENT),
-    **dict.fromkeys(("client_ip", "remote_addr", "remote_ip", "downstream_remote_address_without_port"), f.peer(rank=1)),
+    **dict.fromkeys(
+        ("client_ip", "remote_addr", "remote_ip", "downstream_remote_address_without_port"), f.peer(rank=1)
+    ),
     **dict.fromkeys(("bytes_received", "request_body_bytes"), f.size("request_body_bytes")),
     **dict.fromkeys(("bytes_sent", "response_body_bytes"), f.size("response_body_bytes")),
     **dict.fromkeys(("user_agent", "http_user_agent"), _AGENT),
@@ -76,7 +78,13 @@ _DEFAULTS = (
     ("method", "path", "x-envoy-origin-path", "protocol", "response_flags", "duration", "bytes_received", "bytes_sent")
     + ("upstream_service_time", "x-envoy-upstream-service-time", "x_forwarded_for", "x-forwarded-for", "user_agent")
     + ("user-agent", "request_id", "x-request-id", "authority", ":authority", "upstream_host", "upstream_cluster")
-    + ("downstream_remote_address", "route_name", "gen_ai.request.model", "gen_ai.response.model", "gen_ai.provider.name")
+    + (
+        "downstream_remote_address",
+        "route_name",
+        "gen_ai.request.model",
+        "gen_ai.response.model",
+        "gen_ai.provider.name",
+    )
     + ("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens")
 )
 

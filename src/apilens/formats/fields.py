@@ -208,7 +208,9 @@ def go_duration(column: str, ms_per_unit: float = 1e3, *, rank: int = 0) -> Fiel
 
     def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
         assert plain.accept is not None
-        return (raw.str.contains(_GO_SPAN) & (columns[column] < _LONGEST_MS).fill_null(True)) | plain.accept(raw, columns)
+        return (raw.str.contains(_GO_SPAN) & (columns[column] < _LONGEST_MS).fill_null(True)) | plain.accept(
+            raw, columns
+        )
 
     return Field(read, read, None, accept, accept, rank=rank)
 
@@ -357,7 +359,9 @@ def whole_url(*, rank: int = 0) -> Field:
     """The same where it is absolute: scheme and host come out of it too, unless the log names them itself."""
 
     def read(raw: pl.Expr) -> Columns:
-        parts = raw.str.extract_groups(r"^(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?:[^/@?#]*@)?(?P<host>\[[^\]]*\]|[^/:?#]*)")
+        parts = raw.str.extract_groups(
+            r"^(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?:[^/@?#]*@)?(?P<host>\[[^\]]*\]|[^/:?#]*)"
+        )
         return target(raw) | {
             "scheme": parts.struct.field("scheme").str.to_lowercase(),
             "host": parts.struct.field("host").str.strip_chars("[]"),
@@ -496,7 +500,11 @@ def written_time(kind: str, tz: str = "UTC", *, rank: int = 0) -> Field:
         us = us.cast(pl.Int64, strict=False)
         text = raw.str.replace(r"^(\d{4})/(\d\d)/(\d\d) ", "${1}-${2}-${3} ").str.replace(r"^\[(.*)\]$", "${1}")
         times = [iso.careful(text)["timestamp"], clf.careful(text)["timestamp"]]
-        return {"timestamp": pl.when(number & us.is_between(0, 2**52)).then(us.cast(TIMESTAMP)).otherwise(pl.coalesce(times))}
+        return {
+            "timestamp": pl.when(number & us.is_between(0, 2**52))
+            .then(us.cast(TIMESTAMP))
+            .otherwise(pl.coalesce(times))
+        }
 
     return Field(
         read,

@@ -73,7 +73,9 @@ class JsonLayout(Layout):
         )
         lacking = f"JSON, but without {', '.join(self.signs)}" if self.signs else f"JSON, but not of {self.gateway}"
         misfit = pl.coalesce(
-            pl.when(~pl.col("valid")).then(pl.lit("not a JSON object" if self.json is None else f"no record of {self.gateway}")),
+            pl.when(~pl.col("valid")).then(
+                pl.lit("not a JSON object" if self.json is None else f"no record of {self.gateway}")
+            ),
             pl.when(~pl.col("signed")).then(pl.lit(lacking)),
         )
         part = replace(

@@ -19,8 +19,8 @@ _SERVER, _CLIENT = "('2', 'SPAN_KIND_SERVER')", "('3', 'SPAN_KIND_CLIENT')"
 #: Spans between a CLIENT span and the SERVER span it belongs to (balancers, middlewares, routers) that are climbed.
 _LEVELS = 16
 #: Attributes that make a log record a call by itself: those of HTTP, Traefik's and Envoy's. Without one its body may be it.
-_TOLD = ("http.request.method", "http.method", "http.response.status_code", "http.status_code", "url.path", "http.target")
-_TOLD += ("DownstreamStatus", "response_code")
+_HTTP = ("http.request.method", "http.method", "http.response.status_code", "http.status_code", "url.path", "http.target")
+_TOLD = (*_HTTP, "DownstreamStatus", "response_code")
 #: Resource attributes that name what wrote a record, the narrowest first.
 _NODES = ("k8s.pod.name", "service.instance.id", "host.name")
 
@@ -231,11 +231,20 @@ _ATTRIBUTES: dict[str, f.Field] = {
     **_first_of(f.status(), "http.response.status_code", "http.status_code"),
     **_first_of(f.token("scheme"), "url.scheme", "http.scheme"),
     **_first_of(f.peer("host", "server_port"), "server.address", "http.host", "http.server_name", "net.host.name"),
-    **_first_of(f.integer("server_port", pl.Int32, ), "server.port", "net.host.port"),
+    **_first_of(
+        f.integer(
+            "server_port",
+            pl.Int32,
+        ),
+        "server.port",
+        "net.host.port",
+    ),
     **_first_of(
         f.peer(), "client.address", "http.client_ip", "network.peer.address", "net.sock.peer.addr", "net.peer.ip"
     ),
-    **_first_of(f.integer("client_port", pl.Int32), "client.port", "network.peer.port", "net.sock.peer.port", "net.peer.port"),
+    **_first_of(
+        f.integer("client_port", pl.Int32), "client.port", "network.peer.port", "net.sock.peer.port", "net.peer.port"
+    ),
     **_first_of(f.spoken_version(), "network.protocol.version", "net.protocol.version", "http.flavor"),
     **_first_of(f.text("user_agent"), "user_agent.original", "http.user_agent"),
     **_first_of(f.size("request_body_bytes"), "http.request.body.size", "http.request_content_length"),
@@ -257,7 +266,8 @@ _ATTRIBUTES: dict[str, f.Field] = {
 }
 _URL = pl.when(pl.col("_own").is_null()).then("url").alias("url")
 _SECRET = tuple(
-    f'$."http.{header}"' for header in ("request.header.authorization", "request.header.cookie", "response.header.set-cookie")
+    f'$."http.{header}"'
+    for header in ("request.header.authorization", "request.header.cookie", "response.header.set-cookie")
 )
 _TRACE, _SPAN = _id("trace_id", r"^[A-Za-z0-9+/]{22}==$"), _id("span_id", r"^[A-Za-z0-9+/]{11}=$")
 
@@ -300,7 +310,7 @@ LOGS = JsonLayout(
         '$."http.server.request.duration"': f.duration("duration_ms", 1e3),
     },
     signs=("$.log",),
-    where="coalesce({}) IS NOT NULL".format(", ".join(f'{{$."{name}"}}' for name in _TOLD[:6])),
+    where="coalesce({}) IS NOT NULL".format(", ".join(f'{{$."{name}"}}' for name in _HTTP)),
     derived=(_URL,),
     dropped=_SECRET,
     nulls=("", "0"),
