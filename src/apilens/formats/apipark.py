@@ -88,9 +88,10 @@ def _point(raw: pl.Expr) -> pl.Expr:
     tags, values = (parts.struct.field(name) for name in "23")
     values = values.str.replace_all(r"(=-?\d+)[iu](,|$)", "${1}${2}").str.replace_all(r'="([^"]*)"', "=${1}")
     members = [part.str.replace_all(r"([^,=]+)=([^,]*)", '"${1}":"${2}"') for part in (tags, values)]
-    pieces = ['{"measurement":"', parts.struct.field("1"), '",', members[0], ",", members[1], ',"time":"']
-    pieces += [parts.struct.field("4"), '"}']
-    text = pl.concat_str(pl.lit(piece) if isinstance(piece, str) else piece for piece in pieces)
+    pieces = ('{"measurement":"', parts.struct.field("1"), '",', members[0], ",", members[1], ',"time":"')
+    text = pl.lit("")
+    for piece in (*pieces, parts.struct.field("4"), '"}'):
+        text += pl.lit(piece) if isinstance(piece, str) else piece
     for escaped, stand_in in _STAND_INS.items():
         text = text.str.replace_all(stand_in, escaped[1:].replace('"', '\\"'), literal=True)
     return text

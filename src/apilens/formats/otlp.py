@@ -19,15 +19,8 @@ _SERVER, _CLIENT = "('2', 'SPAN_KIND_SERVER')", "('3', 'SPAN_KIND_CLIENT')"
 #: Spans between a CLIENT span and the SERVER span it belongs to (balancers, middlewares, routers) that are climbed.
 _LEVELS = 16
 #: Attributes that make a log record a call by itself: those of HTTP, Traefik's and Envoy's. Without one its body may be it.
-_TOLD = (
-    "http.request.method",
-    "http.method",
-    "http.response.status_code",
-    "http.status_code",
-    "url.path",
-    "http.target",
-)
-_TOLD += ("DownstreamStatus", "response_code")
+_HTTP = ("http.request.method", "http.method", "http.response.status_code", "http.status_code", "url.path", "http.target")
+_TOLD = (*_HTTP, "DownstreamStatus", "response_code")
 #: Resource attributes that name what wrote a record, the narrowest first.
 _NODES = ("k8s.pod.name", "service.instance.id", "host.name")
 
@@ -317,7 +310,7 @@ LOGS = JsonLayout(
         '$."http.server.request.duration"': f.duration("duration_ms", 1e3),
     },
     signs=("$.log",),
-    where="coalesce({}) IS NOT NULL".format(", ".join(f'{{$."{name}"}}' for name in _TOLD[:6])),
+    where="coalesce({}) IS NOT NULL".format(", ".join(f'{{$."{name}"}}' for name in _HTTP)),
     derived=(_URL,),
     dropped=_SECRET,
     nulls=("", "0"),

@@ -36,13 +36,19 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "path": ("path", "url_path", "uri_path", "request_path", "endpoint", "route_path"),
     "query": ("query", "query_string", "args", "url_query"),
     "method": ("method", "http_method", "request_method", "verb", "http_request_method"),
-    "status_code": ("status_code", "status", "http_status", "response_status", "code", "response_code", "http_status_code")
-    + ("http_response_status_code", "response_status_code"),
-    "duration_ms": ("duration", "latency", "request_time", "response_time", "elapsed", "took", "total_time", "request_duration")
-    + ("event_duration", "http_server_request_duration"),
+    "status_code": (
+        "status_code", "status", "http_status", "response_status", "code", "response_code", "http_status_code",
+        "http_response_status_code", "response_status_code",
+    ),
+    "duration_ms": (
+        "duration", "latency", "request_time", "response_time", "elapsed", "took", "total_time", "request_duration",
+        "event_duration", "http_server_request_duration",
+    ),
     "upstream_duration_ms": ("upstream_duration", "upstream_response_time", "upstream_latency", "backend_time"),
-    "client_ip": ("client_ip", "remote_addr", "remote_ip", "ip", "source_ip", "clientip", "client_address", "source_address")
-    + ("remote_address", "http_client_ip"),
+    "client_ip": (
+        "client_ip", "remote_addr", "remote_ip", "ip", "source_ip", "clientip", "client_address", "source_address",
+        "remote_address", "http_client_ip",
+    ),
     "client_port": ("client_port", "remote_port", "source_port"),
     "forwarded_for": ("forwarded_for", "x_forwarded_for", "http_x_forwarded_for", "network_forwarded_ip"),
     "user_name": ("user_name", "user", "username", "remote_user", "enduser_id"),
