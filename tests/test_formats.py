@@ -24,7 +24,7 @@ from commands import apilens
 
 CASES = Path(__file__).parent / "cases" / "formats"
 NAMES = sorted(case.name for case in CASES.iterdir())
-HEADERS = (b"Timestamp;Method;Path;Status;Response_Time_us;User;Note\r", b"when,took,what,result,who,wait")
+HEADERS = (b"Timestamp;Method;Path;Status;Response_Time_us;User;Note", b"when,took,what,result,who,wait", b"#", b"Method,Host,")
 BOM = "\ufeff".encode()
 CORPUS = Path(__file__).parent.parent.parent / "shared" / "corpus"
 
@@ -56,7 +56,7 @@ def test_what_a_sample_does_not_give_is_named_line_by_line(case: str) -> None:
     silent = {
         i + 1
         for i, line in enumerate(lines)
-        if not line.strip() or b"[error]" in line or line.removeprefix(BOM) in HEADERS
+        if not line.strip() or b"[error]" in line or line.removeprefix(BOM).startswith(HEADERS)
     }
     assert called | named | silent == set(range(1, len(lines) + 1))
     assert not called & named
