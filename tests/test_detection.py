@@ -30,8 +30,9 @@ def sample(name: str) -> bytes:
     return next((CASES / name).glob("input.*")).read_bytes()
 
 
-#: Formats that are told without a layout being given.
-TOLD = [name for name in FORMATS if FORMATS[name].open(Block(sample(name)).lines, Options())]
+#: Formats that are told without a layout being given; that each has a sample is held by test_formats.
+SAMPLED = [name for name in FORMATS if (CASES / name).is_dir()]
+TOLD = [name for name in SAMPLED if FORMATS[name].open(Block(sample(name)).lines, Options())]
 
 
 def related(written: str, read: str) -> bool:
@@ -95,6 +96,12 @@ def test_the_example_of_a_format_is_a_line_of_it(name: str) -> None:
     # A table's example may be its header line alone.
     assert part.rejects.is_empty() or FORMATS[name].plain is False, part.rejects["reason"].to_list()
     assert part.calls.height == 1 or name in GENERIC
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if FORMATS[name].pasted is None])
+def test_the_example_alone_is_told_as_its_format(name: str) -> None:
+    # A table's example is told by any format whose fields it names; the tables come last.
+    assert name in GENERIC or detect(Block(FORMATS[name].example.encode() + b"\n"), Options(), "x").format == name
 
 
 # -- formats of other packages -----------------------------------------------------------------------------------------

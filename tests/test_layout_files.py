@@ -125,7 +125,7 @@ def test_httpd_conf_gives_its_log_formats_and_the_logs_they_are_for(tmp_path: Pa
         ),
         (
             '{"access_log":[{"typed_config":{"log_format":\n{"json_format":{"at":"%START_TIME%","code":"%RESPONSE_CODE%"}}}}]}',
-            [("envoy", '{"at": "%START_TIME%", "code": "%RESPONSE_CODE%"}')],
+            [("envoy_json", '{"at": "%START_TIME%", "code": "%RESPONSE_CODE%"}')],
         ),
         (
             "kind: ConfigMap\ndata:\n  mesh: |-\n    accessLogFile: /dev/stdout\n    accessLogFormat: |\n      [%START_TIME%] %DURATION%\n",

@@ -175,6 +175,8 @@ def _format_of(found: FoundLayout) -> str:
     takers = [
         (name, format.pasted) for name, format in FORMATS.items() if format.pasted and name.startswith(found.gateway)
     ]
+    if not takers and found.gateway in FORMATS:
+        return found.gateway  # reads objects by the names of their fields, whichever of them a layout asks for
     if not takers:
         raise UsageError(
             f"a layout of {found.gateway}, of which no pasted layouts are read; its usual ones are recognised"

@@ -303,7 +303,7 @@ def _structured(text: str, name: str) -> list[FoundLayout]:
                     add(_one_line(inner), "aws" if "$context." in inner else "envoy", line_of(text, inner))
             elif isinstance(inner, dict) and key in _MAPPINGS:
                 first = next(iter(inner), "")
-                add(json.dumps(inner, ensure_ascii=False), "envoy", line_of(text, first))
+                add(json.dumps(inner, ensure_ascii=False), "envoy_json", line_of(text, first))
             else:
                 walk(inner, key)
 
