@@ -6,6 +6,8 @@ import re
 from dataclasses import replace
 from functools import cache
 
+import polars as pl
+
 from apilens.formats import fields as f
 from apilens.formats.format import known_or_pasted
 from apilens.formats.layout import TextLayout, Variable
