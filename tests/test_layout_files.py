@@ -124,7 +124,7 @@ def test_httpd_conf_gives_its_log_formats_and_the_logs_they_are_for(tmp_path: Pa
             [("envoy", "[%START_TIME%] %RESPONSE_CODE%")],
         ),
         (
-            '{"access_log":[{"typed_config":{"log_format":\n{"json_format":{"at":"%START_TIME%","code":"%RESPONSE_CODE%"}}}}]}',
+            '{"access_log":[{"typed_config":{"log_format":{"json_format":{"at":"%START_TIME%","code":"%RESPONSE_CODE%"}}}}]}',
             [("envoy_json", '{"at": "%START_TIME%", "code": "%RESPONSE_CODE%"}')],
         ),
         (
