@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apilens.errors import ConfigError
+from apilens.formats import FoundLayout, Options, detect
+from apilens.formats.block import Block
 from apilens.formats.configs import read_layouts
 from apilens.ingest.layout_files import layouts_from
 from commands import apilens, ingest
@@ -124,7 +126,7 @@ def test_httpd_conf_gives_its_log_formats_and_the_logs_they_are_for(tmp_path: Pa
             [("envoy", "[%START_TIME%] %RESPONSE_CODE%")],
         ),
         (
-            '{"access_log":[{"typed_config":{"log_format":\n{"json_format":{"at":"%START_TIME%","code":"%RESPONSE_CODE%"}}}}]}',
+            '{"access_log":[{"typed_config":{"log_format":{"json_format":{"at":"%START_TIME%","code":"%RESPONSE_CODE%"}}}}]}',
             [("envoy_json", '{"at": "%START_TIME%", "code": "%RESPONSE_CODE%"}')],
         ),
         (
@@ -188,6 +190,12 @@ def test_when_no_layout_fits_each_says_where_it_fails(nginx: Path) -> None:
         f"{nginx}:5: main: line 1: does not fit the layout: after remote_addr the line ends, expected ' - '" in ran.err
     )
     assert "untimed: log_format '$remote_addr $status' has no time" in ran.err
+
+
+def test_objects_that_a_format_does_not_know_by_name_are_told_as_without_a_configuration() -> None:
+    json_of_kong = FoundLayout('{"code": "%RESPONSE_CODE%"}', "envoy.yaml:3", gateway="kong_json")
+    head = Block(b'{"timestamp":"2026-03-09T14:00:00Z","path":"/v1/carts","status":200}\n')
+    assert detect(head, Options(layouts=(json_of_kong,)), "x").format == "table_json"
 
 
 def test_layouts_of_which_none_has_a_time_are_a_usage_error(tmp_path: Path) -> None:

@@ -304,7 +304,10 @@ def _detect_configured(head: Block, options: Options, name: str, chains: Sequenc
         return (-trial.fits / max(trial.records, 1), not in_use, -len(found.text))
 
     tries.sort(key=rank)
-    (best, found), fitting = tries[0], [trial for trial, _ in tries if trial.fits]
+    fitting = [trial for trial, _ in tries if trial.fits]
+    if not fitting and usable and all(FORMATS[str(one.format)].pasted is None for one, _ in usable):
+        # Objects are read by the names of their fields, which another format may know better.
+        return detect(head, replace(options, layouts=()), name)
     if not fitting:
         nearest = sorted(tries, key=lambda tried: -tried[0].nearness)
         said = [f"  {one}: {trial.first_reject}" for trial, one in nearest[:5]]
@@ -318,6 +321,7 @@ def _detect_configured(head: Block, options: Options, name: str, chains: Sequenc
                 ]
             )
         )
+    best, found = tries[0]
     same = [trial for trial in fitting if trial.wrappers == best.wrappers]
     layouts = _distinct([layout for trial in same for layout in trial.layouts])
     why = _why(f"{best.fits} of the first {best.records} records fit the layout at {found}", best)

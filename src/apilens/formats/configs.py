@@ -266,8 +266,9 @@ def _haproxy(text: str, name: str) -> list[FoundLayout]:
 # -- Envoy, Istio, API Gateway, ingress: YAML and JSON ------------------------------------------------------------------
 
 _STRUCTURED = re.compile(
-    r"""(?m)^[\s{,"'-]*(?:(?:text_?format|textFormat|(?:typed_?)?json_?format|(?:typedJ|j)sonFormat|inline_?string|inlineString"""
-    r"""|accessLogFormat|log-format-upstream|AccessLogSettings?|access_log_format)["']?\s*:|[Ff]ormat["']?\s*:.*(?:%[A-Z_]+[(%]|\$context\.))"""
+    r"""(?m)(?:^|[\s{,"'])(?:text_?format(?:_source)?|textFormat(?:Source)?|(?:typed_?)?json_?format|(?:typedJ|j)sonFormat|inline_?string"""
+    r"""|inlineString|accessLogFormat|log-format-upstream|AccessLogSettings?|access_log_format)["']?\s*:"""
+    r"""|^[\s{,"'-]*[Ff]ormat["']?\s*:.*(?:%[A-Z_]+[(%]|\$context\.)"""
 )
 #: Keys of Envoy's substitution_format_string.proto in both spellings, and those of its first access log.
 _TEXTS = {"inline_string", "inlineString", "text_format", "textFormat", "accessLogFormat", "access_log_format"}
