@@ -45,7 +45,8 @@ _FIELDS: dict[str, f.Field] = {
     "a": f.token("client_ip"),
     "{c}a": f.token("client_ip", rank=2),
     "l": f.attribute("remote_logname", r"\S+"),
-    "u": f.text("user_name"),
+    # Quotes in a name are escaped, though the place has none.
+    "u": f.text("user_name", pattern=r'(?:(?:[^"\\]|\\.)*?|"")'),
     "r": f.request_line(),
     "m": f.token("method"),
     "U": f.token("path", rank=1),
