@@ -53,7 +53,12 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lens, list[dict[
     """A lake of 3,000 calls in five units, and the calls themselves."""
     folder, rng = tmp_path_factory.mktemp("measured"), random.Random(5)
     for part in range(5):
-        rows = pl.DataFrame([record(rng) for _ in range(600)], infer_schema_length=None)
+        records = [record(rng) for _ in range(600)]
+        # What says neither what was called nor how it went is no call.
+        records = [
+            row | {"path": row["path"] or ("/a" if row["method"] is row["status"] is None else None)} for row in records
+        ]
+        rows = pl.DataFrame(records, infer_schema_length=None)
         (folder / f"{part}.json").write_text(rows.write_ndjson())
         assert ingest(folder / "lake", folder / f"{part}.json")["stored"] == 600
     lens = package.open(str(folder / "lake"))
