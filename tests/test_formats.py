@@ -24,7 +24,12 @@ from commands import apilens
 
 CASES = Path(__file__).parent / "cases" / "formats"
 NAMES = sorted(case.name for case in CASES.iterdir())
-HEADERS = (b"Timestamp;Method;Path;Status;Response_Time_us;User;Note", b"when,took,what,result,who,wait", b"#", b"Method,Host,")
+HEADERS = (
+    b"Timestamp;Method;Path;Status;Response_Time_us;User;Note",
+    b"when,took,what,result,who,wait",
+    b"#",
+    b"Method,Host,",
+)
 BOM = "\ufeff".encode()
 CORPUS = Path(__file__).parent.parent.parent / "shared" / "corpus"
 
