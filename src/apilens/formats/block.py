@@ -276,7 +276,7 @@ def _lines_of(records: pl.DataFrame) -> int:
 
 def _placed(calls: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
     """Calls with `row` as the line of the block, and the wrapper's node where the format logs none."""
-    found = calls.join(records.select("row", "at", outer="node"), on="row", maintain_order="left")
+    found = calls.sort("row").join(records.select("row", "at", outer="node"), on="row", maintain_order="left")
     if found["outer"].null_count() < found.height:
         logged = pl.col("node") if "node" in calls.columns else pl.lit(None, pl.String)
         found = found.with_columns(node=pl.coalesce(logged, "outer"))

@@ -134,4 +134,4 @@ def recognise_format(file: str, options: Options) -> Detection:
 def canonical(calls: pl.DataFrame) -> pl.DataFrame:
     """`row` and every column of schema.CALLS, in the order of the lines."""
     missing = [pl.lit(None, dtype).alias(name) for name, dtype in CALLS.items() if name not in calls.columns]
-    return rebuild(calls.lazy().with_columns(missing)).select("row", *CALLS).sort("row").collect()
+    return rebuild(calls.lazy().with_columns(missing)).select("row", *CALLS).sort("row", maintain_order=True).collect()

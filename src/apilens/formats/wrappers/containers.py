@@ -88,7 +88,7 @@ KUBECTL = Prefix(
 #: `docker compose logs`, `docker service logs` (name.slot.id@node).
 COMPOSE = Prefix(
     "docker compose logs prefix",
-    (rf"(?s)^{COLOUR}(?<node>[A-Za-z0-9][\w.@-]*){COLOUR} +{COLOUR}\|{COLOUR}(?: (?<line>.*))?$",),
+    (rf"(?s)^{COLOUR}(?<node>[A-Za-z0-9][\w.@-]*){COLOUR} +{COLOUR}\|{COLOUR}(?: {COLOUR}(?<line>.*))?$",),
 )
 
 #: `stern`: pod and container, without marks; the name of a pod ends with what its controller made up for it.

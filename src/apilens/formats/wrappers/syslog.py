@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from apilens.formats.block import Wrapper
-from apilens.formats.wrappers.json import strings
+from apilens.formats.wrappers.json import query
 from apilens.formats.wrappers.prefix import Prefix
 
 _ISO = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
@@ -18,7 +18,7 @@ _TIME = rf"(?:{_BSD}|{_ISO}|{_JOURNAL})"
 #: A frame's length (RFC 6587 section 3.4.1) may stand before the priority.
 _PRIORITY = r"(?:\d{1,6} )?<\d{1,3}>"
 _HOST = r"(?<node>[^\s\[\]{}\"]*[^\s\[\]{}\":])"
-_TAG = r"[^\s:\[\]{}\"]{1,128}(?:\[[^\]\s]*\]: ?|: |:$)"
+_TAG = r"[^\s:\[\]{}\"#][^\s:\[\]{}\"]{0,127}(?:\[[^\]\s]*\]: ?|: |:$)"
 _DATA = r'(?:-|(?:\[[^\s=\]"]+(?: [^\s=\]"]+="(?:[^"\\]|\\.)*")*\])+)'
 
 SYSLOG = Prefix(
@@ -41,10 +41,14 @@ TIMED = Prefix(
     (
         rf'(?s)^{_ISO} \{{(?:\w+="(?:[^"\\]|\\.)*",? ?)*\}} (?<line>\S.*)',
         rf"(?s)^{_ISO}\t[\w.*-]+\t(?<line>\S.*)",
-        rf"(?s)^{_ISO} (?<node>[^\s\"{{]+/[^\s\"]+) (?<line>\S.*)",
+        rf"(?s)^{_ISO} (?<node>[\w.$\[\]-]+/[\w.$\[\]/-]*[A-Za-z\]][\w.$\[\]/-]*) (?<line>\S.*)",
         rf"(?s)^{_ISO} (?<line>\S.*)",
     ),
 )
+
+
+_BYTE = r"(?:1?\d?\d|2[0-4]\d|25[0-5])"
+_BYTES = rf"^\[(?:{_BYTE}(?:,{_BYTE})*)?\]$"
 
 
 @dataclass(frozen=True)
@@ -65,12 +69,17 @@ class Journal(Wrapper):
 
     def unwrap(self, records: pl.DataFrame) -> pl.DataFrame:
         """One record per entry; node is the host."""
-        found = strings(records, {"line": "$.MESSAGE", "node": "$._HOSTNAME"})
-        coded = found["line"].str.contains(r"^\[\d+(?:,\d+)*\]$").fill_null(False)
-        if not coded.any():
-            return found
-        hexed = found["line"].filter(coded).str.json_decode(pl.List(pl.UInt8)).to_list()
-        # Only what the journal itself could not print as text comes here, and Polars casts no broken UTF-8.
-        texts = pl.Series([bytes(message).decode("utf-8", "replace") for message in hexed], dtype=pl.String)
-        place = coded.cast(pl.Int64).cum_sum().clip(1) - 1
-        return found.with_columns(line=found["line"].zip_with(~coded, texts.gather(place)))
+        found = query(
+            records,
+            """SELECT row, json_extract_string(doc, '$.MESSAGE') AS line, json_extract_string(doc, '$._HOSTNAME') AS node,
+                json_type(doc, '$.MESSAGE') = 'ARRAY' AS coded
+            FROM docs ORDER BY row""",
+        )
+        coded = found["coded"].fill_null(False) & found["line"].str.contains(_BYTES)
+        if coded.any():
+            numbers = found["line"].filter(coded).str.json_decode(pl.List(pl.UInt8)).to_list()
+            # Only what the journal itself could not print as text comes here, and Polars casts no broken UTF-8.
+            texts = pl.Series([bytes(message).decode("utf-8", "replace") for message in numbers], dtype=pl.String)
+            place = coded.cast(pl.Int64).cum_sum().clip(1) - 1
+            found = found.with_columns(line=found["line"].zip_with(~coded, texts.gather(place)))
+        return found.select("row", "line", "node")
