@@ -19,7 +19,14 @@ _SERVER, _CLIENT = "('2', 'SPAN_KIND_SERVER')", "('3', 'SPAN_KIND_CLIENT')"
 #: Spans between a CLIENT span and the SERVER span it belongs to (balancers, middlewares, routers) that are climbed.
 _LEVELS = 16
 #: Attributes that make a log record a call by itself: those of HTTP, Traefik's and Envoy's. Without one its body may be it.
-_HTTP = ("http.request.method", "http.method", "http.response.status_code", "http.status_code", "url.path", "http.target")
+_HTTP = (
+    "http.request.method",
+    "http.method",
+    "http.response.status_code",
+    "http.status_code",
+    "url.path",
+    "http.target",
+)
 _TOLD = (*_HTTP, "DownstreamStatus", "response_code")
 #: Resource attributes that name what wrote a record, the narrowest first.
 _NODES = ("k8s.pod.name", "service.instance.id", "host.name")
