@@ -75,17 +75,26 @@ _KEYS: dict[str, f.Field] = {
 
 #: Keys that Istio, Envoy Gateway and Envoy AI Gateway write by default; a null one may be left out of the head's records.
 _DEFAULTS = (
-    ("method", "path", "x-envoy-origin-path", "protocol", "response_flags", "duration", "bytes_received", "bytes_sent")
-    + ("upstream_service_time", "x-envoy-upstream-service-time", "x_forwarded_for", "x-forwarded-for", "user_agent")
-    + ("user-agent", "request_id", "x-request-id", "authority", ":authority", "upstream_host", "upstream_cluster")
-    + (
+    *(
+        "method",
+        "path",
+        "x-envoy-origin-path",
+        "protocol",
+        "response_flags",
+        "duration",
+        "bytes_received",
+        "bytes_sent",
+    ),
+    *("upstream_service_time", "x-envoy-upstream-service-time", "x_forwarded_for", "x-forwarded-for", "user_agent"),
+    *("user-agent", "request_id", "x-request-id", "authority", ":authority", "upstream_host", "upstream_cluster"),
+    *(
         "downstream_remote_address",
         "route_name",
         "gen_ai.request.model",
         "gen_ai.response.model",
         "gen_ai.provider.name",
-    )
-    + ("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens")
+    ),
+    *("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"),
 )
 
 #: Names that only Envoy's operators suggest.

@@ -84,7 +84,7 @@ class JsonLayout(Layout):
         if part.calls.is_empty():
             return part
         called = records if part.calls.height == records.height else records.join(part.calls, on="row", how="semi")
-        extras = self._extras(called)
+        extras = pl.concat([self._lost(raws), self._extras(called)], how="diagonal_relaxed")
         return part if extras.is_empty() else replace(part, calls=add_attributes(part.calls, extras))
 
     @cached_property
@@ -114,6 +114,29 @@ class JsonLayout(Layout):
             SELECT row, doc IS NOT NULL AS valid, coalesce({signed}, false) AS signed,
                    coalesce({filtered}, false) AS filtered, {", ".join(columns)}
             FROM parts"""
+
+    @cached_property
+    def _contenders(self) -> dict[int, list[int]]:
+        """Field -> those that go before it in the column they all fill."""
+        columns: dict[str, list[tuple[int, int]]] = {}
+        for i, field in enumerate(self.paths.values()):
+            columns.setdefault(next(iter(field.careful(pl.lit("")))), []).append((field.rank, i))
+        ranked = (sorted(fields) for fields in columns.values())
+        return {fields[k][1]: [i for _, i in fields[:k]] for fields in ranked for k in range(1, len(fields))}
+
+    def _lost(self, raws: pl.DataFrame) -> pl.DataFrame:
+        """Values for which another field of the same column was preferred, as EXTRAS, unless they are the same."""
+        if not self._contenders:
+            return EXTRAS.to_frame()
+        paths = list(self.paths)
+        kept = {}
+        for i, others in self._contenders.items():
+            value, best = pl.col(f"v{i}"), pl.coalesce(f"v{other}" for other in others)
+            kept[dotted(paths[i])] = pl.when(
+                (value != best) & (value != pl.concat_str(pl.lit('["'), best, pl.lit('"]')))
+            ).then(value)
+        found = raws.select("row", **kept)
+        return found.unpivot(index="row", variable_name="key").drop_nulls("value").select("row", "key", "value")
 
     @cached_property
     def _known(self) -> dict[str, set[str]]:
