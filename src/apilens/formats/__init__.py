@@ -116,6 +116,11 @@ class Trial:
         return self.head.height
 
     @property
+    def weight(self) -> float:
+        """The share of the head that fits; of a table half, which any object fits that has the usual names."""
+        return self.fits / max(self.records, 1) * (0.5 if self.format.startswith("table") else 1)
+
+    @property
     def first_reject(self) -> str | None:
         """The first record of the head that its likeliest layout refuses, and why; None: it takes all."""
         reject = self.layouts[0].read(self.head.select("row", "line")).rejects.sort("row").head(1)
@@ -150,9 +155,7 @@ def detect(head: Block, options: Options, name: str) -> Detection:
     wrapped = _wrappers(head)
     # What stands in a wrapper is meant to be read without it, unless it only looked like one.
     tries = [_trials(head, options, chain) for chain in ([wrapped, ()] if wrapped else [()])]
-    ranked = sorted(
-        (trial for found in tries for trial in found), key=lambda trial: -trial.fits / max(trial.records, 1)
-    )
+    ranked = sorted((trial for found in tries for trial in found), key=lambda trial: -trial.weight)
     if options.log_format is not None or options.format is not None:
         if not ranked:
             raise FormatError(f"{name}: not readable as {options.format}; try: apilens formats --detect {name}")
