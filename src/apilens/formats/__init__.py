@@ -221,6 +221,11 @@ class Trial:
         return max(layout.nearness(self.head.select("row", "line")) for layout in self.layouts)
 
     @property
+    def weight(self) -> float:
+        """The share of the head that fits; of a table half, which any object fits that has the usual names."""
+        return self.fits / max(self.records, 1) * (0.5 if self.format.startswith("table") else 1)
+
+    @property
     def first_reject(self) -> str | None:
         """The first record of the head that its likeliest layout refuses, and why; None: it takes all."""
         reject = self.layouts[0].read(self.head.select("row", "line")).rejects.sort("row").head(1)
@@ -260,7 +265,7 @@ def detect(head: Block, options: Options, name: str) -> Detection:
         found += _trials(head, options, chain)
         if any(trial.fits == trial.records and not trial.format.startswith("table") for trial in found):
             break  # what fits every line under more wrappers need not be tried under fewer
-    ranked = sorted(found, key=lambda trial: -trial.fits / max(trial.records, 1))
+    ranked = sorted(found, key=lambda trial: -trial.weight)
     if options.log_format is not None or options.format is not None:
         if not ranked:
             raise FormatError(f"{name}: not readable as {options.format}; try: apilens formats --detect {name}")

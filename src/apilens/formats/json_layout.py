@@ -165,7 +165,7 @@ class JsonLayout(Layout):
             found = {
                 _inside(parent, name): _attribute(parent, name)
                 for parent, name, _ in seen
-                if name not in self._known[parent]
+                if name and name not in self._known[parent]  # DuckDB has no path to an empty name
             }
             if not found:
                 return EXTRAS.to_frame()
@@ -214,6 +214,8 @@ _DEEPEST = 5
 
 def _name(record: dict[str, object], inside: str, prefix: str, found: dict[str, str], levels: int) -> None:
     for key, value in record.items():
+        if not key:
+            continue
         path, name = _inside(inside, key), f"{prefix}{plain_name(key)}"
         if isinstance(value, dict) and value and levels:
             _name(value, path, f"{name}_", found, levels - 1)

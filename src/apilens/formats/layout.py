@@ -68,7 +68,9 @@ class TextLayout(Layout):
             isinstance(a, Variable) and isinstance(b, Variable)
             for a, b in zip(self.parts, self.parts[1:], strict=False)
         )
-        object.__setattr__(self, "reads_quickly", bool(literals) and not touching)
+        # Percent-encoded values are decoded by careful reading alone.
+        encoded = any(part.field.percent for part in self.parts if isinstance(part, Variable))
+        object.__setattr__(self, "reads_quickly", bool(literals) and not touching and not encoded)
 
     @cached_property
     def _fields(self) -> dict[str, Field]:

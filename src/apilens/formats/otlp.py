@@ -14,6 +14,7 @@ from apilens.formats import fields as f
 from apilens.formats.block import Wrapper
 from apilens.formats.format import fixed
 from apilens.formats.json_layout import JsonLayout, connection, header
+from apilens.schema import TIMESTAMP
 
 _SERVER, _CLIENT = "('2', 'SPAN_KIND_SERVER')", "('3', 'SPAN_KIND_CLIENT')"
 #: Spans between a CLIENT span and the SERVER span it belongs to (balancers, middlewares, routers) that are climbed.
@@ -212,14 +213,16 @@ def _nanoseconds(column: str) -> f.Field:
     return f.Field(read, read)
 
 
-def _start() -> f.Field:
-    """startTimeUnixNano as the call's time and as a step."""
-    time, step = f.written_time("start"), _nanoseconds("_start")
+def _time(kind: str, *, step: str | None = None, rank: int = 0) -> f.Field:
+    """Nanoseconds since 1970 as the call's time, and as a step if one is named. rank as in Field."""
+    like = f.epoch_time(kind, 1e-3, rank=rank)
 
     def read(raw: pl.Expr) -> f.Columns:
-        return time.careful(raw) | step.careful(raw)
+        number = raw.cast(pl.Int64, strict=False)
+        columns = {"timestamp": pl.when(number >= 0).then(number // 1000).cast(TIMESTAMP)}
+        return columns | (_nanoseconds(step).careful(raw) if step else {})
 
-    return replace(time, quick=read, careful=read)
+    return replace(like, quick=read, careful=read)
 
 
 def _first_of(field: f.Field, *names: str) -> dict[str, f.Field]:
@@ -281,7 +284,7 @@ _TRACE, _SPAN = _id("trace_id", r"^[A-Za-z0-9+/]{22}==$"), _id("span_id", r"^[A-
 TRACE = JsonLayout(
     "otlp_trace",
     {
-        "$.span.startTimeUnixNano": _start(),
+        "$.span.startTimeUnixNano": _time("start", step="_start"),
         "$.span.endTimeUnixNano": _nanoseconds("_end"),
         "$.span.traceId": _TRACE,
         "$.span.spanId": _SPAN,
@@ -309,8 +312,8 @@ TRACE = JsonLayout(
 LOGS = JsonLayout(
     "otlp_logs",
     {
-        "$.log.timeUnixNano": f.written_time("end"),
-        "$.log.observedTimeUnixNano": f.written_time("end", rank=1),
+        "$.log.timeUnixNano": _time("end"),
+        "$.log.observedTimeUnixNano": _time("end", rank=1),
         "$.log.traceId": _TRACE,
         "$.log.spanId": _SPAN,
         **_ATTRIBUTES,
