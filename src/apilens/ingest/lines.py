@@ -86,16 +86,17 @@ class _Ahead:
 
 
 def _encoding(head: bytes) -> str | None:
-    """UTF-16 by its byte order mark, or because every other byte is NUL while the ones between are not."""
+    """UTF-16 by its byte order mark, or because half of the bytes are NUL, all on one side."""
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     nul = np.frombuffer(head, np.uint8) == 0
     even, odd = nul[::2], nul[1::2]
     if odd.size < 2:
         return None
-    if odd.mean() > 0.5 and not even.any():
+    # A character such as U+4E00 has its NUL on the other side; padding has it on both.
+    if odd.mean() > 0.5 and even.mean() < 0.1:
         return "utf-16-le"
-    return "utf-16-be" if even.mean() > 0.5 and not odd.any() else None
+    return "utf-16-be" if even.mean() > 0.5 and odd.mean() < 0.1 else None
 
 
 class _Utf8:
@@ -132,7 +133,7 @@ class _Newlines:
 
 
 #: A line after which a printed document goes on; a line of a log that begins with a bracket does not end so.
-_OPEN = re.compile(r"[\[{](?:.*[\[{,:])?")
+_OPEN = re.compile(r'\[(?:\s*[\[{"](?:.*[\[{,:])?)?|\{(?:\s*".*[\[{,:])?')
 _GOES_ON = re.compile(r"""[\[\]{}"]|-?\d|true|false|null""")
 
 
