@@ -21,8 +21,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_RUN = {
     "README.md": ["make demo", "[1/5] ingest sample_logs/", "*/5 * * * *"],
     "adding-a-format.md": [
-        '"""Caddy: the JSON object',  # read by test_docs
-        "caddy.FORMAT,\n",
+        '"""Acme: the JSON object',  # read by test_docs
+        "acme.FORMAT,\n",
         "apilens formats --detect tests/",
         "from apilens.formats import Format",  # built, installed and read by test_detection
         "[build-system]",
