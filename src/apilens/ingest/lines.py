@@ -91,7 +91,7 @@ def _encoding(head: bytes) -> str | None:
         return "utf-16"
     nul = np.frombuffer(head, np.uint8) == 0
     even, odd = nul[::2], nul[1::2]
-    if odd.size < 2:
+    if odd.size < 32:
         return None
     # A character such as U+4E00 has its NUL on the other side; padding has it on both.
     if odd.mean() > 0.5 and even.mean() < 0.1:

@@ -26,6 +26,7 @@ WHERE r.resolves_unit_id IS NULL
       SELECT 1 FROM {rejects} AS done
       JOIN attempts AS b ON b.unit_id = done.unit_id AND b.attempt = done.attempt
       WHERE done.resolves_unit_id = r.unit_id AND done.source_offset = r.source_offset
+        AND done.record = r.record
   );
 
 CREATE VIEW ingests AS
