@@ -33,7 +33,8 @@ KNOWN = {
         f"{COMBINED} %I %O %D",
         f'{COMBINED} "%{{X-Forwarded-For}}i"',
         f'{COMBINED} "%{{X-Forwarded-For}}i" %D',
-        *(f"{layout} %{{squid_result}}x:%{{squid_hierarchy}}x" for layout in (COMBINED, COMMON)),
+        # Squid: its size counts the headers.
+        *(f"{layout.replace('%b', '%O')} %{{squid_result}}x:%{{squid_hierarchy}}x" for layout in (COMBINED, COMMON)),
         COMBINED.replace("%h", "%v %h", 1),
         COMBINED.replace('"%{Referer}i" "%{User-Agent}i"', "%{Referer}i %{User-Agent}i"),
     ),
@@ -48,7 +49,9 @@ _FIELDS: dict[str, f.Field] = {
     "u": f.text("user_name"),
     "r": f.request_line(),
     "m": f.token("method"),
-    "U": f.token("path", rank=1),
+    # Decoded, so that it may hold blanks; what stands before a query holds no question mark.
+    "U": f.text("path", rank=1, pattern=r".*?"),
+    "U?": f.text("path", rank=1, pattern=r"[^?]*?"),
     "q": f.Field(
         lambda raw: {"query": raw.str.strip_prefix("?")},
         lambda raw: {"query": raw.str.strip_prefix("?")},
@@ -71,10 +74,10 @@ _FIELDS: dict[str, f.Field] = {
     "{local}p": f.integer("server_port", pl.Int32),
     "{remote}p": f.integer("client_port", pl.Int32),
     "D": f.duration("duration_ms", 1e-3, decimals=0),
-    # A whole-second duration next to a finer one must not win.
-    "T": f.duration("duration_ms", 1e3, rank=1, decimals=0),
-    "{s}T": f.duration("duration_ms", 1e3, rank=1, decimals=0),
-    "{ms}T": f.duration("duration_ms", 1.0, decimals=0),
+    # Of several durations the finest wins.
+    "T": f.duration("duration_ms", 1e3, rank=2, decimals=0),
+    "{s}T": f.duration("duration_ms", 1e3, rank=2, decimals=0),
+    "{ms}T": f.duration("duration_ms", 1.0, rank=1, decimals=0),
     "{decimal}T": f.duration("duration_ms", 1e3),
     "{us}T": f.duration("duration_ms", 1e-3, decimals=0),
     "X": f.attribute("connection_status", r"[-+X]"),
@@ -203,6 +206,8 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "apache_logformat") 
             key = (side if letter == "s" else "") + (f"{{{argument.lower()}}}" if argument else "") + letter
             if key == "<s" and "%>s" not in text:
                 key = "s"
+            if key == "U" and text.startswith("%q", at):
+                key = "U?"
             name = found[0]
             while name in seen:
                 name += "'"
@@ -212,7 +217,7 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "apache_logformat") 
     literal(text[at:])
     if not any(isinstance(part, Variable) and part.field.mandatory for part in parts):
         raise UsageError(f"LogFormat {log_format!r} has no time: expected %t, %{{usec}}t or %{{format}}t in it")
-    return TextLayout(gateway, text, tuple(parts), "apache")
+    return TextLayout(gateway, text, tuple(parts), "none" if "{squid_" in text else "apache")
 
 
 def _known(name: str, description: str, example: str) -> Format:
