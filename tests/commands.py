@@ -54,7 +54,7 @@ def ingest(lake: Path, *args: object, stdin: bytes = b"") -> dict[str, Any]:
     done: dict[str, Any] = ran.json()
     for part in (done, *done["inputs"]):
         assert part["read"] == part["stored"] + part["rejected"] + part["filtered"] + part["duplicate"], part
-        assert part["lines"] == part["read"] + part["header"] + part["blank"], part
+        assert part["lines"] == part["record_lines"] + part["header"] + part["blank"], part
     assert done["exit_code"] == ran.code
     return done
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 import re
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from unittest import mock
 
 import polars as pl
@@ -20,6 +22,7 @@ from hypothesis import strategies as st
 
 from apilens.formats.block import Block
 from apilens.ingest import pieces
+from apilens.ingest.lines import Lines
 from apilens.ingest.pieces import Cut, Origin, cut
 from apilens.ingest.sources import Input, open_input
 from apilens.lake import open_lake
@@ -323,3 +326,199 @@ def test_refeeding_with_a_layout_that_fits_nothing_changes_nothing(desk: Path) -
     ran = apilens("rejects", "--lake", desk / "lake", "--refeed", "--log-format", "$msec $status")
     assert ran.code == 3, ran
     assert totals(desk / "lake") == before
+
+
+# -- records that are not lines ------------------------------------------------------------------------------------
+
+
+def cri(text: bytes, tag: bytes = b"F") -> bytes:
+    return b"2026-11-02T09:00:00.5Z stdout " + tag + b" " + text + b"\n"
+
+
+def listed(texts: list[bytes]) -> bytes:
+    """A push to Loki, one line."""
+    values = [["1", text.decode()] for text in texts]
+    return json.dumps({"streams": [{"stream": {"pod": "gw-1"}, "values": values}]}).encode() + b"\n"
+
+
+@settings(max_examples=6, deadline=None)
+@given(
+    groups=st.lists(
+        st.lists(st.sampled_from(["call", "piped", "broken", "blank"]), min_size=1, max_size=4), min_size=1, max_size=5
+    ),
+    joined=st.booleans(),
+    block=st.sampled_from([600, 1 << 20]),
+)
+def test_records_that_share_or_span_lines_are_counted_kept_and_refed_once(
+    groups: list[list[str]], joined: bool, block: int
+) -> None:
+    made = {"call": line, "piped": piped, "broken": broken, "blank": lambda i: b""}
+    data, n, fates = (cri(line(0)) if joined else listed([line(0)])), 0, ["call"]
+    for kinds in groups:
+        texts = []
+        for kind in kinds:
+            n += 1
+            texts.append(made[kind](n))
+            fates.append(kind)
+        for text in texts if joined else ():
+            data += cri(text[:20], b"P") + cri(text[20:]) if len(text) > 20 else cri(text)
+        data += b"" if joined else listed(texts)
+    with TemporaryDirectory() as name, mock.patch.object(pieces, "BLOCK_BYTES", block):
+        lake, path = Path(name) / "lake", Path(name) / "a.log"
+        path.write_bytes(data)
+        done = ingest(lake, path)
+        counted = {fate: fates.count(fate) for fate in made}
+        assert (done["stored"], done["rejected"]) == (counted["call"], counted["piped"] + counted["broken"])
+        assert done["read"] == len(fates) - counted["blank"]
+        assert done["lines"] == data.count(b"\n") == done["record_lines"] + done["header"] + done["blank"]
+        kept = open_lake(str(lake)).rejects()
+        wanted = [made[fate](i) for i, fate in enumerate(fates) if fate in ("piped", "broken")]
+        assert sorted(raw.rpartition(b" stdout F ")[2] for raw in shown(kept["raw"], joined)) == sorted(wanted)
+        assert kept.select("source_offset", "record").is_unique().all()
+        for offset, number in kept.select("source_offset", "line").rows():
+            assert data[:offset].count(b"\n") == number - 1
+        refeed = ["rejects", "--lake", lake, "--refeed", "--log-format", PIPED]
+        apilens(*refeed)
+        apilens(*refeed)
+        assert len(set(calls(lake))) == len(calls(lake)) == counted["call"] + counted["piped"]
+        assert len(totals(lake)["rejects"]) == counted["broken"]
+        assert ingest(lake, path)["stored"] == 0
+
+
+def shown(raw: pl.Series, joined: bool) -> list[bytes]:
+    """The records in rejects, a line of Loki that holds only one taken apart."""
+    if joined:
+        return list(raw)
+    return [json.loads(text)["streams"][0]["values"][0][1].encode() if text.startswith(b"{") else text for text in raw]
+
+
+def test_a_container_s_line_in_parts_waits_until_it_is_whole(desk: Path) -> None:
+    text = line(5)
+    (desk / "a.log").write_bytes(cri(line(1)) + cri(text[:30], b"P"))
+    first = ingest(desk / "lake", "a.log")
+    assert (first["stored"], first["rejected"], first["inputs"][0]["waiting_bytes"]) == (
+        1,
+        0,
+        len(cri(text[:30], b"P")),
+    )
+    (desk / "a.log").write_bytes(cri(line(1)) + cri(text[:30], b"P") + cri(text[30:]))
+    assert ingest(desk / "lake", "a.log")["stored"] == 1
+
+
+# -- input that is not lines ---------------------------------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=6)
+    | st.sampled_from(["\\", '\\"', "},{", "][", "a\nb", "\u2028"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+RECORDS = st.lists(st.dictionaries(st.text(max_size=4), JSON, min_size=1, max_size=3), min_size=2, max_size=5)
+
+
+class Steps:
+    """Bytes that come in steps."""
+
+    def __init__(self, data: bytes, step: int) -> None:
+        self._data, self._step = io.BytesIO(data), step
+
+    def read(self, size: int) -> bytes:
+        return self._data.read(min(size, self._step))
+
+    def close(self) -> None:
+        pass
+
+
+def lined(data: bytes, step: int) -> tuple[str | None, bytes]:
+    found = Lines(Steps(data, step))
+    return (b"".join(iter(lambda: found.read(1 << 20), b"")), found.form)[::-1]
+
+
+@settings(deadline=None)
+@given(
+    records=RECORDS,
+    step=st.integers(1, 40),
+    indent=st.sampled_from([0, 1, 2, "\t"]),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_a_document_over_many_lines_becomes_a_line_per_record(
+    records: list[Any], step: int, indent: Any, end: str
+) -> None:
+    printed = [json.dumps(record, indent=indent) for record in records]
+    documents = [
+        json.dumps(records, indent=indent),
+        json.dumps(records, indent=indent, ensure_ascii=False),
+        "\n".join(printed),
+        ",\n".join(printed),
+        "".join(json.dumps(record) for record in records),
+        "[\n" + ",\n".join(json.dumps(record) for record in records) + "\n]\n",
+    ]
+    for document in documents:
+        form, lines = lined(document.replace("\n", end).encode("utf-8", "surrogatepass"), step)
+        assert form == "JSON document"
+        assert [json.loads(text) for text in lines.decode().split("\n") if text] == records
+        assert b"\n\n" not in lines
+
+
+@given(records=RECORDS, step=st.integers(1, 40))
+def test_json_lines_stay_as_they_are(records: list[Any], step: int) -> None:
+    data = "\n".join(map(json.dumps, records)).encode()
+    assert lined(data, step) == (None, data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"a":1,"b":{\n{"a":2}\n{"a":3}\n',  # a line that was cut off, then whole ones
+        b"[2026-11-02 09:00:00] {\n[2026-11-02 09:00:01] {\n",
+        b"[pod/gw-1/nginx] {\n",
+        b"{\n",
+        b'[{"a":1},{"a":2}]\n[{"a":3}]\n',  # a batch per line: an HTTP logger
+        b"",
+        b"\0" * 100 + b"abc\n",
+        b"abc\r",
+    ],
+)
+def test_lines_that_only_look_like_something_else_stay_as_they_are(data: bytes) -> None:
+    assert lined(data, 7) == (None, data)
+
+
+@settings(deadline=None)
+@given(
+    text=st.text(st.characters(codec="utf-16", exclude_characters="\0\r\ufeff"), min_size=4, max_size=30),
+    encoding=st.sampled_from(["utf-16-le", "utf-16-be"]),
+    step=st.integers(1, 9),
+)
+def test_utf_16_is_read_as_the_same_text(text: str, encoding: str, step: int) -> None:
+    text = "2026 GET /a 200 " + text
+    mark = "\ufeff".encode(encoding)
+    assert lined(mark + text.encode(encoding), step)[1].decode() == text
+    assert lined(("x" * 400 + text).encode(encoding), step)[1].decode() == "x" * 400 + text
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_an_input_in_another_guise_gives_the_same_calls(desk: Path, encoding: str, end: str) -> None:
+    (desk / "a.log").write_bytes(log(range(20)))
+    (desk / "b.log").write_bytes(log(range(20)).decode().replace("\n", end).encode(encoding))
+    ingest(desk / "lake", "a.log")
+    done = ingest(desk / "other", "b.log")
+    assert (done["stored"], done["rejected"], done["blank"]) == (20, 0, 0)
+    assert calls(desk / "other") == calls(desk / "lake")
+
+
+def test_a_document_is_said_in_the_report_and_known_again(desk: Path) -> None:
+    pretty = json.dumps({"events": [{"timestamp": i, "message": line(i).decode()} for i in range(20)]}, indent=4)
+    (desk / "a.json").write_text(pretty)
+    done = ingest(desk / "lake", "a.json")
+    assert (done["stored"], done["lines"], done["inputs"][0]["form"]) == (20, 1, "JSON document")
+    assert ingest(desk / "lake", "a.json")["duplicate"] == 20
+
+
+def test_a_document_of_any_length_is_read_in_little_memory(desk: Path) -> None:
+    with mock.patch.object(pieces, "BLOCK_BYTES", 4000):
+        (desk / "a.json").write_text(json.dumps([{"message": line(i).decode()} for i in range(300)], indent=2))
+        assert ingest(desk / "lake", "a.json")["stored"] == 300

@@ -29,6 +29,7 @@ COMMANDS = {
     "formats": ("apilens.cli.formats", "formats", "List the formats, or explain which one a file has."),
     "rejects": ("apilens.cli.rejects", "rejects", "Lines that were set aside; feed them again."),
     "endpoints": ("apilens.cli.endpoints", "endpoints", "Error ratios and latency percentiles per endpoint."),
+    "models": ("apilens.cli.models", "models", "Tokens, errors and latency per model of AI gateways."),
     "routes": ("apilens.cli.routes", "routes", "Route templates: learn merges, list them."),
     "lake": ("apilens.cli.lake", "lake", "Sizes, compaction, deletion; forget for good."),
     "sql": ("apilens.cli.sql", "sql", "Run one SELECT over the lake."),

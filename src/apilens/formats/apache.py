@@ -10,8 +10,9 @@ import polars as pl
 
 from apilens.errors import UsageError
 from apilens.formats import fields as f
+from apilens.formats.escapes import Escape
 from apilens.formats.format import Format, fixed, pasted
-from apilens.formats.layout import TextLayout, Variable
+from apilens.formats.layout import TextLayout, Variable, nearest
 
 COMMON = '%h %l %u %t "%r" %>s %b'
 COMBINED = f'{COMMON} "%{{Referer}}i" "%{{User-Agent}}i"'
@@ -46,7 +47,8 @@ _FIELDS: dict[str, f.Field] = {
     "a": f.token("client_ip"),
     "{c}a": f.token("client_ip", rank=2),
     "l": f.attribute("remote_logname", r"\S+"),
-    "u": f.text("user_name"),
+    # Quotes in a name are escaped, though the place has none.
+    "u": f.text("user_name", pattern=r'(?:(?:[^"\\]|\\.)*?|"")'),
     "r": f.request_line(),
     "m": f.token("method"),
     # Decoded, so that it may hold blanks; what stands before a query holds no question mark.
@@ -193,6 +195,7 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "apache_logformat") 
             parts.append(piece)
 
     seen: set[str] = set()
+    doubts: list[str] = []
     for found in _VARIABLE.finditer(text):
         literal(text[at : found.start()])
         at = found.end()
@@ -213,11 +216,27 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "apache_logformat") 
                 name += "'"
             seen.add(name)
             known = _FIELDS.get(key)
+            if known is None:
+                doubts += _doubt(found[0], argument, letter)
             parts.append(Variable(name, known or _attribute(letter, argument)))
     literal(text[at:])
     if not any(isinstance(part, Variable) and part.field.mandatory for part in parts):
         raise UsageError(f"LogFormat {log_format!r} has no time: expected %t, %{{usec}}t or %{{format}}t in it")
-    return TextLayout(gateway, text, tuple(parts), "none" if "{squid_" in text else "apache")
+    escape: Escape = "none" if "{squid_" in text else "apache"
+    return TextLayout(gateway, text, tuple(parts), escape, doubts=tuple(dict.fromkeys(doubts)))
+
+
+#: The letters of mod_log_config, mod_logio (I, O, S, ^ti, ^to) and mod_ssl (x, c).
+_LETTERS = {*"aABbCDefhHikLlmnopPqrRsStTuUvVXIOSxc", "^ti", "^to"}
+
+
+def _doubt(written: str, argument: str | None, letter: str) -> list[str]:
+    """What a directive without a column may be a slip for."""
+    if letter not in _LETTERS:
+        return [f"LogFormat has {written}, which is no directive of httpd; its values are kept in attributes"]
+    known = {key[1 : -len(letter) - 1]: key for key in _FIELDS if key.startswith("{") and key.endswith(f"}}{letter}")}
+    near = nearest(argument.lower(), known) if argument else None
+    return [f"LogFormat has {written}; did you mean %{known[near]}? Its values are kept in attributes"] if near else []
 
 
 def _known(name: str, description: str, example: str) -> Format:
@@ -233,7 +252,7 @@ VHOST_FORMAT = _known(
 COMBINED_FORMAT = _known(
     "apache_combined",
     "Apache httpd combined",
-    '203.0.113.7 - j\\"smith [09/Mar/2026:14:00:00 +0000] "GET /v1/carts HTTP/1.1" 200 - "-" "curl/8.5" 42113',
+    '203.0.113.7 - jsmith [09/Mar/2026:14:00:00 +0000] "GET /v1/carts HTTP/1.1" 200 - "-" "curl/8.5" 42113',
 )
 COMMON_FORMAT = _known(
     "apache_common",

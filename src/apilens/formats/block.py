@@ -68,12 +68,16 @@ class Block:
         return pl.DataFrame({"line": text}).with_row_index("row")
 
     @property
-    def naming_line(self) -> bytes:
-        """The last line that names the columns of those after it (W3C extended log format); empty: there is none."""
-        at = self.data.rfind(b"\n#Fields:") + 1
-        if at == 0 and not self.data.startswith(b"#Fields:"):
+    def directives(self) -> bytes:
+        """The lines that say how those after them are read, of each kind the last (W3C extended log format)."""
+        if not self.data.startswith(b"#") and b"\n#" not in self.data:
             return b""
-        return self.data[at:].partition(b"\n")[0]
+        found = []
+        for mark in (b"#Software:", b"#Start-Date:", b"#Date:", b"#Fields:"):
+            at = self.data.rfind(b"\n" + mark) + 1
+            if at or self.data.startswith(mark):
+                found.append(self.data[at:].partition(b"\n")[0] + b"\n")
+        return b"".join(found)
 
     @property
     def has_records(self) -> bool:
@@ -120,11 +124,12 @@ class Layout(ABC):
     """One way of writing calls, compiled: what a format opens an input with.
 
     gateway: name of the format, as it stands in the rows. text: the layout as its author wrote it; None: the format has
-    only one.
+    only one. doubts: what in it may be a slip of its author, in words.
     """
 
     gateway: str
     text: str | None
+    doubts: tuple[str, ...] = ()
 
     @abstractmethod
     def fits(self, records: pl.DataFrame) -> pl.Series:
@@ -144,9 +149,14 @@ class Layout(ABC):
 
 
 class Wrapper(ABC):
-    """Something that carries the lines of a gateway: a container runtime, syslog, an exporter. name: what it is called."""
+    """Something that carries the lines of a gateway: a container runtime, syslog, an exporter.
+
+    name: what it is called. sure: no gateway writes such lines itself, so that one of them in a head is enough to look for
+    more; of the others it takes half.
+    """
 
     name: str
+    sure: bool = False
 
     @abstractmethod
     def wraps(self, lines: pl.Series) -> pl.Series:
@@ -154,10 +164,11 @@ class Wrapper(ABC):
 
     @abstractmethod
     def unwrap(self, records: pl.DataFrame) -> pl.DataFrame:
-        """What `records` (row, line), all of which it wraps, hold: `row` of the record it stood in, `line`.
+        """What `records` (row, line, node), all of which it wraps, hold: `row` of the record it stood in, `line` (null: the
+        record stays as it is).
 
-        Several rows may come out of one record, and none. Optional columns: `parts`, how many records were joined into
-        this one (its row is that of the first; null: 1); `node`, the machine or container that wrote it.
+        Several rows may come out of one record, and none. Optional columns: `rows`, of all records that were joined into
+        this one (row is the first of them); `node`, the machine or container that wrote it.
         """
 
 
@@ -171,7 +182,9 @@ class Reader:
     def after(self, block: Block) -> Reader:
         """The reader of what follows `block`."""
         layouts = tuple(layout.after(block) for layout in self.layouts)
-        return self if layouts == self.layouts else Reader(layouts, self.wrappers)
+        return (
+            self if all(a is b for a, b in zip(layouts, self.layouts, strict=True)) else Reader(layouts, self.wrappers)
+        )
 
 
 REJECTED = pl.Schema({"row": pl.UInt32, "reason": pl.String})
@@ -179,36 +192,49 @@ REJECTED = pl.Schema({"row": pl.UInt32, "reason": pl.String})
 
 def unwrap(lines: pl.DataFrame, wrappers: Sequence[Wrapper]) -> pl.DataFrame:
     """What lines (row, line) hold under their wrappers: `row` (counted anew), `line`, and where it stood: `at` (row of the
-    first line), `record` (how many before it in that line), `span` (lines it took), `node` (null: not said), `whole` (it
-    is all of its line but the wrapper's own words).
+    first line), `record` (how many before it in that line), `took` (rows of all lines it was joined from; null: only that
+    one), `node` (null: not said), `whole` (it is all of its line but the wrapper's own words).
 
     A line that a wrapper does not know stays as it is.
     """
+    joined = pl.List(pl.UInt32)
     records = lines.with_columns(
-        at=pl.col("row"), span=pl.lit(1, pl.Int64), node=pl.lit(None, pl.String), whole=pl.lit(True)
+        at=pl.col("row"), took=pl.lit(None, joined), node=pl.lit(None, pl.String), whole=pl.lit(True)
     )
     for wrapper in wrappers:
         inside = wrapper.wraps(records["line"]).fill_null(False)
         if not inside.any():
             continue
-        found = wrapper.unwrap(records.filter(inside).select("row", "line"))
-        extra = {"parts": pl.lit(None, pl.Int64), "node": pl.lit(None, pl.String)}
+        wrapped = records.filter(inside)
+        found = wrapper.unwrap(wrapped.select("row", "line", "node"))
+        extra = {"rows": pl.lit(None, joined), "node": pl.lit(None, pl.String)}
         found = found.with_columns(value.alias(name) for name, value in extra.items() if name not in found.columns)
-        found = found.join(records.select("row", "at", "span", "whole", outer="node"), on="row", maintain_order="left")
-        found = found.with_columns(
-            span=pl.when(pl.col("row").is_first_distinct()).then("span").otherwise(0)
-            + pl.col("parts").fill_null(1)
-            - 1,
+        outer = wrapped.select("row", "at", "took", "whole", outer="node", as_it_is="line")
+        found = found.join(outer, on="row", maintain_order="left").with_columns(
+            line=pl.coalesce("line", "as_it_is"),
             node=pl.coalesce("node", "outer"),
-            whole=pl.col("whole") & (pl.col("parts").fill_null(1) == 1) & pl.col("row").is_unique(),
-        ).select(records.columns)
-        records = pl.concat([records.filter(~inside), found]).sort("row", maintain_order=True)
+            whole=pl.col("whole") & pl.col("rows").is_null() & pl.col("row").is_unique(),
+        )
+        if found["rows"].null_count() < found.height:
+            found = _joined(found, wrapped)
+        records = pl.concat([records.filter(~inside), found.select(records.columns)]).sort("row", maintain_order=True)
         records = records.with_columns(row=pl.int_range(pl.len(), dtype=pl.UInt32))
     return records.with_columns(record=pl.int_range(pl.len(), dtype=pl.Int64).over("at"))
 
 
+def _joined(found: pl.DataFrame, parts: pl.DataFrame) -> pl.DataFrame:
+    """Found records that were joined from `rows`, with the lines that those took."""
+    lines = parts.select(rows="row", lines=pl.coalesce("took", pl.concat_list("at")))
+    of = found.drop_nulls("rows").select("row", "rows").with_row_index("n").explode("rows").join(lines, on="rows")
+    took = of.group_by("n", "row").agg(pl.col("lines").explode().unique().sort()).select("row", "lines")
+    return found.join(took, on="row", how="left", maintain_order="left").with_columns(
+        took=pl.when(pl.col("rows").is_null()).then("took").otherwise("lines")
+    )
+
+
 def parse(block: Block, reader: Reader) -> Parsed:
-    """Every record of the block by the first layout that takes it; reasons are those of the first layout.
+    """Every record of the block by the first layout that takes it; reasons are those of the first layout that it fits but
+    for a value, else of the first one.
 
     `row` of calls and rejects is the line of the block; rejects also have `record`, how many records stand before it in
     that line, and `text`, the record where it is not its whole line (null: it is).
@@ -228,21 +254,29 @@ def parse(block: Block, reader: Reader) -> Parsed:
         rejects = part.rejects.join(where, on="row", maintain_order="left")
         rejects = rejects.select(row="at", reason="reason", record="record", text="text")
         calls = _placed(part.calls, records)
-        took = int(records["span"].sum())
+        took = _lines_of(records)
+    # A line that names columns may stand beside records in one line of a wrapper.
+    header = min(part.header, took)
     return Parsed(
         calls,
         rejects,
-        part.header,
+        header,
         part.filtered,
         blank=lines.height - took,
         read=records.height - part.header,
-        lines=took - part.header,
+        lines=took - header,
     )
+
+
+def _lines_of(records: pl.DataFrame) -> int:
+    """How many lines the records took."""
+    further = records["took"].drop_nulls().explode()
+    return pl.concat([records["at"], further]).n_unique()
 
 
 def _placed(calls: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
     """Calls with `row` as the line of the block, and the wrapper's node where the format logs none."""
-    found = calls.join(records.select("row", "at", outer="node"), on="row", maintain_order="left")
+    found = calls.sort("row").join(records.select("row", "at", outer="node"), on="row", maintain_order="left")
     if found["outer"].null_count() < found.height:
         logged = pl.col("node") if "node" in calls.columns else pl.lit(None, pl.String)
         found = found.with_columns(node=pl.coalesce(logged, "outer"))
@@ -259,8 +293,16 @@ def parse_records(records: pl.DataFrame, layouts: Sequence[Layout]) -> Parsed:
         part = layout.read(left)
         calls.append(part.calls)
         header, filtered = header + part.header, filtered + part.filtered
-        rejects = part.rejects if i == 0 else rejects.join(part.rejects, on="row", how="semi")
+        rejects = part.rejects if i == 0 else _reasoned(rejects.join(part.rejects, on="row", how="semi"), part.rejects)
         left = left.join(part.rejects, on="row", how="semi") if part.rejects.height else left.clear()
     found = [frame for frame in calls if frame.height]
     nothing = pl.DataFrame(schema={"row": pl.UInt32})
     return Parsed(pl.concat(found, how="diagonal") if found else nothing, rejects, header, filtered)
+
+
+def _reasoned(rejects: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+    """Rejects with the reason of another layout where only that one names a value."""
+    named = pl.col("reason").str.ends_with(" cannot be read")
+    found = rejects.join(others.filter(named), on="row", how="left", suffix="_other", maintain_order="left")
+    better = pl.when(~named & pl.col("reason_other").is_not_null()).then("reason_other").otherwise("reason")
+    return found.select("row", better.alias("reason"))

@@ -8,7 +8,7 @@ from typing import Literal
 
 import polars as pl
 
-Escape = Literal["nginx", "apache", "json", "percent", "hash", "quote", "go", "none"]
+Escape = Literal["nginx", "apache", "json", "percent", "uri", "hash", "quote", "go", "none"]
 
 _SHORT = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"b": b"\b", b"f": b"\f"}
 _HEX = re.compile(rb"\\x([0-9A-Fa-f]{2})")
@@ -48,7 +48,7 @@ def _quote(match: re.Match[bytes]) -> bytes:
 
 
 #: What every escaped value of a style has in it; a regex.
-_SIGNS = {"percent": r"[%+]", "hash": "#"}
+_SIGNS = {"uri": r"%", "percent": r"[%+]", "hash": "#"}
 
 _STYLES: dict[str, tuple[re.Pattern[bytes], Callable[[re.Match[bytes]], bytes]]] = {
     "nginx": (_HEX, _nginx),
@@ -58,6 +58,7 @@ _STYLES: dict[str, tuple[re.Pattern[bytes], Callable[[re.Match[bytes]], bytes]]]
     "go": (re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|([^\n]))"), _go),
     "hash": (re.compile(rb"#([0-9A-F]{2})"), _nginx),  # HAProxy
     "quote": (re.compile(rb'\\"'), _quote),  # Traefik escapes nothing but quotes
+    "uri": (re.compile(rb"%([0-9A-Fa-f]{2})"), _percent),
 }
 
 

@@ -12,7 +12,7 @@ from apilens.errors import UsageError
 from apilens.formats import fields as f
 from apilens.formats.escapes import Escape
 from apilens.formats.format import Format, fixed, pasted
-from apilens.formats.layout import TextLayout, Variable
+from apilens.formats.layout import TextLayout, Variable, nearest
 
 COMBINED = (
     '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"'
@@ -223,7 +223,15 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "nginx_log_format") 
         raise UsageError(
             f"log_format {log_format!r} has no time: expected $time_local, $time_iso8601 or $msec among its variables"
         )
-    return TextLayout(gateway, text, tuple(parts), _ESCAPES[escape], filtered=_ERROR_LOG, strict=gateway in KNOWN)
+    meant = {name: nearest(name, _FIELDS) for name in seen if name not in _FIELDS}
+    doubts = tuple(
+        f"log_format has ${name}; did you mean ${near}? Its values are kept in attributes"
+        for name, near in meant.items()
+        if near
+    )
+    return TextLayout(
+        gateway, text, tuple(parts), _ESCAPES[escape], filtered=_ERROR_LOG, strict=gateway in KNOWN, doubts=doubts
+    )
 
 
 def _known(name: str, description: str, example: str) -> Format:

@@ -9,7 +9,7 @@ import polars as pl
 
 from apilens.formats.block import Block, Parsed
 from apilens.ingest.redact import NEVER_STORED, SECRET_KEY, Redactor
-from apilens.ingest.synthetic import synthetic_type
+from apilens.ingest.synthetic import rhythmic, synthetic_type
 from apilens.routes.rules import template
 from apilens.schema import CALLS
 
@@ -45,7 +45,7 @@ def enrich(parsed: Parsed, block: Block, declared: Declared) -> Parsed:
     )
     calls = calls.with_columns(
         pl.lit(None, missing[name]).alias(name)
-        for name in ("user_name", "user_agent", "gateway_route", "node", "parse_status")
+        for name in ("user_name", "user_agent", "gateway_route", "node", "parse_status", "client_ip")
         if name in missing
     )
     plausible = calls["timestamp"].is_between(EARLIEST, LATEST, closed="left")
@@ -71,6 +71,10 @@ def enrich(parsed: Parsed, block: Block, declared: Declared) -> Parsed:
         source_file=pl.lit(declared.source_file),
         node=pl.coalesce("node", pl.lit(declared.node, pl.String)),
     )
+    steady = rhythmic(calls)
+    if steady.any():
+        by_rhythm = pl.when(steady).then(pl.lit("health_check"))
+        calls = calls.with_columns(synthetic_type=pl.coalesce("synthetic_type", by_rhythm))
     return replace(parsed, calls=calls, rejects=rejects)
 
 

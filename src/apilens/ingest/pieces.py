@@ -7,6 +7,7 @@ docs/decisions/0001-lake-units-and-identity.md.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -95,7 +96,12 @@ def cut(
                 return
             # An unterminated last line is a piece of its own: when the file grows, what came before it is still known.
             whole = whole or len(buffer)
-            length = taken = whole if whole <= BLOCK_BYTES else buffer.rfind(b"\n", 0, BLOCK_BYTES) + 1 or first
+            length = whole if whole <= BLOCK_BYTES else buffer.rfind(b"\n", 0, BLOCK_BYTES) + 1 or first
+            before = _before_parts(buffer, length)
+            if before == 0 and ended and not (final or stream.complete):
+                state.waiting = len(buffer)
+                return
+            length = taken = before or length
             full = origin.hash()
             full.update(memoryview(buffer)[:length])
             unit_id = full.hexdigest()
@@ -104,6 +110,20 @@ def cut(
         yield Piece(unit_id, head_sha256, block, unit)
         state.bytes += taken
         state.lines += block.line_count
+
+
+#: A part of a container's line that goes on in a later line: CRI's tag P, Docker's text without a line break.
+_PART = re.compile(rb'\S+ (?:stdout|stderr) P[: ]|\{"log":"(?:[^"\\]|\\.)*(?<!\\n)","(?:stream|attrs)"')
+
+
+def _before_parts(buffer: bytearray, end: int) -> int:
+    """Where the parts begin with which the lines before `end` end: they are joined only within a piece."""
+    while end > 0:
+        start = buffer.rfind(b"\n", 0, end - 1) + 1
+        if not _PART.match(buffer, start, end):
+            break
+        end = start
+    return end
 
 
 def _longest(buffer: bytearray, origin: Origin, candidates: list[Known], ended: bool) -> tuple[str, int, Known | None]:

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, cast
 from isal import igzip_lib, isal_zlib
 
 from apilens.errors import InputError
+from apilens.ingest.lines import Lines
 
 #: The longest line that is read: a call fits in a few KiB, and a longer line would have to be held in memory.
 MAX_LINE_BYTES = 8 << 20
@@ -74,6 +75,16 @@ def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
                 yield Input(str(one), one, found_in_folder=path.is_dir())
 
 
+def sizes(inputs: Sequence[Input]) -> int | None:
+    """Bytes of all inputs together, compressed as they are; None where one is a pipe or cannot be looked at."""
+    try:
+        found = [None if item.path is None or not item.path.is_file() else item.path.stat().st_size for item in inputs]
+    except OSError:
+        return None
+    known = [size for size in found if size is not None]
+    return sum(known) if len(known) == len(found) else None
+
+
 def _hidden(relative: Path) -> bool:
     return any(part.startswith(".") for part in relative.parts)
 
@@ -82,6 +93,7 @@ def _hidden(relative: Path) -> bool:
 class Stream:
     """An opened input: plain bytes, whatever it was compressed with.
 
+    form: what its bytes were turned into, so that offsets count in that; None: they are as they stand in the input.
     complete: the end of what was read is the end of the input, as known once read() returned b"". An intact archive and
     standard input are complete; a plain file is not, because a gateway may still be writing to it.
     problem: why reading stopped early; None: it did not.
@@ -90,8 +102,9 @@ class Stream:
     name: str
     compression: str | None
     complete: bool
-    _source: BinaryIO = field(repr=False)
+    _source: Lines = field(repr=False)
     _raw: BinaryIO = field(repr=False)
+    form: str | None = None
     problem: str | None = None
     bytes_out: int = 0
 
@@ -107,6 +120,7 @@ class Stream:
             self.problem = f"{self.compression or 'file'} ends early or is damaged ({_words(error)})"
             return b""
         self.bytes_out += len(data)
+        self.form = self._source.form
         if self.compression not in (None, "parquet") and self.bytes_out > _EXPANSION_GRACE and self._raw.seekable():
             read = max(self._raw.tell(), 1)
             if self.bytes_out / read > MAX_EXPANSION:
@@ -116,6 +130,11 @@ class Stream:
                     f" {self.bytes_out >> 20} MiB. If it is a real log, decompress it first and ingest the plain file"
                 )
         return data
+
+    @property
+    def position(self) -> int:
+        """Bytes of the input taken so far, compressed as they are; of a pipe what came out of it."""
+        return self._raw.tell() if self._raw.seekable() else self.bytes_out
 
     def close(self) -> None:
         self._source.close()
@@ -147,7 +166,7 @@ def open_input(item: Input) -> Stream:
         source = _decoder(raw, kind, item)
     except (OSError, ValueError) as error:
         raise InputError(f"{item.name}: is a damaged {kind} file: {_words(error)}") from None
-    return Stream(item.name, kind, complete=kind is not None or item.path is None, _source=source, _raw=raw)
+    return Stream(item.name, kind, complete=kind is not None or item.path is None, _source=Lines(source), _raw=raw)
 
 
 def _peek(raw: BinaryIO) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -144,6 +145,7 @@ def _rejects(
         line if text is None else text.encode()
         for line, text in zip(block.raw(rejects["row"]).to_list(), rejects["text"].to_list(), strict=True)
     ]
+    masked = [redactor.mask(line) for line in raw]
     return pl.DataFrame(
         {
             "unit_id": piece.unit_id,
@@ -152,10 +154,29 @@ def _rejects(
             "source_offset": block.offsets(rejects["row"]),
             "line": rejects["row"].cast(pl.Int64) + block.line,
             "record": rejects["record"],
-            "reason": rejects["reason"],
-            "raw": pl.Series([redactor.mask(line) for line in raw], dtype=pl.Binary),
+            "reason": pl.Series(
+                [
+                    _safe_reason(reason, redactor, secret=line != hidden)
+                    for reason, line, hidden in zip(rejects["reason"].to_list(), raw, masked, strict=True)
+                ],
+                dtype=pl.String,
+            ),
+            "raw": pl.Series(masked, dtype=pl.Binary),
             "format": format_name,
             "resolves_unit_id": None,
         },
         schema=REJECTS,
     )
+
+
+#: What a reason quotes of its line.
+_QUOTED = re.compile(r'"[^"]*(?:"(?!, expected|$)[^"]*)*"(?=, expected|$)', re.DOTALL)
+
+
+def _safe_reason(reason: str, redactor: Redactor, *, secret: bool) -> str:
+    """The reason without secrets. Where its line holds one, it quotes nothing: a quote that begins inside a secret no longer
+    shows what it is.
+    """
+    if secret:
+        reason = _QUOTED.sub("a value that is not shown", reason)
+    return redactor.mask(reason.encode("utf-8", "replace")).decode()

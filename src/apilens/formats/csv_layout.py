@@ -1,0 +1,81 @@
+"""Lines of cells between separators, some of them quoted, whose names stand in a header line or are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from apilens.formats.block import Layout, Parsed
+from apilens.formats.fields import Field, attribute, read_carefully
+
+#: A quoted cell; one with doubled quotes in it is two of them side by side.
+_QUOTED = r'"[^"]*"'
+#: Further cells of a line that may have some.
+_MAX_FURTHER = 50
+
+
+@dataclass(frozen=True)
+class CsvLayout(Layout):
+    """text: the header line; None: there is none. fields: what the cells are, in their order, by name.
+
+    shape: regex of the lines. further: name of the cells that may follow those with names; None: none may.
+    """
+
+    gateway: str
+    text: str | None
+    separator: str
+    fields: Mapping[str, Field]
+    shape: str = ""
+    further: str | None = None
+    nulls: tuple[str, ...] = ("-", "")
+
+    def fits(self, records: pl.DataFrame) -> pl.Series:
+        """Whether each line is the header or can be read under it."""
+        part = self.read(records)
+        return ~records["row"].is_in(part.rejects["row"].implode())
+
+    def nearness(self, records: pl.DataFrame) -> float:
+        """Share of the records that can be read under the header, 0..1."""
+        return float(self.fits(records).mean() or 0.0)  # type: ignore[arg-type]  # the mean of a boolean column
+
+    def read(self, records: pl.DataFrame) -> Parsed:
+        """Calls and rejects of `records` (row, line); see Parsed. A quoted line break is not supported: two rejects."""
+        is_header = records["line"].is_in([self.text])
+        rest = records.filter(~is_header)
+        cell = rf'(?:"[^"]*"(?:"[^"]*")*|[^"{self.separator}]*)'
+        unquoted = rest["line"].str.replace_all(_QUOTED, "")
+        separators = unquoted.str.count_matches(self.separator, literal=True)
+        wanted = len(self.fields) - 1
+        most = wanted + (_MAX_FURTHER if self.further else 0)
+        named = "of the header" if self.text is not None else "that it has"
+        wrong = rest.select(
+            "row",
+            pl.when(~rest["line"].str.contains(f"^{cell}(?:{self.separator}{cell})*$"))
+            .then(pl.lit("a quote stands inside a cell or is not closed on its line"))
+            .when(separators < wanted)
+            .then(pl.lit(f"fewer cells than the {len(self.fields)} {named}"))
+            .when(separators > most)
+            .then(pl.lit(f"more cells than the {len(self.fields)} {named}"))
+            .when(~rest["line"].str.contains(self.shape))
+            .then(pl.lit("its cells are others"))
+            .alias("reason"),
+        )
+        fits = wrong["reason"].is_null()
+        rest, broken = rest.filter(fits), wrong.filter(~fits)
+        if rest.is_empty():
+            return Parsed(pl.DataFrame(schema={"row": pl.UInt32}), broken, header=int(is_header.sum()))
+        extra = int(separators.filter(fits).max()) - wanted  # type: ignore[arg-type]  # of a column of numbers
+        fields = dict(self.fields) | {
+            f"{self.further}-{i + 1}": attribute(f"{self.further}-{i + 1}") for i in range(extra)
+        }
+        cells = pl.read_csv(
+            "\n".join(rest["line"].to_list()).encode(),
+            separator=self.separator,
+            has_header=False,
+            schema={f"v{i}": pl.String for i in range(len(fields))},
+            null_values=list(self.nulls),
+        )
+        part = read_carefully(cells.with_columns(rest["row"]), fields, self.gateway, misfit=pl.lit(None, pl.String))
+        return Parsed(part.calls, pl.concat([broken, part.rejects]), header=int(is_header.sum()))
