@@ -158,12 +158,15 @@ def peer(ip: str = "client_ip", port: str = "client_port", *, rank: int = 0) -> 
 
 
 def strictly(field: Field, pattern: str) -> Field:
-    """The same, where only values of this form fit: the layout is guessed, and another one has something else there."""
+    """The same, where only values of this form fit: the layout is guessed, and another one has something else there.
+
+    For careful reading, whose values are unescaped, the pattern says so.
+    """
 
     def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
         return raw.is_null() | raw.str.contains(f"^(?:{pattern})$")
 
-    return replace(field, accept=accept, accept_careful=accept, pattern=f"(?:{pattern}|-)")
+    return replace(field, accept=accept, pattern=f"(?:{pattern}|-)")
 
 
 def attribute(name: str, pattern: str = _UNQUOTED) -> Field:
