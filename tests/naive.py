@@ -169,11 +169,17 @@ def naive_apdex(timed: list[tuple[float, int | None]], threshold_ms: float) -> f
 
 
 def naive_endpoints(
-    calls: Iterable[dict[str, Any]], start: datetime | None, end: datetime | None, apdex_ms: float
+    calls: Iterable[dict[str, Any]],
+    start: datetime | None,
+    end: datetime | None,
+    apdex_ms: float,
+    include_synthetic: bool,
 ) -> dict[tuple[Any, ...], dict[str, Any]]:
     """Endpoint -> its measures, one call after the other: the reference for Lens.endpoints(exact=True)."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for call in calls:
+        if not include_synthetic and call["synthetic_type"] is not None:
+            continue
         if (start is None or call["start_time"] >= start) and (end is None or call["start_time"] < end):
             groups[tuple(call[name] for name in ("environment", "service", "method", "route"))].append(call)
     found = {}
@@ -188,6 +194,37 @@ def naive_endpoints(
             "durations": len(timed),
             "apdex": naive_apdex(timed, apdex_ms),
             "response_bytes": sum(call["response_bytes"] or 0 for call in group),
+            "first_seen": min(call["start_time"] for call in group),
+            "last_seen": max(call["start_time"] for call in group),
+        }
+    return found
+
+
+def naive_models(calls: Iterable[dict[str, Any]], include_synthetic: bool) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """(endpoint, provider, model) -> its measures, one call after the other: the reference for Lens.models."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+    tokens = ("gen_ai_usage_input_tokens", "gen_ai_usage_output_tokens")
+    for call in calls:
+        own = (call["gen_ai_provider"], call["gen_ai_request_model"])
+        named = any(value is not None for value in (*own, *(call[name] for name in tokens)))
+        if named and (call["synthetic_type"] is None or include_synthetic):
+            groups[(*(call[name] for name in ("environment", "service", "method", "route")), *own)].append(call)
+    found = {}
+    for key, group in groups.items():
+        sums = [[call[name] for call in group if call[name] is not None] for name in tokens]
+        counted = sum(any(call[name] is not None for name in tokens) for call in group)
+        timed = [call["duration_ms"] for call in group if call["duration_ms"] is not None]
+        found[key] = {
+            "calls": len(group),
+            "error_ratio": sum(500 <= (call["status_code"] or 0) <= 599 for call in group) / len(group),
+            "rate_limited_ratio": sum(call["status_code"] == 429 for call in group) / len(group),
+            "input_tokens": sum(sums[0]) if sums[0] else None,
+            "output_tokens": sum(sums[1]) if sums[1] else None,
+            "counted": counted,
+            "tokens_per_call": (sum(sums[0]) + sum(sums[1])) / counted if counted else None,
+            "p50_ms": naive_percentile(timed, 50),
+            "p95_ms": naive_percentile(timed, 95),
+            "durations": len(timed),
             "first_seen": min(call["start_time"] for call in group),
             "last_seen": max(call["start_time"] for call in group),
         }

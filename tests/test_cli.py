@@ -20,8 +20,10 @@ import pytest
 from apilens.cli import COMMANDS, cli
 from apilens.errors import Exit, worst
 from apilens.formats import FORMATS
+from apilens.ingest.run import Request
 from apilens.lake import open_lake
 from apilens.lens import Lens
+from apilens.pipeline.logs import _same_job
 from commands import Ran, apilens, ingest
 
 GOOD = '203.0.113.7 - - [09/Mar/2026:14:00:{:02}.000 +0000] "GET /v1/orders/{} HTTP/1.1" {} 512 "-" "client"\n'.replace(
@@ -113,24 +115,29 @@ FLAGS: list[tuple[str, str, str | None, Any]] = [
     ("ingest", "--environment", "prod", lambda ran, tmp: ledger(tmp)["environment"].to_list() == ["prod"]),
     ("ingest", "--format", "apache_combined", lambda ran, tmp: ledger(tmp)["format"].to_list() == ["apache_combined"]),
     ("ingest", "--log-format", LOG_FORMAT, lambda ran, tmp: ledger(tmp)["log_format"].to_list() == [LOG_FORMAT]),
+    ("ingest", "--log-format-from", "{tmp}/nginx.conf", lambda ran, tmp: ledger(tmp)["log_format"].to_list() == [LOG_FORMAT]),
     ("ingest", "--columns", "path=x", lambda ran, tmp: ran.code == 0),
     ("ingest", "--tz", "Asia/Tokyo", lambda ran, tmp: ran.code == 0),
     ("ingest", "--final", None, lambda ran, tmp: ran.code == 0),
     ("ingest", "--replace", None, lambda ran, tmp: ran.code == 0),
     ("ingest", "--now", "2026-04-01T00:00Z", lambda ran, tmp: str(ledger(tmp)["ingested_at"][0])[:10] == "2026-04-01"),
+    ("ingest", "--metrics", "{tmp}/a.prom", lambda ran, tmp: 'records{outcome="stored"} 22' in (tmp / "a.prom").read_text()),
     ("ingest", "--json", None, lambda ran, tmp: ran.json()["stored"] == 22),
     ("parse", "--format", "apache_combined", lambda ran, tmp: ran.rows()[0]["gateway"] == "apache_combined"),
     ("parse", "--log-format", LOG_FORMAT, lambda ran, tmp: ran.rows()[0]["gateway"] == "nginx_log_format"),
+    ("parse", "--log-format-from", "{tmp}/nginx.conf", lambda ran, tmp: ran.rows()[0]["gateway"] == "nginx_log_format"),
     ("parse", "--columns", "path=x", lambda ran, tmp: len(ran.rows()) == 22),
     ("parse", "--tz", "Asia/Tokyo", lambda ran, tmp: len(ran.rows()) == 22),
     ("parse", "--output", "table", lambda ran, tmp: ran.out.startswith("timestamp\t")),
     ("formats", "--detect", "{tmp}/access.log", lambda ran, tmp: "nginx_combined" in ran.out),
+    ("formats", "--log-format-from", "{tmp}/nginx.conf", lambda ran, tmp: "kong_json" in ran.out),
     ("formats", "--tz", "Asia/Tokyo", lambda ran, tmp: "kong_json" in ran.out),
     ("formats", "--output", "json", lambda ran, tmp: set(ran.json()) == set(FORMATS)),
     ("rejects", "--lake", "{tmp}/lake", lambda ran, tmp: "no call at all" in ran.out),
     ("rejects", "--refeed", None, lambda ran, tmp: ran.code == 3),
     ("rejects", "--format", "kong_json", lambda ran, tmp: ran.code == 0),
     ("rejects", "--log-format", "$msec", lambda ran, tmp: ran.code == 0),
+    ("rejects", "--log-format-from", "{tmp}/nginx.conf", lambda ran, tmp: ran.code == 0),
     ("rejects", "--columns", "path=x", lambda ran, tmp: ran.code == 0),
     ("rejects", "--tz", "Asia/Tokyo", lambda ran, tmp: ran.code == 0),
     ("rejects", "--now", "2026-04-01", lambda ran, tmp: ran.code == 0),
@@ -139,9 +146,20 @@ FLAGS: list[tuple[str, str, str | None, Any]] = [
     ("endpoints", "--until", "2026-03-09T14:00:10Z", lambda ran, tmp: " 12 " in ran.out),
     ("endpoints", "--now", "2026-03-09", lambda ran, tmp: " 22 " in ran.out),
     ("endpoints", "--exact", None, lambda ran, tmp: " 22 " in ran.out),
+    ("endpoints", "--include-synthetic", None, lambda ran, tmp: " 22 " in ran.out),
+    ("endpoints", "--openapi", "{tmp}/api.yaml", lambda ran, tmp: "/v1/orders/{id}" in ran.out),
     ("endpoints", "--lake", "{tmp}/lake", lambda ran, tmp: " 22 " in ran.out),
     ("endpoints", "--config", "{tmp}/my.toml", lambda ran, tmp: " 22 " in ran.out),
     ("endpoints", "--output", "csv", lambda ran, tmp: ran.out.startswith("environment,service,method,route,calls,")),
+    ("models", "--since", "2026-03-09", lambda ran, tmp: "no call of this window" in ran.err),
+    ("models", "--until", "2026-03-09", lambda ran, tmp: "no call of this window" in ran.err),
+    ("models", "--now", "2026-03-09", lambda ran, tmp: ran.code == 0),
+    ("models", "--include-synthetic", None, lambda ran, tmp: ran.code == 0),
+    ("models", "--openapi", "{tmp}/api.yaml", lambda ran, tmp: ran.code == 0),
+    ("models", "--lake", "{tmp}/lake", lambda ran, tmp: "provider" in ran.out),
+    ("models", "--config", "{tmp}/my.toml", lambda ran, tmp: ran.code == 0),
+    ("models", "--output", "csv", lambda ran, tmp: ran.out.startswith("environment,service,method,route,provider,")),
+    ("routes", "--openapi", "{tmp}/api.yaml", lambda ran, tmp: "getOrder" in ran.out),
     ("routes", "--lake", "{tmp}/lake", lambda ran, tmp: "/v1/orders/{id}" in ran.out),
     ("routes", "--output", "json", lambda ran, tmp: ran.json()["routes"][0]["calls"] == 22),
     ("sql", "--lake", "{tmp}/lake", lambda ran, tmp: "22" in ran.out),
@@ -149,6 +167,7 @@ FLAGS: list[tuple[str, str, str | None, Any]] = [
     ("look", "--config", "{tmp}/my.toml", lambda ran, tmp: "22 stored" in ran.out),
     ("look", "--format", "apache_combined", lambda ran, tmp: "apache_combined: 22 stored" in ran.out),
     ("look", "--log-format", LOG_FORMAT, lambda ran, tmp: "nginx_log_format: 22 stored" in ran.out),
+    ("look", "--log-format-from", "{tmp}/nginx.conf", lambda ran, tmp: "nginx_log_format: 22 stored" in ran.out),
     ("look", "--columns", "path=x", lambda ran, tmp: "22 stored" in ran.out),
     ("look", "--tz", "Asia/Tokyo", lambda ran, tmp: "22 stored" in ran.out),
     ("look", "--top", "1", lambda ran, tmp: "22 stored" in ran.out),
@@ -156,6 +175,7 @@ FLAGS: list[tuple[str, str, str | None, Any]] = [
     ("scan", "--until", "2026-04-01", lambda ran, tmp: ran.code == 0),
     ("scan", "--now", "2026-03-10T00:00Z", lambda ran, tmp: "as of 2026-03-10 00:00Z" in ran.err),
     ("scan", "--fail-on", "low", lambda ran, tmp: ran.code == 0),
+    ("scan", "--openapi", "{tmp}/api.yaml", lambda ran, tmp: ran.code == 0),
     ("scan", "--lake", "{tmp}/lake", lambda ran, tmp: ran.code == 0),
     ("scan", "--state", "sqlite:///{tmp}/state.db", lambda ran, tmp: (tmp / "state.db").exists()),
     ("scan", "--output", "json", lambda ran, tmp: ran.json()["candidates"] == []),
@@ -177,8 +197,10 @@ def test_a_flag_does_what_it_says(
     name: str, flag: str, value: str | None, holds: Any, tmp_path: Path, log: Path
 ) -> None:
     (tmp_path / "my.toml").write_text(CONFIG)
+    (tmp_path / "nginx.conf").write_text(f"log_format main '{LOG_FORMAT}';\naccess_log access.log main;\n")
+    (tmp_path / "api.yaml").write_text("openapi: 3.0.0\npaths:\n  /v1/orders/{n}: {get: {operationId: getOrder}}\n")
     own = [] if flag == "--lake" else ["--lake", str(tmp_path / "lake")]
-    if name in ("rejects", "endpoints", "routes", "sql", "scan"):
+    if name in ("rejects", "endpoints", "models", "routes", "sql", "scan"):
         ingest(tmp_path / "lake", log)
     words = {
         "ingest": [log, *own],
@@ -248,7 +270,7 @@ def test_a_mistyped_format_is_answered_with_the_nearest_one(log: Path) -> None:
     assert "did you mean nginx_combined?" in apilens("parse", log, "--format", "ngnix_combined").err
 
 
-@pytest.mark.parametrize("name", ["endpoints", "routes", "rejects", "scan", "sql"])
+@pytest.mark.parametrize("name", ["endpoints", "models", "routes", "rejects", "scan", "sql"])
 def test_without_a_lake_a_command_says_how_to_make_one(name: str, tmp_path: Path) -> None:
     ran = apilens(name, *(["SELECT 1"] if name == "sql" else []), "--lake", tmp_path / "none")
     assert (ran.code, ran.out) == (Exit.INPUT, "")
@@ -446,6 +468,9 @@ def acting(text: str) -> set[str]:
         ["endpoints", "--lake", "{log}"],
         ["endpoints", "--lake", "{lake}", "--since", HOSTILE],
         ["routes", "--lake", "{lake}"],
+        ["routes", "--lake", "{lake}", "--openapi", "{log}"],
+        ["parse", "{log}", "--log-format-from", "{log}"],
+        ["models", "--lake", "{lake}"],
         ["scan", "--lake", "{lake}"],
         ["sql", "SELECT * FROM calls", "--lake", "{lake}"],
         ["sql", f"SELECT '{HOSTILE}' AS \"{HOSTILE}\"", "--lake", "{lake}"],
@@ -490,3 +515,33 @@ def test_a_cell_that_a_spreadsheet_would_run_is_defused(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(json.dumps(record) + "\n")
     ingest(tmp_path / "lake", tmp_path / "x.json")
     assert ",'=cmd|" in apilens("endpoints", "--lake", tmp_path / "lake", "--output", "csv").out
+
+
+def test_a_second_run_over_the_same_files_ends_at_once_and_another_does_not(tmp_path: Path, log: Path) -> None:
+    ingest(tmp_path / "lake", log)
+    other = tmp_path / "other.log"
+    other.write_bytes(log.read_bytes())
+    with open_lake(str(tmp_path / "lake")).lock(f"ingest-{_same_job(Request([str(log)]))}"):
+        ran = apilens("ingest", log, "--lake", tmp_path / "lake")
+        assert (ran.code, ran.out) == (75, "")
+        assert "another run" in ran.err
+        assert ingest(tmp_path / "lake", other)["duplicate"] == 23
+        assert ingest(tmp_path / "lake", "-", stdin=log.read_bytes())["duplicate"] == 23
+    assert ingest(tmp_path / "lake", log)["duplicate"] == 23
+
+
+def test_a_failed_run_leaves_the_time_of_the_last_success(tmp_path: Path, log: Path) -> None:
+    metrics = tmp_path / "apilens.prom"
+
+    def figures(*args: object) -> dict[str, str]:
+        apilens("ingest", "--lake", tmp_path / "lake", "--metrics", metrics, *args)
+        lines = [line for line in metrics.read_text().split("\n") if line and not line.startswith("#")]
+        return {name: value for name, _, value in (line.rpartition(" ") for line in lines)}
+
+    first = figures(log, "--now", "2026-04-01T00:00Z")
+    failed = figures(tmp_path / "missing.log", "--now", "2026-04-02T00:00Z")
+    assert first["apilens_ingest_last_success_timestamp_seconds"] == "1775001600.0"
+    assert failed["apilens_ingest_last_success_timestamp_seconds"] == "1775001600.0"
+    assert failed["apilens_ingest_last_run_timestamp_seconds"] == "1775088000.0"
+    assert (first["apilens_ingest_exit_code"], failed["apilens_ingest_exit_code"]) == ("0", "3")
+    assert apilens("ingest", log, "--lake", tmp_path / "lake", "--metrics", tmp_path / "no" / "x.prom").code == 2

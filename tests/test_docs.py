@@ -133,7 +133,7 @@ def test_a_new_format_as_described_is_detected_and_read() -> None:
     """The file of docs/adding-a-format.md, on a call as that gateway writes it."""
     source = next(iter(re.findall(r"^```text\n(\"\"\".*?)^```", page("adding-a-format.md"), re.MULTILINE | re.DOTALL)))
     names: dict[str, object] = {}
-    exec(compile(source, "caddy.py", "exec"), names)
+    exec(compile(source, "acme.py", "exec"), names)
     line = (
         '{"level":"info","ts":1773064800.25,"request":{"client_ip":"203.0.113.9","method":"GET","host":"api.example",'
         '"uri":"/v1/carts/80?full=1"},"duration":0.012,"size":512,"status":200}'

@@ -28,6 +28,7 @@ from apilens.feedback.records import newest, read_time, to_items
 from apilens.pipeline import people
 from apilens.schema import CATEGORIES, ITEMS
 from apilens.store import default_state, open_store
+from patience import comes_to_an_end
 from people import HOUR, MONDAY, item, items
 
 NO_IDS = pl.DataFrame(schema={"channel": pl.String, "id": pl.String, "request_id": pl.String})
@@ -166,19 +167,10 @@ def test_secrets_are_masked_and_other_text_stays(text: str, masked: str) -> None
     assert mask(masked) == masked
 
 
-def test_masking_a_hostile_text_takes_no_time() -> None:
-    import time
-
-    begun = time.perf_counter()
-    for piece in (
-        "token" * 20_000,
-        "eyJ" * 30_000,
-        "-----BEGIN PRIVATE KEY-----" * 4_000,
-        "4 " * 50_000,
-        "=" * 100_000,
-    ):
-        mask(piece)
-    assert time.perf_counter() - begun < 5
+@pytest.mark.parametrize("piece", ["token", "eyJ", "-----BEGIN PRIVATE KEY-----", "4 ", "="])
+def test_masking_a_hostile_text_comes_to_an_end(piece: str) -> None:
+    with comes_to_an_end():
+        mask(piece * (300_000 // len(piece)))
 
 
 def test_secrets_do_not_reach_the_state_database(tmp_path: Path) -> None:

@@ -71,8 +71,8 @@ class Died(SystemExit):
 
 
 def until_death(at: int, *, after: bool) -> Any:
-    """A Lake._transact that dies at its `at`-th call (0-based), before or after the commit took place."""
-    real, count = Lake._transact, iter(range(10_000))
+    """A Lake.transact that dies at its `at`-th call (0-based), before or after the commit took place."""
+    real, count = Lake.transact, iter(range(10_000))
 
     def transact(self: Lake, *args: Any, **named: Any) -> None:
         number = next(count)
@@ -82,7 +82,7 @@ def until_death(at: int, *, after: bool) -> Any:
         if number == at:
             raise Died
 
-    return mock.patch.object(Lake, "_transact", transact)
+    return mock.patch.object(Lake, "transact", transact)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

@@ -53,7 +53,12 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lens, list[dict[
     """A lake of 3,000 calls in five units, and the calls themselves."""
     folder, rng = tmp_path_factory.mktemp("measured"), random.Random(5)
     for part in range(5):
-        rows = pl.DataFrame([record(rng) for _ in range(600)], infer_schema_length=None)
+        records = [record(rng) for _ in range(600)]
+        # What says neither what was called nor how it went is no call.
+        records = [
+            row | {"path": row["path"] or ("/a" if row["method"] is row["status"] is None else None)} for row in records
+        ]
+        rows = pl.DataFrame(records, infer_schema_length=None)
         (folder / f"{part}.json").write_text(rows.write_ndjson())
         assert ingest(folder / "lake", folder / f"{part}.json")["stored"] == 600
     lens = package.open(str(folder / "lake"))
@@ -75,13 +80,15 @@ def windows() -> Iterator[tuple[datetime | None, datetime | None]]:
         yield start, start + timedelta(microseconds=rng.randrange(1, 3600 * 10**6))
 
 
+@pytest.mark.parametrize("everybody", [False, True], ids=["real", "everybody"])
 @pytest.mark.parametrize("window", list(windows()), ids=str)
 def test_endpoints_are_those_of_the_slow_reference(
-    measured: tuple[Lens, list[dict[str, Any]]], window: tuple[datetime | None, datetime | None]
+    measured: tuple[Lens, list[dict[str, Any]]], window: tuple[datetime | None, datetime | None], everybody: bool
 ) -> None:
     lens, calls = measured
-    expected = naive_endpoints(calls, *window, apdex_ms=500)
-    exact, estimated = lens.endpoints(*window, exact=True), lens.endpoints(*window)
+    expected = naive_endpoints(calls, *window, apdex_ms=500, include_synthetic=everybody)
+    exact = lens.endpoints(*window, exact=True, include_synthetic=everybody)
+    estimated = lens.endpoints(*window, include_synthetic=everybody)
     assert exact.height == estimated.height == len(expected)
     assert exact["calls"].to_list() == sorted(exact["calls"].to_list(), reverse=True)
     for frame in (exact, estimated):
@@ -110,7 +117,7 @@ def close(estimate: float | None, value: float | None) -> bool:
 def test_windows_that_touch_add_up_to_the_whole(measured: tuple[Lens, list[dict[str, Any]]]) -> None:
     lens, calls = measured
     cuts = [None, *sorted(START + timedelta(seconds=s) for s in random.Random(7).sample(range(10_800), 12)), None]
-    parts = [lens.endpoints(a, b)["calls"].sum() for a, b in pairwise(cuts)]
+    parts = [lens.endpoints(a, b)["calls"].sum() + sum(lens.set_apart(a, b).values()) for a, b in pairwise(cuts)]
     assert sum(parts) == len(calls)
 
 
@@ -129,7 +136,7 @@ def test_python_and_the_command_line_give_the_same_numbers(measured: tuple[Lens,
     by_sql = lens.sql(
         "SELECT count(*) AS calls, count(*) FILTER (status_code >= 500 AND status_code < 600) AS e FROM calls"
     )
-    whole = lens.endpoints()
+    whole = lens.endpoints(include_synthetic=True)
     assert by_sql["calls"].item() == whole["calls"].sum()
     assert by_sql["e"].item() == round((whole["error_ratio"] * whole["calls"]).sum())
 
@@ -165,11 +172,11 @@ def test_a_merge_learned_later_holds_for_earlier_calls_in_every_view_and_stays(t
     many = [f"{a}{b}{c}" for a in "klmnopqr" for b in "aeiou" for c in "abcdefghij"]
     ingest(lake, "-", "--source", "many", stdin=users(many))
     lens = Lens(str(lake))
-    learned = lens.lake.learned_routes()
+    learned = lens.lake.read_text("routes.json")
     assert lens.merges.merges
     ingest(lake, "-", "--source", "later", stdin=users(["zoe"], 503))
     lens = Lens(str(lake))
-    assert lens.lake.learned_routes() == learned
+    assert lens.lake.read_text("routes.json") == learned
     inside_a_bin = START + timedelta(seconds=60), START + timedelta(seconds=61)
     for frame, calls in (
         (lens.endpoints(), 403),

@@ -21,10 +21,15 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_RUN = {
     "README.md": ["make demo", "[1/5] ingest sample_logs/", "*/5 * * * *"],
     "adding-a-format.md": [
-        '"""Caddy: the JSON object',  # read by test_docs
-        "caddy.FORMAT,\n",
+        '"""Acme: the JSON object',  # read by test_docs
+        "acme.FORMAT,\n",
         "apilens formats --detect tests/",
+        "from apilens.formats import Format",  # built, installed and read by test_detection
+        "[build-system]",
+        "pip install .",
+        "apilens formats\napilens formats --detect piped.log",
     ],
+    "scheduling.md": ["*/5 * * * *", "# /etc/systemd", "apiVersion: batch/v1", "- alert: ApilensIngestStale"],
 }
 
 
@@ -46,6 +51,11 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "exports.csv").write_text(
         "when,method,path,result,took\n1773064800000,GET,/v1/stock,200,0.125\n1773064801000,GET,/v1/stock,503,2.5\n"
     )
+    (folder / "nginx.conf").write_text(
+        "log_format timed '$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent '\n"
+        "                 '$request_time';\naccess_log /var/log/nginx/api.log timed;\n"
+    )
+    (folder / "api.yaml").write_text("openapi: 3.1.0\npaths:\n  /v1/carts/{cart}:\n    get: {operationId: getCart}\n")
     (folder / "feedback.csv").write_text(
         "id,channel,created_at,reporter,account,title,body,status\n"
         "T-1,ticket,2026-03-09T14:20:00Z,mia@acme.example,acme,Cart fails,GET /v1/carts/80 answers 502,open\n"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
 import sys
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from apilens.reports.markdown import md
 from apilens.reports.terminal import Column, lines_equation, records_equation, safe, table
+from logs import log
 
 HOSTILE = [
     ("\x1b[2J\x1b]0;owned\x07", r"\x1b[2J\x1b]0;owned\x07"),
@@ -122,3 +125,21 @@ def test_markdown_quotes_mention_and_reference_nobody() -> None:
     for sign in ("@ops", "#12", "!3"):
         assert sign not in md(f"see {sign}")
     assert md("a@b.example") == "a@b.example"
+
+
+def test_a_terminal_is_shown_how_far_an_ingest_is_and_a_pipe_is_not(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_bytes(log(range(2_000)))
+    command = [sys.executable, "-c", "from apilens.cli import main; main()", "ingest", str(tmp_path / "a.log")]
+    command += ["--lake", str(tmp_path / "lake"), "--json"]
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=theirs, env=os.environ | {"COLUMNS": "120"}, timeout=120
+    )
+    os.close(theirs)
+    shown = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert json.loads(done.stdout)["stored"] == 2_000
+    assert "lines/s" in shown
+    piped = subprocess.run([*command, "--source", "x"], capture_output=True, timeout=120)
+    assert json.loads(piped.stdout)["stored"] == 2_000
+    assert piped.stderr == b""

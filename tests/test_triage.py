@@ -19,6 +19,7 @@ from apilens.triage.priority import SHARES, prioritise
 from apilens.triage.severity import label, severity
 from apilens.triage.words import is_route, paths, signals, statuses, stems, tokens
 from apilens.window import Window
+from patience import comes_to_an_end
 from people import HOUR, MONDAY, candidate, candidates, item, items
 
 LOGGED = Window(MONDAY - timedelta(days=7), MONDAY + timedelta(days=7))
@@ -138,14 +139,11 @@ def test_signal_words_are_of_known_signals() -> None:
 
 
 @pytest.mark.parametrize("piece", ["a", "/a", "queue ", "1-", "https://", "{", "eyJ.", "4 ", "é", "/" + "x" * 300])
-def test_looking_at_a_hostile_text_takes_no_time(piece: str) -> None:
-    import time
-
+def test_looking_at_a_hostile_text_comes_to_an_end(piece: str) -> None:
     text = piece * (300_000 // len(piece))
-    begun = time.perf_counter()
-    row = linked(items(item(body=text)), candidates(candidate()))[0]
+    with comes_to_an_end():
+        row = linked(items(item(body=text)), candidates(candidate()))[0]
     assert row["candidate_id"] is None
-    assert time.perf_counter() - begun < 5
 
 
 # -- links

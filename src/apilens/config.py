@@ -23,6 +23,7 @@ class Source(BaseModel):
     environment: str = "default"
     format: str | None = None
     log_format: str | None = None
+    log_format_from: str | None = None
     tz: str | None = None
     columns: dict[str, str] = Field(default_factory=dict)
 

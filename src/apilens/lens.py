@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 
 import duckdb
 import polars as pl
 
 from apilens.config import Config, load_config
+from apilens.documents import documents
+from apilens.errors import ConfigError
 from apilens.ingest.rollup import roll_up
 from apilens.lake import open_lake
 from apilens.lake.views import connect, select
 from apilens.measure import breakdown as _breakdown
-from apilens.measure.endpoints import endpoints
+from apilens.measure.endpoints import endpoints, set_apart
+from apilens.measure.models import models
 from apilens.measure.quality import CallQuality, call_quality
-from apilens.routes.learned import RouteMerges
+from apilens.routes import OpenApi, RouteMerges, read_openapi
+from apilens.routes.coverage import Coverage, coverage
 from apilens.schema import BIN_S, ROLLUPS
 from apilens.window import ALWAYS, Window, parse_time
 
 Moment = datetime | str | None
 
+#: The largest public documents have about 12 MiB.
+_MAX_DOCUMENT_BYTES = 64 << 20
+
 
 class Lens:
     """A lake, opened for reading. Every method sees what is committed at the time it is called."""
 
-    def __init__(self, path: str, config: Config | None = None) -> None:
-        """Raises LakeError when there is no lake at `path`."""
+    def __init__(self, path: str, config: Config | None = None, *, openapi: str | None = None) -> None:
+        """openapi: file with the document that names the routes; None: the one the lake was given, if any.
+
+        Raises LakeError when there is no lake at `path`, ConfigError when the document cannot be read.
+        """
         self.lake = open_lake(path)
         self.config = config if config is not None else load_config(None)
+        self.openapi = load_openapi([openapi]) if openapi is not None else _stored(self.lake.read_text("openapi.json"))
 
     @property
     def period(self) -> tuple[datetime, datetime] | None:
@@ -52,12 +65,18 @@ class Lens:
         return None if end is None else end + timedelta(microseconds=1)
 
     def endpoints(
-        self, since: Moment = None, until: Moment = None, *, now: datetime | None = None, exact: bool = False
+        self,
+        since: Moment = None,
+        until: Moment = None,
+        *,
+        now: datetime | None = None,
+        exact: bool = False,
+        include_synthetic: bool = False,
     ) -> pl.DataFrame:
         """measure.endpoints.ENDPOINTS of the calls whose start_time lies in [since, until).
 
         since, until: a time, or text as for --since, relative to now (default: the wall clock). exact: percentiles of the
-        logged values instead of histograms (error <= 1 %).
+        logged values instead of histograms (error <= 1 %). include_synthetic: count bots, scanners and health checks too.
         """
         window = self.window(since, until, now=now)
         whole, edges = self._bins(window)
@@ -68,7 +87,31 @@ class Lens:
                 edges=edges,
                 exact=_within("start_time", window) if exact else None,
                 apdex_ms=self.config.apdex_ms,
+                operations=self.openapi.ids.drop("path"),
+                include_synthetic=include_synthetic,
             )
+
+    def set_apart(self, since: Moment = None, until: Moment = None, *, now: datetime | None = None) -> dict[str, int]:
+        """How many calls of a window are those of bots, scanners and health checks, which `endpoints` leaves out."""
+        window = self.window(since, until, now=now)
+        whole, edges = self._bins(window)
+        with self.connect(window) as connection:
+            return set_apart(
+                connection, bins=_within("bin_start", whole) if whole is not None else "false", edges=edges
+            )
+
+    def models(
+        self,
+        since: Moment = None,
+        until: Moment = None,
+        *,
+        now: datetime | None = None,
+        include_synthetic: bool = False,
+    ) -> pl.DataFrame:
+        """measure.models.MODELS of [since, until): calls, errors, tokens and latency per (endpoint, provider, model)."""
+        window = self.window(since, until, now=now)
+        with self.connect(window) as connection:
+            return models(connection, window=_within("start_time", window), include_synthetic=include_synthetic)
 
     def sql(self, query: str) -> pl.DataFrame:
         """The rows of one SELECT over the views calls, rollups, rejects and ingests. Raises UsageError for anything else."""
@@ -113,15 +156,23 @@ class Lens:
     @cached_property
     def merges(self) -> RouteMerges:
         """The route merges learned so far."""
-        text = self.lake.learned_routes()
+        text = self.lake.read_text("routes.json")
         return RouteMerges() if text is None else RouteMerges.from_json(text)
 
     @cached_property
     def _mapping(self) -> pl.DataFrame:
-        """service, route, merged_route of the routes that learning changed."""
-        routes = self.lake.scan("rollups").select("service", "route").unique().collect().drop_nulls("route")
-        mapping = self.merges.mapping(routes)
+        """service, route, merged_route of the routes that learning or a document changed; a document knows better."""
+        routes = self.stored_routes.select("service", "route").unique()
+        documented = self.openapi.mapping(routes)
+        own = routes.join(documented, on=["service", "route"], how="anti", nulls_equal=True)
+        mapping = pl.concat([documented, self.merges.mapping(own)])
         return mapping.filter(pl.col("route") != pl.col("merged_route"))
+
+    @property
+    def stored_routes(self) -> pl.DataFrame:
+        """service, method, route as ingest stored it, calls: one row per endpoint, before anything is applied on read."""
+        rollups = self.lake.scan("rollups").group_by("service", "method", "route").agg(pl.col("calls").sum())
+        return rollups.collect().drop_nulls("route").sort("calls", "service", "method", "route", descending=True)
 
     def _merged(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         mapping = self._mapping
@@ -129,6 +180,13 @@ class Lens:
             return rows
         joined = rows.join(mapping.lazy(), on=["service", "route"], how="left", nulls_equal=True)
         return joined.with_columns(route=pl.coalesce("merged_route", "route")).drop("merged_route")
+
+    def coverage(self) -> Coverage | None:
+        """What of the documented routes was called, and what else; None: no OpenAPI document was given.
+
+        Calls of bots, scanners and health checks count: a probed path is one that no document has.
+        """
+        return coverage(self.openapi, self.stored_routes) if self.openapi.operations else None
 
     # -- bins ----------------------------------------------------------------------------------------------------
 
@@ -147,6 +205,28 @@ class Lens:
 
     def _rolled(self, window: Window) -> pl.DataFrame:
         return roll_up(self._merged(self.lake.scan("calls", window)).collect(), "edge of a window")
+
+
+def load_openapi(files: Sequence[str], version: int = 0) -> OpenApi:
+    """The operations of OpenAPI documents, YAML or JSON. Raises ConfigError naming the file."""
+    read = []
+    for file in files:
+        try:
+            if Path(file).stat().st_size > _MAX_DOCUMENT_BYTES:
+                raise ConfigError(
+                    f"{file}: is larger than {_MAX_DOCUMENT_BYTES >> 20} MiB; expected an OpenAPI document"
+                )
+            text = Path(file).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{file}: cannot be read: {error.strerror or error}") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"{file}: is no UTF-8 text; expected an OpenAPI document in YAML or JSON") from None
+        read.append((next(iter(documents(text, file)), None), file))
+    return read_openapi(read, version)
+
+
+def _stored(text: str | None) -> OpenApi:
+    return OpenApi() if text is None else OpenApi.from_json(text)
 
 
 def _aligned(moment: datetime, *, up: bool) -> datetime:

@@ -186,6 +186,7 @@ INGESTS = table(
     }
 )
 
+SYNTHETIC_TYPES = ("bot", "health_check", "scanner")
 SIGNALS = ("errors", "latency", "traffic", "auth", "rate_limit")
 CATEGORIES = ("bug", "configuration", "training_gap", "capacity", "dependency", "question", "enhancement")
 SEVERITIES = ("critical", "high", "medium", "low")

@@ -12,6 +12,7 @@ from apilens.cli.options import (
     lake_option,
     moment,
     now_option,
+    openapi_option,
     output_option,
     since_option,
     until_option,
@@ -27,13 +28,25 @@ if TYPE_CHECKING:
 @until_option
 @now_option
 @click.option("--exact", is_flag=True, help="Percentiles of the logged values; default: histograms, within 1 %.")
+@click.option("--include-synthetic", is_flag=True, help="Count bots, scanners and health checks too.")
+@openapi_option
 @lake_option
 @config_option
 @output_option("table", "json", "ndjson", "csv", "markdown")
 def endpoints(
-    since: str | None, until: str | None, now: str | None, exact: bool, lake: str, config: str | None, output: str
+    since: str | None,
+    until: str | None,
+    now: str | None,
+    exact: bool,
+    include_synthetic: bool,
+    openapi: str | None,
+    lake: str,
+    config: str | None,
+    output: str,
 ) -> int:
     """Calls, error ratio (5xx), client error ratio (4xx), latency percentiles, Apdex and bytes of every endpoint.
+
+    Bots, scanners and health checks are set apart, and how many they were is said; --include-synthetic counts them.
 
     Reads the rollups, so the cost does not grow with the number of calls; --exact reads the calls of the window.
 
@@ -46,10 +59,17 @@ def endpoints(
     from apilens.config import load_config
     from apilens.lens import Lens
 
-    lens = Lens(lake, load_config(config))
+    lens = Lens(lake, load_config(config), openapi=openapi)
     clock = moment(now) or datetime.now(UTC)
-    found = lens.endpoints(since, until, now=clock, exact=exact)
-    if found.is_empty():
+    found = lens.endpoints(since, until, now=clock, exact=exact, include_synthetic=include_synthetic)
+    apart = {} if include_synthetic else lens.set_apart(since, until, now=clock)
+    if any(apart.values()):
+        kinds = [f"{kind.replace('_', ' ')}s ({n:,})" for kind, n in apart.items() if n]
+        click.echo(
+            f"{sum(apart.values()):,} calls of {' and '.join(kinds)} are set apart; --include-synthetic counts them",
+            err=True,
+        )
+    elif found.is_empty():
         end = lens.data_end
         click.echo(
             "the lake holds no calls yet; next: apilens ingest YOUR.log"
@@ -58,12 +78,14 @@ def endpoints(
             f" Next: apilens endpoints --since {since or '24h'} --now {end:%Y-%m-%dT%H:%M:%SZ}",
             err=True,
         )
-    print_endpoints(found, output)
+    print_endpoints(found, output, apart)
     return Exit.DONE
 
 
-def print_endpoints(found: pl.DataFrame, output: str, *, first: int | None = None) -> None:
-    """Endpoints to stdout in one of the command's forms; first: only so many rows of a table."""
+def print_endpoints(
+    found: pl.DataFrame, output: str, apart: dict[str, int] | None = None, *, first: int | None = None
+) -> None:
+    """Endpoints to stdout in one of the command's forms; apart: calls set apart by kind; first: only so many rows of a table."""
     from apilens.reports.csv import csv_text
     from apilens.reports.markdown import md
     from apilens.reports.ndjson import ndjson_text, records
@@ -74,7 +96,7 @@ def print_endpoints(found: pl.DataFrame, output: str, *, first: int | None = Non
         click.echo(ndjson_text(found), nl=False)
     elif output == "json":
         rows = records(found)
-        click.echo(json.dumps({"schema_version": 1, "endpoints": rows}, ensure_ascii=False))
+        click.echo(json.dumps({"schema_version": 1, "endpoints": rows, "set_apart": apart or {}}, ensure_ascii=False))
     elif output == "csv":
         click.echo(csv_text(found), nl=False)
     else:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from apilens.cli.options import config_option, lake_option, now_option, tz_option
+from apilens.cli.options import config_option, lake_option, log_format_from_option, now_option, tz_option
 from apilens.reports.terminal import lines_equation, records_equation, safe, safe_lines
 
 if TYPE_CHECKING:
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
 @click.option("--environment", metavar="NAME", help="prod, test, …; part of every fingerprint.")
 @click.option("--format", "format_", metavar="NAME", help="Read as this format instead of detecting it.")
 @click.option("--log-format", metavar="LAYOUT", help="The gateway's own log_format or LogFormat, pasted as it is.")
+@log_format_from_option
 @click.option("--columns", multiple=True, metavar="COLUMN=NAME[:UNIT]", help="Mapping of a table's columns.")
 @tz_option
 @click.option("--final", is_flag=True, help="Take a last line without line end; by default it waits for the next run.")
 @click.option("--replace", is_flag=True, help="Parse what is known once more and replace it, e.g. with another layout.")
 @now_option
+@click.option("--metrics", metavar="FILE", help="Write the run's figures for Prometheus (textfile collector).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 def ingest(
     paths: tuple[str, ...],
@@ -37,18 +40,20 @@ def ingest(
     environment: str | None,
     format_: str | None,
     log_format: str | None,
+    log_format_from: str | None,
     columns: tuple[str, ...],
     tz: str | None,
     final: bool,
     replace: bool,
     now: str | None,
+    metrics: str | None,
     as_json: bool,
 ) -> int:
     """Read logs (files, folders, quoted globs, - for standard input) into the lake.
 
     Formats are recognised; gzip, zstd, bzip2 and xz are seen through. What is in the lake already (a copy, a rotated or
     compressed file, the known part of a file that grew) is recognised by content and not added again. Memory stays below
-    700 MiB whatever the input's size.
+    700 MiB whatever the input's size. A second run over the same paths, while the first goes on, ends at once (exit 75).
 
     \b
     apilens ingest /var/log/nginx/access.log*
@@ -58,16 +63,31 @@ def ingest(
     from apilens.cli.options import moment
     from apilens.ingest.run import Request
     from apilens.pipeline import logs
+    from apilens.reports.progress import progress_bar
+    from apilens.reports.prometheus import write_ingest_metrics
 
-    request = Request(paths, parse_options(format_, log_format, columns, tz), source, environment, final, replace)
-    result = logs.ingest(lake, request, config, now=moment(now))
+    options = parse_options(format_, log_format, columns, tz, log_format_from)
+    request = Request(paths, options, source, environment, final, replace)
+    with progress_bar() as progress:
+        result = logs.ingest(lake, request, config, now=moment(now), progress=progress)
     if as_json:
         click.echo(json.dumps(summary(result)))
     else:
         print_summary(result)
     for report in result.reports:
-        if report.problem is not None:
-            click.echo(f"apilens: {safe_lines(report.problem)}", err=True)
+        for text in (*report.doubts, *([report.problem] if report.problem else [])):
+            click.echo(f"apilens: {safe_lines(text)}", err=True)
+    if metrics is not None:
+        totals = result.totals
+        write_ingest_metrics(
+            metrics,
+            records={name: getattr(totals, name) for name in ("stored", "rejected", "filtered", "duplicate")},
+            lines=totals.lines,
+            bytes=totals.bytes,
+            seconds=result.seconds,
+            exit_code=result.exit_code,
+            now=moment(now) or datetime.now(UTC),
+        )
     return result.exit_code
 
 

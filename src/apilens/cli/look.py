@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from apilens.cli.options import config_option, tz_option
+from apilens.cli.options import config_option, log_format_from_option, tz_option
 
 
 @click.command()
@@ -12,6 +12,7 @@ from apilens.cli.options import config_option, tz_option
 @config_option
 @click.option("--format", "format_", metavar="NAME", help="Read as this format instead of detecting it.")
 @click.option("--log-format", metavar="LAYOUT", help="The gateway's own log_format or LogFormat, pasted as it is.")
+@log_format_from_option
 @click.option("--columns", multiple=True, metavar="COLUMN=NAME[:UNIT]", help="Mapping of a table's columns.")
 @tz_option
 @click.option("--top", default=20, show_default=True, help="Endpoints to show.")
@@ -20,6 +21,7 @@ def look(
     config: str | None,
     format_: str | None,
     log_format: str | None,
+    log_format_from: str | None,
     columns: tuple[str, ...],
     tz: str | None,
     top: int,
@@ -40,15 +42,17 @@ def look(
     from apilens.ingest.run import Request
     from apilens.lens import Lens
     from apilens.pipeline import incidents, logs
+    from apilens.reports.progress import progress_bar
     from apilens.reports.terminal import safe, safe_lines
 
     with tempfile.TemporaryDirectory(prefix="apilens-look-") as lake:
-        request = Request(paths, parse_options(format_, log_format, columns, tz), final=True)
-        result = logs.ingest(lake, request, config)
+        request = Request(paths, parse_options(format_, log_format, columns, tz, log_format_from), final=True)
+        with progress_bar() as progress:
+            result = logs.ingest(lake, request, config, progress=progress)
         print_summary(result)
         for report in result.reports:
-            if report.problem is not None:
-                click.echo(f"apilens: {safe_lines(report.problem)}", err=True)
+            for text in (*report.doubts, *([report.problem] if report.problem else [])):
+                click.echo(f"apilens: {safe_lines(text)}", err=True)
         lens = Lens(lake)
         period = lens.period
         if period is not None:
@@ -59,6 +63,7 @@ def look(
             if found.height:
                 print_candidates(found)
             flags = {"--config": config, "--format": format_, "--log-format": log_format, "--tz": tz}
+            flags["--log-format-from"] = log_format_from
             given = [part for flag, value in flags.items() if value is not None for part in (flag, value)]
             again = shlex.join(["apilens", "ingest", *paths, *given, *(f"--columns={text}" for text in columns)])
             click.echo(

@@ -54,6 +54,18 @@ until_option = click.option("--until", "until", metavar="TIME", help="End of the
 tz_option = click.option(
     "--tz", "tz", envvar="APILENS_TZ", metavar="ZONE", help="Zone of times that name none; default UTC."
 )
+log_format_from_option = click.option(
+    "--log-format-from",
+    "log_format_from",
+    metavar="FILE",
+    help="Gateway configuration (nginx.conf, httpd.conf, …) whose layouts are tried.",
+)
+openapi_option = click.option(
+    "--openapi",
+    "openapi",
+    metavar="FILE",
+    help="OpenAPI document (3.x or Swagger 2) that names the routes of this run.",
+)
 
 
 def output_option(*formats: str) -> Callable[[_Command], _Command]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from apilens.cli.options import output_option, tz_option
+from apilens.cli.options import log_format_from_option, output_option, tz_option
 from apilens.errors import Exit
 
 
@@ -12,11 +12,18 @@ from apilens.errors import Exit
 @click.argument("file")
 @click.option("--format", "format_", metavar="NAME", help="Read as this format instead of detecting it.")
 @click.option("--log-format", metavar="LAYOUT", help="The gateway's own log_format or LogFormat, pasted as it is.")
+@log_format_from_option
 @click.option("--columns", multiple=True, metavar="COLUMN=NAME[:UNIT]", help="Mapping of a table's columns.")
 @tz_option
 @output_option("ndjson", "table")
 def parse(
-    file: str, format_: str | None, log_format: str | None, columns: tuple[str, ...], tz: str | None, output: str
+    file: str,
+    format_: str | None,
+    log_format: str | None,
+    log_format_from: str | None,
+    columns: tuple[str, ...],
+    tz: str | None,
+    output: str,
 ) -> int:
     """Preview the calls of FILE (or - for standard input) as canonical rows; stores nothing and masks nothing.
 
@@ -34,7 +41,7 @@ def parse(
     from apilens.reports.terminal import safe
 
     rejected = 0
-    for part in logs.preview(file, parse_options(format_, log_format, columns, tz)):
+    for part in logs.preview(file, parse_options(format_, log_format, columns, tz, log_format_from)):
         calls = part.calls.drop("row")
         if output == "ndjson":
             click.echo(calls.write_ndjson(), nl=False)

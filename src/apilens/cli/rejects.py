@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from apilens.cli.options import lake_option, moment, now_option, output_option, tz_option
+from apilens.cli.options import lake_option, log_format_from_option, moment, now_option, output_option, tz_option
 from apilens.errors import Exit
 
 
@@ -16,6 +16,7 @@ from apilens.errors import Exit
 @click.option("--refeed", is_flag=True, help="Parse the rejects again; what fits now is stored.")
 @click.option("--format", "format_", metavar="NAME", help="With --refeed: read as this format.")
 @click.option("--log-format", metavar="LAYOUT", help="With --refeed: the layout these lines have.")
+@log_format_from_option
 @click.option("--columns", multiple=True, metavar="COLUMN=NAME[:UNIT]", help="With --refeed: a table's columns.")
 @tz_option
 @now_option
@@ -26,6 +27,7 @@ def rejects(
     refeed: bool,
     format_: str | None,
     log_format: str | None,
+    log_format_from: str | None,
     columns: tuple[str, ...],
     tz: str | None,
     now: str | None,
@@ -52,7 +54,7 @@ def rejects(
 
     opened = open_lake(lake)
     if refeed:
-        options = parse_options(format_, log_format, columns, tz)
+        options = parse_options(format_, log_format, columns, tz, log_format_from)
         done = feed(opened, options, inputs, now=moment(now) or datetime.now(UTC))
         click.echo(
             f"read {done.read:,} rejects = stored {done.stored:,} + filtered {done.filtered:,}"

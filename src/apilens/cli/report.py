@@ -13,6 +13,7 @@ from apilens.cli.options import (
     lake_option,
     moment,
     now_option,
+    openapi_option,
     since_option,
     state_option,
     until_option,
@@ -28,6 +29,7 @@ from apilens.errors import Exit, UsageError
 @until_option
 @context_option
 @config_option
+@openapi_option
 @now_option
 @lake_option
 @state_option
@@ -37,6 +39,7 @@ def report(
     until: str | None,
     context: str | None,
     config: str | None,
+    openapi: str | None,
     now: str | None,
     lake: str,
     state: str | None,
@@ -55,7 +58,14 @@ def report(
     from apilens.reports.units import size
 
     page = reporting.report(
-        lake=lake, state=state, config=config, context=context, now=moment(now), since=since, until=until
+        lake=lake,
+        state=state,
+        config=config,
+        context=context,
+        now=moment(now),
+        since=since,
+        until=until,
+        openapi=openapi,
     )
     if out == "-":
         click.echo(page, nl=False)

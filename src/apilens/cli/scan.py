@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from apilens.cli.options import lake_option, moment, now_option, output_option, since_option, state_option, until_option
+from apilens.cli.options import (
+    lake_option,
+    moment,
+    now_option,
+    openapi_option,
+    output_option,
+    since_option,
+    state_option,
+    until_option,
+)
 from apilens.errors import Exit
 
 if TYPE_CHECKING:
@@ -23,6 +32,7 @@ if TYPE_CHECKING:
     type=click.Choice(["critical", "high", "medium", "low"]),
     help="Exit 1 when an open candidate is at least this severe.",
 )
+@openapi_option
 @lake_option
 @state_option
 @output_option("table", "json", "ndjson")
@@ -31,6 +41,7 @@ def scan(
     until: str | None,
     now: str | None,
     fail_on: str | None,
+    openapi: str | None,
     lake: str,
     state: str | None,
     output: str,
@@ -47,7 +58,7 @@ def scan(
     from apilens.pipeline import incidents
     from apilens.reports.ndjson import ndjson_text, records
 
-    result = incidents.scan(lake, state, since=since, until=until, now=moment(now))
+    result = incidents.scan(lake, state, since=since, until=until, now=moment(now), openapi=openapi)
     found = result.candidates
     if output == "ndjson":
         click.echo(ndjson_text(found), nl=False)

@@ -5,25 +5,89 @@ A format is one file that compiles layouts, and one line in FORMATS.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 
 import polars as pl
 
 from apilens.errors import FormatError, UsageError
-from apilens.formats import apache, apipark, cloudfront, gravitee_csv, iis, kong, nginx, table, tyk_csv
-from apilens.formats.block import BLANK, Block, Layout, Parsed, Reader, Wrapper, parse_records, unwrap
-from apilens.formats.format import Format, Options
+from apilens.formats import (
+    apache,
+    apigateway,
+    apipark,
+    apisix_json,
+    aws,
+    aws_json,
+    azure,
+    caddy,
+    cloudflare,
+    cloudfront,
+    envoy,
+    envoy_json,
+    gcp,
+    gin,
+    gravitee_csv,
+    gravitee_json,
+    haproxy,
+    iis,
+    kong,
+    nginx,
+    otlp,
+    table,
+    traefik,
+    traefik_json,
+    tyk_csv,
+    tyk_json,
+    wso2,
+)
+from apilens.formats.block import FILLED, Block, Layout, Parsed, Reader, Wrapper, parse_records, unwrap
+from apilens.formats.format import Format, FoundLayout, Options
 from apilens.formats.wrappers import WRAPPERS
 
-__all__ = ["FORMATS", "Detection", "Format", "Options", "check_options", "detect"]
+__all__ = ["FORMATS", "PROBLEMS", "Detection", "Format", "FoundLayout", "Options", "check_options", "detect", "doubts"]
+
+#: What kept a format of another package from being used, one text each.
+PROBLEMS: list[str] = []
+
+
+def _others() -> Iterator[Format]:
+    """Formats of other packages: entry points of the group apilens.formats. One that fails is said and left out."""
+    for entry in sorted(entry_points(group="apilens.formats")):
+        origin = f"format {entry.name} ({entry.value}{f' of {entry.dist.name}' if entry.dist else ''})"
+        try:
+            found = entry.load()
+        except Exception as error:  # a stranger's code: whatever it raises must not stop ours
+            PROBLEMS.append(f"{origin} cannot be loaded and is left out: {type(error).__name__}: {error}")
+            continue
+        if isinstance(found, Format):
+            yield found
+        else:
+            PROBLEMS.append(f"{origin} is left out: found {type(found).__name__}, expected apilens.formats.Format")
+
+
+def _registry(formats: Iterable[Format]) -> dict[str, Format]:
+    """Formats by name, in their order; of two with one name the first is kept and the other said."""
+    known: dict[str, Format] = {}
+    for format in formats:
+        if known.setdefault(format.name, format) is not format:
+            PROBLEMS.append(f"format {format.name} of another package is left out: apilens has one of that name")
+    return known
+
 
 #: Narrow before wide: where two formats read a head equally well, the earlier one is taken.
-FORMATS: dict[str, Format] = {
-    format.name: format
-    for format in (
+FORMATS: dict[str, Format] = _registry(
+    (
+        aws.ALB_FORMAT,
+        aws.CLASSIC_FORMAT,
+        envoy.ISTIO_FORMAT,
+        envoy.TEXT_FORMAT,
+        haproxy.FORMAT,
+        gin.FORMAT,
+        traefik.FORMAT,
+        apigateway.FORMAT,
+        nginx.APISIX_FORMAT,
         nginx.INGRESS_FORMAT,
         apache.VHOST_FORMAT,
         nginx.COMBINED_FORMAT,
@@ -31,18 +95,35 @@ FORMATS: dict[str, Format] = {
         apache.COMMON_FORMAT,
         kong.FORMAT,
         apipark.FORMAT,
+        apipark.LINE_FORMAT,
+        apipark.INFLUX_FORMAT,
+        traefik_json.FORMAT,
+        caddy.FORMAT,
+        tyk_json.FORMAT,
+        cloudflare.FORMAT,
+        gcp.FORMAT,
+        azure.APIM_FORMAT,
+        azure.APPGW_FORMAT,
+        azure.FRONTDOOR_FORMAT,
+        gravitee_json.FORMAT,
+        wso2.FORMAT,
+        aws_json.CLOUDFRONT_FORMAT,
+        apisix_json.FORMAT,
+        envoy_json.FORMAT,
+        aws_json.API_GATEWAY_FORMAT,
+        otlp.TRACE_FORMAT,
+        otlp.LOGS_FORMAT,
         cloudfront.FORMAT,
         iis.FORMAT,
         tyk_csv.FORMAT,
         gravitee_csv.FORMAT,
-        # Formats of other packages (entry points of the group apilens.formats); none may take the name of one of ours.
-        *(entry.load() for entry in sorted(entry_points(group="apilens.formats"))),
+        *_others(),
         table.JSON_FORMAT,
         table.CSV_FORMAT,
         nginx.PASTED_FORMAT,
         apache.PASTED_FORMAT,
     )
-}
+)
 
 #: Lines of the head that detection reads.
 _SAMPLE_LINES = 200
@@ -51,10 +132,60 @@ _MAX_WRAPPERS = 5
 
 
 def check_options(options: Options) -> None:
-    """Raises UsageError for what no input can be read with: an unknown format, a layout without a time."""
+    """Raises UsageError for what no input can be read with: an unknown format, a layout without a time.
+
+    Of the layouts of a configuration one must be readable; what is wrong with the others is said when none fits.
+    """
+    if options.layouts:
+        usable, unusable = _compiled(options)
+        if not usable:
+            raise UsageError("\n".join(unusable))
+        return
     name = _named(options)
     if name is not None:
         (FORMATS.get(name) or _unknown(name)).open(_NOTHING, options)
+
+
+def doubts(options: Options) -> list[str]:
+    """What in the layouts given may be a slip of the pen, one text each."""
+    asked = [one for one, _ in _compiled(options)[0]] if options.layouts else [options]
+    named = [(one, _named(one)) for one in asked]
+    opened = [
+        FORMATS[name].open(_NOTHING, one) for one, name in named if one.log_format is not None and name in FORMATS
+    ]
+    return list(dict.fromkeys(doubt for layouts in opened for layout in layouts for doubt in layout.doubts))
+
+
+def _compiled(options: Options) -> tuple[list[tuple[Options, FoundLayout]], list[str]]:
+    """The layouts of a configuration, each as the options that ask for it alone; and what is wrong with the others."""
+    usable: list[tuple[Options, FoundLayout]] = []
+    unusable = []
+    for found in options.layouts:
+        try:
+            one = replace(options, format=_format_of(found), log_format=found.text, layouts=())
+            FORMATS[str(one.format)].open(_NOTHING, one)
+            usable.append((one, found))
+        except UsageError as error:
+            unusable.append(f"{found}: {error}")
+    return usable, unusable
+
+
+def _format_of(found: FoundLayout) -> str:
+    """The format whose layouts look like this one. Raises UsageError when there is none."""
+    takers = [
+        (name, format.pasted) for name, format in FORMATS.items() if format.pasted and name.startswith(found.gateway)
+    ]
+    if not takers and found.gateway in FORMATS:
+        return found.gateway  # reads objects by the names of their fields, whichever of them a layout asks for
+    if not takers:
+        raise UsageError(
+            f"a layout of {found.gateway}, of which no pasted layouts are read; its usual ones are recognised"
+        )
+    told = (name for name, pasted in takers if pasted.search(found.text))
+    name = next(told, None)
+    if name is None:
+        raise UsageError(f"{found.text[:60]!r} has no variable of {found.gateway or 'any gateway'}")
+    return name
 
 
 _NOTHING = pl.DataFrame(schema={"row": pl.UInt32, "line": pl.String})
@@ -83,6 +214,16 @@ class Trial:
     def records(self) -> int:
         """Records of the head."""
         return self.head.height
+
+    @property
+    def nearness(self) -> float:
+        """How much of its nearest layout the head has, 0..1."""
+        return max(layout.nearness(self.head.select("row", "line")) for layout in self.layouts)
+
+    @property
+    def weight(self) -> float:
+        """The share of the head that fits; of a table half, which any object fits that has the usual names."""
+        return self.fits / max(self.records, 1) * (0.5 if self.format.startswith("table") else 1)
 
     @property
     def first_reject(self) -> str | None:
@@ -116,12 +257,15 @@ def detect(head: Block, options: Options, name: str) -> Detection:
     give a layout. Raises UsageError as check_options.
     """
     check_options(options)
+    chains = _wrappers(head)
+    if options.layouts:
+        return _detect_configured(head, options, name, chains)
     found: list[Trial] = []
-    for chain in _wrappers(head):
+    for chain in chains:
         found += _trials(head, options, chain)
         if any(trial.fits == trial.records and not trial.format.startswith("table") for trial in found):
             break  # what fits every line under more wrappers need not be tried under fewer
-    ranked = sorted(found, key=lambda trial: -trial.fits / max(trial.records, 1))
+    ranked = sorted(found, key=lambda trial: -trial.weight)
     if options.log_format is not None or options.format is not None:
         if not ranked:
             raise FormatError(f"{name}: not readable as {options.format}; try: apilens formats --detect {name}")
@@ -151,6 +295,51 @@ def _distinct(layouts: Sequence[Layout]) -> tuple[Layout, ...]:
     return tuple(reversed(named.values()))
 
 
+def _detect_configured(head: Block, options: Options, name: str, chains: Sequence[tuple[Wrapper, ...]]) -> Detection:
+    """The layout of a configuration that fits most of the head; then the others that fit some, for the lines it refuses.
+
+    Where several fit alike, the one that the configuration uses for a log of this name; then the one with most variables.
+    """
+    usable, unusable = _compiled(options)
+    tries = [(trial, found) for one, found in usable for chain in chains for trial in _trials(head, one, chain)]
+
+    def rank(tried: tuple[Trial, FoundLayout]) -> tuple[float, bool, int]:
+        trial, found = tried
+        in_use = any(_same_log(name, log) for log in found.logs)
+        return (-trial.fits / max(trial.records, 1), not in_use, -len(found.text))
+
+    tries.sort(key=rank)
+    fitting = [trial for trial, _ in tries if trial.fits]
+    if not fitting and usable and all(FORMATS[str(one.format)].pasted is None for one, _ in usable):
+        # Objects are read by the names of their fields, which another format may know better.
+        return detect(head, replace(options, layouts=()), name)
+    if not fitting:
+        nearest = sorted(tries, key=lambda tried: -tried[0].nearness)
+        said = [f"  {one}: {trial.first_reject}" for trial, one in nearest[:5]]
+        raise FormatError(
+            "\n".join(
+                [
+                    f"{name}: none of the {len(usable) + len(unusable)} layouts given reads a line of its head. Nearest:",
+                    *dict.fromkeys(said),
+                    *(f"  {text}" for text in unusable),
+                    f"See what it looks like with: apilens formats --detect {name}",
+                ]
+            )
+        )
+    best, found = tries[0]
+    same = [trial for trial in fitting if trial.wrappers == best.wrappers]
+    layouts = _distinct([layout for trial in same for layout in trial.layouts])
+    why = _why(f"{best.fits} of the first {best.records} records fit the layout at {found}", best)
+    runners_up = tuple(trial for trial, _ in tries[1:] if trial.wrappers == best.wrappers)
+    return Detection(best.format, Reader(layouts, best.wrappers), why, runners_up)
+
+
+def _same_log(name: str, log: str) -> bool:
+    """Whether an input may be this log of a configuration: its file, rotated or compressed, wherever it was copied to."""
+    file = log.rpartition("/")[2]
+    return bool(file) and name.rpartition("/")[2].startswith(file)
+
+
 def _why(told: str, trial: Trial) -> str:
     inside = " in ".join(wrapper.name for wrapper in reversed(trial.wrappers))
     return f"{told}, inside {inside}" if inside else told
@@ -168,7 +357,7 @@ def _wrappers(head: Block) -> list[tuple[Wrapper, ...]]:
         wrapped = [n if one.sure or 2 * n >= lines.height else 0 for one, n in zip(WRAPPERS, wrapped, strict=True)]
         chain = (*chain, WRAPPERS[wrapped.index(max(wrapped))])
         inner = unwrap(_sample(head), chain).select("line")
-        inner = inner.filter(~inner["line"].str.contains(BLANK))
+        inner = inner.filter(inner["line"].str.contains(FILLED))
         if max(wrapped) == 0 or inner.equals(lines):
             chain = chain[:-1]
             break
@@ -177,7 +366,7 @@ def _wrappers(head: Block) -> list[tuple[Wrapper, ...]]:
 
 
 #: What the known layouts of plain access logs have in common. Garbage is told by this one regex instead of by forty.
-_ACCESS_LINE = r'\[\d\d/[A-Za-z]{3}/\d{4}:[^\]]+\] ".*" (?:\d{3}|-) '
+_ACCESS_LINE = r'\[\d\d/[A-Za-z]{3}/\d{4}:[^\]]+\] (?:\S+ )?".*" (?:[\d.]+|-) '
 
 
 @dataclass(frozen=True)
@@ -213,13 +402,13 @@ def _unknown(name: str) -> Format:
 
 def _sample(head: Block) -> pl.DataFrame:
     lines = head.lines
-    return lines.filter(~lines["line"].str.contains(BLANK)).head(_SAMPLE_LINES)
+    return lines.filter(lines["line"].str.contains(FILLED)).head(_SAMPLE_LINES)
 
 
 def _trials(head: Block, options: Options, wrappers: tuple[Wrapper, ...]) -> list[Trial]:
     """How every format that could be meant fits the head under its wrappers, in the registry's order."""
     records = unwrap(_sample(head), wrappers)
-    records = records.filter(~records["line"].str.contains(BLANK)).head(_SAMPLE_LINES)
+    records = records.filter(records["line"].str.contains(FILLED)).head(_SAMPLE_LINES)
     plain = records.select("row", "line")
     named = _named(options)
     found = []
@@ -245,10 +434,7 @@ def _likeliest_first(records: pl.DataFrame, layouts: Sequence[Layout]) -> tuple[
 
 
 def _explain_failure(name: str, ranked: Sequence[Trial]) -> str:
-    def nearness(trial: Trial) -> float:
-        return max(layout.nearness(trial.head.select("row", "line")) for layout in trial.layouts)
-
-    near = sorted(ranked, key=lambda trial: -nearness(trial))
+    near = sorted(ranked, key=lambda trial: -trial.nearness)
     shown = [f"  {trial.format}: {trial.first_reject}" for trial in near[:3]]
     records = ranked[0].records if ranked else 0
     return "\n".join(

@@ -1,4 +1,4 @@
-"""Apache httpd: common, combined, vhost and any LogFormat."""
+"""Apache httpd: common, combined, vhost and any LogFormat; what Tomcat, gunicorn, lighttpd, Squid and Varnish write alike."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import polars as pl
 from apilens.errors import UsageError
 from apilens.formats import fields as f
 from apilens.formats.format import Format, fixed, pasted
-from apilens.formats.layout import TextLayout, Variable
+from apilens.formats.layout import TextLayout, Variable, nearest
 
 COMMON = '%h %l %u %t "%r" %>s %b'
 COMBINED = f'{COMMON} "%{{Referer}}i" "%{{User-Agent}}i"'
@@ -20,15 +20,24 @@ COMBINED = f'{COMMON} "%{{Referer}}i" "%{{User-Agent}}i"'
 KNOWN = {
     "apache_vhost_combined": (
         COMBINED.replace("%h", "%v:%p %h", 1).replace("%b", "%O"),
+        f"{COMBINED.replace('%h', '%v:%p %h', 1).replace('%b', '%O')} %D",
         f"{COMMON.replace('%h', '%v:%p %h', 1)}",
+        f"{COMMON.replace('%h', '%v:%p %h', 1)} %D",
     ),
     "apache_combined": (
+        COMBINED.replace("%l", "%{lighttpd}v", 1),
         COMBINED,
         f"{COMBINED} %D",
+        f"{COMBINED} %T/%D",
+        f"{COMBINED} %I %O",
+        f"{COMBINED} %I %O %D",
+        f'{COMBINED} "%{{X-Forwarded-For}}i"',
+        f'{COMBINED} "%{{X-Forwarded-For}}i" %D',
+        *(f"{layout} %{{squid_result}}x:%{{squid_hierarchy}}x" for layout in (COMBINED, COMMON)),
         COMBINED.replace("%h", "%v %h", 1),
         COMBINED.replace('"%{Referer}i" "%{User-Agent}i"', "%{Referer}i %{User-Agent}i"),
     ),
-    "apache_common": (COMMON, f"{COMMON} %D"),
+    "apache_common": (COMMON, f"{COMMON} %D", '%t %h %{SSL_PROTOCOL}x %{SSL_CIPHER}x "%r" %b'),
 }
 
 _FIELDS: dict[str, f.Field] = {
@@ -36,7 +45,8 @@ _FIELDS: dict[str, f.Field] = {
     "a": f.token("client_ip"),
     "{c}a": f.token("client_ip", rank=2),
     "l": f.attribute("remote_logname", r"\S+"),
-    "u": f.text("user_name"),
+    # Quotes in a name are escaped, though the place has none.
+    "u": f.text("user_name", pattern=r'(?:(?:[^"\\]|\\.)*?|"")'),
     "r": f.request_line(),
     "m": f.token("method"),
     "U": f.token("path", rank=1),
@@ -66,6 +76,7 @@ _FIELDS: dict[str, f.Field] = {
     "T": f.duration("duration_ms", 1e3, rank=1, decimals=0),
     "{s}T": f.duration("duration_ms", 1e3, rank=1, decimals=0),
     "{ms}T": f.duration("duration_ms", 1.0, decimals=0),
+    "{decimal}T": f.duration("duration_ms", 1e3),
     "{us}T": f.duration("duration_ms", 1e-3, decimals=0),
     "X": f.attribute("connection_status", r"[-+X]"),
     "{referer}i": f.text("referrer"),
@@ -77,12 +88,41 @@ _FIELDS: dict[str, f.Field] = {
     "{unique_id}e": f.token("request_id", rank=2),
     "L": f.token("request_id", rank=3),
     "{ssl_protocol}x": f.token("tls_version"),
+    # Not Apache's own: what sister servers write in the same places.
+    "{lighttpd}v": f.strictly(f.text("host"), r"(?:[\w-]+\.[\w.-]+|localhost)(?::\d+)?"),
+    "{squid_result}x": f.strictly(f.text("cache_status"), "(?:TCP|UDP|NONE)[A-Z_]*"),
+    "{squid_hierarchy}x": f.attribute("squid_hierarchy", r"[A-Z_]+"),
 }
 
 _DIRECTIVE = re.compile(r'^\s*LogFormat\s+"((?:[^"\\]|\\.)*)"(?:\s+\S+)?\s*$', re.IGNORECASE)
 #: %, the modifiers [!]400,501 and < >, an argument in braces, one letter (or ^ti, ^to)
 _VARIABLE = re.compile(r"%(?:%|!?[\d,]*([<>]?)(?:\{([^}]*)\})?[<>]?(\^t[io]|[A-Za-z]))")
 _CLOCKS = {"sec": 1e6, "msec": 1e3, "usec": 1.0}
+#: A time written in pieces, which Apache makes necessary for a fraction of a second: %{%F %T}t.%{usec_frac}t %{%z}t
+_IN_PIECES = re.compile(
+    r"%\{([^}]*%[^}]*)\}t([^%\"]*)%\{(?:(?:begin|end):)?([mu]sec)_frac\}t(?:([^%\"]*)%\{(?:(?:begin|end):)?(%z)\}t)?"
+)
+#: Gunicorn's variables, and what Apache calls them.
+_GUNICORN = {
+    "h": "%h", "l": "%l", "u": "%u", "t": "%t", "r": "%r", "m": "%m", "U": "%U", "q": "%q", "H": "%H", "s": "%>s",
+    "B": "%B", "b": "%b", "f": "%{Referer}i", "a": "%{User-Agent}i", "T": "%T", "M": "%{ms}T", "D": "%D",
+    "L": "%{decimal}T", "p": "%P",
+}  # fmt: skip
+_GUNICORN_VARIABLE = re.compile(r"%\((?:\{([^}]*)\})?(\w)\)s")
+#: A date as Tomcat's %{…}t has it (Java), and as strftime has it.
+_JAVA = {
+    "yyyy": "%Y",
+    "MMM": "%b",
+    "MM": "%m",
+    "dd": "%d",
+    "HH": "%H",
+    "mm": "%M",
+    "ss": "%S",
+    "SSS": "%3f",
+    "Z": "%z",
+    "XXX": "%:z",
+}
+_JAVA_PIECE = re.compile("|".join(sorted(_JAVA, key=len, reverse=True)))
 
 
 def _time(argument: str | None, tz: str) -> tuple[str | Variable, ...]:
@@ -94,9 +134,37 @@ def _time(argument: str | None, tz: str) -> tuple[str | Variable, ...]:
     name = f"%{{{argument}}}t"
     if layout in _CLOCKS:
         return (Variable(name, f.epoch_time(kind, _CLOCKS[layout])),)
+    if "%" not in layout and "yyyy" in layout:
+        layout = _JAVA_PIECE.sub(lambda piece: _JAVA[piece[0]], layout).replace("'", "")
     if layout in ("msec_frac", "usec_frac"):
         raise UsageError(f"LogFormat has {name} on its own; expected %t, %{{usec}}t or a strftime layout")
     return (Variable(name, f.strftime_time(kind, layout, tz)),)
+
+
+_NAMES = {
+    "A": "local_ip",
+    "f": "filename",
+    "k": "keepalive_requests",
+    "P": "pid",
+    "R": "handler",
+    "S": "transferred_bytes",
+}
+
+
+def _attribute(letter: str, argument: str | None) -> f.Field:
+    """A value without a column of its own; a cookie is named so that it is never stored in the clear."""
+    if argument is None:
+        return f.attribute(_NAMES.get(letter, f"%{letter}"))
+    return f.attribute(f"cookie_{argument.lower()}" if letter in "Cc" else argument.lower())
+
+
+def _of_gunicorn(found: re.Match[str]) -> str:
+    return f"%{{{found[1]}}}{found[2]}" if found[1] else _GUNICORN.get(found[2], f"%{found[2]}")
+
+
+def _in_one(found: re.Match[str]) -> str:
+    fraction = "%3f" if found[3] == "msec" else "%6f"
+    return f"%{{{found[1]}{found[2]}{fraction}{found[4] or ''}{found[5] or ''}}}t"
 
 
 @cache
@@ -109,6 +177,8 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "apache_logformat") 
     if (directive := _DIRECTIVE.match(log_format)) is not None:
         text = directive[1]
     text = text.replace('\\"', '"').replace("\\t", "\t").replace("\\\\", "\\")
+    text = _GUNICORN_VARIABLE.sub(_of_gunicorn, text)
+    text = _IN_PIECES.sub(_in_one, text)
     parts: list[str | Variable] = []
     at = 0
 
@@ -121,6 +191,7 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "apache_logformat") 
             parts.append(piece)
 
     seen: set[str] = set()
+    doubts: list[str] = []
     for found in _VARIABLE.finditer(text):
         literal(text[at : found.start()])
         at = found.end()
@@ -132,16 +203,33 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "apache_logformat") 
                 literal(part) if isinstance(part, str) else parts.append(part)
         else:
             key = (side if letter == "s" else "") + (f"{{{argument.lower()}}}" if argument else "") + letter
+            if key == "<s" and "%>s" not in text:
+                key = "s"
             name = found[0]
             while name in seen:
                 name += "'"
             seen.add(name)
             known = _FIELDS.get(key)
-            parts.append(Variable(name, known or f.attribute(argument.lower() if argument else found[0])))
+            if known is None:
+                doubts += _doubt(found[0], argument, letter)
+            parts.append(Variable(name, known or _attribute(letter, argument)))
     literal(text[at:])
     if not any(isinstance(part, Variable) and part.field.mandatory for part in parts):
         raise UsageError(f"LogFormat {log_format!r} has no time: expected %t, %{{usec}}t or %{{format}}t in it")
-    return TextLayout(gateway, text, tuple(parts), "apache")
+    return TextLayout(gateway, text, tuple(parts), "apache", doubts=tuple(dict.fromkeys(doubts)))
+
+
+#: The letters of mod_log_config, mod_logio (I, O, S, ^ti, ^to) and mod_ssl (x, c).
+_LETTERS = {*"aABbCDefhHikLlmnopPqrRsStTuUvVXIOSxc", "^ti", "^to"}
+
+
+def _doubt(written: str, argument: str | None, letter: str) -> list[str]:
+    """What a directive without a column may be a slip for."""
+    if letter not in _LETTERS:
+        return [f"LogFormat has {written}, which is no directive of httpd; its values are kept in attributes"]
+    known = {key[1 : -len(letter) - 1]: key for key in _FIELDS if key.startswith("{") and key.endswith(f"}}{letter}")}
+    near = nearest(argument.lower(), known) if argument else None
+    return [f"LogFormat has {written}; did you mean %{known[near]}? Its values are kept in attributes"] if near else []
 
 
 def _known(name: str, description: str, example: str) -> Format:
@@ -157,7 +245,7 @@ VHOST_FORMAT = _known(
 COMBINED_FORMAT = _known(
     "apache_combined",
     "Apache httpd combined",
-    '203.0.113.7 - j\\"smith [09/Mar/2026:14:00:00 +0000] "GET /v1/carts HTTP/1.1" 200 - "-" "curl/8.5" 42113',
+    '203.0.113.7 - jsmith [09/Mar/2026:14:00:00 +0000] "GET /v1/carts HTTP/1.1" 200 - "-" "curl/8.5" 42113',
 )
 COMMON_FORMAT = _known(
     "apache_common",

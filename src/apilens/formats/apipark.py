@@ -1,14 +1,21 @@
-"""APIPark (apinto): one JSON object per call. request_time is in ms, response_time in ns (a Go duration)."""
+"""APIPark (apinto): one JSON object or one formatted line per call. request_time is in ms, response_time in ns (a Go duration)."""
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import polars as pl
 
+from apilens.errors import UsageError
 from apilens.formats import fields as f
-from apilens.formats.format import fixed
+from apilens.formats.block import Layout
+from apilens.formats.format import Format, Options, fixed
 from apilens.formats.json_layout import JsonLayout
+from apilens.formats.layout import TextLayout, Variable
+from apilens.formats.template import check_time, joined
 
 
 def _headers() -> f.Field:
@@ -37,7 +44,7 @@ def layout(tz: str = "UTC") -> JsonLayout:
             "$.status": f.status(),
             "$.proxy_status": f.upstream_text("upstream_status_code"),
             "$.request_method": f.token("method"),
-            "$.request_uri": f.url(),
+            "$.request_uri": f.whole_url(rank=1),
             "$.request_scheme": f.token("scheme"),
             "$.request_host": f.token("host"),
             "$.src_ip": f.token("client_ip"),
@@ -56,16 +63,200 @@ def layout(tz: str = "UTC") -> JsonLayout:
             "$.request_header": _headers(),
             "$.ai_provider": f.text("gen_ai_provider"),
             "$.ai_model": f.text("gen_ai_request_model"),
-            "$.ai_model_input_token": f.integer("gen_ai_usage_input_tokens"),
-            "$.ai_model_output_token": f.integer("gen_ai_usage_output_tokens"),
+            "$.ai_model_input_token": f.size("gen_ai_usage_input_tokens"),
+            "$.ai_model_output_token": f.size("gen_ai_usage_output_tokens"),
         },
         signs=("$.request_time", "$.request_uri"),
+        # NGINX's variables have some of these names, but its times are decimal numbers of seconds.
+        where="coalesce({$.src_ip}, {$.proxy_addr}, {$.proxy_status}, {$.proxy_uri}, {$.strategy}, {$.ai_model}, {$.api},"
+        " {$.application}, {$.response_time}, {$.proxy_time}) IS NOT NULL AND NOT contains({$.request_time}, '.')",
+        dropped=(
+            *(f"$.{name}" for name in ("request_body", "response_body", "proxy_body", "response")),
+            "$.response_header",
+        ),
     )
 
+
+def _point(raw: pl.Expr) -> pl.Expr:
+    """A point in InfluxDB's line protocol, `measurement,tag=a,… field=1i,… time`, as a JSON object of strings."""
+    # Escaped delimiters become characters that no text holds, as long as the others are cut at.
+    plain = raw
+    for escaped, stand_in in _STAND_INS.items():
+        plain = plain.str.replace_all(escaped, stand_in, literal=True)
+    plain = plain.str.replace_all("\\", "\\\\", literal=True)
+    parts = plain.str.extract_groups(r"^(request|proxy),([^ ]+) ([^ ]+)(?: (\d+))?\s*$")
+    tags, values = (parts.struct.field(name) for name in "23")
+    values = values.str.replace_all(r"(=-?\d+)[iu](,|$)", "${1}${2}").str.replace_all(r'="([^"]*)"', "=${1}")
+    members = [part.str.replace_all(r"([^,=]+)=([^,]*)", '"${1}":"${2}"') for part in (tags, values)]
+    pieces = ('{"measurement":"', parts.struct.field("1"), '",', members[0], ",", members[1], ',"time":"')
+    text = pl.lit("")
+    for piece in (*pieces, parts.struct.field("4"), '"}'):
+        text += pl.lit(piece) if isinstance(piece, str) else piece
+    for escaped, stand_in in _STAND_INS.items():
+        text = text.str.replace_all(stand_in, escaped[1:].replace('"', '\\"'), literal=True)
+    return text
+
+
+_STAND_INS = {"\\,": "\ue000", "\\ ": "\ue001", "\\=": "\ue002", '\\"': "\ue003"}
+
+INFLUX = JsonLayout(
+    "apipark_influx",
+    {
+        "$.time": f.written_time("start"),
+        "$.timing": f.duration("duration_ms", 1.0),
+        "$.status": f.status(),
+        "$.method": f.token("method"),
+        "$.host": f.token("host"),
+        "$.request": f.size("request_body_bytes"),
+        "$.response": f.size("response_body_bytes"),
+        "$.retry": f.integer("_retries", pl.Int16),
+        "$.api": f.text("api_id"),
+        "$.app": f.text("application_id"),
+        "$.upstream": f.text("service"),
+        "$.node": f.text("node"),
+        "$.provider": f.text("gen_ai_provider"),
+        "$.input_token": f.size("gen_ai_usage_input_tokens"),
+        "$.output_token": f.size("gen_ai_usage_output_tokens"),
+    },
+    signs=("$.timing", "$.status", "$.retry"),
+    filtered="{$.measurement} = 'proxy'",  # one try of a request, which is a point of its own
+    derived=(
+        (pl.col("_retries") + 1).alias("upstream_attempts"),
+        # Other calls than those to a model have 0 tokens.
+        *(
+            pl.when((pl.col(name) > 0) | pl.col("gen_ai_provider").is_not_null()).then(name).alias(name)
+            for name in ("gen_ai_usage_input_tokens", "gen_ai_usage_output_tokens")
+        ),
+    ),
+    json=_point,
+)
+
+INFLUX_FORMAT = fixed(
+    "apipark_influx",
+    "APIPark / Apinto monitoring points in InfluxDB's line protocol",
+    "request,api=a1,app=app1,host=api.example,method=GET,status_code=2xx request=0i,response=512i,retry=0i,status=200i,timing=42i 1773064800125000000",
+    lambda options: [INFLUX],
+)
 
 FORMAT = fixed(
     "apipark_json",
     "APIPark / Apinto, one object per call",
     '{"msec":"1773064800125","request_time":"42","response_time":"39000000","request_method":"GET","request_uri":"/v1/carts","status":"200"}',
     lambda options: [layout(options.tz)],
+)
+
+
+# -- the line formatter --------------------------------------------------------------------------------------------------
+
+#: What parts the values of one level (earlier releases: a bar on the last), and what holds an object that stands on it.
+_SEPARATORS = (("\t", " ", ",", ":"), ("\t", " ", ",", "|"))
+_BRACKETS = (('"', '"'), ("[", "]"), ("<", ">"), ("", ""))
+
+#: The formatter of Apinto's own examples, tried when none is given.
+_EXAMPLE = json.dumps(
+    {
+        "fields": ["$time_iso8601", "$request_id", "@request", "@proxy", "@response", "@status_code", "@time"],
+        "request": ["$request_method", "$scheme", "$request_uri", "$host", "$header", "$remote_addr"],
+        "proxy": ["$proxy_method", "$proxy_scheme", "$proxy_uri", "$proxy_host", "$proxy_header", "$proxy_addr"],
+        "response": ["$response_header"],
+        "status_code": ["$status", "$proxy_status"],
+        "time": ["$request_time", "$response_time"],
+    }
+)
+
+
+@cache
+def _variables(tz: str) -> dict[str, f.Field]:
+    """Variable of a formatter -> the field it is: what it is in an object, and some that only formatters name."""
+    return {path.removeprefix("$."): field for path, field in layout(tz).paths.items()} | {
+        "scheme": f.token("scheme"),
+        "host": f.token("host"),
+        "header": _headers(),
+        "url": f.url(),
+        "uri": f.token("path", rank=1),
+        "query": f.token("query", rank=1),
+        "remote_port": f.integer("client_port", pl.Int32),
+        "src_port": f.integer("client_port", pl.Int32),
+        "response": f.attribute("response_body"),  # which is never stored
+    }
+
+
+def _tries(key: str, names: Sequence[str], separator: str, fields: Mapping[str, f.Field]) -> f.Field:
+    """A list with one bracketed object per attempt: the last one's values, and how many there were."""
+
+    def read(raw: pl.Expr) -> f.Columns:
+        last = raw.str.extract(r"\[([^\[\]]*)\]$").str.split(separator)
+        columns: f.Columns = {
+            f"attributes.{key}": raw,
+            "upstream_attempts": raw.str.count_matches("[", literal=True).cast(pl.Int16),
+        }
+        for i, name in enumerate(names):
+            value = last.list.get(i, null_on_oob=True)
+            if name in ("proxy_status", "proxy_addr"):
+                column = "upstream_status_code" if name == "proxy_status" else "upstream_address"
+                columns[column] = pl.when(value != "-").then(value)
+        return columns
+
+    return f.Field(read, read, pattern=r'[^"]*')
+
+
+def _formatter(text: str) -> dict[str, list[str]]:
+    """Object -> what stands in it; `fields` is the line. Raises UsageError for what is none."""
+    try:
+        given = json.loads(text)
+    except ValueError as wrong:
+        raise UsageError(f"the formatter is no JSON: {wrong}") from None
+    given = given.get("formatter", given)
+    found = {key: value for key, value in given.items() if isinstance(value, list)}
+    if "fields" not in found or not all(isinstance(one, str) for value in found.values() for one in value):
+        raise UsageError('the formatter has no list "fields" of names')
+    return found
+
+
+@cache
+def line_layout(text: str, tz: str, separators: tuple[str, ...]) -> TextLayout:
+    """The layout of a line formatter: its configuration as JSON. Raises UsageError when it has no time."""
+    objects = _formatter(text)
+    fields = _variables(tz)
+
+    def pieces(names: Sequence[str], level: int) -> list[str | Variable]:
+        found: list[str | Variable] = []
+        for i, written in enumerate(names):
+            name = written.split(" ")[0]  # "as …" only names a key of the JSON type
+            if i:
+                found.append(separators[level])
+            left, right = _BRACKETS[level]
+            key, _, child = name.removeprefix("@").partition("#")
+            if name.startswith("$"):
+                found.append(Variable(name, fields.get(name[1:]) or f.attribute(name[1:])))
+            elif not name.startswith("@"):
+                found.append(name)
+            elif key not in objects or level + 1 >= len(separators):
+                found.append("-")
+            elif child:
+                children = [one.split(" ")[0].removeprefix("$") for one in objects[key]]
+                parting = separators[min(level + 2, len(separators) - 1)]
+                found += [left, Variable(name, _tries(key, children, parting, fields)), right]
+            else:
+                found += [left, *pieces(objects[key], level + 1), right]
+        return found
+
+    found = joined(pieces(objects["fields"], 0))
+    check_time(found, text, "$time_iso8601, $time_local, $msec or $timestamp")
+    return TextLayout("apinto_line", text, found, "none")
+
+
+def _line_layouts(head: pl.DataFrame, options: Options) -> Sequence[Layout]:
+    text = options.log_format or _EXAMPLE
+    return list(dict.fromkeys(line_layout(text, options.tz, separators) for separators in _SEPARATORS))
+
+
+LINE_FORMAT = Format(
+    "apinto_line",
+    "APIPark / Apinto, line formatter; its configuration as JSON with --log-format",
+    "2026-03-09T15:00:00.125+01:00\t9f2c\t"
+    '"GET http /v1/carts shop.example Accept=%2A 203.0.113.7"\t"GET http /carts up.example Accept=%2A 10.0.4.11:80"\t'
+    '"Content-Type=text"\t"200 200"\t"42 41000000"',
+    _line_layouts,
+    pasted=re.compile(r'"fields"\s*:\s*\['),
 )

@@ -35,10 +35,12 @@ class Block:
             return np.concatenate(([0], ends))
         return np.concatenate(([0], ends, [len(self.data)]))
 
-    @property
+    @cached_property
     def line_count(self) -> int:
-        """Lines in the block, blank ones included."""
-        return len(self._starts) - 1
+        """Lines in the block, blank ones included; counted apart from `lines`, which is held against it."""
+        return int(np.count_nonzero(np.frombuffer(self.data, np.uint8) == _NEWLINE)) + (
+            self.data[-1:] not in (b"", b"\n")
+        )
 
     @cached_property
     def lines(self) -> pl.DataFrame:
@@ -47,7 +49,8 @@ class Block:
         The text column is built on the block's own bytes, without a copy, when they are valid UTF-8.
         """
         data, starts = self.data, self._starts
-        if not data.isascii():
+        ascii_only = data.isascii()
+        if not ascii_only:
             try:
                 data.decode()
             except UnicodeDecodeError:
@@ -58,7 +61,7 @@ class Block:
         text = pl.from_arrow(column)
         assert isinstance(text, pl.Series)
         text = text.str.strip_chars_end("\r\n")
-        if _BOM in data:
+        if not ascii_only and _BOM in data:
             text = text.str.strip_prefix("\ufeff")  # exports begin with it, and so do the parts of joined ones
         if b"\0" in data:
             text = text.str.strip_chars_start("\0")  # copytruncate leaves a run of NUL before the first new line
@@ -79,7 +82,7 @@ class Block:
     @property
     def has_records(self) -> bool:
         """Whether any line is more than blank."""
-        return not self.lines["line"].str.contains(BLANK).all()
+        return bool(self.lines["line"].str.contains(FILLED).any())
 
     def offsets(self, rows: pl.Series) -> pl.Series:
         """Byte offsets in the input at which the lines `rows` (0-based) start; Int64."""
@@ -94,8 +97,8 @@ class Block:
         )
 
 
-#: What counts as a blank line: nothing, or only white space and the NUL padding that copytruncate leaves.
-BLANK = r"^[\s\x00]*$"
+#: What a blank line has nothing of: it is empty, or only white space and the NUL padding that copytruncate leaves.
+FILLED = r"[^\s\x00]"
 
 
 @dataclass(frozen=True)
@@ -121,11 +124,12 @@ class Layout(ABC):
     """One way of writing calls, compiled: what a format opens an input with.
 
     gateway: name of the format, as it stands in the rows. text: the layout as its author wrote it; None: the format has
-    only one.
+    only one. doubts: what in it may be a slip of its author, in words.
     """
 
     gateway: str
     text: str | None
+    doubts: tuple[str, ...] = ()
 
     @abstractmethod
     def fits(self, records: pl.DataFrame) -> pl.Series:
@@ -229,16 +233,17 @@ def _joined(found: pl.DataFrame, parts: pl.DataFrame) -> pl.DataFrame:
 
 
 def parse(block: Block, reader: Reader) -> Parsed:
-    """Every record of the block by the first layout that takes it; reasons are those of the first layout.
+    """Every record of the block by the first layout that takes it; reasons are those of the first layout that it fits but
+    for a value, else of the first one.
 
     `row` of calls and rejects is the line of the block; rejects also have `record`, how many records stand before it in
     that line, and `text`, the record where it is not its whole line (null: it is).
     """
     lines = block.lines
     records = unwrap(lines, reader.wrappers) if reader.wrappers else lines
-    blank = records["line"].str.contains(BLANK)
-    if blank.any():
-        records = records.filter(~blank)
+    filled = records["line"].str.contains(FILLED)
+    if not filled.all():
+        records = records.filter(filled)
     part = parse_records(records.select("row", "line"), reader.layouts)
     if not reader.wrappers:
         rejects = part.rejects.with_columns(record=pl.lit(0, pl.Int64), text=pl.lit(None, pl.String))
@@ -288,8 +293,16 @@ def parse_records(records: pl.DataFrame, layouts: Sequence[Layout]) -> Parsed:
         part = layout.read(left)
         calls.append(part.calls)
         header, filtered = header + part.header, filtered + part.filtered
-        rejects = part.rejects if i == 0 else rejects.join(part.rejects, on="row", how="semi")
+        rejects = part.rejects if i == 0 else _reasoned(rejects.join(part.rejects, on="row", how="semi"), part.rejects)
         left = left.join(part.rejects, on="row", how="semi") if part.rejects.height else left.clear()
     found = [frame for frame in calls if frame.height]
     nothing = pl.DataFrame(schema={"row": pl.UInt32})
     return Parsed(pl.concat(found, how="diagonal") if found else nothing, rejects, header, filtered)
+
+
+def _reasoned(rejects: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+    """Rejects with the reason of another layout where only that one names a value."""
+    named = pl.col("reason").str.ends_with(" cannot be read")
+    found = rejects.join(others.filter(named), on="row", how="left", suffix="_other", maintain_order="left")
+    better = pl.when(~named & pl.col("reason_other").is_not_null()).then("reason_other").otherwise("reason")
+    return found.select("row", better.alias("reason"))

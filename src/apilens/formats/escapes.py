@@ -8,7 +8,7 @@ from typing import Literal
 
 import polars as pl
 
-Escape = Literal["nginx", "apache", "json", "percent", "uri", "none"]
+Escape = Literal["nginx", "apache", "json", "percent", "uri", "hash", "quote", "go", "none"]
 
 _SHORT = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"b": b"\b", b"f": b"\f"}
 _HEX = re.compile(rb"\\x([0-9A-Fa-f]{2})")
@@ -37,11 +37,27 @@ def _percent(match: re.Match[bytes]) -> bytes:
     return bytes([int(match[1], 16)]) if match[1] else b" "
 
 
+def _go(match: re.Match[bytes]) -> bytes:
+    if code := match[2] or match[3]:
+        return chr(min(int(code, 16), 0x10FFFF)).encode("utf-8", "surrogatepass")
+    return bytes([int(match[1], 16)]) if match[1] else _SHORT.get(match[4], match[4])
+
+
+def _quote(match: re.Match[bytes]) -> bytes:
+    return b'"'
+
+
+#: What every escaped value of a style has in it; a regex.
+_SIGNS = {"uri": r"%", "percent": r"[%+]", "hash": "#"}
+
 _STYLES: dict[str, tuple[re.Pattern[bytes], Callable[[re.Match[bytes]], bytes]]] = {
     "nginx": (_HEX, _nginx),
     "apache": (_APACHE, _apache),
     "json": (_JSON, _json),
     "percent": (re.compile(rb"%([0-9A-Fa-f]{2})|\+"), _percent),
+    "go": (re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|([^\n]))"), _go),
+    "hash": (re.compile(rb"#([0-9A-F]{2})"), _nginx),  # HAProxy
+    "quote": (re.compile(rb'\\"'), _quote),  # Traefik escapes nothing but quotes
     "uri": (re.compile(rb"%([0-9A-Fa-f]{2})"), _percent),
 }
 
@@ -54,8 +70,7 @@ def unescape(values: pl.Series, escape: Escape) -> pl.Series:
     """
     if escape == "none":
         return values
-    sign = r"[%+]" if escape in ("percent", "uri") else r"\\"
-    escaped = values.str.contains(sign).fill_null(False)
+    escaped = values.str.contains(_SIGNS.get(escape, r"\\")).fill_null(False)
     if not escaped.any():
         return values
     pattern, replace = _STYLES[escape]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -44,6 +44,7 @@ class Field:
     mandatory: bool = False  # a null value makes the line a reject
     timestamp_kind: str | None = None
     percent: tuple[str, ...] = ()  # columns that are percent-encoded text
+    expected: str = ""  # what it accepts, in words, for the reason of a reject
 
     @property
     def blankless(self) -> bool:
@@ -70,6 +71,52 @@ def token(column: str, *, rank: int = 0) -> Field:
     return text(column, rank=rank, pattern=r"\S*")
 
 
+#: Host and port; an IPv6 address may stand in brackets or (HAProxy, AWS) without them: the last colon parts them.
+_ADDRESS = r"^\[?([^\[\]]*?)\]?:(\d+)$"
+
+
+def address(ip: str, port: str, *, rank: int = 0) -> Field:
+    """An address with its port, in two columns; `-` for one of them reads as null. rank as in Field."""
+
+    def prepare(raw: pl.Expr) -> pl.Expr:
+        return raw.str.extract_groups(_ADDRESS).struct.rename_fields(["host", "port"])
+
+    def quick(parts: pl.Expr) -> Columns:
+        host = parts.struct.field("host")
+        return {
+            ip: pl.when(~host.is_in(["-", "", "unix"])).then(host),
+            port: pl.when(host != "unix").then(parts.struct.field("port")).cast(pl.Int32, strict=False),
+        }
+
+    def careful(raw: pl.Expr) -> Columns:
+        columns = quick(prepare(raw))
+        # A pipe or an unknown port: then all of it is the address.
+        alone = pl.when(~raw.str.contains(r"^unix:|:(?:\d+|-)?$")).then(raw.str.strip_chars("[]"))
+        return columns | {ip: pl.coalesce(columns[ip], alone)}
+
+    return Field(quick, careful, prepare, lambda raw, columns: raw.is_null() | raw.str.contains(_ADDRESS), rank=rank)
+
+
+def kept(field: Field, name: str) -> Field:
+    """The same, and the raw value in `attributes` as well, for a field of which a column holds only a part."""
+    return replace(
+        field,
+        quick=lambda raw: {**field.quick(field.prepare(raw) if field.prepare else raw), f"attributes.{name}": raw},
+        careful=lambda raw: {**field.careful(raw), f"attributes.{name}": raw},
+        prepare=None,
+    )
+
+
+def xray_trace(*, rank: int = 0) -> Field:
+    """AWS X-Ray's Root=1-69aed4e0-36d228ad5d99923122bbe354 (Self=… before it): its two numbers are OpenTelemetry's id."""
+
+    def read(raw: pl.Expr) -> Columns:
+        parts = raw.str.extract_groups("(?:^|Root=)1-([0-9a-f]{8})-([0-9a-f]{24})").struct
+        return {"trace_id": pl.coalesce(parts.field("1") + parts.field("2"), raw)}
+
+    return Field(read, read, pattern=r"\S+", rank=rank)
+
+
 _IP = r"^(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)$"
 #: RFC 1918, RFC 6598, loopback, link-local, unique local
 _PRIVATE = r"^(?:10\.|127\.|192\.168\.|169\.254\.|172\.(?:1[6-9]|2\d|3[01])\.|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|::1$|f[cd]|fe80)"
@@ -86,13 +133,37 @@ def proxied_address() -> Field:
     return Field(read, read, pattern=r'[^\s"]+(?: [^\s"]+)*', escaped=True)
 
 
-def first_of(column: str) -> Field:
-    """A string, or the first one of a JSON array of strings (headers that came more than once)."""
+def unlisted(column: str, *, rank: int = 0) -> Field:
+    """A string that is no JSON array of strings and no object. rank as in Field."""
 
     def read(raw: pl.Expr) -> Columns:
-        return {column: pl.when(raw.str.starts_with('["')).then(raw.str.extract(r'^\["([^"]*)"')).otherwise(raw)}
+        return {column: pl.when(~raw.str.contains(r'^(?:\["|\{"|\[\]$|\{\}$)')).then(raw)}
 
-    return Field(read, read)
+    return Field(read, read, rank=rank)
+
+
+def peer(ip: str = "client_ip", port: str = "client_port", *, rank: int = 0) -> Field:
+    """`ip`, `ip:port`, `[ipv6]:port`, `ipv6`; a scheme before it is dropped. rank as in Field."""
+
+    def read(raw: pl.Expr) -> Columns:
+        plain = raw.str.replace(r"^[a-z]+://", "")
+        parts = plain.str.extract_groups(r"^\[?([^\[\]]*?)\]?(?::(\d{1,5}))?$")
+        bare = plain.str.contains(r"^[^\[]*:[^\]]*:[^\]]*$")  # IPv6 without a port, hence without brackets
+        return {
+            ip: pl.when(bare).then(plain).otherwise(pl.coalesce(parts.struct.field("1"), plain)),
+            port: pl.when(~bare).then(parts.struct.field("2").cast(pl.Int32, strict=False)),
+        }
+
+    return Field(read, read, rank=rank)
+
+
+def strictly(field: Field, pattern: str) -> Field:
+    """The same, where only values of this form fit: the layout is guessed, and another one has something else there."""
+
+    def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
+        return raw.is_null() | raw.str.contains(f"^(?:{pattern})$")
+
+    return replace(field, accept=accept, accept_careful=accept, pattern=f"(?:{pattern}|-)")
 
 
 def attribute(name: str, pattern: str = _UNQUOTED) -> Field:
@@ -113,7 +184,30 @@ def integer(
         return columns[column].is_not_null()
 
     accept = _filled(column) if optional else given
-    return Field(read, read, None, accept, accept, pattern=r"[-+]?\d+|-" if optional else r"\d+")
+    form = r"[-+]?\d+|-" if optional else r"\d+"
+    return Field(read, read, None, accept, accept, pattern=form, expected="a whole number")
+
+
+def size(column: str, *, rank: int = 0) -> Field:
+    """A number of bytes or tokens; negative (-1) is how a gateway says that it does not know. rank as in Field."""
+
+    def read(raw: pl.Expr) -> Columns:
+        number = raw.cast(pl.Int64, strict=False)
+        return {column: pl.when(number >= 0).then(number)}
+
+    def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
+        return raw.is_null() | raw.cast(pl.Int64, strict=False).is_not_null()
+
+    return Field(read, read, None, accept, accept, pattern=r"-?\d+|-", rank=rank)
+
+
+def upstream_status(*, rank: int = 0) -> Field:
+    """One upstream's status as text; 0 and negative: it sent none."""
+
+    def read(raw: pl.Expr) -> Columns:
+        return {"upstream_status_code": pl.when(~raw.str.contains(r"^(?:0+|-\d+)$")).then(raw)}
+
+    return Field(read, read, rank=rank)
 
 
 def status(column: str = "status_code") -> Field:
@@ -123,10 +217,11 @@ def status(column: str = "status_code") -> Field:
         code = raw.cast(pl.Int16, strict=False)
         return {column: pl.when(code.is_between(100, 999)).then(code)}
 
-    def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
+    def accept_careful(raw: pl.Expr, columns: Columns) -> pl.Expr:
         return columns[column].is_not_null() | raw.is_null() | raw.str.contains("^0+$")
 
-    return Field(read, read, None, accept, accept, pattern=r"\d{1,3}|-")
+    form = r"-?\d{1,3}|-"
+    return Field(read, read, None, _filled(column), accept_careful, pattern=form, expected="a number 100..999")
 
 
 #: No call takes a year: a longer span is garbage, and a start that far back would be as well.
@@ -139,18 +234,51 @@ def duration(column: str, ms_per_unit: float, *, rank: int = 0, decimals: int | 
     decimals: how many the gateway always writes; None: any. They tell nginx's seconds from Apache's microseconds.
     """
     fraction = {None: r"(?:\.\d+)?", 0: ""}.get(decimals, rf"\.\d{{{decimals}}}")
-    form = rf"(?:-?\d+{fraction}|-)"
+    form = rf"(?:[-+]?\d+{fraction}|-)"
 
     def read(raw: pl.Expr) -> Columns:
         ms = (raw.cast(pl.Float64, strict=False) * ms_per_unit).round(6)
         return {column: pl.when(ms >= 0).then(ms)}
 
     def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
+        return written(raw, columns[column] < _LONGEST_MS)
+
+    def accept_careful(raw: pl.Expr, columns: Columns) -> pl.Expr:
         span = raw.cast(pl.Float64, strict=False)
-        readable = span.is_finite() & (span < _LONGEST_MS / ms_per_unit)
+        return written(raw, span.is_finite() & (span < _LONGEST_MS / ms_per_unit))
+
+    def written(raw: pl.Expr, readable: pl.Expr) -> pl.Expr:
         return raw.is_null() | (readable if decimals is None else readable & raw.str.contains(f"^{form}$"))
 
-    return Field(read, read, None, accept, accept, pattern=form, rank=rank)
+    units = {1e3: "seconds", 1.0: "milliseconds", 1e-3: "microseconds", 1e-6: "nanoseconds"}
+    form_in_words = {None: "", 0: "whole "}.get(decimals, f"decimal ({decimals} digits) ")
+    expected = f"{form_in_words}{units.get(ms_per_unit, 'a number')} below a year"
+    return Field(read, read, None, accept, accept_careful, pattern=form, rank=rank, expected=expected)
+
+
+_GO_UNITS = {"h": 3.6e6, "m": 6e4, "s": 1e3, "ms": 1.0, "[uµμ]s": 1e-3, "ns": 1e-6}
+_GO_SPAN = r"^-?(?:\d+h\d+m|\d+m|)\d+(?:\.\d+)?(?:s|ms|[uµμ]s|ns)$"
+
+
+def go_duration(column: str, ms_per_unit: float = 1e3, *, rank: int = 0) -> Field:
+    """A span as Go and protobuf write it (1m2.5s, 17.5ms, 0.042s), or a plain number of ms_per_unit; else as `duration`."""
+    plain = duration(column, ms_per_unit)
+
+    def read(raw: pl.Expr) -> Columns:
+        spelled = pl.sum_horizontal(
+            (raw.str.extract(rf"(?:^|[hms])(\d+(?:\.\d+)?){unit}(?:\d|$)").cast(pl.Float64) * ms).fill_null(0.0)
+            for unit, ms in _GO_UNITS.items()
+        )
+        told = raw.str.contains(_GO_SPAN) & ~raw.str.starts_with("-")
+        return {column: pl.when(told).then(spelled.round(6)).otherwise(plain.careful(raw)[column])}
+
+    def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
+        assert plain.accept is not None
+        return (raw.str.contains(_GO_SPAN) & (columns[column] < _LONGEST_MS).fill_null(True)) | plain.accept(
+            raw, columns
+        )
+
+    return Field(read, read, None, accept, accept, rank=rank)
 
 
 #: One value of nginx's $upstream_* lists: "a, b" between servers, "a : b" between groups after an internal redirect.
@@ -181,7 +309,7 @@ def upstream_duration(column: str, ms_per_unit: float, *, total: bool) -> Field:
         one = (pl.element() == "-") | pl.element().cast(pl.Float64, strict=False).is_between(0, longest, closed="left")
         return raw.is_null() | _listed(raw).list.eval(one.fill_null(False)).list.all()
 
-    return Field(quick, careful, None, accept, accept_careful, pattern=_LISTED)
+    return Field(quick, careful, None, accept, accept_careful, pattern=_LISTED, expected="a number, or a list of them")
 
 
 def upstream_text(column: str, *, count: bool = False) -> Field:
@@ -265,6 +393,16 @@ def http_version() -> Field:
     return Field(read, read, pattern=r"\S*")
 
 
+def spoken_version(column: str = "http_version", *, rank: int = 0) -> Field:
+    """However a gateway names it: HTTP/2, h2, http/1.1, 2.0.0.0, 1.1."""
+
+    def read(raw: pl.Expr) -> Columns:
+        digits = raw.str.extract(r"(?i)^(?:HTTPS?/|h)?(\d(?:\.\d)?)(?:\.0)*$")
+        return {column: digits.replace({"2.0": "2", "3.0": "3", "1": "1.0"})}
+
+    return Field(read, read, rank=rank)
+
+
 def target(url: pl.Expr) -> Columns:
     """url, path and query of a request target; origin, absolute, authority and asterisk form (RFC 9112 section 3.2)."""
     parts = url.str.splitn("?", 2)
@@ -278,9 +416,33 @@ def target(url: pl.Expr) -> Columns:
     }
 
 
-def url() -> Field:
-    """A request target logged apart from method and version."""
-    return Field(target, target, pattern=r"\S+", escaped=True)
+def url(*, rank: int = 0) -> Field:
+    """A request target logged apart from method and version. rank as in Field."""
+    return Field(target, target, pattern=r"\S+", escaped=True, rank=rank)
+
+
+def whole_url(*, rank: int = 0) -> Field:
+    """The same where it is absolute: scheme and host come out of it too, unless the log names them itself."""
+
+    def read(raw: pl.Expr) -> Columns:
+        parts = raw.str.extract_groups(
+            r"^(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?:[^/@?#]*@)?(?P<host>\[[^\]]*\]|[^/:?#]*)"
+        )
+        return target(raw) | {
+            "scheme": parts.struct.field("scheme").str.to_lowercase(),
+            "host": parts.struct.field("host").str.strip_chars("[]"),
+        }
+
+    return Field(read, read, pattern=r"\S+", escaped=True, rank=rank)
+
+
+def path_and_query() -> Field:
+    """A path that is logged apart from its query, or with it."""
+
+    def read(raw: pl.Expr) -> Columns:
+        return {name: part for name, part in target(raw).items() if name != "url"}
+
+    return Field(read, read, escaped=True)
 
 
 def request_line() -> Field:
@@ -336,7 +498,7 @@ def clf_time(kind: str) -> Field:
 
     return Field(
         read, read, accept=_filled("timestamp"), accept_careful=_filled("timestamp"), pattern=r"\d\d/[A-Za-z]{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}", rank=2,
-        mandatory=True, timestamp_kind=kind,
+        mandatory=True, timestamp_kind=kind, expected="a time like 09/Mar/2026:14:00:00 +0000",
     )  # fmt: skip
 
 
@@ -364,7 +526,11 @@ def iso_time(kind: str, tz: str = "UTC") -> Field:
         rank=1,
         mandatory=True,
         timestamp_kind=kind,
+        expected="a time like 2026-03-09T14:00:00Z that exists in its zone",
     )
+
+
+_EPOCHS = {1e6: "seconds", 1e3: "milliseconds", 1.0: "microseconds", 1e-3: "nanoseconds"}
 
 
 def epoch_time(kind: str, us_per_unit: float, *, rank: int = 0) -> Field:
@@ -385,33 +551,52 @@ def epoch_time(kind: str, us_per_unit: float, *, rank: int = 0) -> Field:
         rank=rank,
         mandatory=True,
         timestamp_kind=kind,
+        expected=f"a time as {_EPOCHS.get(us_per_unit, 'a number')} since 1970",
     )
 
 
-def any_time(kind: str, tz: str = "UTC") -> Field:
-    """ISO 8601, or a plain number of seconds since 1970 (Unix time); tz as in iso_time."""
-    iso, seconds = iso_time(kind, tz), epoch_time(kind, 1e6)
+def written_time(kind: str, tz: str = "UTC", *, rank: int = 0) -> Field:
+    """The time of a gateway that has several encoders: RFC 3339, `2006/01/02 15:04:05`, CLF, or a number since 1970.
+
+    A number is in s, ms, us or ns: 30 years of one unit lie clear of those of the next. rank as in Field.
+    """
+    iso, clf = iso_time(kind, tz), clf_time(kind)
 
     def read(raw: pl.Expr) -> Columns:
-        return {"timestamp": pl.coalesce(iso.careful(raw)["timestamp"], seconds.careful(raw)["timestamp"])}
+        number = raw.str.contains(r"^\d+(?:\.\d+)?(?:[eE]\+?\d+)?$")
+        since = raw.cast(pl.Float64, strict=False)
+        unit = pl.when(since < 1e11).then(1e6).when(since < 1e14).then(1e3).when(since < 1e17).then(1.0).otherwise(1e-3)
+        # float64 does not hold the ns of this epoch, but an integer does.
+        us = pl.coalesce(raw.cast(pl.Int64, strict=False) // pl.when(since >= 1e17).then(1000), (since * unit).round())
+        us = us.cast(pl.Int64, strict=False)
+        text = raw.str.replace(r"^(\d{4})/(\d\d)/(\d\d) ", "${1}-${2}-${3} ").str.replace(r"^\[(.*)\]$", "${1}")
+        times = [iso.careful(text)["timestamp"], clf.careful(text)["timestamp"]]
+        return {
+            "timestamp": pl.when(number & us.is_between(0, 2**52))
+            .then(us.cast(TIMESTAMP))
+            .otherwise(pl.coalesce(times))
+        }
 
     return Field(
         read,
         read,
         accept=_filled("timestamp"),
         accept_careful=_filled("timestamp"),
+        rank=rank,
         mandatory=True,
         timestamp_kind=kind,
+        expected="a time like 2026-03-09T14:00:00Z, or seconds since 1970",
     )
 
 
 _STRFTIME = {"Y": r"\d{4}", "b": "[A-Za-z]{3}", "z": r"[+-]\d{4}", "T": r"\d\d:\d\d:\d\d", "F": r"\d{4}-\d\d-\d\d"}
-_STRFTIME |= dict.fromkeys("mdHMSy", r"\d\d")
+_STRFTIME |= dict.fromkeys("mdHMSyI", r"\d\d") | {"e": r"[ \d]\d", ":z": r"[+-]\d\d:\d\d", "s": r"\d+"}
+_STRFTIME |= {f"{digits}f": rf"\d{{{digits}}}" for digits in "369"} | {".f": r"(?:\.\d+)?"}
 
 
 def _strftime_pattern(layout: str) -> str:
     """What a strftime layout writes, as a regex; a directive we do not know may write anything."""
-    pieces = re.split(r"%(.)", layout)
+    pieces = re.split(r"%([.:]?\d?.)", layout)
     return "".join(_STRFTIME.get(piece, ".+?") if i % 2 else re.escape(piece) for i, piece in enumerate(pieces))
 
 
@@ -434,6 +619,7 @@ def strftime_time(kind: str, layout: str, tz: str = "UTC") -> Field:
         rank=2,
         mandatory=True,
         timestamp_kind=kind,
+        expected=f"a time in the layout {layout}",
     )
 
 
@@ -498,8 +684,8 @@ def read_carefully(
     plan = typed(raws.lazy(), fields, gateway, careful=True, derived=derived)
     read = plan.with_columns(misfit=misfit).collect(engine="in-memory")
     complaints = [
-        pl.when(~pl.col(f"ok{i}").fill_null(False)).then(pl.lit(f"{name.removeprefix('$.')} cannot be read"))
-        for i, name in enumerate(names)
+        pl.when(~pl.col(f"ok{i}").fill_null(False)).then(_complaint(name.removeprefix("$."), pl.col(f"v{i}"), field))
+        for i, (name, field) in enumerate(fields.items())
         if f"ok{i}" in read.columns
     ]
     lost = pl.when(pl.col("timestamp").is_null()).then(pl.lit("the time is missing"))
@@ -508,12 +694,28 @@ def read_carefully(
         pl.exclude("row", "line", "misfit", *raws.columns, r"^(?:v|w|ok)\d+$"),
         pl.coalesce("misfit", *complaints, lost).alias("reason"),
     )
-    encoded = [column for field in fields.values() for column in field.percent]
+    encoded = dict.fromkeys(column for field in fields.values() for column in field.percent)
     read = read.with_columns(unescape(read[column], "percent") for column in encoded)
     good = read["reason"].is_null()
     return Parsed(
         compact(gather_attributes(read.filter(good).drop("reason"))), read.filter(~good).select("row", "reason")
     )
+
+
+#: Characters of a value that a reason shows.
+_SHOWN = 40
+
+
+def shown(value: pl.Expr) -> pl.Expr:
+    """The beginning of a value, in quotes, for the reason of a reject."""
+    cut = pl.when(value.str.len_chars() > _SHOWN).then(value.str.head(_SHOWN) + "…").otherwise(value)
+    return pl.concat_str(pl.lit('"'), cut, pl.lit('"'))
+
+
+def _complaint(name: str, value: pl.Expr, field: Field) -> pl.Expr:
+    """`status is "2OO", expected a number 100..999`."""
+    found = pl.coalesce(pl.lit(f"{name} is ") + shown(value), pl.lit(f"{name} is missing"))
+    return found + pl.lit(f", expected {field.expected}" if field.expected else ", which cannot be read")
 
 
 #: What a record holds beside its columns: one row per attribute.

@@ -13,18 +13,37 @@ from apilens.formats.block import Layout
 
 
 @dataclass(frozen=True)
+class FoundLayout:
+    """A layout that stands in a gateway's configuration.
+
+    text: as --log-format takes it. where: file:line. name: what the configuration calls it; "" where it has no name.
+    logs: paths of the logs that are written in it. gateway: beginning of the format's name; "": told by its variables.
+    """
+
+    text: str
+    where: str
+    name: str = ""
+    logs: tuple[str, ...] = ()
+    gateway: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.name}" if self.name else self.where
+
+
+@dataclass(frozen=True)
 class Options:
     """What the user says about an input.
 
     format: name of a format; None: found by detection. log_format: a pasted layout. tz: zone of times that name none.
-    columns: canonical column -> `name` or `name:unit` of a table. Raises UsageError for a zone that Polars does not know
-    (the operating system has more of them).
+    columns: canonical column -> `name` or `name:unit` of a table. layouts: those of a gateway's configuration; the one that
+    fits best is taken. Raises UsageError for a zone that Polars does not know (the operating system has more of them).
     """
 
     format: str | None = None
     log_format: str | None = None
     tz: str = "UTC"
     columns: Mapping[str, str] = field(default_factory=dict)
+    layouts: tuple[FoundLayout, ...] = ()
 
     def __post_init__(self) -> None:
         try:
@@ -69,5 +88,22 @@ def pasted(
 
     def layouts(head: pl.DataFrame, options: Options) -> Sequence[Layout]:
         return [] if options.log_format is None else [layout(options.log_format, options.tz)]
+
+    return Format(name, description, example, layouts, pasted=reads)
+
+
+def known_or_pasted(
+    name: str,
+    description: str,
+    example: str,
+    known: Sequence[str],
+    reads: re.Pattern[str],
+    layout: Callable[[str, str], Layout],
+) -> Format:
+    """A format with known layouts that also reads one the user gives. reads, layout: as in `pasted`."""
+
+    def layouts(head: pl.DataFrame, options: Options) -> Sequence[Layout]:
+        texts = known if options.log_format is None else [options.log_format]
+        return [layout(text, options.tz) for text in texts]
 
     return Format(name, description, example, layouts, pasted=reads)

@@ -5,8 +5,9 @@ DuckDB takes all paths out of a line in one parse; a line it cannot parse is a r
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from apilens.formats.block import Layout, Parsed
-from apilens.formats.fields import EXTRAS, Field, add_attributes, read_carefully
+from apilens.formats.fields import EXTRAS, Field, add_attributes, read_carefully, text, unlisted
 
 if TYPE_CHECKING:
     import duckdb
@@ -22,17 +23,23 @@ if TYPE_CHECKING:
 
 #: One step of a path: `.name` or `."any name"`.
 _STEP = re.compile(r'\.(?:"((?:[^"\\]|\\.)*)"|([^."\[]+))')
+#: A name that stands in a path without quotes.
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: A path in a condition.
+_NAMED_PATH = re.compile(r"\{(\$[^{}]*)\}")
 #: Fields of one record that are kept although no layout names them: a log that has more of them is no log.
 _MAX_EXTRAS = 500
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # layouts are told apart by identity: a mapping has no hash
 class JsonLayout(Layout):
     """paths: DuckDB JSON path -> the Field it fills; `#$.tries` is the length of an array.
 
-    signs: paths of which a record must have every one to be a call of this format. where: SQL condition on the record
-    `doc` that must hold besides. derived: columns made of those that the fields filled; names that begin with `_` are
-    only steps. dropped: paths that are never kept. Whatever else a record has is kept in attributes under its path.
+    signs: paths of which a record must have every one to be a call of this format. where: SQL condition that must hold
+    besides, with paths in braces: `{$.category} = 'GatewayLogs'`. filtered: the same, for records that this gateway writes
+    between its calls but which are none. derived: columns made of those that the fields filled; names that begin with `_`
+    are only steps. dropped: paths that are never kept. json: what of a line is the JSON; None: all of it. Whatever else a
+    record has is kept in attributes under its path.
     """
 
     gateway: str
@@ -40,9 +47,11 @@ class JsonLayout(Layout):
     signs: tuple[str, ...]
     text: str | None = None
     where: str = "true"
+    filtered: str = "false"
     derived: tuple[pl.Expr, ...] = ()
     dropped: tuple[str, ...] = ()
     nulls: tuple[str, ...] = ("", "-")
+    json: Callable[[pl.Expr], pl.Expr] | None = None
 
     def fits(self, records: pl.DataFrame) -> pl.Series:
         """Whether each line is a JSON object with this layout's signs."""
@@ -56,39 +65,78 @@ class JsonLayout(Layout):
     def read(self, records: pl.DataFrame) -> Parsed:
         """Calls and rejects of `records` (row, line); see Parsed."""
         values = self._extract(records)
+        if filtered := int(values["filtered"].sum()):
+            values = values.filter(~pl.col("filtered"))
         raws = values.with_columns(
             pl.when(~pl.col(f"v{i}").is_in(self.nulls)).then(pl.col(f"v{i}")).alias(f"v{i}")
             for i in range(len(self.paths))
         )
+        lacking = f"JSON, but without {', '.join(self.signs)}" if self.signs else f"JSON, but not of {self.gateway}"
         misfit = pl.coalesce(
-            pl.when(~pl.col("valid")).then(pl.lit("not a JSON object")),
-            pl.when(~pl.col("signed")).then(pl.lit(f"JSON, but without {', '.join(self.signs)}")),
+            pl.when(~pl.col("valid")).then(
+                pl.lit("not a JSON object" if self.json is None else f"no record of {self.gateway}")
+            ),
+            pl.when(~pl.col("signed")).then(pl.lit(lacking)),
         )
-        part = read_carefully(raws, self.paths, self.gateway, misfit=misfit, derived=self.derived)
-        extras = self._extras(records)
-        if extras.is_empty() or part.calls.is_empty():
+        part = replace(
+            read_carefully(raws, self.paths, self.gateway, misfit=misfit, derived=self.derived), filtered=filtered
+        )
+        if part.calls.is_empty():
             return part
-        return replace(part, calls=add_attributes(part.calls, extras))
+        called = records if part.calls.height == records.height else records.join(part.calls, on="row", how="semi")
+        extras = pl.concat([self._lost(raws), self._extras(called)], how="diagonal_relaxed")
+        return part if extras.is_empty() else replace(part, calls=add_attributes(part.calls, extras))
 
     @cached_property
     def _sql(self) -> str:
-        """One row per record: row, valid, signed, and per path its text (v0, v1, …)."""
+        """One row per record: row, valid, signed, filtered, and per path its text (v0, v1, …)."""
         plain = [path for path in self.paths if not path.startswith("#")]
-        wanted = [*plain, *self.signs]
+        asked = _NAMED_PATH.findall(self.where + self.filtered)
+        wanted = list(dict.fromkeys([*plain, *self.signs, *asked]))
         place = {path: f"found[{i + 1}]" for i, path in enumerate(wanted)}
+        where, filtered = (
+            _NAMED_PATH.sub(lambda path: place[path[1]], condition) for condition in (self.where, self.filtered)
+        )
         columns = [
             f"{place[path]} AS v{i}"
             if path in place
             else f"json_array_length(doc, {_quote(path[1:])})::VARCHAR AS v{i}"
             for i, path in enumerate(self.paths)
         ]
-        signed = " AND ".join([*(f"{place[sign]} IS NOT NULL" for sign in self.signs), f"({self.where})"])
+        # What is valid and begins with a brace is an object: every JSON function parses its argument anew.
+        signed = " AND ".join([*(f"{place[sign]} IS NOT NULL" for sign in self.signs), f"({where})"])
         return f"""
-            WITH docs AS ({_DOCS}), parts AS (
+            WITH docs AS (
+                SELECT row, CASE WHEN json_valid(line) AND ltrim(line, ' \t\r\n')[1] = '{{' THEN line END AS doc FROM records
+            ), parts AS (
                 SELECT row, doc, json_extract_string(doc, [{", ".join(map(_quote, wanted))}]) AS found FROM docs
             )
-            SELECT row, doc IS NOT NULL AS valid, coalesce({signed}, false) AS signed, {", ".join(columns)}
-            FROM parts ORDER BY row"""
+            SELECT row, doc IS NOT NULL AS valid, coalesce({signed}, false) AS signed,
+                   coalesce({filtered}, false) AS filtered, {", ".join(columns)}
+            FROM parts"""
+
+    @cached_property
+    def _contenders(self) -> dict[int, list[int]]:
+        """Field -> those that go before it in the column they all fill."""
+        columns: dict[str, list[tuple[int, int]]] = {}
+        for i, field in enumerate(self.paths.values()):
+            columns.setdefault(next(iter(field.careful(pl.lit("")))), []).append((field.rank, i))
+        ranked = (sorted(fields) for fields in columns.values())
+        return {fields[k][1]: [i for _, i in fields[:k]] for fields in ranked for k in range(1, len(fields))}
+
+    def _lost(self, raws: pl.DataFrame) -> pl.DataFrame:
+        """Values for which another field of the same column was preferred, as EXTRAS, unless they are the same."""
+        if not self._contenders:
+            return EXTRAS.to_frame()
+        paths = list(self.paths)
+        kept = {}
+        for i, others in self._contenders.items():
+            value, best = pl.col(f"v{i}"), pl.coalesce(f"v{other}" for other in others)
+            kept[dotted(paths[i])] = pl.when(
+                (value != best) & (value != pl.concat_str(pl.lit('["'), best, pl.lit('"]')))
+            ).then(value)
+        found = raws.select("row", **kept)
+        return found.unpivot(index="row", variable_name="key").drop_nulls("value").select("row", "key", "value")
 
     @cached_property
     def _known(self) -> dict[str, set[str]]:
@@ -97,62 +145,121 @@ class JsonLayout(Layout):
         for path in (*self.paths, *self.dropped):
             inside = "$"
             for quoted, name in _STEP.findall(path.removeprefix("#")):
-                known.setdefault(inside, set()).add(quoted or name)
-                inside = _inside(inside, quoted or name)
+                known.setdefault(inside, set()).add(_unescaped(quoted) or name)
+                inside = _inside(inside, _unescaped(quoted) or name)
         return known
 
     def _extras(self, records: pl.DataFrame) -> pl.DataFrame:
-        """What the records hold besides: one row per (row, key, value), key as in attributes."""
+        """What the records, all of them objects, hold besides: one row per (row, key, value), key as in attributes."""
         with connection().cursor() as cursor:
-            cursor.register("records", records.select("row", "line"))
+            cursor.register("records", self._json(records))
             parents = list(self._known)
             listed = ", ".join(map(_quote, parents))
             seen = cursor.sql(f"""
-                WITH docs AS ({_DOCS}),
-                     objects AS (SELECT unnest(json_keys(doc, [{listed}])) AS names, unnest([{listed}]) AS parent FROM docs),
+                WITH objects AS (
+                         SELECT unnest(json_keys(line, [{listed}])) AS names, unnest([{listed}]) AS parent FROM records
+                     ),
                      keys AS (SELECT parent, unnest(names) AS name FROM objects)
                 SELECT parent, name, count(*) AS n FROM keys GROUP BY ALL ORDER BY n DESC, parent, name
                 """).fetchall()
             found = {
                 _inside(parent, name): _attribute(parent, name)
                 for parent, name, _ in seen
-                if name not in self._known[parent]
+                if name and name not in self._known[parent]  # DuckDB has no path to an empty name
             }
             if not found:
                 return EXTRAS.to_frame()
             paths = list(found)[:_MAX_EXTRAS]
             extras: pl.DataFrame = cursor.sql(f"""
-                WITH docs AS ({_DOCS}),
-                     parts AS (SELECT row, json_extract_string(doc, [{", ".join(map(_quote, paths))}]) AS found FROM docs)
+                WITH parts AS (
+                         SELECT row, json_extract_string(line, [{", ".join(map(_quote, paths))}]) AS found FROM records
+                     )
                 SELECT row, unnest([{", ".join(_quote(found[path]) for path in paths)}]) AS key, unnest(found) AS value
                 FROM parts
                 """).pl()
         return extras.filter(pl.col("value").is_not_null() & ~pl.col("value").is_in(["", "-", "[]", "{}"]))
 
+    def _json(self, records: pl.DataFrame) -> pl.DataFrame:
+        line = pl.col("line")
+        return records.select("row", line if self.json is None else pl.coalesce(self.json(line), line).alias("line"))
+
     def _extract(self, records: pl.DataFrame) -> pl.DataFrame:
         with connection().cursor() as cursor:
-            cursor.register("records", records.select("row", "line"))
+            cursor.register("records", self._json(records))
             values: pl.DataFrame = cursor.sql(self._sql).pl()
-        return values
+        return values.sort("row")  # DuckDB would carry every column through its sort
 
 
-#: The records as `doc`, null where one is no JSON object.
-_DOCS = "SELECT row, CASE WHEN json_valid(line) AND json_type(line) = 'OBJECT' THEN line END AS doc FROM records"
+def header(path: str, column: str, *, rank: int = 0) -> dict[str, Field]:
+    """Fields for a header at `path`, which is a string, or an array of them where it came more than once."""
+    return {f"{path}[0]": text(column, rank=rank), path: unlisted(column, rank=rank + 1)}
+
+
+def names(lines: Iterable[str]) -> dict[str, str]:
+    """Path -> plain name of every value in the JSON objects among `lines`: words in lower case, parted by `_`."""
+    found: dict[str, str] = {}
+    for line in lines:
+        try:
+            record = json.loads(line) if line.lstrip().startswith("{") else None
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict):
+            _name(record, "$", "", found, _DEEPEST)
+    return found
+
+
+#: Objects inside one another that are looked into for names.
+_DEEPEST = 5
+
+
+def _name(record: dict[str, object], inside: str, prefix: str, found: dict[str, str], levels: int) -> None:
+    for key, value in record.items():
+        if not key:
+            continue
+        path, name = _inside(inside, key), f"{prefix}{plain_name(key)}"
+        if isinstance(value, dict) and value and levels:
+            _name(value, path, f"{name}_", found, levels - 1)
+        else:
+            found.setdefault(path, name)
+
+
+def plain_name(name: str) -> str:
+    """`requestId`, `x-request-id`, `http.request.id` as words in lower case, parted by `_`."""
+    return re.sub(r"[^0-9a-z]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_")
 
 
 def _quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def path(*steps: str) -> str:
+    """The path of a value from the names on the way to it."""
+    found = "$"
+    for name in steps:
+        found = _inside(found, name)
+    return found
+
+
+def dotted(path: str) -> str:
+    """The names on the way to a value, joined by dots."""
+    return ".".join(_unescaped(quoted) or plain for quoted, plain in _STEP.findall(path))
+
+
+def _unescaped(quoted: str) -> str:
+    return re.sub(r"\\(.)", r"\1", quoted)
+
+
 def _inside(parent: str, name: str) -> str:
     """The path of `name` in the object at `parent`."""
+    if _PLAIN.fullmatch(name):
+        return f"{parent}.{name}"
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')
     return f'{parent}."{escaped}"'
 
 
 def _attribute(parent: str, name: str) -> str:
     """What a field is called in attributes: its path with dots."""
-    return ".".join([*(quoted or plain for quoted, plain in _STEP.findall(parent)), name])
+    return f"{dotted(parent)}.{name}" if parent != "$" else name
 
 
 @cache

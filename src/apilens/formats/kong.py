@@ -6,7 +6,7 @@ import polars as pl
 
 from apilens.formats import fields as f
 from apilens.formats.format import fixed
-from apilens.formats.json_layout import JsonLayout
+from apilens.formats.json_layout import JsonLayout, header
 
 
 def _last_try() -> f.Field:
@@ -19,6 +19,22 @@ def _last_try() -> f.Field:
     return f.Field(read, read)
 
 
+#: Names under which the plugins that proxy to models log.
+_AI_PLUGINS = ("proxy", "ai-proxy", "ai-proxy-advanced")
+
+
+def _ai(plugin: str) -> dict[str, f.Field]:
+    """What one of the AI plugins logs."""
+    inside = f'$.ai."{plugin}"'
+    return {
+        f"{inside}.meta.provider_name": f.text("gen_ai_provider"),
+        f"{inside}.meta.request_model": f.text("gen_ai_request_model"),
+        f"{inside}.meta.response_model": f.text("gen_ai_request_model", rank=1),
+        f"{inside}.usage.prompt_tokens": f.size("gen_ai_usage_input_tokens"),
+        f"{inside}.usage.completion_tokens": f.size("gen_ai_usage_output_tokens"),
+    }
+
+
 LAYOUT = JsonLayout(
     "kong_json",
     {
@@ -29,8 +45,8 @@ LAYOUT = JsonLayout(
         "$.response.status": f.status(),
         "$.request.method": f.token("method"),
         "$.request.uri": f.url(),
-        "$.request.size": f.integer("request_bytes"),
-        "$.response.size": f.integer("response_bytes"),
+        "$.request.size": f.size("request_bytes"),
+        "$.response.size": f.size("response_bytes"),
         "$.client_ip": f.token("client_ip"),
         "$.route.name": f.text("gateway_route"),
         "$.route.id": f.text("gateway_route", rank=1),
@@ -41,21 +57,27 @@ LAYOUT = JsonLayout(
         "$.upstream_status": f.upstream_text("upstream_status_code"),
         "$.tries[#-1]": _last_try(),
         "#$.tries": f.integer("upstream_attempts", pl.Int16),
-        '$.request.headers."user-agent"': f.first_of("user_agent"),
-        "$.request.headers.host": f.first_of("host"),
-        '$.request.headers."x-forwarded-for"': f.first_of("forwarded_for"),
-        "$.request.headers.referer": f.first_of("referrer"),
+        **header('$.request.headers."user-agent"', "user_agent"),
+        **header("$.request.headers.host", "host"),
+        **header('$.request.headers."x-forwarded-for"', "forwarded_for"),
+        **header("$.request.headers.referer", "referrer"),
         "$.request.tls.version": f.text("tls_version"),
-        "$.trace_id": f.text("trace_id"),
+        "$.trace_id": f.unlisted("trace_id"),
+        "$.trace_id.w3c": f.text("trace_id", rank=1),
         "$.workspace_name": f.attribute("workspace_name"),
         "$.source": f.attribute("source"),
         "$.upstream_uri": f.attribute("upstream_uri"),
-        "$.ai.proxy.meta.provider_name": f.text("gen_ai_provider"),
-        "$.ai.proxy.meta.request_model": f.text("gen_ai_request_model"),
-        "$.ai.proxy.usage.prompt_tokens": f.integer("gen_ai_usage_input_tokens"),
-        "$.ai.proxy.usage.completion_tokens": f.integer("gen_ai_usage_output_tokens"),
+        **{path: field for plugin in _AI_PLUGINS for path, field in _ai(plugin).items()},
     },
     signs=("$.started_at", "$.latencies", "$.request"),
+    dropped=(
+        "$.request.headers.authorization",
+        "$.request.headers.cookie",
+        '$.response.headers."set-cookie"',
+        "$.request.body",
+        "$.response.body",
+        *(f'$.ai."{plugin}".payload' for plugin in _AI_PLUGINS),
+    ),
 )
 
 FORMAT = fixed(

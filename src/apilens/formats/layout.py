@@ -7,15 +7,16 @@ accept (escapes, lists, garbage; a few lines in a thousand) is read once more wi
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property
 
 import polars as pl
 
 from apilens.formats.block import REJECTED, Layout, Parsed
 from apilens.formats.escapes import Escape
-from apilens.formats.fields import Field, gather_attributes, read_carefully, typed
+from apilens.formats.fields import Field, gather_attributes, read_carefully, shown, typed
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,19 @@ class Variable:
     field: Field
 
 
+#: Names that are spelt right, however near they come to one that has a column.
+_SPELT_RIGHT = ("port", "host", "proto", "prefix", "server", "ssl")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant; None: `name` is one of its own. Tried on nginx's and httpd's own names."""
+    if re.fullmatch(rf"(?:http_)?x[-_]forwarded[-_](?:{'|'.join(_SPELT_RIGHT)})", name):
+        return None
+    names = list(known)
+    swapped = (other for other in names if len(other) > 3 and sorted(other) == sorted(name))
+    return next(swapped, None) or next(iter(get_close_matches(name, names, n=1, cutoff=0.88)), None)
+
+
 @dataclass(frozen=True)
 class TextLayout(Layout):
     """A compiled layout.
@@ -33,7 +47,7 @@ class TextLayout(Layout):
     text: as the user would paste it. parts: literals and variables in order. gateway: format named in the rows.
     strict: only what this server writes fits; of the known layouts, none must take a sister's lines.
     filtered: regex of records that this gateway writes between its calls but which are none (error log lines).
-    derived: columns made of those that the fields filled; names that begin with `_` are only steps.
+    derived: columns made of those that the fields filled; names that begin with `_` are only steps. doubts: as in Layout.
     """
 
     gateway: str
@@ -44,6 +58,7 @@ class TextLayout(Layout):
     nulls: tuple[str, ...] = ("-", "")
     strict: bool = False
     derived: tuple[pl.Expr, ...] = ()
+    doubts: tuple[str, ...] = ()
     reads_quickly: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,7 +68,9 @@ class TextLayout(Layout):
             isinstance(a, Variable) and isinstance(b, Variable)
             for a, b in zip(self.parts, self.parts[1:], strict=False)
         )
-        object.__setattr__(self, "reads_quickly", bool(literals) and not touching)
+        # Percent-encoded values are decoded by careful reading alone.
+        encoded = any(part.field.percent for part in self.parts if isinstance(part, Variable))
+        object.__setattr__(self, "reads_quickly", bool(literals) and not touching and not encoded)
 
     @cached_property
     def _fields(self) -> dict[str, Field]:
@@ -116,8 +133,9 @@ class TextLayout(Layout):
         blankless: list[str] = []
         for name, segment in zip(names, segments, strict=True):
             cut = self._cut_segment(cut, name, segment, raws, fits, blankless)
-        if records["line"].str.contains("\\", literal=True).any() and self.escape != "none":
-            fits.append(~pl.col("line").str.contains("\\", literal=True))
+        sign = "#" if self.escape == "hash" else "\\"
+        if records["line"].str.contains(sign, literal=True).any() and self.escape != "none":
+            fits.append(~pl.col("line").str.contains(sign, literal=True))
         # Step by step: Polars works an expression out again wherever it is named.
         cut = cut.with_columns(raws[name].alias(f"v{i}") for i, name in enumerate(self._fields))
         cut = cut.with_columns(self._without_nulls(pl.col(f"v{i}")).alias(f"v{i}") for i in range(len(self._fields)))
@@ -126,8 +144,8 @@ class TextLayout(Layout):
         inner = cut.collect_schema().names()
         read = typed(cut, self._fields, self.gateway, careful=False, derived=self.derived)
         fits += [pl.col(name) for name in read.collect_schema().names() if name.startswith("ok")]
-        read = read.with_columns(fits=pl.all_horizontal(fit.fill_null(False) for fit in fits))
-        done = read.select("row", pl.exclude(*inner, r"^(?:w|ok)\d+$")).collect()
+        read = read.with_columns(fits=pl.all_horizontal(fits).fill_null(False))
+        done = read.select("row", pl.exclude(*inner, r"^(?:w|ok)\d+$")).collect(engine="in-memory")
         good = done["fits"]
         done = gather_attributes((done if good.all() else done.filter(good)).drop("fits"))
         return done, records.filter(~good) if not good.all() else records.clear()
@@ -190,7 +208,12 @@ class TextLayout(Layout):
     @cached_property
     def _regex(self) -> str:
         """The whole line, one group per variable."""
-        quoted = r".*?" if self.escape == "none" else r'(?:[^"\\]|\\.)*'
+        return f"(?s)^{''.join(self._pieces)}$"
+
+    @cached_property
+    def _pieces(self) -> list[str]:
+        """A regex per part."""
+        quoted = {"none": r".*?", "hash": '[^"]*'}.get(self.escape, r'(?:[^"\\]|\\.)*')
         if self.strict and self.escape == "nginx":
             quoted = r'(?:[^"\\]|\\x[0-9A-Fa-f]{2})*'  # the only escape nginx writes; \" and \\ are Apache's
         pieces = []
@@ -201,8 +224,10 @@ class TextLayout(Layout):
             before = self.parts[i - 1] if i else ""
             after = self.parts[i + 1] if i + 1 < len(self.parts) else ""
             inside = isinstance(before, str) and isinstance(after, str) and before[-1:] == '"' and after[:1] == '"'
-            pieces.append(f"({quoted if inside else part.field.pattern})")
-        return f"(?s)^{''.join(pieces)}$"
+            # A number in quotes is told from text in quotes where the layout was guessed.
+            plain = part.field.pattern if self.strict and not part.field.escaped else quoted
+            pieces.append(f"({plain if inside else part.field.pattern})")
+        return pieces
 
     def _read_carefully(self, records: pl.DataFrame) -> Parsed:
         """Calls, rejects and filtered records of those that quick reading did not take."""
@@ -212,17 +237,18 @@ class TextLayout(Layout):
         raws = groups.select(
             pl.when(pl.col(name) != '""').then(self._without_nulls(pl.col(name))).alias(name) for name in groups.columns
         )
-        departure = pl.format("does not fit the layout: {}", _departure(self.parts, pl.col("line")))
         raws = raws.with_columns(
             records["row"],
             records["line"],
-            fits=groups.select(pl.any_horizontal(pl.all().is_not_null())).to_series(),
+            departure=self._departures(
+                records["line"], groups.select(pl.all_horizontal(pl.all().is_null())).to_series()
+            ),
         )
         part = read_carefully(
             raws,
             self._fields,
             self.gateway,
-            misfit=pl.when(~pl.col("fits")).then(departure),
+            misfit=pl.col("departure"),
             escape=self.escape,
             derived=self.derived,
         )
@@ -232,19 +258,51 @@ class TextLayout(Layout):
         no_call = wrong["line"].str.contains(self.filtered)
         return Parsed(part.calls, part.rejects.filter(~no_call), filtered=int(no_call.sum()))
 
+    def _departures(self, lines: pl.Series, misfit: pl.Series) -> pl.Series:
+        """Where each line that does not fit leaves the layout: `status is "2OO", expected a number 100..999`; else null.
+
+        That is the first part which no way of reading those before it lets follow.
+        """
+        left = lines.to_frame("line").with_row_index().filter(misfit)
+        found = [left.select("index", reason=pl.lit(None, pl.String)).clear()]
+        for i in range(len(self.parts)):
+            if left.is_empty():
+                break
+            goes_on = left["line"].str.contains(f"(?s)^{''.join(self._pieces[: i + 1])}")
+            found.append(left.filter(~goes_on).select("index", reason=self._departure(i)))
+            left = left.filter(goes_on)
+        found.append(
+            left.select("index", reason=pl.lit("the layout ends before ") + shown(self._rest(len(self.parts))))
+        )
+        reasons = pl.concat(found).select("index", reason=pl.lit("does not fit the layout: ") + pl.col("reason"))
+        index = pl.DataFrame({"index": pl.Series(range(len(lines)), dtype=pl.get_index_type())})
+        return index.join(reasons, on="index", how="left", maintain_order="left")["reason"]
+
+    def _rest(self, i: int) -> pl.Expr:
+        """What stands in a line from part i on."""
+        group = 1 + sum(isinstance(part, Variable) for part in self.parts[:i])
+        return pl.col("line").str.extract(f"(?s)^{''.join(self._pieces[:i])}(.*)$", group)
+
+    def _departure(self, i: int) -> pl.Expr:
+        """Why part i does not stand in a line, in which those before it do."""
+        part, before, rest = self.parts[i], self.parts[i - 1] if i else None, self._rest(i)
+        stands = pl.when(rest == "").then(pl.lit("the line ends")).otherwise(pl.lit("found ") + shown(rest))
+        if isinstance(part, Variable):
+            after = self.parts[i + 1] if i + 1 < len(self.parts) else None
+            value = rest.str.splitn(after, 2).struct.field("field_0") if isinstance(after, str) else rest
+            expected = part.field.expected or "a value without blanks or quotes"
+            return pl.lit(f"{part.name} is ") + shown(value) + pl.lit(f", expected {expected}")
+        if not isinstance(before, Variable):
+            return stands + pl.lit(f" at the start, expected {part!r}")
+        missing = pl.lit(f"after {before.name} ") + stands + pl.lit(f", expected {part!r}")
+        if not before.field.expected:
+            return missing
+        # The value before may have been cut short: "2OO" is no status, although it begins with a digit.
+        value = self._rest(i - 1).str.splitn(part, 2)
+        wrong = pl.lit(f"{before.name} is ") + shown(value.struct.field("field_0"))
+        wrong += pl.lit(f", expected {before.field.expected}")
+        return pl.when(value.struct.field("field_1").is_not_null()).then(wrong).otherwise(missing)
+
     def _without_nulls(self, raw: pl.Expr) -> pl.Expr:
         """Null where the gateway wrote one of its null markers."""
         return pl.when(pl.all_horizontal(raw != null for null in self.nulls)).then(raw)
-
-
-def _departure(parts: Sequence[str | Variable], line: pl.Expr) -> pl.Expr:
-    """Where a line departs: the first literal it lacks, in order, and the variable before it."""
-    rest, steps, before = line, [], "start of line"
-    for part in parts:
-        if isinstance(part, Variable):
-            before = part.name
-            continue
-        text = f"no {part!r} after {before}"
-        steps.append(pl.when(~rest.str.contains(part, literal=True)).then(pl.lit(text)))
-        rest = rest.str.splitn(part, 2).struct.field("field_1").fill_null("")
-    return pl.coalesce(*steps, pl.lit("a value has an unexpected form"))

@@ -6,11 +6,13 @@ import re
 from dataclasses import replace
 from functools import cache
 
+import polars as pl
+
 from apilens.errors import UsageError
 from apilens.formats import fields as f
 from apilens.formats.escapes import Escape
 from apilens.formats.format import Format, fixed, pasted
-from apilens.formats.layout import TextLayout, Variable
+from apilens.formats.layout import TextLayout, Variable, nearest
 
 COMBINED = (
     '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"'
@@ -21,23 +23,49 @@ INGRESS = (
     f"{COMBINED} $request_length $request_time [$proxy_upstream_name] [$proxy_alternative_upstream_name] {_UPSTREAM}"
 )
 
+_OLD_INGRESS = INGRESS.replace("$remote_addr -", "$remote_addr - [$proxy_add_x_forwarded_for] -")
+_TIMES = "$request_time $upstream_response_time"
+_NAMED_TIMES = 'uct="$upstream_connect_time" uht="$upstream_header_time" urt="$upstream_response_time"'
+_APISIX_REQUEST = (
+    '$remote_addr - $remote_user [$time_local] $http_host "$request" $status $body_bytes_sent $request_time'
+)
+_APISIX_UPSTREAM = '"$http_referer" "$http_user_agent" $upstream_addr $upstream_status $upstream_response_time'
+_APISIX_URL = '"$upstream_scheme://$upstream_host$upstream_uri"'
+_APISIX_AI = '"$request_type" "$llm_time_to_first_token" "$llm_model" "$request_llm_model" "$llm_prompt_tokens" "$llm_completion_tokens"'
+
 #: Layouts tried when no log_format is given, narrow before wide.
 KNOWN = {
-    "nginx_ingress": (
-        INGRESS,
-        INGRESS.replace(" [$proxy_alternative_upstream_name]", ""),
-        INGRESS.replace("$remote_addr - $remote_user", "$remote_addr - [$proxy_add_x_forwarded_for] - $remote_user"),
-        INGRESS.replace("$remote_addr - $remote_user", "$remote_addr - [$proxy_add_x_forwarded_for] - $remote_user")
-        .replace(" [$proxy_alternative_upstream_name]", "")
-        .replace(" $req_id", ""),
+    "apisix_access_log": tuple(
+        " ".join([_APISIX_REQUEST, _APISIX_UPSTREAM, *rest])
+        for rest in (
+            (_APISIX_URL, '"$apisix_request_id"', _APISIX_AI),
+            (_APISIX_URL, '"$apisix_request_id"'),
+            (_APISIX_URL,),
+            (),
+        )
+    ),
+    "nginx_ingress": tuple(
+        layout.replace(alternative, "").replace(request_id, "")
+        for layout in (INGRESS, _OLD_INGRESS)
+        for request_id in ("$none", " $req_id")
+        for alternative in ("$none", " [$proxy_alternative_upstream_name]")
     ),
     "nginx_combined": (
         COMBINED,
+        *(
+            f'{layout} "$request_time"{upstream}'
+            for layout in (COMBINED, MAIN)
+            for upstream in (' "$upstream_response_time"', "")
+        ),
         MAIN,
-        f"{COMBINED} $request_time $upstream_response_time",
-        f"{COMBINED} $request_time",
-        f"{MAIN} $request_time $upstream_response_time",
-        f'{MAIN} rt=$request_time uct="$upstream_connect_time" uht="$upstream_header_time" urt="$upstream_response_time"',
+        *(f"{layout} {times}" for times in (f"{_TIMES} $pipe", _TIMES, "$request_time") for layout in (COMBINED, MAIN)),
+        *(f"{layout} rt=$request_time {_NAMED_TIMES}" for layout in (COMBINED, MAIN)),
+        # NGINX Amplify.
+        f'{MAIN} "$host" sn="$server_name" rt=$request_time ua="$upstream_addr" us="$upstream_status" '
+        'ut="$upstream_response_time" ul="$upstream_response_length" cs=$upstream_cache_status',
+        # Alibaba's log service.
+        COMBINED.replace('"$request"', '"$request" $request_time $request_length'),
+        COMBINED.replace("$body_bytes_sent", "$body_bytes_sent $request_time"),
         *(
             layout.replace("$remote_addr", address, 1)
             # What set-ups behind a load balancer put before or in the place of the client's address.
@@ -45,8 +73,8 @@ KNOWN = {
                 "$http_host $remote_addr",
                 "$http_host $proxied_addr",
                 "$proxied_addr",
-                '"$http_x_forwarded_for" $remote_addr',
-                '$http_host "$http_x_forwarded_for" $remote_addr',
+                '"$proxied_addr" $remote_addr',
+                '$http_host "$proxied_addr" $remote_addr',
             )
             for layout in (COMBINED, f'{COMBINED} "$gzip_ratio"')
         ),
@@ -55,6 +83,34 @@ KNOWN = {
 
 #: Error log lines on the same stream (containers send both to one output) are no calls.
 _ERROR_LOG = r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[[a-z]+\] \d+#\d+: "
+
+
+def _apisix_time() -> f.Field:
+    """Seconds with a fraction where nginx measured it, whole milliseconds where an AI plugin did."""
+    seconds, ms = f.upstream_duration("upstream_duration_ms", 1e3, total=True), f.duration("upstream_duration_ms", 1.0)
+
+    def read(raw: pl.Expr) -> f.Columns:
+        whole = raw.str.contains(r"^\d+$")
+        either = pl.when(whole).then(ms.careful(raw)["upstream_duration_ms"])
+        return {"upstream_duration_ms": either.otherwise(seconds.careful(raw)["upstream_duration_ms"])}
+
+    return replace(seconds, quick=read, careful=read, accept=seconds.accept_careful)
+
+
+def _upstream_url() -> f.Field:
+    """$upstream_scheme://$upstream_host$upstream_uri, which APISIX writes without anything between the last two."""
+    names = ("scheme", "host", "uri")
+
+    def read(raw: pl.Expr) -> f.Columns:
+        found = raw.str.extract_groups("^([^:/]*)://([^/]*)(.*)$").struct
+        values = (found.field(str(i + 1)) for i in range(len(names)))
+        return {
+            f"attributes.upstream_{name}": pl.when(~value.is_in(["", "-"])).then(value)
+            for name, value in zip(names, values, strict=True)
+        }
+
+    return f.Field(read, read, escaped=True)
+
 
 _FIELDS: dict[str, f.Field] = {
     "remote_addr": f.token("client_ip"),
@@ -106,12 +162,27 @@ _FIELDS: dict[str, f.Field] = {
     "ssl_protocol": f.token("tls_version"),
     "otel_trace_id": f.token("trace_id"),
     "otel_span_id": f.token("span_id"),
+    # APISIX and its AI plugins.
+    "request_line": f.request_line(),
+    "apisix_request_id": f.token("request_id"),
+    "apisix_upstream_response_time": _apisix_time(),
+    "upstream_url": _upstream_url(),
+    "route_id": f.token("gateway_route"),
+    "route_name": f.text("gateway_route", rank=1),
+    "service_name": f.text("service"),
+    "consumer_name": f.text("application_id"),
+    "llm_model": f.text("gen_ai_request_model", rank=1),
+    "request_llm_model": f.text("gen_ai_request_model"),
+    "llm_prompt_tokens": f.integer("gen_ai_usage_input_tokens"),
+    "llm_completion_tokens": f.integer("gen_ai_usage_output_tokens"),
 }
 
 #: Values told from Apache's by their form, where the layout itself was guessed: seconds to the millisecond, a size of 0 for none.
 _WRITTEN = {
     "request_time": f.duration("duration_ms", 1e3, decimals=3),
     "body_bytes_sent": f.integer("response_body_bytes", optional=False),
+    # What begins with a list is the client's address, not the host before it.
+    "http_host": f.strictly(f.token("host", rank=1), r"[^\s,]*"),
 }
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))", re.ASCII)
@@ -133,6 +204,7 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "nginx_log_format") 
         text = "".join((a or b).replace("\\'", "'").replace('\\"', '"') for a, b in _PIECE.findall(directive[2]))
     if escape not in _ESCAPES:
         raise UsageError(f"log_format has escape={escape}; expected one of {', '.join(_ESCAPES)}")
+    text = text.replace("$upstream_scheme://$upstream_host$upstream_uri", "$upstream_url")
     parts: list[str | Variable] = []
     at = 0
     seen: dict[str, int] = {}
@@ -151,7 +223,15 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "nginx_log_format") 
         raise UsageError(
             f"log_format {log_format!r} has no time: expected $time_local, $time_iso8601 or $msec among its variables"
         )
-    return TextLayout(gateway, text, tuple(parts), _ESCAPES[escape], filtered=_ERROR_LOG, strict=gateway in KNOWN)
+    meant = {name: nearest(name, _FIELDS) for name in seen if name not in _FIELDS}
+    doubts = tuple(
+        f"log_format has ${name}; did you mean ${near}? Its values are kept in attributes"
+        for name, near in meant.items()
+        if near
+    )
+    return TextLayout(
+        gateway, text, tuple(parts), _ESCAPES[escape], filtered=_ERROR_LOG, strict=gateway in KNOWN, doubts=doubts
+    )
 
 
 def _known(name: str, description: str, example: str) -> Format:
@@ -159,6 +239,11 @@ def _known(name: str, description: str, example: str) -> Format:
     return replace(known, plain=True)
 
 
+APISIX_FORMAT = _known(
+    "apisix_access_log",
+    "APISIX access log, default log format of all releases",
+    '203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] shop.example "GET /v1/carts HTTP/1.1" 200 512 0.042 "-" "curl/8.5" 10.0.4.11:8080 200 0.041 "http://shop.example/v1/carts" "9f2c"',
+)
 INGRESS_FORMAT = _known(
     "nginx_ingress",
     "NGINX Ingress Controller (Kubernetes)",

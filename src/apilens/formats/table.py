@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import polars as pl
 
@@ -17,7 +16,7 @@ from apilens.errors import UsageError
 from apilens.formats import fields as f
 from apilens.formats.csv_layout import CsvLayout
 from apilens.formats.format import Format, Options
-from apilens.formats.json_layout import JsonLayout
+from apilens.formats.json_layout import JsonLayout, dotted, names, path, plain_name
 from apilens.schema import CALLS
 
 _TO_MS = {"s": 1e3, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
@@ -29,32 +28,78 @@ _DERIVED = {"start_time", "timestamp_kind", "gateway", "parse_status", "attribut
     "source_file", "source_offset", "synthetic_type", "url", "environment"
 }  # fmt: skip
 
-#: column -> names under which tables have it, best first. A unit suffix (_s, _ms, _us, _ns) may follow.
+#: column -> plain names under which tables have it, best first: what people choose, then the fields of OpenTelemetry and
+#: the Elastic Common Schema. A unit suffix (_s, _ms, _us, _ns) may follow.
 _ALIASES: dict[str, tuple[str, ...]] = {
-    "timestamp": ("timestamp", "@timestamp", "time", "ts", "datetime", "date", "start_time", "time_iso8601", "eventtime"),
-    "url": ("url", "uri", "request_uri", "target"),
-    "path": ("path", "url_path", "uri_path", "endpoint", "route_path"),
-    "query": ("query", "query_string", "args"),
-    "method": ("method", "http_method", "request_method", "verb"),
-    "status_code": ("status_code", "status", "http_status", "response_status", "code", "response_code"),
-    "duration_ms": ("duration", "latency", "request_time", "response_time", "elapsed", "took", "total_time"),
+    "timestamp": ("timestamp", "time", "ts", "datetime", "date", "start_time", "time_iso8601", "eventtime", "event_time", "time_stamp"),
+    "url": ("url", "uri", "request_uri", "target", "url_original", "http_target", "request_url", "url_full", "http_url"),
+    "path": ("path", "url_path", "uri_path", "request_path", "endpoint", "route_path"),
+    "query": ("query", "query_string", "args", "url_query"),
+    "method": ("method", "http_method", "request_method", "verb", "http_request_method"),
+    "status_code": (
+        "status_code", "status", "http_status", "response_status", "code", "response_code", "http_status_code",
+        "http_response_status_code", "response_status_code",
+    ),
+    "duration_ms": (
+        "duration", "latency", "request_time", "response_time", "elapsed", "took", "total_time", "request_duration",
+        "event_duration", "http_server_request_duration",
+    ),
     "upstream_duration_ms": ("upstream_duration", "upstream_response_time", "upstream_latency", "backend_time"),
-    "client_ip": ("client_ip", "remote_addr", "remote_ip", "ip", "source_ip", "clientip"),
-    "user_name": ("user_name", "user", "username", "remote_user"),
+    "client_ip": (
+        "client_ip", "remote_addr", "remote_ip", "ip", "source_ip", "clientip", "client_address", "source_address",
+        "remote_address", "http_client_ip",
+    ),
+    "client_port": ("client_port", "remote_port", "source_port"),
+    "forwarded_for": ("forwarded_for", "x_forwarded_for", "http_x_forwarded_for", "network_forwarded_ip"),
+    "user_name": ("user_name", "user", "username", "remote_user", "enduser_id"),
     "application_id": ("application_id", "application", "app", "app_id", "consumer", "client_id", "api_key_name"),
     "service": ("service", "service_name", "api", "backend"),
-    "host": ("host", "hostname", "server_name", "authority"),
-    "user_agent": ("user_agent", "useragent", "agent", "http_user_agent"),
-    "referrer": ("referrer", "referer", "http_referer"),
-    "request_id": ("request_id", "requestid", "x_request_id", "correlation_id"),
+    "host": ("host", "hostname", "server_name", "authority", "url_domain", "server_address", "http_host"),
+    "scheme": ("scheme", "url_scheme", "http_scheme"),
+    "gateway_route": ("gateway_route", "http_route"),
+    "user_agent": ("user_agent", "useragent", "agent", "http_user_agent", "user_agent_original"),
+    "referrer": ("referrer", "referer", "http_referer", "http_request_referrer"),
+    "request_id": ("request_id", "requestid", "x_request_id", "correlation_id", "http_request_id"),
     "trace_id": ("trace_id", "traceid"),
-    "upstream_address": ("upstream_address", "upstream_addr", "upstream"),
+    "span_id": ("span_id", "spanid"),
+    "upstream_address": ("upstream_address", "upstream_addr", "upstream", "destination_address"),
     "upstream_name": ("upstream_name", "cluster"),
-    "node": ("node", "instance", "pod"),
-    "response_bytes": ("response_bytes", "bytes_sent", "response_size", "bytes"),
-    "response_body_bytes": ("response_body_bytes", "body_bytes_sent"),
-    "request_bytes": ("request_bytes", "request_length", "request_size"),
-    "http_version": ("http_version", "protocol", "server_protocol"),
+    "upstream_status_code": ("upstream_status_code", "upstream_status"),
+    "node": ("node", "instance", "pod", "host_name", "host_hostname"),
+    "response_bytes": ("response_bytes", "bytes_sent", "response_size", "bytes", "http_response_bytes"),
+    "response_body_bytes": ("response_body_bytes", "body_bytes_sent", "http_response_body_bytes", "http_response_body_size"),
+    "request_bytes": ("request_bytes", "request_length", "request_size", "http_request_bytes"),
+    "request_body_bytes": ("request_body_bytes", "http_request_body_bytes", "http_request_body_size"),
+    "http_version": ("http_version", "protocol", "server_protocol", "network_protocol_version", "http_flavor"),
+    "response_flags": ("response_flags", "error_type"),
+    "gen_ai_provider": ("gen_ai_provider", "gen_ai_provider_name", "gen_ai_system"),
+    "gen_ai_request_model": ("gen_ai_request_model", "gen_ai_response_model"),
+    "gen_ai_usage_input_tokens": ("gen_ai_usage_input_tokens",),
+    "gen_ai_usage_output_tokens": ("gen_ai_usage_output_tokens",),
+}  # fmt: skip
+#: Durations whose unit is the specification's: ECS event.duration, OpenTelemetry http.server.request.duration.
+_UNITS = {"event_duration": "ns", "http_server_request_duration": "s"}
+
+#: NGINX's variables under their own names, the usual keys of a JSON log_format; their times are in seconds.
+_NGINX: dict[str, f.Field] = {
+    "msec": f.epoch_time("end", 1e6),
+    "time_iso8601": f.iso_time("end"),
+    "time_local": f.clf_time("end"),
+    "request": f.request_line(),
+    "request_time": f.duration("duration_ms", 1e3),
+    "upstream_response_time": f.upstream_duration("upstream_duration_ms", 1e3, total=True),
+    "upstream_connect_time": f.upstream_duration("upstream_connect_ms", 1e3, total=False),
+    "upstream_header_time": f.upstream_duration("upstream_header_ms", 1e3, total=False),
+    "upstream_addr": f.upstream_text("upstream_address", count=True),
+    "upstream_status": f.upstream_text("upstream_status_code"),
+    "request_length": f.integer("request_bytes"),
+    "bytes_sent": f.integer("response_bytes"),
+    "body_bytes_sent": f.integer("response_body_bytes"),
+}
+#: Three of these names are no accident.
+_OF_NGINX = {"remote_addr", "remote_user", "time_local", "time_iso8601", "body_bytes_sent", "http_user_agent", "http_referer"} | {
+    "request_time", "request_method", "request_uri", "request_length", "upstream_addr", "upstream_response_time", "server_protocol",
+    "http_x_forwarded_for", "upstream_status", "bytes_sent",
 }  # fmt: skip
 
 
@@ -63,17 +108,19 @@ def _field(column: str, unit: str | None, tz: str) -> f.Field:
     if column == "timestamp":
         if unit is not None:
             return f.epoch_time("start", _TO_US[unit])
-        return f.any_time("start", tz)
+        return f.written_time("start", tz)
     if column in _DURATIONS:
         return f.duration(column, _TO_MS[unit or "ms"])
     if column == "url":
-        return f.url()
+        return f.whole_url(rank=1)
     if column == "status_code":
         return f.status()
     if column in _BYTES:
         return f.integer(column)
     if column == "http_version":
-        return f.http_version()
+        return f.spoken_version()
+    if column == "client_ip":
+        return f.peer()
     if column not in CALLS or column in _DERIVED - {"url"}:
         known = ", ".join(name for name in CALLS if name not in _DERIVED)
         raise UsageError(f"--columns names {column!r}, which a table cannot fill; expected one of url, {known}")
@@ -82,30 +129,45 @@ def _field(column: str, unit: str | None, tz: str) -> f.Field:
     return f.text(column)
 
 
-def _bind(names: list[str], mapping: Mapping[str, str], tz: str) -> dict[str, f.Field]:
-    """Field per source name. mapping: column -> source name, or `name:unit`; empty: by name.
+def _bind(names: Mapping[str, str], mapping: Mapping[str, str], tz: str) -> dict[str, f.Field]:
+    """Field per source name. names: source name -> plain name. mapping: column -> source name, or `name:unit`; empty: by name.
 
     Raises UsageError when the mapping names a source the table does not have.
     """
     bound: dict[str, f.Field] = {}
     for column, source in mapping.items():
-        name, _, unit = source.rpartition(":") if source.rpartition(":")[2] in _TO_MS else (source, "", "")
+        name, unit = _source(source)
         if name not in names:
             raise UsageError(f"--columns {column}={source}: the input has no column {name!r}, only {', '.join(names)}")
-        bound[name] = _field(column, unit or None, tz)
-    if not mapping:
-        plain = {name.lower().replace("-", "_").replace(".", "_"): name for name in names}
-        for column, aliases in _ALIASES.items():
-            for alias in (column, *aliases):
-                spelled = {alias: None} | {f"{alias}_{unit}": unit for unit in _TO_MS}
-                found = next((spelling for spelling in spelled if spelling in plain), None)
-                if found is None or plain[found] in bound:
-                    continue
-                if column in _DURATIONS and found == alias != column:
-                    continue  # a duration without a unit says nothing
-                bound[plain[found]] = _field(column, spelled[found], tz)
-                break
-    return bound | {name: f.attribute(name) for name in names if name not in bound}
+        bound[name] = _field(column, unit, tz)
+    if mapping:
+        return bound
+    plain: dict[str, str] = {}
+    for name, words in names.items():
+        plain.setdefault(words, name)
+    # Apinto's fields have some of these names too, and other units; its format stands before the tables.
+    if len(_OF_NGINX & plain.keys()) >= 3:
+        bound |= {plain[name]: field for name, field in _NGINX.items() if name in plain}
+    filled = {column for field in bound.values() for column in _columns(field)}
+    for column, aliases in _ALIASES.items():
+        if column in filled:
+            continue
+        for alias in (column, *aliases):
+            spelled = {alias: _UNITS.get(alias)} | {f"{alias}_{unit}": unit for unit in _TO_MS}
+            found = next((spelling for spelling in spelled if spelling in plain), None)
+            if found is None or plain[found] in bound:
+                continue
+            if column in _DURATIONS and found == alias != column and spelled[found] is None:
+                continue  # a duration without a unit says nothing
+            bound[plain[found]] = _field(column, spelled[found], tz)
+            break
+    return bound
+
+
+def _source(source: str) -> tuple[str, str | None]:
+    """Name and unit of a mapping's source."""
+    name, _, unit = source.rpartition(":")
+    return (name, unit) if unit in _TO_MS else (source, None)
 
 
 def csv_layout(header: str, mapping: Mapping[str, str], tz: str) -> CsvLayout | None:
@@ -117,50 +179,56 @@ def csv_layout(header: str, mapping: Mapping[str, str], tz: str) -> CsvLayout | 
         return None
     if len(names) < 2 or len(set(names)) < len(names):
         return None
-    fields = _bind(names, mapping, tz)
-    ordered = {name: fields[name] for name in names}
-    return CsvLayout("table_csv", header, separator, ordered) if _sufficient(ordered) else None
+    bound = _bind({name: plain_name(name) for name in names}, mapping, tz)
+    fields = {name: bound.get(name, f.attribute(name)) for name in names}
+    return CsvLayout("table_csv", header, separator, fields) if _sufficient(fields) else None
 
 
-def json_layout(first: str, mapping: Mapping[str, str], tz: str) -> JsonLayout | None:
-    """The layout of JSON lines of which `first` is one; None when it names no time or no status, URL or path."""
-    try:
-        record = json.loads(first)
-    except (ValueError, RecursionError):
+def json_layout(lines: Iterable[str], mapping: Mapping[str, str], tz: str) -> JsonLayout | None:
+    """The layout of JSON lines like `lines`; None when they name no time or nothing that was called."""
+    plain = names(lines)
+    if not plain:
         return None
-    if not isinstance(record, dict) or not record:
-        return None
-    names = list(record) + [source.rpartition(":")[0] or source for source in mapping.values() if source not in record]
-    fields = _bind(list(dict.fromkeys(names)), mapping, tz)
+    paths = {dotted(where): where for where in reversed(plain)}
+    # A field that the first records lack can be meant all the same.
+    paths |= {name: path(*name.split(".")) for name, _ in map(_source, mapping.values()) if name not in paths}
+    bound = _bind({name: plain.get(where, "") for name, where in reversed(paths.items())}, mapping, tz)
     # By names alone a time and a status are not enough: nested logs have them at the top and the rest further down.
-    if not _sufficient(fields, what_was_called=not mapping):
+    if not _sufficient(bound, what_was_called=not mapping):
         return None
-    time = next(name for name, field in fields.items() if field.timestamp_kind)
-    paths = {_path(name): field for name, field in fields.items()}
-    return JsonLayout("table_json", paths, signs=(_path(time),))
+    fields = {paths[name]: field for name, field in bound.items()}
+    times = [where for where, field in fields.items() if field.timestamp_kind]
+    calls = [where for where, field in fields.items() if _CALLED & _columns(field)]
+    said = ", ".join(f"{{{where}}}" for where in calls)
+    return JsonLayout("table_json", fields, signs=tuple(times[:1]), where=f"coalesce({said}) IS NOT NULL")
 
 
-def _path(name: str) -> str:
-    return '$."' + name.replace('"', '\\"') + '"'
+#: Of these a record has one, if it is a call.
+_CALLED = {"path", "status_code", "method"}
+
+
+def _columns(field: f.Field) -> set[str]:
+    return set(field.careful(pl.lit("")))
 
 
 def _sufficient(fields: Mapping[str, f.Field], *, what_was_called: bool = False) -> bool:
-    """A call needs a time and something that says what was called, or, unless that is asked for, how it went."""
-    probe = pl.lit("")
-    columns = {column for field in fields.values() for column in field.quick(probe)}
-    wanted = {"path"} if what_was_called else {"status_code", "path", "method"}
-    return "timestamp" in columns and bool(columns & wanted)
+    """A call needs a time and something that says what was called or how it went; or, if that is asked for, both."""
+    columns = {column for field in fields.values() for column in _columns(field)}
+    if what_was_called:
+        return {"timestamp", "path"} <= columns and bool(columns & {"status_code", "method", "duration_ms"})
+    return "timestamp" in columns and bool(columns & _CALLED)
 
 
 def _open_csv(head: pl.DataFrame, options: Options) -> list[CsvLayout]:
     first = next(iter(head["line"]), "")
+    if first.startswith("{"):
+        return []
     found = csv_layout(first, options.columns, options.tz)
     return [] if found is None else [found]
 
 
 def _open_json(head: pl.DataFrame, options: Options) -> list[JsonLayout]:
-    first = next((line for line in head["line"].head(20) if line.startswith("{")), "")
-    found = json_layout(first, options.columns, options.tz)
+    found = json_layout(head["line"].head(20), options.columns, options.tz)
     return [] if found is None else [found]
 
 

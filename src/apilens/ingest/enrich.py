@@ -9,7 +9,7 @@ import polars as pl
 
 from apilens.formats.block import Block, Parsed
 from apilens.ingest.redact import NEVER_STORED, SECRET_KEY, Redactor
-from apilens.ingest.synthetic import synthetic_type
+from apilens.ingest.synthetic import rhythmic, synthetic_type
 from apilens.routes.rules import template
 from apilens.schema import CALLS
 
@@ -45,7 +45,7 @@ def enrich(parsed: Parsed, block: Block, declared: Declared) -> Parsed:
     )
     calls = calls.with_columns(
         pl.lit(None, missing[name]).alias(name)
-        for name in ("user_name", "user_agent", "gateway_route", "node", "parse_status")
+        for name in ("user_name", "user_agent", "gateway_route", "node", "parse_status", "client_ip")
         if name in missing
     )
     plausible = calls["timestamp"].is_between(EARLIEST, LATEST, closed="left")
@@ -71,6 +71,10 @@ def enrich(parsed: Parsed, block: Block, declared: Declared) -> Parsed:
         source_file=pl.lit(declared.source_file),
         node=pl.coalesce("node", pl.lit(declared.node, pl.String)),
     )
+    steady = rhythmic(calls)
+    if steady.any():
+        by_rhythm = pl.when(steady).then(pl.lit("health_check"))
+        calls = calls.with_columns(synthetic_type=pl.coalesce("synthetic_type", by_rhythm))
     return replace(parsed, calls=calls, rejects=rejects)
 
 
@@ -79,10 +83,12 @@ def redact(calls: pl.DataFrame, redactor: Redactor) -> pl.DataFrame:
     if calls.is_empty():
         return calls
     masked = calls.with_columns(redactor.mask_series(calls[name]) for name in _CLIENT_TEXT if name in calls.columns)
-    if (changed := (masked["path"] != calls["path"]).fill_null(False)).any():
+    own = masked["gateway_route"].str.starts_with("/").fill_null(False)
+    told_again = ((masked["path"] != calls["path"]) & ~own).arg_true()
+    if len(told_again):
         # A key of letters only looks like a name in a route: told again from the masked path, it is a variable.
-        told_again = changed & ~masked["gateway_route"].str.starts_with("/").fill_null(False)
-        masked = masked.with_columns(route=pl.when(told_again).then(template(masked["path"])).otherwise("route"))
+        route = masked["route"].clone().scatter(told_again, template(masked["path"].gather(told_again)))
+        masked = masked.with_columns(route)
     if "attributes" in masked.columns and masked["attributes"].null_count() < masked.height:
         entries = masked["attributes"].cast(pl.List(pl.Struct({"key": pl.String, "value": pl.String})))
         flat = entries.alias("entry").to_frame().with_row_index().drop_nulls("entry").explode("entry").unnest("entry")

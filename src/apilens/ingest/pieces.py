@@ -109,7 +109,7 @@ def cut(
         del buffer[:taken]
         yield Piece(unit_id, head_sha256, block, unit)
         state.bytes += taken
-        state.lines += block.data.count(b"\n") + (not block.data.endswith(b"\n"))
+        state.lines += block.line_count
 
 
 #: A part of a container's line that goes on in a later line: CRI's tag P, Docker's text without a line break.

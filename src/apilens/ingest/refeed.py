@@ -12,6 +12,7 @@ from apilens.errors import FormatError
 from apilens.formats import Options, detect
 from apilens.formats.block import Block, parse
 from apilens.ingest.enrich import Declared, enrich, redact
+from apilens.ingest.forget import tombstone
 from apilens.ingest.pieces import Origin
 from apilens.ingest.redact import Redactor
 from apilens.ingest.rollup import roll_up
@@ -82,6 +83,8 @@ def _refeed_unit(
         return None, left
     # The raw lines are masked; what an escape still hid in them is masked now.
     calls = redact(part.calls, Redactor(lake.masking_key)).select(pl.exclude("source_offset"))
+    if (forgotten := tombstone(lake)) and calls.height:
+        calls = calls.filter(~forgotten.buried(calls))
     calls = calls.join(numbered.select("row", "source_offset"), on="row", how="left")
     keys = ",".join(
         f"{offset}.{record}" for offset, record in settled.select("source_offset", "record").sort(pl.all()).rows()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,16 +12,19 @@ import polars as pl
 
 from apilens.config import Config, Source
 from apilens.errors import ApilensError, Exit, InputError, LockedError, UsageError, worst
-from apilens.formats import Detection, Options, check_options, detect
+from apilens.formats import Detection, FoundLayout, Options, check_options, detect, doubts
 from apilens.formats.block import Block, Reader
 from apilens.ingest.enrich import Declared
+from apilens.ingest.forget import tombstone
+from apilens.ingest.layout_files import layouts_from
 from apilens.ingest.pieces import Cut, Known, Origin, Piece, cut
 from apilens.ingest.redact import Redactor
 from apilens.ingest.rollup import roll_up
-from apilens.ingest.sources import Input, expand, open_input
+from apilens.ingest.sources import Input, expand, open_input, sizes
 from apilens.ingest.unit import Counts, make_unit
 from apilens.lake import Lake, Unit
 from apilens.lake.lake import Table
+from apilens.progress import Progress, unseen
 from apilens.schema import INGESTS
 
 #: Threads that parse and write at once. Polars and zstd release the GIL; a third thread brought nothing on two cores.
@@ -37,7 +40,7 @@ _RETRIES = 5
 @dataclass
 class InputReport:
     """What became of one input. form: what was turned into lines, so that offsets count in those; None: the input has lines.
-    problem: why some of it is missing; None: all of it was read."""
+    problem: why some of it is missing; None: all of it was read. doubts: see formats.doubts."""
 
     name: str
     format: str | None = None
@@ -49,6 +52,7 @@ class InputReport:
     waiting_bytes: int = 0
     problem: str | None = None
     usable: bool = True
+    doubts: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class IngestRun:
         config: Config,
         *,
         now: datetime,
-        progress: Callable[[int, int], None] = lambda bytes_done, lines_done: None,
+        progress: Progress = unseen,
     ) -> None:
         self.lake = lake
         self.request = request
@@ -91,6 +95,8 @@ class IngestRun:
         self.progress = progress
         self.reports: list[InputReport] = []
         self._redactor = Redactor(lake.masking_key)
+        self._layout_files: dict[str, tuple[FoundLayout, ...]] = {}
+        self._forgotten = tombstone(lake)
         self._own: dict[str, str] = {}  # unit -> the input of this run that brought it
         self._begun: set[str] = set()  # units that this run has, or that a worker still makes for it
         self._remember(lake.ledger())
@@ -118,6 +124,7 @@ class IngestRun:
         """Read every input. Raises UsageError and LakeError; what is wrong with an input goes into its report."""
         self._finish_rollups()
         work = [(item, InputReport(item.name)) for item in self._inputs()]
+        self._passed, self._size = 0, sizes([item for item, _ in work])
         self.reports += [report for _, report in work]
         for _ in range(_RETRIES):
             self._contested: set[str] = set()
@@ -178,19 +185,15 @@ class IngestRun:
     def _read(self, item: Input, report: InputReport, pool: ThreadPoolExecutor) -> Iterator[_Job]:
         """Jobs for the new pieces of an input; known ones are accounted for at once."""
         source = self._declared(item) or Source(match="")
-        asked = self.request.options
-        options = Options(
-            asked.format or (None if asked.log_format else source.format),
-            asked.log_format or (None if asked.format else source.log_format),
-            asked.tz if source.tz is None or asked.tz != "UTC" else source.tz,
-            asked.columns or source.columns,
-        )
+        options = self._options(source)
         origin = Origin(
             self.request.source if self.request.source is not None else source.source,
             self.request.environment or source.environment,
         )
         declared = Declared(item.name, origin.environment, origin.source or None)
         check_options(options)
+        if options.log_format != self.request.options.log_format or options.layouts != self.request.options.layouts:
+            report.doubts = doubts(options)
         stream = open_input(item)
         report.compression = stream.compression
         state, head, reader, said = Cut(), None, None, b""
@@ -200,6 +203,7 @@ class IngestRun:
                 if head is None and piece.block.has_records:
                     head = Block(piece.block.data[: piece.block.data.rfind(b"\n", 0, _HEAD_BYTES) + 1 or _HEAD_BYTES])
                 before, said = said, Block(said + piece.block.directives).directives
+                self.progress(self._passed + stream.position, self._size, piece.block.line_count)
                 if piece.known is not None and (not self.request.replace or piece.unit_id in self._begun):
                     self._count_duplicate(piece.unit_id, report)
                     continue
@@ -215,16 +219,36 @@ class IngestRun:
                 yield _Job(report, piece.head_sha256, future)
                 reader = reader and reader.after(piece.block)
         finally:
+            self._passed += stream.position
             stream.close()
             report.form = stream.form
             report.waiting_bytes = state.waiting
             report.problem = None if state.problem is None else f"{item.name}: {state.problem}; kept what came before"
 
+    def _options(self, source: Source) -> Options:
+        """What the user asked for; where that names no format, what is declared about the input."""
+        asked = self.request.options
+        named = asked.format or asked.log_format or asked.layouts
+        tz = asked.tz if source.tz is None or asked.tz != "UTC" else source.tz
+        if named:
+            return replace(asked, tz=tz, columns=asked.columns or source.columns)
+        file = source.log_format_from
+        layouts = self._layouts(str(self.config.folder / file)) if file is not None else ()
+        return Options(source.format, source.log_format, tz, asked.columns or source.columns, layouts)
+
+    def _layouts(self, file: str) -> tuple[FoundLayout, ...]:
+        if file not in self._layout_files:
+            self._layout_files[file] = layouts_from(file)
+        return self._layout_files[file]
+
     def _process(
         self, piece: Piece, reader: Reader, origin: Origin, declared: Declared, attempt: int
     ) -> tuple[Unit, Counts]:
         """In a worker: parse a piece and write its files, which nobody sees before they are committed."""
-        made = make_unit(piece, reader, self._redactor, origin=origin, declared=declared, attempt=attempt, now=self.now)
+        made = make_unit(
+            piece, reader, self._redactor, forgotten=self._forgotten,
+            origin=origin, declared=declared, attempt=attempt, now=self.now,
+        )  # fmt: skip
         frames: dict[Table, pl.DataFrame] = {"calls": made.calls, "rollups": made.rollups, "rejects": made.rejects}
         files = {name: self.lake.write(name, frame, piece.unit_id, attempt) for name, frame in frames.items()}
         return Unit(made.entry, files["calls"], files["rollups"], files["rejects"]), made.counts
@@ -272,7 +296,6 @@ class IngestRun:
             self._entries[unit.unit_id] = unit.entry
             self._own[unit.unit_id] = job.report.name
             job.report.counts += counts
-            self.progress(counts.bytes, counts.lines)
         for job, unit, _ in done:
             if unit.unit_id in same and job.report.name not in self._contested:
                 self._count_duplicate(unit.unit_id, job.report)

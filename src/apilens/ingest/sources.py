@@ -75,6 +75,16 @@ def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
                 yield Input(str(one), one, found_in_folder=path.is_dir())
 
 
+def sizes(inputs: Sequence[Input]) -> int | None:
+    """Bytes of all inputs together, compressed as they are; None where one is a pipe or cannot be looked at."""
+    try:
+        found = [None if item.path is None or not item.path.is_file() else item.path.stat().st_size for item in inputs]
+    except OSError:
+        return None
+    known = [size for size in found if size is not None]
+    return sum(known) if len(known) == len(found) else None
+
+
 def _hidden(relative: Path) -> bool:
     return any(part.startswith(".") for part in relative.parts)
 
@@ -120,6 +130,11 @@ class Stream:
                     f" {self.bytes_out >> 20} MiB. If it is a real log, decompress it first and ingest the plain file"
                 )
         return data
+
+    @property
+    def position(self) -> int:
+        """Bytes of the input taken so far, compressed as they are; of a pipe what came out of it."""
+        return self._raw.tell() if self._raw.seekable() else self.bytes_out
 
     def close(self) -> None:
         self._source.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -9,6 +10,7 @@ import polars as pl
 
 from apilens.formats.block import Reader, parse
 from apilens.ingest.enrich import Declared, enrich, redact
+from apilens.ingest.forget import Tombstone
 from apilens.ingest.pieces import Origin, Piece
 from apilens.ingest.redact import Redactor
 from apilens.ingest.rollup import roll_up
@@ -68,15 +70,20 @@ def make_unit(
     reader: Reader,
     redactor: Redactor,
     *,
+    forgotten: Tombstone,
     origin: Origin,
     declared: Declared,
     attempt: int,
     now: datetime,
 ) -> Made:
-    """Parse a piece (without layouts: it holds blank lines only); see Made. The number of lines is counted on the bytes, apart from the parser."""
+    """Parse a piece (without layouts: it holds blank lines only); see Made. Calls that are to stay
+    forgotten count as filtered. The number of lines is counted on the bytes, apart from the parser."""
     block = piece.block
     parsed = enrich(parse(block, reader), block, declared)
     calls = redact(parsed.calls, redactor)
+    buried = forgotten.buried(calls) if calls.height and forgotten else None
+    kept_out = 0 if buried is None else int(buried.sum())
+    calls = calls.filter(~buried) if buried is not None and kept_out else calls
     missing = [pl.lit(None, dtype).alias(name) for name, dtype in CALLS.items() if name not in calls.columns]
     calls = (
         calls.with_columns(missing)
@@ -85,16 +92,15 @@ def make_unit(
     )
     format_name = reader.layouts[0].gateway if reader.layouts else "blank"
     rejects = _rejects(parsed.rejects, piece, declared, attempt, format_name, redactor)
-    lines = block.data.count(b"\n") + (not block.data.endswith(b"\n"))
     counts = Counts(
         read=parsed.read,
         stored=calls.height,
         rejected=rejects.height,
-        filtered=parsed.filtered,
+        filtered=parsed.filtered + kept_out,
         record_lines=parsed.lines,
         header=parsed.header,
         blank=parsed.blank,
-        lines=lines,
+        lines=block.line_count,
         bytes=len(block.data),
         units=1,
     )
@@ -139,6 +145,7 @@ def _rejects(
         line if text is None else text.encode()
         for line, text in zip(block.raw(rejects["row"]).to_list(), rejects["text"].to_list(), strict=True)
     ]
+    masked = [redactor.mask(line) for line in raw]
     return pl.DataFrame(
         {
             "unit_id": piece.unit_id,
@@ -147,10 +154,29 @@ def _rejects(
             "source_offset": block.offsets(rejects["row"]),
             "line": rejects["row"].cast(pl.Int64) + block.line,
             "record": rejects["record"],
-            "reason": rejects["reason"],
-            "raw": pl.Series([redactor.mask(line) for line in raw], dtype=pl.Binary),
+            "reason": pl.Series(
+                [
+                    _safe_reason(reason, redactor, secret=line != hidden)
+                    for reason, line, hidden in zip(rejects["reason"].to_list(), raw, masked, strict=True)
+                ],
+                dtype=pl.String,
+            ),
+            "raw": pl.Series(masked, dtype=pl.Binary),
             "format": format_name,
             "resolves_unit_id": None,
         },
         schema=REJECTS,
     )
+
+
+#: What a reason quotes of its line.
+_QUOTED = re.compile(r'"[^"]*(?:"(?!, expected|$)[^"]*)*"(?=, expected|$)', re.DOTALL)
+
+
+def _safe_reason(reason: str, redactor: Redactor, *, secret: bool) -> str:
+    """The reason without secrets. Where its line holds one, it quotes nothing: a quote that begins inside a secret no longer
+    shows what it is.
+    """
+    if secret:
+        reason = _QUOTED.sub("a value that is not shown", reason)
+    return redactor.mask(reason.encode("utf-8", "replace")).decode()

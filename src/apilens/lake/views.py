@@ -72,8 +72,13 @@ def _load(connection: duckdb.DuckDBPyConnection, name: str, frame: pl.DataFrame)
 def _relation(name: Table, paths: list[str]) -> str:
     if not paths:
         return f"no_{name}"
-    # Every file has every column of the schema, in one order: DuckDB reads it from the first file.
-    return f"read_parquet([{', '.join(map(_quoted, paths))}], hive_partitioning = false)"
+    # DuckDB takes the columns of a list from its first file: a list per set of columns, which the names end with. Asked to
+    # unite them by itself, it opens every file before any query.
+    alike: dict[str, list[str]] = {}
+    for path in paths:
+        alike.setdefault(path.rpartition("-")[2], []).append(_quoted(path))
+    parts = [f"SELECT * FROM read_parquet([{', '.join(files)}], hive_partitioning = false)" for files in alike.values()]
+    return f"({' UNION ALL BY NAME '.join([f'SELECT * FROM no_{name}', *parts])})"
 
 
 def _quoted(path: str) -> str:

@@ -8,7 +8,7 @@ import duckdb
 import polars as pl
 
 from apilens import histogram
-from apilens.schema import TIMESTAMP, table
+from apilens.schema import SYNTHETIC_TYPES, TIMESTAMP, table
 
 #: One row per endpoint, most called first.
 ENDPOINTS = table(
@@ -29,29 +29,38 @@ ENDPOINTS = table(
         "response_bytes": pl.Int64,
         "first_seen": TIMESTAMP,
         "last_seen": TIMESTAMP,
+        "operation_id": pl.String,  # of the OpenAPI document; null: none was given, or it has no such operation
     }
 )
 _ENDPOINT = "environment, service, method, route"
 
 
 def endpoints(
-    connection: duckdb.DuckDBPyConnection, *, bins: str, edges: pl.DataFrame, exact: str | None, apdex_ms: float
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    bins: str,
+    edges: pl.DataFrame,
+    exact: str | None,
+    apdex_ms: float,
+    operations: pl.DataFrame,
+    include_synthetic: bool = False,
 ) -> pl.DataFrame:
-    """ENDPOINTS of a window.
+    """ENDPOINTS of a window, without the calls of bots, scanners and health checks unless include_synthetic.
 
     connection: has the views `rollups` and `calls`. bins: SQL condition on `rollups` for the bins that lie in the window as a
     whole. edges: schema.ROLLUPS rows of the rest. exact: SQL condition on `calls` for the window: percentiles are then of the
-    logged values; None: from histograms, off by at most histogram.RELATIVE_ERROR.
+    logged values; None: from histograms, off by at most histogram.RELATIVE_ERROR. operations: method, route, operation_id.
     """
     query = files("apilens.measure").joinpath("endpoints.sql").read_text(encoding="utf-8")
     connection.register("edges", edges.to_arrow())
-    measured = f"SELECT * FROM rollups WHERE {bins} UNION ALL BY NAME SELECT * FROM edges"
+    real = "true" if include_synthetic else "synthetic_type IS NULL"
+    measured = f"SELECT * FROM ({_measured(bins)}) WHERE {real}"
     unnested = f"SELECT {_ENDPOINT}, status_code, unnest(bucket) AS bucket, unnest(bucket_calls) AS n FROM measured"
     latencies = (
         f"SELECT {_ENDPOINT}, status_code, {histogram.ESTIMATE_SQL} AS value_ms, n FROM ({unnested})"
         if exact is None
         else f"SELECT {_ENDPOINT}, status_code, duration_ms AS value_ms, count(*) AS n FROM calls"
-        f" WHERE duration_ms IS NOT NULL AND {exact} GROUP BY ALL"
+        f" WHERE duration_ms IS NOT NULL AND {exact} AND {real} GROUP BY ALL"
     )
     try:
         found: pl.DataFrame = connection.sql(
@@ -60,4 +69,21 @@ def endpoints(
         ).pl()
     finally:
         connection.unregister("edges")
+    found = found.join(operations, on=["method", "route"], how="left", maintain_order="left")
     return found.select(pl.col(name).cast(dtype) for name, dtype in ENDPOINTS.items())
+
+
+def set_apart(connection: duckdb.DuckDBPyConnection, *, bins: str, edges: pl.DataFrame) -> dict[str, int]:
+    """Calls of bots, scanners and health checks in a window, by kind; arguments as in `endpoints`."""
+    connection.register("edges", edges.to_arrow())
+    try:
+        counted = connection.sql(
+            f"SELECT synthetic_type, sum(calls)::BIGINT FROM ({_measured(bins)}) WHERE synthetic_type IS NOT NULL GROUP BY 1"
+        ).fetchall()
+    finally:
+        connection.unregister("edges")
+    return dict.fromkeys(SYNTHETIC_TYPES, 0) | dict(counted)
+
+
+def _measured(bins: str) -> str:
+    return f"SELECT * FROM rollups WHERE {bins} UNION ALL BY NAME SELECT * FROM edges"

@@ -37,10 +37,19 @@ LOOK_BACK = timedelta(days=63)
 
 
 def scan(
-    lake: str, state: str | None, *, since: str | None = None, until: str | None = None, now: datetime | None = None
+    lake: str,
+    state: str | None,
+    *,
+    since: str | None = None,
+    until: str | None = None,
+    now: datetime | None = None,
+    openapi: str | None = None,
 ) -> Scanned:
-    """Find candidates as of `now` (None: the end of the data) and keep them; those of [since, until) are returned."""
-    lens = Lens(lake)
+    """Find candidates as of `now` (None: the end of the data) and keep them; those of [since, until) are returned.
+
+    openapi: as in Lens.
+    """
+    lens = Lens(lake, openapi=openapi)
     moment = now or lens.data_end
     if moment is None:
         return Scanned(CANDIDATES.to_frame(), None)

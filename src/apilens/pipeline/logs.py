@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import polars as pl
 
 from apilens.config import load_config
-from apilens.errors import ApilensError, Exit, InputError
+from apilens.errors import ApilensError, Exit, InputError, LakeError
 from apilens.formats import Detection, Options, detect
 from apilens.formats.block import Parsed, Reader, parse
 from apilens.formats.fields import rebuild
@@ -21,7 +23,9 @@ from apilens.ingest.run import IngestRun, InputReport, Request
 from apilens.ingest.sources import expand, open_input
 from apilens.ingest.unit import Counts
 from apilens.lake import Lake, open_lake
-from apilens.routes import RouteMerges, learn
+from apilens.lens import load_openapi
+from apilens.progress import Progress, unseen
+from apilens.routes import OpenApi, RouteMerges, learn
 from apilens.schema import CALLS
 
 
@@ -35,30 +39,58 @@ class IngestResult:
     exit_code: Exit
 
 
-def ingest(lake: str, request: Request, config: str | None, *, now: datetime | None = None) -> IngestResult:
+def ingest(
+    lake: str, request: Request, config: str | None, *, now: datetime | None = None, progress: Progress = unseen
+) -> IngestResult:
     """Read inputs into the lake, making it when there is none.
 
     config: path of an apilens.toml; None: found as in load_config, or in a folder that is ingested.
-    Raises UsageError, ConfigError and LakeError; problems of one input stand in its report.
+    Raises UsageError, ConfigError, LakeError, and LockedError while another run reads the same; problems of one input stand in its report.
     """
     began = time.monotonic()
     settings = load_config(config or _config_inside(request.paths))
-    run = IngestRun(open_lake(lake, create=True), request, settings, now=now or datetime.now(UTC))
-    run.run()
+    opened = open_lake(lake, create=True)
+    run = IngestRun(opened, request, settings, now=now or datetime.now(UTC), progress=progress)
+    # Others may ingest something else meanwhile; the same files again would only wait for this one.
+    with nullcontext() if "-" in request.paths else opened.lock(f"ingest-{_same_job(request)}", wait=False):
+        run.run()
     if run.totals.stored:
         learn_routes(run.lake)
     return IngestResult(run.reports, run.totals, time.monotonic() - began, run.exit_code())
 
 
+def _same_job(request: Request) -> str:
+    """What two runs over the same inputs have in common, as a name for a lock."""
+    where = sorted({str(Path(path).absolute()) for path in request.paths})
+    return sha256(repr((where, request.source, request.environment)).encode()).hexdigest()[:16]
+
+
 def learn_routes(lake: Lake) -> None:
     """Learn which names in the routes seen so far are variables; merges learned before stay as they are."""
     with lake.lock("routes"):
-        text = lake.learned_routes()
+        text = lake.read_text("routes.json")
         known = RouteMerges() if text is None else RouteMerges.from_json(text)
         seen = lake.scan("rollups").group_by("service", "route").agg(pl.col("calls").sum()).collect()
         found = learn(seen.drop_nulls("route"), known)
         if found != known:
-            lake.save_learned_routes(found.to_json())
+            lake.save_text("routes.json", found.to_json())
+
+
+def keep_openapi(lake: str, files: Sequence[str]) -> None:
+    """Keep the operations of OpenAPI documents with the lake, in place of those given before.
+
+    Raises ConfigError when one cannot be read; nothing is changed then.
+    """
+    opened = open_lake(lake)
+    found = load_openapi(files)
+    with opened.lock("routes"):
+        text = opened.read_text("openapi.json")
+        try:
+            known = OpenApi() if text is None else OpenApi.from_json(text)
+        except LakeError:
+            known = OpenApi()  # damaged: what is given now replaces it
+        if found.operations != known.operations:
+            opened.save_text("openapi.json", replace(found, version=known.version + 1).to_json())
 
 
 def _config_inside(paths: Sequence[str]) -> str | None:

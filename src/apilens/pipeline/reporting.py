@@ -23,10 +23,11 @@ def report(
     now: datetime | None = None,
     since: str | None = None,
     until: str | None = None,
+    openapi: str | None = None,
 ) -> str:
-    """The HTML report of [since, until) as of `now` (None: the end of the data); changes nothing."""
+    """The HTML report of [since, until) as of `now` (None: the end of the data); changes nothing. openapi: as in Lens."""
     settings = load_config(config)
-    lens = Lens(lake, settings)
+    lens = Lens(lake, settings, openapi=openapi)
     moment = now or lens.data_end or datetime.now(UTC)
     window = lens.window(since, until, now=moment)
     with open_store(state or default_state(lake)) as store:

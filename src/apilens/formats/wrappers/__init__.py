@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apilens.formats.block import Wrapper
+from apilens.formats.otlp import Otlp
 from apilens.formats.wrappers import containers, envelopes, lists, syslog
 
 __all__ = ["WRAPPERS"]
@@ -16,6 +17,7 @@ WRAPPERS: tuple[Wrapper, ...] = (
     syslog.SYSLOG,
     syslog.Journal(),
     lists.Loki(),
+    Otlp(),
     lists.LIST,
     lists.Cut(),
     envelopes.SHIPPED,

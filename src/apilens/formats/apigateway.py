@@ -1,0 +1,117 @@
+"""AWS API Gateway: access logs in CLF, CSV or any text of $context variables."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import cache
+
+import polars as pl
+
+from apilens.formats import fields as f
+from apilens.formats.format import known_or_pasted
+from apilens.formats.layout import TextLayout, Variable
+from apilens.formats.template import check_time, parts
+
+_CALLER = "$context.identity.sourceIp $context.identity.caller $context.identity.user"
+#: The console offers it without a blank behind the time.
+CLF = (
+    f'{_CALLER} [$context.requestTime]"$context.httpMethod $context.resourcePath $context.protocol" '
+    "$context.status $context.responseLength $context.requestId"
+)
+CSV = ",".join(re.findall(r"\$context\.[\w.]+", CLF))
+_EXTENDED = "$context.extendedRequestId"
+KNOWN = tuple(
+    text
+    for layout in (CLF, CLF.replace(']"', '] "'), CSV)
+    for text in (f"{layout}{',' if layout is CSV else ' '}{_EXTENDED}", layout)
+)
+
+#: A request id: a UUID, or 16 characters of Base64 (HTTP APIs). An Apache log may hold a number there.
+_ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[\w+/-]{11,15}="
+
+
+def _wide(field: f.Field) -> f.Field:
+    """The same between commas as well."""
+    return replace(field, pattern=r'[^\s,"]*')
+
+
+def _route_key() -> f.Field:
+    """`GET /pets/{id}` of an HTTP API: method and route; `$default` and `$connect` as they are."""
+
+    def read(raw: pl.Expr) -> f.Columns:
+        parts = raw.str.extract_groups(r"^(?:([A-Z]+) )?(\S+)$").struct
+        method = parts.field("1")
+        return {
+            "gateway_route": pl.coalesce(parts.field("2"), raw),
+            "method": pl.when(method != "ANY").then(method),
+        }
+
+    return f.Field(read, read, pattern=r'[^"]*?', rank=1)
+
+
+#: Name behind $context. in lower case -> the field it is. What else there is goes to attributes.
+_FIELDS: dict[str, f.Field] = {
+    "requesttime": f.clf_time("start"),
+    "requesttimeepoch": f.epoch_time("start", 1e3, rank=1),
+    "identity.sourceip": _wide(f.token("client_ip")),
+    "http.sourceip": _wide(f.token("client_ip", rank=1)),
+    "identity.user": _wide(f.token("user_name")),
+    "authorizer.principalid": f.text("user_name", rank=1),
+    "identity.useragent": f.text("user_agent"),
+    "identity.apikeyid": _wide(f.token("application_id")),
+    "httpmethod": f.token("method"),
+    "path": f.url(),
+    "resourcepath": f.token("gateway_route"),
+    "routekey": _route_key(),
+    "protocol": f.http_version(),
+    "status": f.status(),
+    "responselength": f.integer("response_bytes"),
+    "responselatency": f.duration("duration_ms", 1.0),
+    "integrationlatency": f.duration("upstream_duration_ms", 1.0),
+    "integration.latency": f.duration("upstream_duration_ms", 1.0, rank=1),
+    "integrationstatus": f.token("upstream_status_code"),
+    "integration.integrationstatus": f.token("upstream_status_code", rank=1),
+    "integration.status": f.token("upstream_status_code", rank=2),
+    "requestid": f.token("request_id"),
+    "extendedrequestid": f.kept(f.token("request_id", rank=1), "extendedRequestId"),
+    "domainname": f.token("host"),
+    "apiid": f.token("api_id"),
+    "error.message": f.text("response_flags"),
+    "error.messagestring": f.text("response_flags", rank=1),
+    "error.responsetype": f.text("response_flags", rank=2),
+    "xraytraceid": f.xray_trace(),
+}
+#: How these stand in the layouts that are tried unasked.
+_WRITTEN = {
+    "requestid": f.strictly(f.text("request_id"), _ID),
+    "extendedrequestid": f.kept(f.text("request_id", rank=1, pattern=r"[\w+/=-]+"), "extendedRequestId"),
+    "resourcepath": f.text("gateway_route", pattern=r"[^\s,]+"),
+    "identity.caller": f.attribute("identity.caller", r"[^\s,]+"),
+}
+
+_VARIABLE = re.compile(r"\$context\.([A-Za-z0-9_]+(?:[.-][A-Za-z0-9_]+)*)")
+
+
+@cache
+def layout(text: str, tz: str = "UTC") -> TextLayout:
+    """The layout of a stage's access log format. Raises UsageError when it holds no time."""
+
+    def named(match: re.Match[str]) -> tuple[Variable]:
+        name = match[1].lower()
+        field = _FIELDS.get(name) or f.attribute(match[1])
+        return (Variable(match[0], _WRITTEN.get(name, field) if text in KNOWN else field),)
+
+    found = parts(text, _VARIABLE, named)
+    check_time(found, text, "$context.requestTime or $context.requestTimeEpoch")
+    return TextLayout("aws_apigateway_text", text, found, "none")
+
+
+FORMAT = known_or_pasted(
+    "aws_apigateway_text",
+    "AWS API Gateway: CLF, CSV and any text of $context variables given with --log-format",
+    '203.0.113.7 - - [09/Mar/2026:14:00:00 +0000]"GET /v1/carts/{id} HTTP/1.1" 200 512 caa4a500-2651-4476-aa1f-a639b858819b',
+    KNOWN,
+    re.compile(r"\$context\."),
+    layout,
+)

@@ -1,0 +1,334 @@
+"""Layouts that stand in a gateway's configuration: nginx.conf, httpd.conf, haproxy.cfg, Envoy, Istio, API Gateway, or alone.
+
+Only text is read here; whoever opens the files hands in what an include names.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from apilens.documents import documents, line_of
+from apilens.errors import ConfigError
+from apilens.formats.format import FoundLayout
+from apilens.formats.nginx import COMBINED
+
+#: (what an include names, file it stands in) -> (name, text) of the files meant.
+Include = Callable[[str, str], Iterable[tuple[str, str]]]
+
+
+def read_layouts(text: str, name: str, include: Include) -> tuple[FoundLayout, ...]:
+    """Every layout of a configuration and of what it includes, in the order they stand in.
+
+    name: of the file, for messages. Raises ConfigError naming file and line when there is none, or when one is cut off.
+    """
+    if _STRUCTURED.search(text):
+        found = _structured(text, name)
+    elif _NGINX.search(text):
+        found = _Nginx(include).layouts(text, name)
+    elif _HTTPD.search(text):
+        found = _Httpd(include).layouts(text, name)
+    elif _HAPROXY.search(text):
+        found = _haproxy(text, name)
+    else:
+        found = _alone(text, name)
+    if not found:
+        raise ConfigError(f"{name}: no layout found; expected {_EXPECTED}")
+    return tuple(found)
+
+
+_EXPECTED = (
+    "log_format (nginx.conf), LogFormat (httpd.conf), log-format (haproxy.cfg), text_format or json_format (Envoy), "
+    "accessLogFormat (Istio), an access log Format (API Gateway), or a layout alone"
+)
+
+
+# -- nginx -----------------------------------------------------------------------------------------------------------
+
+_NGINX = re.compile(
+    r"(?:^|[;{}\s])(?:log_format|access_log)\s|^\s*(?:http|server)\s*\{|^\s*include\s[^;\n]+;", re.MULTILINE
+)
+#: A word, a quoted text, a comment or punctuation; as in ngx_conf_read_token, quotes and # only count where a token begins.
+_NGINX_TOKEN = re.compile(
+    r"""(?P<comment>\#[^\n]*) | (?P<quoted>'(?:[^'\\]|\\.)*' | "(?:[^"\\]|\\.)*") | (?P<open>['"]) | (?P<mark>[;{}])
+      | (?P<word>(?:\\.|\$\{|[^\s;{}\\])(?:\\.|\$\{\w*\}|[^\s;{\\])*)""",
+    re.VERBOSE | re.DOTALL,
+)
+_NGINX_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_CONTROLS = {"t": "\t", "r": "\r", "n": "\n"}
+
+
+@dataclass(frozen=True)
+class _Statement:
+    words: tuple[str, ...]
+    line: int
+    name: str
+
+
+class _Nginx:
+    """log_format and access_log directives, in the order nginx meets them."""
+
+    def __init__(self, include: Include) -> None:
+        self._include = include
+        self._seen: set[str] = set()
+
+    def layouts(self, text: str, name: str) -> list[FoundLayout]:
+        formats: dict[str, tuple[str, str]] = {}
+        logs: dict[str, list[str]] = {}
+        for one in self._statements(text, name):
+            where = f"{one.name}:{one.line}"
+            if one.words[0] == "log_format":
+                name = _named(one)
+                formats[name] = (_log_format(one), where)
+            elif len(one.words) > 1 and one.words[1] != "off":
+                # Without a name the predefined layout combined is meant, and buffer=, gzip, flush= and if= are none.
+                chosen = one.words[2] if len(one.words) > 2 and "=" not in one.words[2] else "combined"
+                logs.setdefault(chosen, []).append(one.words[1])
+                if chosen == "combined":
+                    formats.setdefault("combined", (COMBINED, where))
+        return [
+            FoundLayout(text, where, layout, tuple(logs.get(layout, ())), "nginx")
+            for layout, (text, where) in formats.items()
+        ]
+
+    def _statements(self, text: str, name: str) -> Iterator[_Statement]:
+        if name in self._seen:
+            return
+        self._seen.add(name)
+        words: list[str] = []
+        begin, at = 0, 0
+        while (token := _NGINX_TOKEN.search(text, at)) is not None:
+            at = token.end()
+            if token["comment"]:
+                continue
+            if not words:
+                begin = token.start()
+            line = text.count("\n", 0, begin) + 1
+            if token["open"] and words and words[0] in ("log_format", "access_log", "include"):
+                raise ConfigError(
+                    f"{name}:{line}: {words[0]} has a quote that is never closed; expected {token['open']} before ;"
+                )
+            if (mark := token["mark"]) is None:
+                words.append(_unquoted(token[0]))
+                continue
+            if words and words[0] in ("log_format", "access_log", "include"):
+                if mark != ";":
+                    raise ConfigError(f"{name}:{line}: {words[0]} is followed by {mark!r}; expected ; at its end")
+                if words[0] == "include" and len(words) == 2:
+                    for other, inner in self._include(words[1], name):
+                        yield from self._statements(inner, other)
+                else:
+                    yield _Statement(tuple(words), line, name)
+            if mark == "{" and words and words[0].endswith("_by_lua_block"):
+                at = _behind_block(text, at)
+            words = []
+        if words and words[0] in ("log_format", "access_log"):
+            line = text.count("\n", 0, begin) + 1
+            raise ConfigError(f"{name}:{line}: {words[0]} {' '.join(words[1:2])} is cut off; expected ; at its end")
+
+
+def _behind_block(text: str, at: int) -> int:
+    """Where a block of another language ends, whose quotes are none of nginx's."""
+    depth = 1
+    for brace in re.compile(r"[{}]").finditer(text, at):
+        depth += 1 if brace[0] == "{" else -1
+        if depth == 0:
+            return brace.end()
+    return len(text)
+
+
+def _unquoted(token: str) -> str:
+    if token[0] not in "'\"":
+        return token
+
+    def undone(found: re.Match[str]) -> str:
+        escaped = found[1]
+        return escaped if escaped in "'\"\\" else _CONTROLS.get(escaped, found[0])
+
+    return _NGINX_ESCAPE.sub(undone, token[1:-1])
+
+
+def _named(one: _Statement) -> str:
+    if len(one.words) < 3:
+        raise ConfigError(
+            f"{one.name}:{one.line}: log_format has {len(one.words) - 1} words; expected a name and a layout"
+        )
+    return one.words[1]
+
+
+def _log_format(one: _Statement) -> str:
+    """The layout's value; the directive where it says how values are escaped."""
+    pieces = list(one.words[2:])
+    escape = pieces.pop(0) if pieces[0].startswith("escape=") else ""
+    value = "".join(pieces)
+    if not escape:
+        return value
+    quoted = value.replace("'", "\\'")
+    return f"log_format {one.words[1]} {escape} '{quoted}';"
+
+
+# -- httpd -----------------------------------------------------------------------------------------------------------
+
+_HTTPD = re.compile(
+    r"^\s*(?:LogFormat|CustomLog|GlobalLog|TransferLog|Include(?:Optional)?)\s", re.MULTILINE | re.IGNORECASE
+)
+_HTTPD_LINE = re.compile(
+    r"^[ \t]*(LogFormat|CustomLog|GlobalLog|TransferLog|IncludeOptional|Include)[ \t]+(.*)$", re.IGNORECASE
+)
+_ARGUMENT = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s"']\S*)""", re.DOTALL)
+
+
+class _Httpd:
+    """LogFormat, CustomLog, GlobalLog and TransferLog directives."""
+
+    def __init__(self, include: Include) -> None:
+        self._include = include
+        self._seen: set[str] = set()
+
+    def layouts(self, text: str, name: str) -> list[FoundLayout]:
+        formats: dict[str, tuple[str, str]] = {}
+        logs: dict[str, list[str]] = {}
+        alone = ""  # the last LogFormat without a nickname, which TransferLog uses
+        for directive, arguments, where in self._directives(text, name):
+            if directive == "logformat":
+                alone = "" if len(arguments) > 1 else where
+                formats[arguments[1] if len(arguments) > 1 else where] = (arguments[0], where)
+            elif directive == "transferlog":
+                logs.setdefault(alone, []).append(arguments[0])
+            elif len(arguments) < 2:
+                raise ConfigError(f"{where}: {directive} has one argument; expected a file and a format or nickname")
+            elif "%" in arguments[1]:
+                formats[where] = (arguments[1], where)
+                logs.setdefault(where, []).append(arguments[0])
+            else:
+                logs.setdefault(arguments[1], []).append(arguments[0])
+        return [
+            FoundLayout(text, where, "" if layout == where else layout, tuple(logs.get(layout, ())), "apache")
+            for layout, (text, where) in formats.items()
+        ]
+
+    def _directives(self, text: str, name: str) -> Iterator[tuple[str, list[str], str]]:
+        if name in self._seen:
+            return
+        self._seen.add(name)
+        # A backslash at the end of a line goes on in the next one.
+        joined = re.sub(r"\\\r?\n", lambda found: "\x00" * found[0].count("\n"), text)
+        line = 1
+        for raw in joined.split("\n"):
+            where = f"{name}:{line}"
+            line += 1 + raw.count("\x00")
+            found = _HTTPD_LINE.match(raw.replace("\x00", "").rstrip("\r"))
+            if found is None:
+                continue
+            directive, rest = found[1].lower(), found[2].strip()
+            arguments = [argument[1] for argument in _ARGUMENT.finditer(rest)]
+            if not arguments or (rest[:1] in "\"'" and arguments[0][0] != rest[0]):
+                raise ConfigError(f"{where}: {found[1]} {rest[:40]}: expected a text in double quotes")
+            # Escapes stay: the format undoes them, as in a pasted directive.
+            words = [word[1:-1] if word[0] in "\"'" else word for word in arguments]
+            if directive.startswith("include"):
+                for other, inner in self._include(words[0], name):
+                    yield from self._directives(inner, other)
+            else:
+                yield directive, words, where
+
+
+# -- HAProxy ---------------------------------------------------------------------------------------------------------
+
+_HAPROXY = re.compile(r"^\s*log-format\s", re.MULTILINE)
+_HAPROXY_LINE = re.compile(r"^\s*log-format\s+(.*?)\s*$")
+
+
+def _haproxy(text: str, name: str) -> list[FoundLayout]:
+    """log-format lines: in double quotes (backslash escapes), in single quotes (as it is), or with escaped blanks."""
+    found: dict[str, FoundLayout] = {}
+    for number, line in enumerate(text.split("\n"), start=1):
+        if (directive := _HAPROXY_LINE.match(line)) is None:
+            continue
+        word, at, where = "", 0, f"{name}:{number}"
+        written = directive[1]
+        while at < len(written) and not written[at].isspace() and written[at] != "#":
+            piece = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|([^\s'"\\#]+)""").match(written, at)
+            if piece is None:
+                raise ConfigError(
+                    f"{where}: log-format has a quote that is never closed; expected {written[at]} at its end"
+                )
+            plain, quoted, escaped, bare = piece.groups()
+            word += plain if plain is not None else escaped or bare or re.sub(r"\\(.)", r"\1", quoted or "")
+            at = piece.end()
+        found.setdefault(word, FoundLayout(word, where, "", (), "haproxy"))
+    return list(found.values())
+
+
+# -- Envoy, Istio, API Gateway, ingress: YAML and JSON ------------------------------------------------------------------
+
+_STRUCTURED = re.compile(
+    r"""(?m)(?:^|[\s{,"'])(?:text_?format(?:_source)?|textFormat(?:Source)?|(?:typed_?)?json_?format|(?:typedJ|j)sonFormat|inline_?string"""
+    r"""|inlineString|accessLogFormat|log-format-upstream|AccessLogSettings?|access_log_format)["']?\s*:"""
+    r"""|^[\s{,"'-]*[Ff]ormat["']?\s*:.*(?:%[A-Z_]+[(%]|\$context\.)"""
+)
+#: Keys of Envoy's substitution_format_string.proto in both spellings, and those of its first access log.
+_TEXTS = {"inline_string", "inlineString", "text_format", "textFormat", "accessLogFormat", "access_log_format"}
+_MAPPINGS = {"json_format", "jsonFormat", "typed_json_format", "typedJsonFormat"}
+
+
+def _structured(text: str, name: str) -> list[FoundLayout]:
+    found: dict[str, FoundLayout] = {}
+
+    def add(layout: str, gateway: str, line: int) -> None:
+        found.setdefault(layout, FoundLayout(layout, f"{name}:{line}", "", (), gateway))
+
+    def walk(value: Any, inside: str = "") -> None:
+        if isinstance(value, list):
+            for inner in value:
+                walk(inner, inside)
+        if not isinstance(value, dict):
+            return
+        for key, inner in value.items():
+            if key == "log-format-upstream" and isinstance(inner, str):
+                escape = "json" if value.get("log-format-escape-json") == "true" else ""
+                quoted = inner.replace("'", "\\'")
+                add(f"log_format upstream escape=json '{quoted}';" if escape else inner, "nginx", line_of(text, inner))
+            elif isinstance(inner, str) and key == "mesh":
+                # Istio's ConfigMap holds its mesh configuration as a text.
+                for document in documents(inner, name):
+                    walk(document)
+            elif isinstance(inner, str) and (
+                key in _TEXTS or (key in ("Format", "format") and ("%" in inner or "$context." in inner))
+            ):
+                if "%" in inner or "$context." in inner:
+                    # One line feed at the end of the text ends the log line, and is none of its values.
+                    add(_one_line(inner), "aws" if "$context." in inner else "envoy", line_of(text, inner))
+            elif isinstance(inner, dict) and key in _MAPPINGS:
+                first = next(iter(inner), "")
+                add(json.dumps(inner, ensure_ascii=False), "envoy_json", line_of(text, first))
+            else:
+                walk(inner, key)
+
+    for document in documents(text, name):
+        walk(document)
+    return list(found.values())
+
+
+# -- a layout alone ----------------------------------------------------------------------------------------------------
+
+_OPERATORS = re.compile(r"%[A-Z_]+(?:\([^)]*\))?(?::\d+)?%")
+
+
+def _alone(text: str, name: str) -> list[FoundLayout]:
+    layout = _one_line(text.lstrip("\ufeff"))
+    if "%" not in layout and "$" not in layout:
+        return []
+    gateway = "aws" if "$context." in layout else "envoy" if _OPERATORS.search(layout) else ""
+    return [FoundLayout(layout, f"{name}:1", "", (), gateway)]
+
+
+def _one_line(layout: str) -> str:
+    """A layout as one line: without its last line end; a JSON object that was laid out over lines put together."""
+    layout = layout.strip("\r\n")
+    if layout.lstrip().startswith("{") and "\n" in layout:
+        return " ".join(line.strip() for line in layout.split("\n"))
+    return layout.removesuffix("\\n")  # as it stands in a text without escapes

@@ -1,0 +1,130 @@
+"""Envoy's JSON access log: Istio's and Envoy Gateway's keys, those of Envoy AI Gateway, and keys chosen by the user."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from apilens.formats import fields as f
+from apilens.formats.format import Format, Options
+from apilens.formats.json_layout import JsonLayout, names
+
+
+def _parent() -> f.Field:
+    """traceparent: version-trace-parent-flags (W3C Trace Context)."""
+
+    def read(raw: pl.Expr) -> f.Columns:
+        parts = raw.str.extract_groups(r"^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-")
+        return {"trace_id": parts.struct.field("1"), "span_id": parts.struct.field("2"), "attributes.traceparent": raw}
+
+    return f.Field(read, read, rank=1)
+
+
+_METHOD, _URL, _STATUS = f.token("method"), f.url(rank=1), f.status()
+_AGENT, _REQUEST_ID, _FORWARDED = f.text("user_agent"), f.token("request_id"), f.text("forwarded_for")
+_UPSTREAM_MS = f.duration("upstream_duration_ms", 1.0)
+_CLIENT, _HOST, _FLAGS = f.peer(), f.token("host"), f.text("response_flags")
+_MODEL, _INPUT, _OUTPUT = (
+    f.text("gen_ai_request_model"),
+    f.size("gen_ai_usage_input_tokens"),
+    f.size("gen_ai_usage_output_tokens"),
+)
+
+#: Plain name of a key -> what its operator writes. %DURATION% and the header of the upstream's time are in ms.
+_KEYS: dict[str, f.Field] = {
+    **dict.fromkeys(("start_time", "timestamp", "time", "request_start_time", "ts"), f.written_time("start")),
+    **dict.fromkeys(("duration", "duration_ms", "total_duration", "request_time"), f.duration("duration_ms", 1.0)),
+    **dict.fromkeys(
+        ("upstream_service_time", "x_envoy_upstream_service_time", "resp_x_envoy_upstream_service_time"), _UPSTREAM_MS
+    ),
+    **dict.fromkeys(("response_code", "status", "status_code", "http_status"), _STATUS),
+    **dict.fromkeys(("response_flags", "response_flag"), _FLAGS),
+    **dict.fromkeys(("method", "request_method", "http_method"), _METHOD),
+    **dict.fromkeys(("x_envoy_origin_path", "x_envoy_original_path", "original_path"), f.url()),
+    **dict.fromkeys(("path", "uri", "url", "request_path", "request_uri"), _URL),
+    **dict.fromkeys(("authority", "host", "request_authority"), _HOST),
+    **dict.fromkeys(("protocol", "http_version"), f.spoken_version()),
+    **dict.fromkeys(("route_name", "route"), f.text("gateway_route")),
+    **dict.fromkeys(("upstream_cluster", "upstream_cluster_raw", "cluster"), f.text("upstream_name")),
+    **dict.fromkeys(("upstream_host", "upstream_address", "upstream_remote_address"), f.text("upstream_address")),
+    **dict.fromkeys(("downstream_remote_address", "client_address", "remote_address", "source_address"), _CLIENT),
+    **dict.fromkeys(
+        ("client_ip", "remote_addr", "remote_ip", "downstream_remote_address_without_port"), f.peer(rank=1)
+    ),
+    **dict.fromkeys(("bytes_received", "request_body_bytes"), f.size("request_body_bytes")),
+    **dict.fromkeys(("bytes_sent", "response_body_bytes"), f.size("response_body_bytes")),
+    **dict.fromkeys(("user_agent", "http_user_agent"), _AGENT),
+    **dict.fromkeys(("request_id", "x_request_id"), _REQUEST_ID),
+    **dict.fromkeys(("x_forwarded_for", "forwarded_for"), _FORWARDED),
+    **dict.fromkeys(("referer", "referrer", "http_referer"), f.text("referrer")),
+    **dict.fromkeys(("x_forwarded_proto", "scheme"), f.token("scheme")),
+    **dict.fromkeys(("upstream_request_attempt_count", "upstream_attempts"), f.integer("upstream_attempts", pl.Int16)),
+    **dict.fromkeys(("downstream_tls_version", "tls_version"), f.text("tls_version")),
+    **dict.fromkeys(("trace_id", "x_b3_traceid", "x_b3_trace_id"), f.token("trace_id")),
+    **dict.fromkeys(("span_id", "x_b3_spanid", "x_b3_span_id"), f.token("span_id")),
+    "traceparent": _parent(),
+    **dict.fromkeys(("hostname", "node", "node_id", "pod_name", "pod"), f.token("node")),
+    **dict.fromkeys(("gen_ai_provider_name", "gen_ai_system", "genai_provider_name"), f.text("gen_ai_provider")),
+    "genai_backend_name": f.text("gen_ai_provider", rank=1),
+    **dict.fromkeys(("gen_ai_request_model", "genai_model_name", "genai_request_model"), _MODEL),
+    **dict.fromkeys(("gen_ai_response_model", "genai_model_name_override"), f.text("gen_ai_request_model", rank=1)),
+    **dict.fromkeys(("gen_ai_usage_input_tokens", "genai_tokens_input", "llm_input_token", "llm_input_tokens"), _INPUT),
+    **dict.fromkeys(
+        ("gen_ai_usage_output_tokens", "genai_tokens_output", "llm_output_token", "llm_output_tokens"), _OUTPUT
+    ),
+}
+
+#: Keys that Istio, Envoy Gateway and Envoy AI Gateway write by default; a null one may be left out of the head's records.
+_DEFAULTS = (
+    *(
+        "method",
+        "path",
+        "x-envoy-origin-path",
+        "protocol",
+        "response_flags",
+        "duration",
+        "bytes_received",
+        "bytes_sent",
+    ),
+    *("upstream_service_time", "x-envoy-upstream-service-time", "x_forwarded_for", "x-forwarded-for", "user_agent"),
+    *("user-agent", "request_id", "x-request-id", "authority", ":authority", "upstream_host", "upstream_cluster"),
+    *(
+        "downstream_remote_address",
+        "route_name",
+        "gen_ai.request.model",
+        "gen_ai.response.model",
+        "gen_ai.provider.name",
+    ),
+    *("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"),
+)
+
+#: Names that only Envoy's operators suggest.
+_OWN = {"response_flags", "response_flag", "upstream_cluster", "upstream_cluster_raw", "upstream_service_time"} | {
+    "x_envoy_upstream_service_time", "x_envoy_origin_path", "x_envoy_original_path", "downstream_remote_address",
+    "response_code_details", "upstream_transport_failure_reason", "upstream_local_address", "downstream_local_address",
+}  # fmt: skip
+
+
+def _open(head: pl.DataFrame, options: Options) -> list[JsonLayout]:
+    """A layout of the keys that the head's records have, where two of them are Envoy's own."""
+    seen = names(head["line"].head(50))
+    if len(_OWN & set(seen.values())) < 2:
+        return []
+    found = {path: _KEYS[name] for path, name in seen.items() if name in _KEYS}
+    times = [path for name in _KEYS for path in found if seen[path] == name and found[path].timestamp_kind]
+    statuses = [path for path, field in found.items() if field is _STATUS]
+    if not times or not statuses:
+        return []
+    # Of several times the one of the request is the first: shippers add the others.
+    found = {path: field for path, field in found.items() if not field.timestamp_kind}
+    found[times[0]] = f.written_time("start", options.tz)
+    for key in _DEFAULTS:
+        found.setdefault(f'$."{key}"', _KEYS[key.strip(":").replace("-", "_").replace(".", "_")])
+    return [JsonLayout("envoy_json", found, signs=(times[0], statuses[0]))]
+
+
+FORMAT = Format(
+    "envoy_json",
+    "Envoy JSON access logs: Istio, Envoy Gateway, Envoy AI Gateway, keys of one's own",
+    '{"start_time":"2026-03-09T14:00:00.125Z","method":"GET","path":"/v1/carts","protocol":"HTTP/1.1","response_code":200,"response_flags":"-","duration":42,"upstream_service_time":"39"}',
+    _open,
+)

@@ -1,0 +1,130 @@
+"""Keeping a lake quick and small: few large files instead of many small ones, and nothing on disk that no reader needs."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+from deltalake import DeltaTable
+
+from apilens.lake.lake import MERGED, TABLES, TIME, Lake, Table, added, partition_of, removed
+from apilens.schema import ENDPOINT
+
+#: Rows of one compacted file: some 100 MB of calls in memory, some 20 MB on disk. We picked it.
+FILE_ROWS: dict[Table, int] = {"calls": 500_000, "rollups": 200_000, "rejects": 100_000, "ingests": 100_000}
+#: Rows of one endpoint stand together, so that a query for one reads few row groups (DETECTION, PERFORMANCE: twice as quick).
+_ORDER: dict[Table, list[str]] = {
+    "calls": [*ENDPOINT, "start_time"],
+    "rollups": [*ENDPOINT, "bin_start"],
+    "rejects": ["unit_id", "attempt", "source_offset", "record"],
+    "ingests": ["ingested_at", "unit_id"],
+}
+#: Delta's own default: how long a reader of an older version may still need its files.
+RETENTION_HOURS = 168
+
+
+@dataclass(frozen=True)
+class TableInfo:
+    """What a table consists of. small_files: those that compaction would merge; log_files: commits since the checkpoint."""
+
+    version: int
+    files: int
+    small_files: int
+    bytes: int
+    rows: int
+
+
+def info(lake: Lake) -> dict[Table, TableInfo]:
+    """What each table consists of, from its log; rows counts uncommitted ledger and reject rows too."""
+    found: dict[Table, TableInfo] = {}
+    for name in TABLES:
+        table = lake.table(name)
+        files = _files(table)
+        small = sum(len(group) for group in _groups(name, files))
+        found[name] = TableInfo(
+            table.version(), files.height, small, int(files["size_bytes"].sum()), int(files["num_records"].sum())
+        )
+    return found
+
+
+def compact(lake: Lake) -> dict[Table, tuple[int, int]]:
+    """Merge small files, partition by partition; per table how many files went and how many took their place.
+
+    Rows stay as they are; ledger and rejects lose those that never counted (of killed or replaced attempts). Readers see the
+    table before or after. What another run replaces meanwhile is left for the next time.
+    """
+    return {name: _compact_table(lake, name) for name in TABLES}
+
+
+def _compact_table(lake: Lake, name: Table) -> tuple[int, int]:
+    gone = came = 0
+    for group in _groups(name, _files(lake.table(name))):
+        if name in ("ingests", "rejects"):
+            # A commit in progress has its rows here before they count: nobody may be at it.
+            with lake.lock("commit"):
+                gone, came = gone + len(group), came + _merge(lake, name, group, committed=True)
+        else:
+            gone, came = gone + len(group), came + _merge(lake, name, group, committed=False)
+    return gone, came
+
+
+def _merge(lake: Lake, name: Table, group: list[dict[str, Any]], *, committed: bool) -> int:
+    """Replace the files of a group by one; how many files that made (0: another run was quicker, or no row counts)."""
+    paths = [str(lake.root / name / file["path"]) for file in group]
+    rows = pl.scan_parquet(paths, schema=TABLES[name], missing_columns="insert", hive_partitioning=False).collect()
+    if committed:
+        rows = lake.committed(rows)
+    rows = rows.sort(_ORDER[name], nulls_last=False, maintain_order=True)
+    partition = partition_of(group[0]["path"])
+    made = lake.write_file(name, rows, partition, f"{MERGED}{secrets.token_hex(16)}", level=3) if rows.height else None
+    adds = [added(made, TIME.get(name), data_change=False)] if made is not None else []
+    removes = [removed(file["path"], file["size_bytes"], data_change=False) for file in group]
+    if committed:
+        lake.transact(name, [*removes, *adds])
+        return len(adds)
+    with lake.lock("commit"):
+        still = set(_files(lake.table(name))["path"])
+        if not all(file["path"] in still for file in group):
+            return 0
+        lake.transact(name, [*removes, *adds])
+    return len(adds)
+
+
+def _files(table: DeltaTable) -> pl.DataFrame:
+    """One row per file of the table's latest version: path, size_bytes, num_records."""
+    return pl.DataFrame(table.get_add_actions()).select("path", "size_bytes", "num_records")
+
+
+def _groups(name: Table, files: pl.DataFrame) -> Iterator[list[dict[str, Any]]]:
+    """Small files of one partition that together make one file of at most FILE_ROWS rows; each group has two or more."""
+    most = FILE_ROWS[name]
+    small = files.filter(pl.col("num_records") <= most // 2).with_columns(
+        folder=pl.col("path").str.extract("^(.*)/").fill_null("")
+    )
+    for _, part in small.sort("path").group_by("folder", maintain_order=True):
+        bins = part.with_columns(group=pl.col("num_records").cum_sum() // most)
+        for _, group in bins.group_by("group", maintain_order=True):
+            if group.height > 1:
+                yield group.to_dicts()
+
+
+def vacuum(lake: Lake, *, retention_hours: int = RETENTION_HOURS) -> int:
+    """Delete what no version younger than retention_hours needs, and what killed runs left; how many files that were."""
+    gone = 0
+    with lake.lock("commit"):
+        for name in TABLES:
+            table = lake.table(name)
+            gone += len(table.vacuum(retention_hours, dry_run=False, enforce_retention_duration=False, full=True))
+            table.create_checkpoint()
+            table.cleanup_metadata()
+    return gone
+
+
+def last_ingest(lake: Lake) -> datetime | None:
+    """When the last unit was committed; None: nothing was."""
+    moment = lake.ledger()["ingested_at"].max()
+    return moment if isinstance(moment, datetime) else None

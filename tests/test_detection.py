@@ -1,0 +1,172 @@
+"""Every format against every other one's samples: each knows its own, and takes nothing that its rules refuse."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from apilens import formats
+from apilens.errors import UsageError
+from apilens.formats import FORMATS, Format, Options, detect
+from apilens.formats.block import Block, Reader, parse, unwrap
+from apilens.formats.format import fixed
+from commands import apilens
+
+ROOT = Path(__file__).parent.parent
+CASES = Path(__file__).parent / "cases" / "formats"
+#: Read any object or any table whose columns have usual names: that is what they are for.
+GENERIC = {"table_json", "table_csv", "generic_json"}
+#: (sample, format): documented relatives beside those marked `plain`, one of which writes a line that is also the other's.
+RELATIVES: set[tuple[str, str]] = set()
+
+
+def sample(name: str) -> bytes:
+    return next((CASES / name).glob("input.*")).read_bytes()
+
+
+#: Formats that are told without a layout being given; that each has a sample is held by test_formats.
+SAMPLED = [name for name in FORMATS if (CASES / name).is_dir()]
+TOLD = [name for name in SAMPLED if FORMATS[name].open(Block(sample(name)).lines, Options())]
+
+
+def related(written: str, read: str) -> bool:
+    return (
+        read in GENERIC
+        or (FORMATS[written].plain and FORMATS[read].plain)  # access logs: one line can be of several servers
+        or (written, read) in RELATIVES
+    )
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_a_sample_is_told_as_its_format_and_the_runners_up_come_by_how_much_they_fit(name: str) -> None:
+    data = sample(name)
+    found = detect(Block(data), Options(), "x")
+    assert found.format == name
+    assert found.runners_up == tuple(sorted(found.runners_up, key=lambda trial: -trial.fits / max(trial.records, 1)))
+
+
+@pytest.mark.parametrize("written", TOLD)
+def test_no_other_format_takes_a_call_out_of_a_sample(written: str) -> None:
+    block = Block(sample(written))
+    wrappers = detect(block, Options(), "x").reader.wrappers
+    taken = {}
+    for read in TOLD:
+        if read == written or related(written, read):
+            continue
+        options = Options(format=read)
+        try:
+            layouts = tuple(FORMATS[read].open(unwrap(block.lines, wrappers).select("row", "line"), options))
+        except UsageError:  # which names the columns that it would need
+            continue
+        part = parse(block, Reader(layouts, wrappers))
+        if part.calls.height:
+            taken[read] = part.calls.height
+    assert taken == {}
+
+
+def test_detection_names_the_wrappers_and_the_first_line_each_runner_up_refuses(tmp_path: Path) -> None:
+    line = '203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "GET /v1/carts HTTP/1.1" 200 512 "-" "curl/8.5"'
+    timed = f"{line} 0.042 0.041"
+    (tmp_path / "x.log").write_text(f"{timed}\n{line}\n{timed}\n")
+    ran = apilens("formats", "--detect", tmp_path / "x.log", "--output", "json")
+    found = ran.json()
+    assert (found["format"], found["wrappers"]) == ("nginx_combined", [])
+    assert found["why"] == "3 of the first 3 records fit nginx_combined"
+    assert found["runners_up"]["apache_combined"]["fits"] == 1
+    refused = found["runners_up"]["apache_combined"]["first_reject"]
+    assert refused.startswith("line 1: does not fit the layout: the layout ends before")
+    assert "apache_combined: fits 1 of 3; refuses line 1:" in apilens("formats", "--detect", tmp_path / "x.log").out
+
+
+def test_every_format_is_listed_with_a_description_and_an_example() -> None:
+    listed = apilens("formats").out
+    for format in FORMATS.values():
+        assert format.description and format.example
+        assert format.name in listed
+        assert format.description.split("\n")[0][:30] in listed
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_the_example_of_a_format_is_a_line_of_it(name: str) -> None:
+    found = detect(Block(FORMATS[name].example.encode() + b"\n"), Options(format=name), "x")
+    part = parse(Block(FORMATS[name].example.encode() + b"\n"), found.reader)
+    # A table's example may be its header line alone.
+    assert part.rejects.is_empty() or FORMATS[name].plain is False, part.rejects["reason"].to_list()
+    assert part.calls.height == 1 or name in GENERIC
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if FORMATS[name].pasted is None])
+def test_the_example_alone_is_told_as_its_format(name: str) -> None:
+    # A table's example is told by any format whose fields it names; the tables come last.
+    assert name in GENERIC or detect(Block(FORMATS[name].example.encode() + b"\n"), Options(), "x").format == name
+
+
+# -- formats of other packages -----------------------------------------------------------------------------------------
+
+#: The files of docs/adding-a-format.md, as they stand there.
+PACKAGE, PROJECT = re.findall(
+    r"^```text\n((?:from apilens|\[build-system).*?)^```",
+    (ROOT / "docs" / "adding-a-format.md").read_text("utf-8"),
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def test_a_package_that_brings_a_format_is_installed_and_read(tmp_path: Path) -> None:
+    project, target = tmp_path / "project", tmp_path / "site"
+    project.mkdir()
+    (project / "apilens_piped.py").write_text(PACKAGE)
+    broken = '"apilens.formats"]\nbroken = "apilens_piped:MISSING"\n'
+    (project / "pyproject.toml").write_text(PROJECT.replace('"apilens.formats"]\n', broken))
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    built = subprocess.run([*pip, "--target", str(target), str(project)], capture_output=True, text=True, timeout=180)
+    assert built.returncode == 0, built.stderr
+    (tmp_path / "x.log").write_text("1773064800.125|GET|/v1/carts|200\n")
+    paths = [str(target), *(path for path in sys.path if path)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    program = [sys.executable, "-c", "from apilens.cli import main; main()"]
+    ran = subprocess.run(
+        [*program, "parse", str(tmp_path / "x.log")], capture_output=True, text=True, env=environment, timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert '"gateway":"piped"' in ran.stdout and '"status_code":200' in ran.stdout
+    # The entry point beside it that leads nowhere is said by name, and stops nothing.
+    assert "format broken (apilens_piped:MISSING of apilens-piped) cannot be loaded and is left out" in ran.stderr
+
+
+class _Entry:
+    def __init__(self, name: str, brings: object) -> None:
+        self.name, self.value, self.dist, self._brings = name, f"pkg:{name}", None, brings
+
+    def __lt__(self, other: _Entry) -> bool:
+        return self.name < other.name
+
+    def load(self) -> object:
+        if isinstance(self._brings, Exception):
+            raise self._brings
+        return self._brings
+
+
+def test_what_keeps_a_strangers_format_from_being_used_is_said(tmp_path: Path) -> None:
+    good = fixed("good", "good", "x", lambda options: [])
+    same = fixed("kong_json", "mine", "x", lambda options: [])
+    entries = [_Entry("a", good), _Entry("b", RuntimeError("boom")), _Entry("c", "no format"), _Entry("d", same)]
+    problems: list[str] = []
+    with (
+        mock.patch.object(formats, "entry_points", lambda group: entries),
+        mock.patch.object(formats, "PROBLEMS", problems),
+    ):
+        found: dict[str, Format] = formats._registry([FORMATS["kong_json"], *formats._others()])
+    assert list(found) == ["kong_json", "good"]
+    assert found["kong_json"] is FORMATS["kong_json"]
+    assert [text.split(":")[0] for text in problems] == ["format b (pkg", "format c (pkg", "format kong_json of another package is left out"]  # fmt: skip
+    (tmp_path / "x.log").write_text("1773064800.125\n")
+    with mock.patch("apilens.cli.inputs.PROBLEMS", problems):
+        ran = apilens("parse", tmp_path / "x.log", "--log-format", "$msec")
+    assert (ran.code, len(ran.rows())) == (0, 1)
+    assert "RuntimeError: boom" in ran.err and "found str, expected apilens.formats.Format" in ran.err

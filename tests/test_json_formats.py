@@ -1,0 +1,294 @@
+"""JSON of gateways: odd records, what stands between calls, encodings that a configuration chooses, hostile values."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apilens.formats import FORMATS, Options, detect
+from apilens.formats.block import Block, Parsed, parse
+
+CASES = Path(__file__).parent / "cases" / "formats"
+JSON = [
+    name
+    for name in FORMATS
+    if name != "table_json" and (CASES / name / "input.log").exists() and FORMATS[name].example.startswith("{")
+]
+
+
+def lines(*records: Any) -> Block:
+    texts = (record if isinstance(record, str) else json.dumps(record) for record in records)
+    return Block("".join(f"{text}\n" for text in texts).encode("utf-8", "surrogateescape"))
+
+
+def read(*records: Any) -> Parsed:
+    block = lines(*records)
+    return parse(block, detect(block, Options(), "x").reader)
+
+
+def call(*records: Any) -> dict[str, Any]:
+    part = read(*records)
+    assert part.calls.height == 1, part.rejects
+    return part.calls.row(0, named=True)
+
+
+def sample(name: str) -> list[str]:
+    return (CASES / name / "input.log").read_text("utf-8").split("\n")[:-1]
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_a_format_is_told_from_each_single_call(name: str) -> None:
+    expected = [json.loads(line) for line in (CASES / name / "expected.ndjson").read_text("utf-8").split("\n")[:-1]]
+    offsets = {row["source_offset"] for row in expected}
+    at = 0
+    for line in sample(name):
+        if at in offsets:
+            assert detect(lines(line), Options(), "x").format == name
+        at += len(line.encode()) + 1
+
+
+HOSTILE = [
+    "[" * 100_000,
+    '{"a":' * 100_000 + "1" + "}" * 100_000,
+    '{"":1}',
+    '{"a":"\\ud800"}',
+    "null",
+    "\x00{}",
+    '{"resourceSpans":[1,{"scopeSpans":[{"spans":[null,{"attributes":[{"key":5,"value":{"stringValue":{}}}]}]}]}]}',
+    '{"resourceLogs":[{"scopeLogs":',
+]
+VALUES = (None, "", -1, 2**64, "\x1b[31m\x00", "9" * 400, [], {}, [{"a": [1]}], True, 1e308, "NaN", str(-(2**63)))
+
+
+def changed(value: Any, other: Any) -> list[Any]:
+    """The value with each of its parts in turn replaced by `other`."""
+    parts = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
+    found = []
+    for key, part in parts:
+        inner = changed(part, other) if isinstance(part, (dict, list)) else []
+        for replacement in (other, *inner):
+            copy = value.copy()
+            copy[key] = replacement
+            found.append(copy)
+    return found
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_no_value_disturbs_another_line(name: str) -> None:
+    good = sample(name)[0]
+    record = json.loads(good)
+    broken = [good[: len(good) // 2], good.replace('":', '":NaN,"x":', 1), f"{good[:-1]},{good[1:]}"]
+    odd = [json.dumps(one) for value in VALUES for one in changed(record, value)]
+    block = lines(good, *HOSTILE, *broken, *odd, good)
+    part = parse(block, detect(block, Options(), "x").reader)
+    first = part.calls.filter(part.calls["row"] == 0).drop("row")
+    last = part.calls.filter(part.calls["row"] == block.line_count - 1).drop("row")
+    assert first.height > 0
+    assert first.equals(last)
+    assert part.calls.height + part.rejects.height + part.filtered == part.read
+
+
+MOMENT = datetime(2026, 3, 9, 14, 0, 0, 125000, tzinfo=UTC)
+
+
+def caddy(**fields: Any) -> dict[str, Any]:
+    request = {"method": "GET", "uri": "/x", "proto": "HTTP/1.1"}
+    return {"ts": MOMENT.timestamp(), "request": request, "duration": 0.042, "status": 200, "size": 1} | fields
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        1773064800.125,
+        1773064800125,
+        1773064800125000000,
+        "2026-03-09T14:00:00.125Z",
+        "2026-03-09T15:00:00.125+0100",
+        "2026/03/09 14:00:00.125",
+        "1773064800.125",
+    ],
+)
+def test_caddys_time_is_read_in_every_encoding(written: Any) -> None:
+    assert call(caddy(ts=written))["timestamp"] == MOMENT
+
+
+@pytest.mark.parametrize(
+    ("written", "ms"),
+    [(0.042, 42.0), ("42ms", 42.0), ("1m2.5s", 62500.0), ("350µs", 0.35), ("1h0m0.5s", 3600500.0), (42000123, 42.000123), (3, 3000.0)],
+)  # fmt: skip
+def test_caddys_duration_is_read_in_every_encoding(written: Any, ms: float) -> None:
+    assert call(caddy(duration=written))["duration_ms"] == ms
+
+
+@given(st.integers(0, 2**31), st.integers(0, 10**9), st.integers(0, 10**15))
+def test_ns_of_a_span_come_back_as_time_and_exact_duration(seconds: int, ns: int, length: int) -> None:
+    start = seconds * 10**9 + ns
+    span = {"traceId": "ab" * 16, "spanId": "cd" * 8, "kind": 2, "startTimeUnixNano": str(start)}
+    found = call({"resourceSpans": [{"scopeSpans": [{"spans": [span | {"endTimeUnixNano": str(start + length)}]}]}]})
+    assert found["timestamp"] == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=start // 1000)
+    assert found["duration_ms"] == pytest.approx(length / 1e6, abs=1e-6, rel=1e-12)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.sampled_from([1, 2, 3]), min_size=1, max_size=6), st.data())
+def test_spans_mean_the_same_in_one_line_and_line_by_line(kinds: list[int], data: st.DataObject) -> None:
+    requests = []
+    for i, kind in enumerate(kinds):
+        parent = data.draw(st.integers(0, i)) if i else None
+        attributes = [{"key": "server.address", "value": {"stringValue": f"h{i}"}}]
+        span = {
+            "traceId": "t",
+            "spanId": f"s{i}",
+            "kind": kind,
+            "startTimeUnixNano": "10",
+            "endTimeUnixNano": str(10 + i),
+        }
+        requests.append(span | {"parentSpanId": f"s{parent}" if parent is not None else "", "attributes": attributes})
+    wrapped = [{"resourceSpans": [{"scopeSpans": [{"spans": requests}]}]}] * 2
+    together = read(*wrapped).calls.drop("row")
+    alone = read(wrapped[0]).calls.drop("row")
+    assert together.head(alone.height).equals(alone)
+    assert together.tail(alone.height).equals(alone)
+    # Slow and obvious: climb from every CLIENT span to the next SERVER span.
+    parents = {span["spanId"]: span for span in requests}
+    times: dict[str, int] = {}
+    for span in requests:
+        if span["kind"] != 3:
+            continue
+        up, seen = parents.get(str(span["parentSpanId"])), 0
+        while up is not None and up["kind"] != 2 and seen < 16:
+            up, seen = parents.get(str(up["parentSpanId"])), seen + 1
+        if up is not None and up["kind"] == 2:
+            length = int(str(span["endTimeUnixNano"])) - 10
+            times[str(up["spanId"])] = times.get(str(up["spanId"]), 0) + length
+    found = {row["span_id"]: row.get("upstream_duration_ms") for row in alone.iter_rows(named=True)}
+    assert found == {str(s["spanId"]): times[str(s["spanId"])] / 1e6 if str(s["spanId"]) in times else None for s in requests if s["kind"] == 2}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        (caddy(), {"level": "info", "ts": 1773064800.1, "msg": "server running"}),
+        (caddy(), caddy(level="error", msg="boom", logger="http.log.error.log0", err_id="x")),
+        (sample("traefik_json")[0], {"level": "info", "msg": "Starting", "time": "2026-03-09T14:00:00Z"}),
+        (sample("gravitee_json")[2], {"index": {"_index": "gravitee-request", "_id": "1"}}),
+        (sample("azure_apim")[0], {"time": "2026-03-09T14:00:00Z", "resourceId": "/S", "category": "WebSocketLogs"}),
+        (sample("apipark_influx")[0], "proxy,addr=10.0.0.1:80 index=0i,status=200i,timing=3i 1773064800125000000"),
+    ],
+)
+def test_what_stands_between_calls_is_filtered(between: tuple[Any, Any]) -> None:
+    part = read(*between)
+    assert (part.calls.height, part.rejects.height, part.filtered) == (1, 0, 1)
+
+
+def test_a_call_of_another_azure_log_is_not_filtered() -> None:
+    part = read(sample("azure_apim")[0], sample("azure_frontdoor")[0])
+    assert sorted(part.calls["gateway"]) == ["azure_apim", "azure_frontdoor"]
+
+
+@pytest.mark.parametrize("sku", [{}, {"transactionId": ""}, {"serverRouted": "-"}])
+def test_application_gateways_time_taken_has_the_unit_of_its_generation(sku: dict[str, str]) -> None:
+    properties = {"httpMethod": "GET", "requestUri": "/x", "httpStatus": 200, "timeTaken": 3} | sku
+    record = {"timeStamp": "2026-03-09T14:00:00Z", "category": "ApplicationGatewayAccessLog", "properties": properties}
+    assert call(record)["duration_ms"] == (3000.0 if sku else 3.0)
+
+
+def test_envoys_keys_may_be_chosen() -> None:
+    found = call(
+        {
+            "requestStart": 1,
+            "time": "2026-03-09T14:00:00.125Z",
+            "httpMethod": "GET",
+            "requestPath": "/v1?x=1",
+            "statusCode": "200",
+            "responseFlags": "-",
+            "durationMs": "42",
+            "upstreamCluster": "orders",
+            "clientAddress": "203.0.113.7:1",
+        }
+    )
+    assert (found["gateway"], found["duration_ms"], found["url"] or found["path"]) == ("envoy_json", 42.0, "/v1")
+    assert (found["client_ip"], found["client_port"], found["upstream_name"]) == ("203.0.113.7", 1, "orders")
+
+
+def test_what_an_ai_plugin_of_kong_logs_fills_the_gen_ai_columns() -> None:
+    record = json.loads(sample("kong_json")[0])
+    meta = {"provider_name": "openai", "request_model": "m-1", "plugin_id": "p", "llm_latency": 90}
+    usage = {"prompt_tokens": 12, "completion_tokens": 34, "cost": 0.5}
+    payload = {"request": "secret"}
+    found = call(record | {"ai": {"ai-proxy-advanced": {"meta": meta, "usage": usage, "payload": payload}}})
+    names = ("gen_ai_provider", "gen_ai_request_model", "gen_ai_usage_input_tokens", "gen_ai_usage_output_tokens")
+    assert [found[name] for name in names] == ["openai", "m-1", 12, 34]
+    attributes = dict(found["attributes"])
+    assert attributes["ai.ai-proxy-advanced.meta.llm_latency"] == "90"
+    assert attributes["ai.ai-proxy-advanced.usage.cost"] == "0.5"
+    assert "secret" not in str(found)
+
+
+@pytest.mark.parametrize(
+    "name", ["kong_json", "apisix_json", "tyk_json", "caddy_json", "cloudflare_logpush", "azure_apim"]
+)
+def test_bodies_cookies_and_raw_messages_are_dropped(name: str) -> None:
+    kept = str(read(sample(name)[0]).calls.to_dicts())
+    assert not any(secret in kept for secret in ("R0VUIC8=", "SFRUUC8=", "s=1", "REDACTED", "secret", "'a=b'"))
+
+
+def test_the_body_of_a_log_record_is_read_as_the_line_it_is() -> None:
+    body = '203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "GET /x HTTP/1.1" 200 5 "-" "c"'
+    resource = {"attributes": [{"key": "k8s.pod.name", "value": {"stringValue": "pod-1"}}]}
+    logs = [{"logRecords": [{"timeUnixNano": "1", "body": {"stringValue": body}}]}]
+    found = call({"resourceLogs": [{"resource": resource, "scopeLogs": logs}]})
+    assert (found["gateway"], found["path"], found["node"]) == ("nginx_combined", "/x", "pod-1")
+
+
+def test_names_at_any_depth_make_a_table() -> None:
+    record = {
+        "@timestamp": "2026-03-09T14:00:00.125Z",
+        "event": {"duration": 42_000_123},
+        "http": {"request": {"method": "GET"}, "response": {"status_code": 200, "mime": "x"}},
+        "url": {"path": "/v1", "query": "a=b"},
+        "source": {"ip": "203.0.113.7"},
+    }
+    found = call(record)
+    assert (found["duration_ms"], found["method"], found["status_code"], found["query"]) == (
+        42.000123,
+        "GET",
+        200,
+        "a=b",
+    )
+    assert dict(found["attributes"]) == {"http.response.mime": "x"}
+    flat = {
+        "time": "2026-03-09T14:00:00Z",
+        "http.request.method": "GET",
+        "url.path": "/v1",
+        "http.response.status_code": 200,
+    }
+    assert call(flat)["method"] == "GET"
+
+
+def test_nginxs_variables_under_their_own_names_are_in_seconds_and_lists() -> None:
+    found = call(
+        {
+            "time_iso8601": "2026-03-09T14:00:00+00:00",
+            "remote_addr": "203.0.113.7",
+            "request": "GET /x HTTP/1.1",
+            "status": "502",
+            "request_time": "0.125",
+            "upstream_response_time": "0.100, 0.020",
+            "body_bytes_sent": 5,
+        }
+    )
+    assert (found["duration_ms"], found["upstream_duration_ms"], found["path"]) == (125.0, 120.0, "/x")
+    assert found["timestamp_kind"] == "end"
+
+
+def test_lines_without_a_call_between_those_of_a_table_are_set_aside() -> None:
+    table = {"time": "2026-03-09T14:00:00Z", "path": "/v1", "status": 200}
+    part = read(table, {"time": "2026-03-09T14:00:00Z", "msg": "started"})
+    assert (part.calls.height, part.rejects.height) == (1, 1)

@@ -1,0 +1,202 @@
+"""The lake over its life: many small commits, compaction, deletion and what must never come back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import polars as pl
+import pytest
+
+from apilens.ingest.rollup import roll_up
+from apilens.lake import Lake, open_lake, upkeep
+from apilens.lens import Lens
+from commands import apilens, calls, ingest, totals
+from logs import broken, line, log
+
+
+def commits(folder: Path, n: int, *, lines: int = 20) -> Path:
+    """A lake of `n` ingests of a growing file, each bringing `lines` new calls, and one broken line in all."""
+    path = folder / "growing.log"
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(broken(1) + b"\n")
+    for i in range(n):
+        with path.open("ab") as out:
+            out.write(log(range(i * lines, (i + 1) * lines)))
+        ingest(folder / "lake", path)
+    return folder / "lake"
+
+
+def by_consumer(i: int) -> bytes:
+    """Call `i` of app-0 … app-3 in turn."""
+    return line(i).replace(b" - - [", f" - app-{i % 4} [".encode(), 1)
+
+
+def files(lake: Path, table: str) -> int:
+    tables: dict[str, Any] = apilens("lake", "info", "--lake", lake, "--output", "json").json()["tables"]
+    return int(tables[table]["files"])
+
+
+def stored_bytes(lake: Path) -> list[pl.DataFrame]:
+    """Every Parquet file on disk, committed or not."""
+    return [
+        pl.read_parquet(path, hive_partitioning=False)
+        for path in lake.rglob("*.parquet")
+        if "_delta_log" not in path.parts
+    ]
+
+
+def test_compaction_leaves_every_number_as_it_was_and_few_files(tmp_path: Path) -> None:
+    lake = commits(tmp_path, 8)
+    before, endpoints = totals(lake), Lens(str(lake)).endpoints(exact=True)
+    assert files(lake, "calls") == files(lake, "ingests") == 8
+    assert apilens("lake", "compact", "--lake", lake).code == 0
+    assert [files(lake, name) for name in ("calls", "rollups", "rejects", "ingests")] == [1, 1, 1, 1]
+    assert totals(lake) == before
+    assert Lens(str(lake)).endpoints(exact=True).equals(endpoints)
+    assert ingest(lake, tmp_path / "growing.log")["duplicate"] == 161
+    assert "nothing to merge" in apilens("lake", "compact", "--lake", lake).out
+    assert totals(lake) == before
+
+
+def test_what_was_compacted_can_still_be_replaced_and_refed(tmp_path: Path) -> None:
+    lake = commits(tmp_path, 3)
+    before = totals(lake)
+    apilens("lake", "compact", "--lake", lake)
+    ingest(lake, tmp_path / "growing.log", "--replace")
+    assert totals(lake) == before
+    apilens("lake", "compact", "--lake", lake)
+    assert totals(lake) == before
+    ran = apilens("rejects", "--lake", lake, "--refeed", "--log-format", "upstream says $msec: $status lost $args")
+    assert ran.code in (3, 4)  # it fits nothing; nothing may change
+    assert totals(lake) == before
+
+
+def test_a_reader_of_the_version_before_still_reads_it(tmp_path: Path) -> None:
+    lake = commits(tmp_path, 4)
+    old = open_lake(str(lake)).scan("calls")
+    rows = calls(lake)
+    apilens("lake", "compact", "--lake", lake)
+    apilens("lake", "vacuum", "--lake", lake)
+    assert old.collect().height == len(rows)
+    assert calls(lake) == rows
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_a_compaction_that_dies_anywhere_changes_no_number(tmp_path: Path, at: int) -> None:
+    lake = commits(tmp_path, 3)
+    before, real, step = totals(lake), Lake.transact, iter(range(100))
+
+    def transact(self: Lake, *args: Any, **named: Any) -> None:
+        if next(step) == at:
+            raise SystemExit
+        real(self, *args, **named)
+
+    with mock.patch.object(Lake, "transact", transact), pytest.raises(SystemExit):
+        upkeep.compact(open_lake(str(lake)))
+    assert totals(lake) == before
+    assert ingest(lake, tmp_path / "growing.log")["stored"] == 0
+    apilens("lake", "compact", "--lake", lake)
+    assert totals(lake) == before
+
+
+def test_ingest_and_compaction_at_once_lose_and_double_nothing(tmp_path: Path) -> None:
+    lake = commits(tmp_path, 6)
+    program = "from apilens.lake import open_lake, upkeep; import sys\nfor _ in range(6): upkeep.compact(open_lake(sys.argv[1]))"
+    paths = []
+    for n in range(12):
+        paths.append(tmp_path / f"new-{n}.log")
+        paths[-1].write_bytes(log(range(5000 + n * 50, 5050 + n * 50)))
+    compacting = subprocess.Popen([sys.executable, "-c", program, str(lake)])
+    for path in paths:
+        ingest(lake, path)
+    assert compacting.wait(timeout=120) == 0
+    whole = ingest(tmp_path / "whole", tmp_path / "growing.log", *paths)
+    assert whole["stored"] == 120 + 600
+    assert totals(lake) == totals(tmp_path / "whole")
+
+
+def test_vacuum_takes_what_a_killed_run_left_and_no_file_of_a_run_that_goes_on(tmp_path: Path) -> None:
+    lake = commits(tmp_path, 3)
+    before = totals(lake)
+    fresh, stale = lake / "rollups" / "fresh-1-a.parquet", lake / "rollups" / "stale-1-a.parquet"
+    for orphan in (fresh, stale):
+        orphan.write_bytes(next((lake / "rollups").glob("*.parquet")).read_bytes())
+    long_ago = time.time() - 400 * 3600
+    os.utime(stale, (long_ago, long_ago))
+    assert apilens("lake", "vacuum", "--lake", lake).out == "1 files deleted\n"
+    assert fresh.exists() and not stale.exists()
+    assert totals(lake) == before
+    assert apilens("lake", "vacuum", "--lake", lake, "--retention-hours", "-1").code == 2
+
+
+@pytest.mark.parametrize("compacted", [False, True], ids=["as ingested", "compacted"])
+def test_a_forgotten_consumer_is_gone_from_the_disk_and_does_not_come_back(tmp_path: Path, compacted: bool) -> None:
+    path, lake = tmp_path / "a.log", tmp_path / "lake"
+    path.write_bytes(
+        b"".join(by_consumer(i) + b"\n" for i in range(40)) + b"app-3 broke off\nsomebody else broke off\n"
+    )
+    ingest(lake, path)
+    if compacted:
+        (tmp_path / "b.log").write_bytes(by_consumer(100) + b"\n")
+        ingest(lake, tmp_path / "b.log")
+        apilens("lake", "compact", "--lake", lake)
+    dry = apilens("lake", "forget", "--lake", lake, "--consumer", "app-3", "--dry-run")
+    assert dry.out == "10 calls and 1 rejected lines would go; 0 files deleted\n"
+    assert apilens("lake", "forget", "--lake", lake, "--consumer", "app-3").out.startswith("10 calls and 1 rejected")
+    left = Lens(str(lake)).calls().collect()
+    assert left["consumer"].unique().sort().to_list() == ["app-0", "app-1", "app-2"]
+    assert not any("app-3" in str(frame.to_dicts()) for frame in stored_bytes(lake))
+    assert "app-3" not in (lake / "_apilens" / "forgotten.json").read_text()
+    endpoints = Lens(str(lake)).endpoints()
+    assert endpoints["calls"].sum() == left.height
+    (tmp_path / "c.log").write_bytes(by_consumer(99) + b"\n" + path.read_bytes() + by_consumer(98) + b"\n")
+    again = ingest(lake, tmp_path / "c.log")
+    assert again["filtered"] == 11  # call 99 is one of app-3's too
+    assert "app-3" not in Lens(str(lake)).calls().collect()["consumer"].to_list()
+    ingest(lake, path, "--replace")
+    assert "app-3" not in Lens(str(lake)).calls().collect()["consumer"].to_list()
+
+
+def test_what_is_older_than_a_time_is_forgotten_to_the_bin(tmp_path: Path) -> None:
+    path, lake = tmp_path / "a.log", tmp_path / "lake"
+    path.write_bytes(log(range(900)))  # 08:00:00 … 08:14:59
+    ingest(lake, path)
+    assert apilens("lake", "forget", "--lake", lake, "--before", "2026-11-02T08:07Z").out.startswith("300 calls")
+    left = Lens(str(lake)).calls().collect()
+    assert left.height == 600
+    rollups = Lens(str(lake)).rollups().collect()
+    assert rollups["calls"].sum() == 600
+    assert roll_up(left, "x")["calls"].sum() == 600
+    assert ingest(lake, path)["duplicate"] == 900
+    assert ingest(lake, path, "--source", "other")["filtered"] == 300
+    info = apilens("lake", "info", "--lake", lake, "--output", "json").json()
+    assert info["forgotten"] == {"before": "2026-11-02 08:05:00+00:00", "consumers": 0}
+
+
+def test_forget_needs_something_to_forget(tmp_path: Path) -> None:
+    lake = commits(tmp_path, 1)
+    ran = apilens("lake", "forget", "--lake", lake)
+    assert (ran.code, "--before" in ran.err) == (2, True)
+
+
+def test_hundreds_of_commits_stay_few_files_to_open(tmp_path: Path) -> None:
+    lake = commits(tmp_path, 60, lines=2)
+    before = totals(lake)
+    opened = open_lake(str(lake))
+    # The ledger goes by the log of `calls`, read at once; the library reads it unit by unit.
+    attempts = opened.ledger().select("unit_id", "attempt").rows()
+    assert attempts == [(unit, opened.table("calls").transaction_version(unit)) for unit, _ in attempts]
+    assert len(attempts) == 60
+    apilens("lake", "compact", "--lake", lake)
+    apilens("lake", "vacuum", "--lake", lake, "--retention-hours", "0")
+    assert totals(lake) == before
+    info = apilens("lake", "info", "--lake", lake, "--output", "json").json()
+    assert info["units"] == 60
+    assert max(table["files"] for table in info["tables"].values()) == 1
+    assert len([path for path in lake.rglob("*.parquet") if "_delta_log" not in path.parts]) == 4
