@@ -10,6 +10,7 @@ import polars as pl
 
 from apilens.errors import UsageError
 from apilens.formats import fields as f
+from apilens.formats.escapes import Escape
 from apilens.formats.format import Format, fixed, pasted
 from apilens.formats.layout import TextLayout, Variable, nearest
 
@@ -33,7 +34,8 @@ KNOWN = {
         f"{COMBINED} %I %O %D",
         f'{COMBINED} "%{{X-Forwarded-For}}i"',
         f'{COMBINED} "%{{X-Forwarded-For}}i" %D',
-        *(f"{layout} %{{squid_result}}x:%{{squid_hierarchy}}x" for layout in (COMBINED, COMMON)),
+        # Squid: its size counts the headers.
+        *(f"{layout.replace('%b', '%O')} %{{squid_result}}x:%{{squid_hierarchy}}x" for layout in (COMBINED, COMMON)),
         COMBINED.replace("%h", "%v %h", 1),
         COMBINED.replace('"%{Referer}i" "%{User-Agent}i"', "%{Referer}i %{User-Agent}i"),
     ),
@@ -49,7 +51,9 @@ _FIELDS: dict[str, f.Field] = {
     "u": f.text("user_name", pattern=r'(?:(?:[^"\\]|\\.)*?|"")'),
     "r": f.request_line(),
     "m": f.token("method"),
-    "U": f.token("path", rank=1),
+    # Decoded, so that it may hold blanks; what stands before a query holds no question mark.
+    "U": f.text("path", rank=1, pattern=r".*?"),
+    "U?": f.text("path", rank=1, pattern=r"[^?]*?"),
     "q": f.Field(
         lambda raw: {"query": raw.str.strip_prefix("?")},
         lambda raw: {"query": raw.str.strip_prefix("?")},
@@ -72,10 +76,10 @@ _FIELDS: dict[str, f.Field] = {
     "{local}p": f.integer("server_port", pl.Int32),
     "{remote}p": f.integer("client_port", pl.Int32),
     "D": f.duration("duration_ms", 1e-3, decimals=0),
-    # A whole-second duration next to a finer one must not win.
-    "T": f.duration("duration_ms", 1e3, rank=1, decimals=0),
-    "{s}T": f.duration("duration_ms", 1e3, rank=1, decimals=0),
-    "{ms}T": f.duration("duration_ms", 1.0, decimals=0),
+    # Of several durations the finest wins.
+    "T": f.duration("duration_ms", 1e3, rank=2, decimals=0),
+    "{s}T": f.duration("duration_ms", 1e3, rank=2, decimals=0),
+    "{ms}T": f.duration("duration_ms", 1.0, rank=1, decimals=0),
     "{decimal}T": f.duration("duration_ms", 1e3),
     "{us}T": f.duration("duration_ms", 1e-3, decimals=0),
     "X": f.attribute("connection_status", r"[-+X]"),
@@ -205,6 +209,8 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "apache_logformat") 
             key = (side if letter == "s" else "") + (f"{{{argument.lower()}}}" if argument else "") + letter
             if key == "<s" and "%>s" not in text:
                 key = "s"
+            if key == "U" and text.startswith("%q", at):
+                key = "U?"
             name = found[0]
             while name in seen:
                 name += "'"
@@ -216,7 +222,8 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "apache_logformat") 
     literal(text[at:])
     if not any(isinstance(part, Variable) and part.field.mandatory for part in parts):
         raise UsageError(f"LogFormat {log_format!r} has no time: expected %t, %{{usec}}t or %{{format}}t in it")
-    return TextLayout(gateway, text, tuple(parts), "apache", doubts=tuple(dict.fromkeys(doubts)))
+    escape: Escape = "none" if "{squid_" in text else "apache"
+    return TextLayout(gateway, text, tuple(parts), escape, doubts=tuple(dict.fromkeys(doubts)))
 
 
 #: The letters of mod_log_config, mod_logio (I, O, S, ^ti, ^to) and mod_ssl (x, c).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 
 import polars as pl
@@ -168,10 +169,13 @@ _EXAMPLE = json.dumps(
 @cache
 def _variables(tz: str) -> dict[str, f.Field]:
     """Variable of a formatter -> the field it is: what it is in an object, and some that only formatters name."""
+    # What is percent-encoded takes careful reading.
+    headers = replace(_headers(), accept=lambda raw, columns: raw.is_null() | ~raw.str.contains("[%+]"))
     return {path.removeprefix("$."): field for path, field in layout(tz).paths.items()} | {
         "scheme": f.token("scheme"),
         "host": f.token("host"),
-        "header": _headers(),
+        "header": headers,
+        "request_header": headers,
         "url": f.url(),
         "uri": f.token("path", rank=1),
         "query": f.token("query", rank=1),

@@ -11,7 +11,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from apilens.formats.block import Parsed
 from apilens.formats.escapes import Escape, unescape
@@ -158,12 +160,15 @@ def peer(ip: str = "client_ip", port: str = "client_port", *, rank: int = 0) -> 
 
 
 def strictly(field: Field, pattern: str) -> Field:
-    """The same, where only values of this form fit: the layout is guessed, and another one has something else there."""
+    """The same, where only values of this form fit: the layout is guessed, and another one has something else there.
+
+    For careful reading, whose values are unescaped, the pattern says so.
+    """
 
     def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
         return raw.is_null() | raw.str.contains(f"^(?:{pattern})$")
 
-    return replace(field, accept=accept, accept_careful=accept, pattern=f"(?:{pattern}|-)")
+    return replace(field, accept=accept, pattern=f"(?:{pattern}|-)")
 
 
 def attribute(name: str, pattern: str = _UNQUOTED) -> Field:
@@ -745,10 +750,17 @@ def gather_attributes(calls: pl.DataFrame) -> pl.DataFrame:
     parts = [name for name in calls.columns if name.startswith("attributes.")]
     if not parts:
         return calls
-    entries = pl.concat_list(
-        pl.struct(pl.lit(name.removeprefix("attributes.")).alias("key"), pl.col(name).cast(pl.String).alias("value"))
-        for name in parts
+    # Row by row by way of one gather: concat_list takes twenty times as long.
+    values = [calls[name].cast(pl.String) for name in parts]
+    filled = np.column_stack([value.is_not_null().to_numpy() for value in values])
+    row, column = np.nonzero(filled)
+    keys = pl.Series([name.removeprefix("attributes.") for name in parts]).gather(column)
+    entries = pl.DataFrame({"key": keys, "value": pl.concat(values, rechunk=True).gather(column * calls.height + row)})
+    counts = filled.sum(axis=1)
+    lists = pa.LargeListArray.from_arrays(
+        np.concatenate(([0], np.cumsum(counts))),
+        entries.to_struct().to_arrow(compat_level=pl.CompatLevel.newest()),
+        mask=pa.array(counts == 0),
     )
-    kept = entries.list.filter(pl.element().struct.field("value").is_not_null())
-    attributes = pl.when(kept.list.len() > 0).then(kept).cast(pl.Map(pl.String, pl.String)).alias("attributes")
+    attributes = pl.Series("attributes", pl.from_arrow(lists)).cast(pl.Map(pl.String, pl.String))
     return calls.with_columns(attributes).drop(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache
 
 import polars as pl
@@ -88,6 +89,15 @@ def _named(column: str) -> f.Field:
     return f.Field(read, read)
 
 
+def _count(name: str) -> f.Field:
+    """A whole number without a column of its own."""
+
+    def accept(raw: pl.Expr, columns: f.Columns) -> pl.Expr:
+        return raw.is_null() | raw.cast(pl.Int64, strict=False).is_not_null()
+
+    return replace(f.attribute(name), accept=accept, accept_careful=accept, pattern=r"-?\d+")
+
+
 def _captured(name: str, *, cut: bool = False) -> f.Field:
     """{a|b}: headers that the configuration captures, in its order. cut: the line ends before it does."""
 
@@ -96,7 +106,8 @@ def _captured(name: str, *, cut: bool = False) -> f.Field:
         columns = {f"attributes.{name}": pl.when(inside.str.contains("[^|]")).then(inside)}
         return columns | ({"parse_status": pl.lit("partial")} if cut else {})
 
-    return f.Field(read, read, pattern=r'\{[^"]*' if cut else r'\{[^"]*?\}', escaped=True)
+    form = r"\{[^{}\"]*" if cut else r"\{[^{}\"]*\}"
+    return replace(f.strictly(f.Field(read, read, escaped=True), form), pattern=form)
 
 
 def _cut_request() -> f.Field:
@@ -140,12 +151,12 @@ def _fields(tz: str) -> dict[str, f.Field]:
         "s": _named("upstream_address"),
         "si": f.attribute("server_ip", r"\S+"),
         "sp": f.attribute("server_port", r"\S+"),
-        "TR": f.attribute("request_ms", r"-?\d+"),
-        "Tq": f.attribute("request_ms", r"-?\d+"),
-        "Tw": f.attribute("queue_ms", r"-?\d+"),
-        "Th": f.attribute("handshake_ms", r"-?\d+"),
-        "Ti": f.attribute("idle_ms", r"-?\d+"),
-        "Td": f.attribute("data_ms", r"-?\d+"),
+        "TR": _count("request_ms"),
+        "Tq": _count("request_ms"),
+        "Tw": _count("queue_ms"),
+        "Th": _count("handshake_ms"),
+        "Ti": _count("idle_ms"),
+        "Td": _count("data_ms"),
         "Tc": f.duration("upstream_connect_ms", 1.0),
         "Tr": f.duration("upstream_header_ms", 1.0),
         "Ta": f.duration("duration_ms", 1.0),
@@ -158,13 +169,13 @@ def _fields(tz: str) -> dict[str, f.Field]:
         "CS": f.attribute("captured_response_cookie", r"\S+"),
         "ts": f.token("response_flags"),
         "tsc": f.token("response_flags"),
-        "ac": f.attribute("active_connections", r"-?\d+"),
-        "fc": f.attribute("frontend_connections", r"-?\d+"),
-        "bc": f.attribute("backend_connections", r"-?\d+"),
-        "sc": f.attribute("server_connections", r"-?\d+"),
+        "ac": _count("active_connections"),
+        "fc": _count("frontend_connections"),
+        "bc": _count("backend_connections"),
+        "sc": _count("server_connections"),
         "rc": f.kept(f.integer("_retries", pl.Int16), "retries"),
-        "sq": f.attribute("server_queue", r"-?\d+"),
-        "bq": f.attribute("backend_queue", r"-?\d+"),
+        "sq": _count("server_queue"),
+        "bq": _count("backend_queue"),
         "hr": _captured("captured_request_headers"),
         "hs": _captured("captured_response_headers"),
         "r": f.request_line(),
@@ -176,6 +187,7 @@ def _fields(tz: str) -> dict[str, f.Field]:
         "pid": f.attribute("pid", r"\d+"),
         "[src]": f.token("client_ip", rank=1),
         "[req.hdr(host)]": f.token("host"),
+        "[capture.req.hdr(0)]": f.strictly(f.attribute("captured_request_headers"), r"[\w.:-]+"),
         "[ssl_fc_sni]": f.attribute("ssl_fc_sni", r"\S+"),
         "HM": f.token("method"),
         "HU": f.url(),
@@ -220,7 +232,7 @@ def layout(log_format: str, tz: str = "UTC") -> TextLayout:
             quoting = "+Q" in flags or (quoting and "-Q" not in flags)
             return ()
         key = f"{{{flags}}}{name}" if flags in ("cut", "all") else name
-        field = fields.get(key, f.attribute(name.strip("[]")))
+        field = fields.get(key, f.attribute(name.strip("[]").split(",")[0]))
         variable = Variable(f"%{key}", field)
         return ('"', variable, '"') if quoted else (variable,)
 

@@ -29,7 +29,7 @@ _NAMED_TIMES = 'uct="$upstream_connect_time" uht="$upstream_header_time" urt="$u
 _APISIX_REQUEST = (
     '$remote_addr - $remote_user [$time_local] $http_host "$request" $status $body_bytes_sent $request_time'
 )
-_APISIX_UPSTREAM = '"$http_referer" "$http_user_agent" $upstream_addr $upstream_status $upstream_response_time'
+_APISIX_UPSTREAM = '"$http_referer" "$http_user_agent" $upstream_addr $upstream_status $apisix_upstream_response_time'
 _APISIX_URL = '"$upstream_scheme://$upstream_host$upstream_uri"'
 _APISIX_AI = '"$request_type" "$llm_time_to_first_token" "$llm_model" "$request_llm_model" "$llm_prompt_tokens" "$llm_completion_tokens"'
 
