@@ -86,33 +86,38 @@ class W3cLayout(Layout):
     def _told(self, records: pl.DataFrame) -> pl.DataFrame:
         """`records` with what applies to each: directive, fields, date, software, cells and how many are wanted."""
         line = pl.col("line")
-        told = records.select(
+        said = records.filter(line.str.starts_with("#")).select(
             "row",
-            "line",
             directive=line.str.contains(r"^#\s*[A-Za-z][A-Za-z-]*:"),
             fields=line.str.extract(r"^#\s*Fields:\s*(.*\S)"),
             date=line.str.extract(r"^#\s*(?:Start-)?Date:\s*(\d{4}-\d\d-\d\d)"),
             software=line.str.extract(r"^#\s*Software:\s*(.*)"),
-        ).with_columns(
-            pl.col("fields").forward_fill().fill_null(pl.lit(self.said.fields, pl.String)),
-            pl.col("date").forward_fill().fill_null(pl.lit(self.said.date, pl.String)),
-            pl.col("software").forward_fill().fill_null(pl.lit(self.said.software, pl.String)),
         )
-        told = told.with_columns(cells=_cells(line), wanted=_wanted(pl.col("fields")))
+        told = records.select("row", "line").join(said, on="row", how="left", maintain_order="left")
         told = told.with_columns(
-            cells=pl.when(pl.col("cells").list.len() == pl.col("wanted")).then("cells").otherwise(_quoted(line))
+            pl.col("directive").fill_null(False),
+            *(
+                pl.col(name).forward_fill().fill_null(pl.lit(getattr(self.said, name), pl.String))
+                for name in ("fields", "date", "software")
+            ),
         )
-        lost = (told["cells"].list.len() != told["wanted"]).fill_null(True) & ~told["directive"]
-        if not lost.any():
-            return told
-        # Lines under no header, or under another's: of the layouts that files without one have.
-        alone = told.filter(lost)
+        tabs = told["line"].str.contains("\t", literal=True).any()
+        told = told.with_columns(cells=_cells(line) if tabs else line.str.split(" "), wanted=_wanted(pl.col("fields")))
+        # Few lines need more: cells in quotes or several blanks between them; no header, or another's, above them.
+        for mend in (_by_quotes, self._by_shape):
+            lost = (told["cells"].list.len() != told["wanted"]).fill_null(True) & ~told["directive"]
+            if lost.any():
+                told = pl.concat([told.filter(~lost), mend(told.filter(lost))]).sort("row")
+        return told
+
+    def _by_shape(self, lines: pl.DataFrame) -> pl.DataFrame:
+        """The lines under the fields that files without a header are known to have, where they look like it."""
+        line = pl.col("line")
         guess = pl.coalesce(
             *(pl.when(line.str.contains(self._regex(known))).then(pl.lit(known)) for known in self.known)
         )
-        alone = alone.with_columns(cells=_cells(line), fields=pl.coalesce(guess, "fields"))
-        alone = alone.with_columns(wanted=_wanted(pl.col("fields")))
-        return pl.concat([told.filter(~lost), alone]).sort("row")
+        lines = lines.with_columns(cells=_cells(line), fields=pl.coalesce(guess, "fields"))
+        return lines.with_columns(wanted=_wanted(pl.col("fields")))
 
     def _regex(self, known: str) -> str:
         """What a line under these names looks like."""
@@ -183,9 +188,9 @@ def _cells(line: pl.Expr) -> pl.Expr:
     return pl.when(even.str.contains("\t", literal=True)).then(even.str.split("\t")).otherwise(even.str.split(" "))
 
 
-def _quoted(line: pl.Expr) -> pl.Expr:
-    """The cells between any blanks, some of them in quotes."""
-    return line.str.extract_all(_CELL)
+def _by_quotes(lines: pl.DataFrame) -> pl.DataFrame:
+    """The lines with the cells between any blanks, some of them in quotes."""
+    return lines.with_columns(cells=pl.col("line").str.extract_all(_CELL))
 
 
 def _wanted(fields: pl.Expr) -> pl.Expr:
