@@ -51,6 +51,7 @@ def _layouts(
             {**times, **(common or {}), **{path: field for name, field in names.items() for path in spelling(name)}},
             signs=(),
             where=f"{is_call} AND coalesce({_listed(spelling, told_by)}) IS NOT NULL",
+            mark=f"(?i){category}|{table}",
             filtered=other,
             derived=derived,
             dropped=tuple(path for name in dropped for path in spelling(name)),

@@ -6,7 +6,7 @@ import polars as pl
 
 from apilens.formats import fields as f
 from apilens.formats.format import fixed
-from apilens.formats.json_layout import JsonLayout
+from apilens.formats.json_layout import JsonLayout, path
 
 #: HttpMethod of gravitee-common: the documents of Elasticsearch hold its code.
 _METHODS = dict(
@@ -54,8 +54,11 @@ def _content(body: str, whole: str) -> f.Field:
 
 
 def _layout(names: dict[str, f.Field], where: str, filtered: str) -> JsonLayout:
-    paths = {f'$."{name}"': field for names, field in names.items() for name in names.split()}
-    return JsonLayout("gravitee_json", paths, signs=(), where=where, filtered=filtered, nulls=("", "-", "-1"))
+    """names: those of v2 and v4, the time first -> the field they fill."""
+    paths = {path(name): field for both, field in names.items() for name in both.split()}
+    return JsonLayout(
+        "gravitee_json", paths, signs=(next(iter(paths)),), where=where, filtered=filtered, nulls=("", "-", "-1")
+    )
 
 
 #: Health checks, node monitoring, captured messages and message metrics share the files with the calls.
@@ -85,8 +88,7 @@ _JSON = _layout(
         "errorKey": f.text("response_flags"),
         "failure": f.attribute("failure"),
     },
-    where="{$.timestamp} IS NOT NULL AND {$.requestId} IS NOT NULL"
-    " AND coalesce({$.proxyResponseTimeMs}, {$.gatewayResponseTimeMs}) IS NOT NULL",
+    where="{$.requestId} IS NOT NULL AND coalesce({$.proxyResponseTimeMs}, {$.gatewayResponseTimeMs}) IS NOT NULL",
     filtered="{$.timestamp} IS NOT NULL AND {$.proxyResponseTimeMs} IS NULL AND {$.gatewayResponseTimeMs} IS NULL"
     " AND coalesce({$.clientRequest}, {$.proxyRequest}, {$.entrypointRequest}, {$.endpointRequest}, {$.connectorType},"
     " {$.steps}, {$.jvm}, {$.operation}) IS NOT NULL",
@@ -120,7 +122,7 @@ _ELASTICSEARCH = _layout(
         "ai-input-tokens": f.size("gen_ai_usage_input_tokens"),
         "ai-output-tokens": f.size("gen_ai_usage_output_tokens"),
     },
-    where='{$."@timestamp"} IS NOT NULL AND coalesce({$."response-time"}, {$."gateway-response-time-ms"}, {$."request-ended"},'
+    where='coalesce({$."response-time"}, {$."gateway-response-time-ms"}, {$."request-ended"},'
     " CASE WHEN {$.type} IN ('request', 'v4-metrics') THEN {$.type} END) IS NOT NULL"
     ' AND coalesce({$.transaction}, {$."transaction-id"}, {$."request-id"}) IS NOT NULL',
     filtered="{$.index._index} IS NOT NULL OR ({$.gateway} IS NOT NULL AND"

@@ -36,10 +36,10 @@ class JsonLayout(Layout):
     """paths: DuckDB JSON path -> the Field it fills; `#$.tries` is the length of an array.
 
     signs: paths of which a record must have every one to be a call of this format. where: SQL condition that must hold
-    besides, with paths in braces: `{$.category} = 'GatewayLogs'`. filtered: the same, for records that this gateway writes
-    between its calls but which are none. derived: columns made of those that the fields filled; names that begin with `_`
-    are only steps. dropped: paths that are never kept. json: what of a line is the JSON; None: all of it. Whatever else a
-    record has is kept in attributes under its path.
+    besides, with paths in braces: `{$.category} = 'GatewayLogs'`. mark: regex that such a line matches, to tell others soon.
+    filtered: as where, for records that this gateway writes between its calls but which are none. derived: columns made of
+    those that the fields filled; names that begin with `_` are only steps. dropped: paths that are never kept. json: what of
+    a line is the JSON; None: all of it. Whatever else a record has is kept in attributes under its path.
     """
 
     gateway: str
@@ -47,6 +47,7 @@ class JsonLayout(Layout):
     signs: tuple[str, ...]
     text: str | None = None
     where: str = "true"
+    mark: str = ""
     filtered: str = "false"
     derived: tuple[pl.Expr, ...] = ()
     dropped: tuple[str, ...] = ()
@@ -55,7 +56,18 @@ class JsonLayout(Layout):
 
     def fits(self, records: pl.DataFrame) -> pl.Series:
         """Whether each line is a JSON object with this layout's signs."""
-        return self._extract(records)["signed"]
+        # Most formats tried on a head are not meant: the names alone tell, without a parse.
+        names = [dotted(sign).rsplit(".")[-1] for sign in self.signs]
+        hopeful = records.select(
+            pl.all_horizontal(
+                pl.col("line").str.contains(self.mark),
+                *(pl.col("line").str.contains(name, literal=True) for name in names),
+            ).alias("hopeful")
+        ).to_series()
+        if not hopeful.any():
+            return hopeful
+        found = self._extract(records.filter(hopeful)).select("row", "signed")
+        return records.join(found, on="row", how="left", maintain_order="left")["signed"].fill_null(False)
 
     def nearness(self, records: pl.DataFrame) -> float:
         """Half for being JSON objects, half for the signs, 0..1."""
