@@ -160,6 +160,8 @@ def test_times_are_read_in_their_zone_or_the_one_named(text: str, expected: date
         ("order 4111111111111112 failed", "order 4111111111111112 failed"),  # no card: Luhn
         ("request id 3515644cb6324e8f4f9cb7cbc3b6082c", "request id 3515644cb6324e8f4f9cb7cbc3b6082c"),
         ("how do I get a token: please tell", "how do I get a token: [secret] tell"),
+        ("write to joe.b@acme.example or a@b.example.", "write to [e-mail]@acme.example or [e-mail]@b.example."),
+        ("an @ sign, user@localhost, 3@4", "an @ sign, user@localhost, 3@4"),
     ],
 )
 def test_secrets_are_masked_and_other_text_stays(text: str, masked: str) -> None:

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -522,3 +523,24 @@ def test_a_document_of_any_length_is_read_in_little_memory(desk: Path) -> None:
     with mock.patch.object(pieces, "BLOCK_BYTES", 4000):
         (desk / "a.json").write_text(json.dumps([{"message": line(i).decode()} for i in range(300)], indent=2))
         assert ingest(desk / "lake", "a.json")["stored"] == 300
+
+
+def test_a_file_name_that_is_no_utf8_stops_nobody(desk: Path) -> None:
+    folder = desk / "odd"
+    folder.mkdir()
+    (folder / os.fsdecode(b"bad\xff.log")).write_bytes(log(range(5)))
+    (folder / "good.log").write_bytes(log(range(5, 10)))
+    done = ingest(desk / "odd-lake", folder)
+    assert done["stored"] == 10
+    assert any("bad\\xff.log" in part["input"] for part in done["inputs"])
+
+
+def test_a_disk_that_is_full_is_said_and_nothing_of_the_unit_counts(desk: Path) -> None:
+    path = desk / "full.log"
+    path.write_bytes(log(range(5)))
+    full = OSError(28, "No space left on device")
+    with mock.patch.object(pl.DataFrame, "write_parquet", side_effect=full):
+        ran = apilens("ingest", path, "--lake", desk / "full-lake")
+    assert ran.code == 3
+    assert "No space left on device" in ran.err and "Traceback" not in ran.err
+    assert ingest(desk / "full-lake", path)["stored"] == 5

@@ -24,13 +24,16 @@ _SECRETS = (
         re.compile(r"\b(?:gh[pousr]_\w{30,}|glpat-[\w-]{20,}|xox[abprs]-[\w-]{10,}|[srp]k_(?:live|test)_\w{10,})"),
         "[key]",
     ),
+    # The domain stays: it says which account somebody writes for.
+    (re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@([A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8})"), r"[e-mail]@\1"),
 )
 #: Card numbers as people write them: 13 to 19 digits in a row, 4-4-4-4(-3) or 4-6-5, of the networks' first digits.
 _CARD = re.compile(r"(?<![\w-])[3-6](?:\d{12,18}|\d{3}(?:([ -])\d{4}\1\d{4}\1\d{4}|([ -])\d{6}\2\d{5}))(?![\w-])")
 
 
 def mask(text: str) -> str:
-    """The text with tokens, keys, passwords and card numbers (Luhn, ISO/IEC 7812-1) replaced by what they were."""
+    """The text with tokens, keys, passwords, names in e-mail addresses and card numbers (Luhn, ISO/IEC 7812-1) replaced by
+    what they were."""
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return _CARD.sub(lambda found: "[card]" if _luhn(found[0]) else found[0], text)

@@ -46,7 +46,7 @@ KNOWN = {
     ),
     "nginx_ingress": tuple(
         layout.replace(alternative, "").replace(request_id, "")
-        for layout in (INGRESS, _OLD_INGRESS)
+        for layout in (_OLD_INGRESS, INGRESS)  # else its bracket would be part of a user name, which may hold blanks
         for request_id in ("$none", " $req_id")
         for alternative in ("$none", " [$proxy_alternative_upstream_name]")
     ),

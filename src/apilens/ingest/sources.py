@@ -6,6 +6,7 @@ import bz2
 import glob
 import io
 import lzma
+import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -72,7 +73,9 @@ def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
             real = one.resolve()
             if real not in seen:
                 seen.add(real)
-                yield Input(str(one), one, found_in_folder=path.is_dir())
+                # A name that is no UTF-8 must not end a run: the ledger holds text.
+                name = os.fsencode(one).decode("utf-8", "backslashreplace")
+                yield Input(name, one, found_in_folder=path.is_dir())
 
 
 def sizes(inputs: Sequence[Input]) -> int | None:

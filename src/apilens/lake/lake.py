@@ -286,7 +286,13 @@ class Lake:
         columns = sha256(",".join(rows.columns).encode()).hexdigest()[:8]
         path = f"{folder}/{stem}-{columns}.parquet" if folder else f"{stem}-{columns}.parquet"
         target = self.root / name / path
-        rows.write_parquet(target, compression="zstd", compression_level=level)
+        try:
+            rows.write_parquet(target, compression="zstd", compression_level=level)
+        except (OSError, pl.exceptions.ComputeError) as error:
+            target.unlink(missing_ok=True)
+            raise LakeError(
+                f"{target}: cannot be written ({error}); nothing of it counts. Make room, then run it again"
+            ) from None
         column = TIME.get(name)
         first, last = (rows[column].min(), rows[column].max()) if column else (None, None)
         return DataFile(path, target.stat().st_size, rows.height, partition, first, last)  # type: ignore[arg-type]  # min() of a Datetime column is a datetime

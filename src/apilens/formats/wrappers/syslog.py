@@ -19,7 +19,9 @@ _TIME = rf"(?:{_BSD}|{_ISO}|{_JOURNAL})"
 _PRIORITY = r"(?:\d{1,6} )?<\d{1,3}>"
 _HOST = r"(?<node>[^\s\[\]{}\"]*[^\s\[\]{}\":])"
 _TAG = r"[^\s:\[\]{}\"#][^\s:\[\]{}\"]{0,127}(?:\[[^\]\s]*\]: ?|: |:$)"
-_DATA = r'(?:-|(?:\[[^\s=\]"]+(?: [^\s=\]"]+="(?:[^"\\]|\\.)*")*\])+)'
+_PARAMETER = r' [^\s=\]"]+="(?:[^"\\]|\\.)*"'
+#: A registered name has parameters, a private one an @: what else stands in brackets belongs to the line.
+_DATA = rf"(?:-|(?:\[(?:[^\s=\]\"@]+@[^\s=\]\"]+(?:{_PARAMETER})*|[A-Za-z-]+(?:{_PARAMETER})+)\])+)"
 
 SYSLOG = Prefix(
     "syslog",
