@@ -28,7 +28,7 @@ KNOWN = tuple(
 )
 
 #: A request id: a UUID, or 16 characters of Base64 (HTTP APIs). An Apache log may hold a number there.
-_ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[\w+/-]{11,15}="
+_ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[A-Za-z0-9+/_-]{11,15}="
 
 
 def _id(*, rank: int = 0) -> f.Field:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
 
@@ -38,6 +38,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     names = list(known)
     swapped = (other for other in names if len(other) > 3 and sorted(other) == sorted(name))
     return next(swapped, None) or next(iter(get_close_matches(name, names, n=1, cutoff=0.88)), None)
+
+
+_NO_CALLS = pl.DataFrame(schema={"row": pl.UInt32})
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,18 @@ class TextLayout(Layout):
         found = [frame for frame in (done, part.calls) if frame.height]
         calls = pl.concat(found, how="diagonal") if found else part.calls
         return Parsed(calls, part.rejects, filtered=part.filtered)
+
+    def take(self, records: pl.DataFrame) -> Parsed:
+        """As `read`, of records that another layout has refused; those without this one's shape are looked at no further."""
+        fits = self.fits(records)
+        part = self.read(records.filter(fits)) if fits.any() else Parsed(_NO_CALLS, REJECTED.to_frame())
+        others = records.filter(~fits)
+        if self.filtered is not None:
+            no_call = others["line"].str.contains(self.filtered)
+            part = replace(part, filtered=part.filtered + int(no_call.sum()))
+            others = others.filter(~no_call)
+        misfit = others.select("row", pl.lit("does not fit the layout").alias("reason"))
+        return replace(part, rejects=pl.concat([part.rejects, misfit]))
 
     # -- quick ---------------------------------------------------------------------------------------------------
 
