@@ -28,7 +28,16 @@ KNOWN = tuple(
 )
 
 #: A request id: a UUID, or 16 characters of Base64 (HTTP APIs). An Apache log may hold a number there.
-_ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[\w+/-]{11,15}="
+_ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[A-Za-z0-9+/_-]{11,15}="
+
+
+def _id(*, rank: int = 0) -> f.Field:
+    """A request id, which no call lacks."""
+
+    def accept(raw: pl.Expr, columns: f.Columns) -> pl.Expr:
+        return raw.str.contains(f"^(?:{_ID})$")
+
+    return replace(f.token("request_id", rank=rank), accept=accept, accept_careful=accept, pattern=f"(?:{_ID})")
 
 
 def _wide(field: f.Field) -> f.Field:
@@ -84,8 +93,8 @@ _FIELDS: dict[str, f.Field] = {
 }
 #: How these stand in the layouts that are tried unasked.
 _WRITTEN = {
-    "requestid": f.strictly(f.text("request_id"), _ID),
-    "extendedrequestid": f.kept(f.text("request_id", rank=1, pattern=r"[\w+/=-]+"), "extendedRequestId"),
+    "requestid": _id(),
+    "extendedrequestid": f.kept(_id(rank=1), "extendedRequestId"),
     "resourcepath": f.text("gateway_route", pattern=r"[^\s,]+"),
     "identity.caller": f.attribute("identity.caller", r"[^\s,]+"),
 }

@@ -38,7 +38,7 @@ CLASSIC = (
 )
 
 _SCHEMES = {"http": "http", "https": "https", "h2": "https", "ws": "ws", "wss": "wss", "grpc": "grpc", "grpcs": "grpc"}
-_ABSOLUTE = r"^([A-Z]+) ([a-z]+://([^/?# ]*)([^?# ]*)(?:\?([^ ]*))?) HTTP/(1\.1|2\.0|1\.0)$"
+_ABSOLUTE = r"^[A-Z]+ [a-z]+://[^/?# ]+/[^?# ]*(?:\?[^# ]*)? HTTP/(?:1\.1|2\.0|1\.0)$"
 
 
 def _type() -> f.Field:
@@ -50,35 +50,37 @@ def _type() -> f.Field:
 
 def _authority(raw: pl.Expr) -> f.Columns:
     """Host and port out of a URL's authority; AWS always writes the port."""
-    address = f.address("host", "server_port", rank=1).careful(raw)
-    return {"host": address["host"], "server_port": address["server_port"]}
+    return f.address("host", "server_port").quick(raw)
 
 
 def _request() -> f.Field:
     """`GET https://shop.example:443/v1/carts HTTP/2.0`; `- http://…:80- -` and `- - - ` stand for what was no HTTP."""
     whole = f.request_line()
-    names = ["method", "url", "authority", "path", "query", "version"]
 
     def prepare(raw: pl.Expr) -> pl.Expr:
-        return raw.str.extract_groups(_ABSOLUTE).struct.rename_fields(names)
+        # Method and scheme, nothing, authority, the rest: a regex with groups takes far longer.
+        return raw.str.splitn("/", 4)
 
-    def quick(found: pl.Expr) -> f.Columns:
-        path = found.struct.field("path")
+    def quick(parts: pl.Expr) -> f.Columns:
+        begin = parts.struct.field("field_0").str.splitn(" ", 2).struct
+        authority = parts.struct.field("field_2")
+        end = parts.struct.field("field_3").str.splitn(" ", 2).struct
+        target = end.field("field_0").str.splitn("?", 2).struct
         return {
-            "method": found.struct.field("method"),
-            "url": found.struct.field("url"),
-            "path": pl.when(path == "").then(pl.lit("/")).otherwise(path),
-            "query": found.struct.field("query"),
-            "http_version": found.struct.field("version").replace({"2.0": "2"}),
+            "method": begin.field("field_0"),
+            "url": pl.concat_str(begin.field("field_1"), pl.lit("//"), authority, pl.lit("/"), end.field("field_0")),
+            "path": "/" + target.field("field_0"),
+            "query": target.field("field_1"),
+            "http_version": end.field("field_1").str.strip_prefix("HTTP/").replace({"2.0": "2"}),
             "request_line": pl.lit(f.REBUILT),
-            **_authority(found.struct.field("authority")),
+            **_authority(authority),
         }
 
     def careful(raw: pl.Expr) -> f.Columns:
-        return whole.careful(raw) | _authority(raw.str.extract(r"^[A-Z]+ [a-z]+://([^/?# ]+)"))
+        return whole.careful(raw) | _authority(raw.str.extract(r"^[A-Z]+ [a-z]+://([^/?# ]+:\d+)"))
 
     return f.Field(
-        quick, careful, prepare, lambda raw, columns: columns["method"].is_not_null(), pattern=".*?", escaped=True
+        quick, careful, prepare, lambda raw, columns: raw.str.contains(_ABSOLUTE), pattern=".*?", escaped=True
     )
 
 
@@ -102,7 +104,13 @@ def _moment(column: str) -> f.Field:
     def read(raw: pl.Expr) -> f.Columns:
         return {column: f.iso_time("start").careful(raw)["timestamp"]}
 
-    return f.Field(read, read)
+    def quick(raw: pl.Expr) -> f.Columns:
+        return {column: f.utc_time("start").quick(raw)["timestamp"]}
+
+    def accept(raw: pl.Expr, columns: f.Columns) -> pl.Expr:
+        return raw.is_null() | columns[column].is_not_null()
+
+    return f.Field(quick, read, None, accept)
 
 
 def _tail() -> f.Field:
@@ -144,7 +152,7 @@ _FIELDS: dict[str, f.Field] = {
     "ssl_protocol": f.token("tls_version"),
     "target_group_arn": f.token("upstream_name"),
     "trace_id": f.kept(f.xray_trace(), "trace_id"),
-    "domain_name": f.text("host"),
+    "domain_name": f.text("host", rank=-1),
     "matched_rule_priority": f.token("gateway_route"),
     "request_creation_time": f.kept(_moment("_created"), "request_creation_time"),
     "error_reason": f.text("response_flags"),
@@ -168,7 +176,7 @@ _VARIABLE = re.compile(r"\{([a-z_:]+)\}")
 def layout(text: str, gateway: str) -> TextLayout:
     """A layout whose variables are AWS's names of the fields."""
     alb = gateway == "aws_alb"
-    fields = _FIELDS | _SIZES[gateway] | {"time": f.iso_time("end" if alb else "start")}
+    fields = _FIELDS | _SIZES[gateway] | {"time": f.utc_time("end" if alb else "start")}
     found = parts(text, _VARIABLE, lambda match: (Variable(match[1], fields[match[1]]),))
     total = pl.col("_request_ms") + pl.col("upstream_duration_ms") + pl.col("_response_ms")
     if alb and ("request_creation_time" in text or "{tail}" in text):

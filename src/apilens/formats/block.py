@@ -143,6 +143,10 @@ class Layout(ABC):
     def read(self, records: pl.DataFrame) -> Parsed:
         """Parse `records` (row, line), none of them blank. Raises nothing: what does not fit is a reject."""
 
+    def take(self, records: pl.DataFrame) -> Parsed:
+        """As `read`, of records that another layout has refused: why this one refuses them as well matters little."""
+        return self.read(records)
+
     def after(self, block: Block) -> Layout:
         """The layout of what follows `block`, where lines inside it may name other columns; else the layout itself."""
         return self
@@ -290,7 +294,7 @@ def parse_records(records: pl.DataFrame, layouts: Sequence[Layout]) -> Parsed:
     for i, layout in enumerate(layouts):
         if left.is_empty():
             break
-        part = layout.read(left)
+        part = layout.take(left) if i else layout.read(left)
         calls.append(part.calls)
         header, filtered = header + part.header, filtered + part.filtered
         rejects = part.rejects if i == 0 else _reasoned(rejects.join(part.rejects, on="row", how="semi"), part.rejects)

@@ -123,7 +123,7 @@ _EPOCHS = {"%s": 1e6, "%s.%3f": 1e6, "%s.%6f": 1e6, "%s.%9f": 1e6, "%s%3f": 1e3,
 def _time(kind: str, argument: str | None, tz: str) -> f.Field:
     """A time in its own layout, or as Envoy writes it; tz: its zone where the layout has none."""
     if not argument:
-        return f.iso_time(kind, tz)
+        return f.utc_time(kind) if tz == "UTC" else f.iso_time(kind, tz)
     if argument in _EPOCHS:
         return f.epoch_time(kind, _EPOCHS[argument])
     for written, read in _SPECIFIERS:

@@ -80,23 +80,24 @@ _ADDRESS = r"^\[?([^\[\]]*?)\]?:(\d+)$"
 def address(ip: str, port: str, *, rank: int = 0) -> Field:
     """An address with its port, in two columns; `-` for one of them reads as null. rank as in Field."""
 
-    def prepare(raw: pl.Expr) -> pl.Expr:
-        return raw.str.extract_groups(_ADDRESS).struct.rename_fields(["host", "port"])
-
-    def quick(parts: pl.Expr) -> Columns:
-        host = parts.struct.field("host")
+    def quick(raw: pl.Expr) -> Columns:
+        # Digits taken off the end: a regex with groups takes five times as long.
+        before = raw.str.strip_chars_end("0123456789")
+        host = before.str.strip_suffix(":").str.strip_chars("[]")
+        known = ~host.is_in(["-", "", "unix"])
         return {
-            ip: pl.when(~host.is_in(["-", "", "unix"])).then(host),
-            port: pl.when(host != "unix").then(parts.struct.field("port")).cast(pl.Int32, strict=False),
+            ip: pl.when(known).then(host),
+            port: pl.when(host != "unix").then(raw.str.strip_prefix(before)).cast(pl.Int32, strict=False),
         }
 
     def careful(raw: pl.Expr) -> Columns:
-        columns = quick(prepare(raw))
+        whole = raw.str.contains(_ADDRESS)
+        columns = {column: pl.when(whole).then(value) for column, value in quick(raw).items()}
         # A pipe or an unknown port: then all of it is the address.
         alone = pl.when(~raw.str.contains(r"^unix:|:(?:\d+|-)?$")).then(raw.str.strip_chars("[]"))
         return columns | {ip: pl.coalesce(columns[ip], alone)}
 
-    return Field(quick, careful, prepare, lambda raw, columns: raw.is_null() | raw.str.contains(_ADDRESS), rank=rank)
+    return Field(quick, careful, accept=lambda raw, columns: raw.is_null() | raw.str.contains(_ADDRESS), rank=rank)
 
 
 def kept(field: Field, name: str) -> Field:
@@ -536,6 +537,16 @@ def iso_time(kind: str, tz: str = "UTC") -> Field:
 
 
 _EPOCHS = {1e6: "seconds", 1e3: "milliseconds", 1.0: "microseconds", 1e-3: "nanoseconds"}
+
+
+def utc_time(kind: str) -> Field:
+    """ISO 8601 as most gateways write it: in UTC, with a Z. Other forms are read carefully."""
+
+    def quick(raw: pl.Expr) -> Columns:
+        moment = raw.str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us", strict=False, cache=True)
+        return {"timestamp": moment.dt.replace_time_zone("UTC")}
+
+    return replace(iso_time(kind), quick=quick)
 
 
 def epoch_time(kind: str, us_per_unit: float, *, rank: int = 0) -> Field:

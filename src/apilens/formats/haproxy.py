@@ -84,7 +84,7 @@ def _named(column: str) -> f.Field:
     """A name or an address; `<NOSRV>` and the like mean that there was none, `unix` that it was a socket."""
 
     def read(raw: pl.Expr) -> f.Columns:
-        return {column: pl.when(~raw.str.contains("^(?:<|unix$)")).then(raw)}
+        return {column: pl.when(~(raw.str.starts_with("<") | (raw == "unix"))).then(raw)}
 
     return f.Field(read, read)
 

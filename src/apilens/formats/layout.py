@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
 
@@ -38,6 +38,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     names = list(known)
     swapped = (other for other in names if len(other) > 3 and sorted(other) == sorted(name))
     return next(swapped, None) or next(iter(get_close_matches(name, names, n=1, cutoff=0.88)), None)
+
+
+_NO_CALLS = pl.DataFrame(schema={"row": pl.UInt32})
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,18 @@ class TextLayout(Layout):
         found = [frame for frame in (done, part.calls) if frame.height]
         calls = pl.concat(found, how="diagonal") if found else part.calls
         return Parsed(calls, part.rejects, filtered=part.filtered)
+
+    def take(self, records: pl.DataFrame) -> Parsed:
+        """As `read`, of records that another layout has refused; those without this one's shape are looked at no further."""
+        fits = self.fits(records)
+        part = self.read(records.filter(fits)) if fits.any() else Parsed(_NO_CALLS, REJECTED.to_frame())
+        others = records.filter(~fits)
+        if self.filtered is not None:
+            no_call = others["line"].str.contains(self.filtered)
+            part = replace(part, filtered=part.filtered + int(no_call.sum()))
+            others = others.filter(~no_call)
+        misfit = others.select("row", pl.lit("does not fit the layout").alias("reason"))
+        return replace(part, rejects=pl.concat([part.rejects, misfit]))
 
     # -- quick ---------------------------------------------------------------------------------------------------
 
@@ -185,16 +200,32 @@ class TextLayout(Layout):
             rest = pl.when(ends).then(rest.bin.head(-len(tail)))
         step = 0
         while len(parts) > 1:
-            variable, literal = parts.pop(0), parts.pop(0)
+            variable, literal = parts[:2]
             assert isinstance(variable, Variable) and isinstance(literal, str)
-            here, at = f"{name}r{step}", f"{name}p{step}"
-            frame = frame.with_columns(rest.cast(pl.String).alias(here))
-            frame = frame.with_columns(pl.col(here).str.find(literal, literal=True).alias(at))
-            raws[variable.name] = pl.col(here).cast(pl.Binary).bin.slice(0, pl.col(at)).cast(pl.String)
+            several = next((i for i, other in enumerate(parts[1::2]) if other != literal), len(parts) // 2)
+            if several > 1:
+                # Values with the same text between them are cut in one go.
+                names = [f"{name}r{step}n{i}" for i in range(several + 1)]
+                pieces = rest.cast(pl.String).str.splitn(literal, several + 1).struct.rename_fields(names)
+                frame = frame.with_columns(pieces.alias(f"{name}r{step}")).unnest(f"{name}r{step}")
+                here = [part for part in parts[: 2 * several] if isinstance(part, Variable)]
+                raws |= {part.name: pl.col(piece) for part, piece in zip(here, names[:-1], strict=True)}
+                rest = pl.col(names[-1]).cast(pl.Binary)
+                fits.append(rest.is_not_null())
+                if literal != " ":
+                    blankless += [part.name for part in here if part.field.blankless]
+                del parts[: 2 * several]
+                step += 1
+                continue
+            del parts[:2]
+            left, at = f"{name}r{step}", f"{name}p{step}"
+            frame = frame.with_columns(rest.cast(pl.String).alias(left))
+            frame = frame.with_columns(pl.col(left).str.find(literal, literal=True).alias(at))
+            raws[variable.name] = pl.col(left).cast(pl.Binary).bin.slice(0, pl.col(at)).cast(pl.String)
             fits.append(pl.col(at).is_not_null())
             if variable.field.blankless and literal != " ":
                 blankless.append(variable.name)
-            rest = pl.col(here).cast(pl.Binary).bin.slice(pl.col(at) + len(literal.encode()))
+            rest = pl.col(left).cast(pl.Binary).bin.slice(pl.col(at) + len(literal.encode()))
             step += 1
         (variable,) = parts
         assert isinstance(variable, Variable)

@@ -87,26 +87,27 @@ _ERROR_LOG = r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[[a-z]+\] \d+#\d+: "
 
 def _apisix_time() -> f.Field:
     """Seconds with a fraction where nginx measured it, whole milliseconds where an AI plugin did."""
-    seconds, ms = f.upstream_duration("upstream_duration_ms", 1e3, total=True), f.duration("upstream_duration_ms", 1.0)
+    seconds = f.upstream_duration("upstream_duration_ms", 1e3, total=True)
 
-    def read(raw: pl.Expr) -> f.Columns:
-        whole = raw.str.contains(r"^\d+$")
-        either = pl.when(whole).then(ms.careful(raw)["upstream_duration_ms"])
-        return {"upstream_duration_ms": either.otherwise(seconds.careful(raw)["upstream_duration_ms"])}
+    def one(raw: pl.Expr) -> pl.Expr:
+        unit = pl.when(raw.str.contains(".", literal=True)).then(1e3).otherwise(1.0)
+        return (raw.cast(pl.Float64, strict=False) * unit).round(6)
 
-    return replace(seconds, quick=read, careful=read, accept=seconds.accept_careful)
+    def careful(raw: pl.Expr) -> f.Columns:
+        return {"upstream_duration_ms": pl.coalesce(one(raw), seconds.careful(raw)["upstream_duration_ms"])}
+
+    return replace(seconds, quick=lambda raw: {"upstream_duration_ms": one(raw)}, careful=careful)
 
 
 def _upstream_url() -> f.Field:
     """$upstream_scheme://$upstream_host$upstream_uri, which APISIX writes without anything between the last two."""
-    names = ("scheme", "host", "uri")
 
     def read(raw: pl.Expr) -> f.Columns:
-        found = raw.str.extract_groups("^([^:/]*)://([^/]*)(.*)$").struct
-        values = (found.field(str(i + 1)) for i in range(len(names)))
+        parts = raw.str.splitn("/", 4).struct
+        values = (parts.field("field_0").str.strip_suffix(":"), parts.field("field_2"), "/" + parts.field("field_3"))
         return {
-            f"attributes.upstream_{name}": pl.when(~value.is_in(["", "-"])).then(value)
-            for name, value in zip(names, values, strict=True)
+            f"attributes.upstream_{name}": pl.when(value.is_not_null() & ~value.is_in(["", "-"])).then(value)
+            for name, value in zip(("scheme", "host", "uri"), values, strict=True)
         }
 
     return f.Field(read, read, escaped=True)

@@ -1,0 +1,246 @@
+"""Text layouts of gateways other than nginx and httpd: what is written comes back, and garbage is no call with wrong values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apilens.errors import UsageError
+from apilens.formats import FORMATS, Options, detect
+from apilens.formats.block import Block, parse
+from apilens.formats.fields import rebuild
+from test_formats import NAMES, arguments, sample
+
+
+def read(lines: Sequence[str], **options: Any) -> list[dict[str, Any]]:
+    """The calls in the lines as they are stored, without nulls; every line must be one."""
+    block = Block("".join(f"{line}\n" for line in lines).encode())
+    part = parse(block, detect(block, Options(**options), "x").reader)
+    assert part.rejects.rows() == []
+    lacking = {"url", "request_line", "method", "path", "query", "http_version"} - set(part.calls.columns)
+    calls = part.calls.with_columns(pl.lit(None, pl.String).alias(name) for name in lacking)
+    calls = rebuild(calls.lazy()).collect().sort("row")
+    return [{name: value for name, value in call.items() if value is not None} for call in calls.iter_rows(named=True)]
+
+
+def check(written: Sequence[tuple[str, dict[str, Any]]], **options: Any) -> None:
+    """written: line, and the columns that its call must have; None: must be null."""
+    for call, (line, columns) in zip(read([line for line, _ in written], **options), written, strict=True):
+        assert {name: call.get(name) for name in columns} == columns, line
+
+
+METHOD = st.sampled_from(["GET", "POST", "DELETE", "PROPFIND"])
+URL = st.from_regex(r"/[a-z0-9/._~%-]{0,20}(\?[a-z0-9=&%]{0,12})?", fullmatch=True)
+STATUS = st.integers(100, 599)
+SIZE = st.integers(0, 2**63 - 1)
+MS = st.integers(0, 10**9)
+IP = st.one_of(
+    st.tuples(*[st.integers(0, 255)] * 4).map(lambda parts: ".".join(map(str, parts))),
+    st.sampled_from(["::1", "2001:db8::7", "fd00::1:2:3"]),
+)
+PORT = st.integers(1, 65535)
+#: Text without quotes, as headers mostly are.
+AGENT = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"], exclude_characters='"\\#{|}'), min_size=2
+).filter(lambda text: text.strip() == text and text != "--")
+
+
+def bracketed(ip: str) -> str:
+    return f"[{ip}]" if ":" in ip else ip
+
+
+@st.composite
+def istio(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+    method, url, status, size, ms = draw(METHOD), draw(URL), draw(STATUS), draw(SIZE), draw(MS)
+    agent, client, port, upstream = draw(AGENT), draw(IP), draw(PORT), f"{bracketed(draw(IP))}:{draw(PORT)}"
+    line = (
+        f'[2026-03-09T14:00:00.125Z] "{method} {url} HTTP/2" {status} - via_upstream - "-" 7 {size} {ms} {ms} "-" "{agent}"'
+        f' "9f2c" "shop" "{upstream}" outbound|80||shop - 10.0.0.1:80 {bracketed(client)}:{port} - default'
+    )
+    columns = {
+        "gateway": "istio_text", "method": method, "url": url, "http_version": "2", "status_code": status,
+        "request_body_bytes": 7, "response_body_bytes": size, "duration_ms": ms, "upstream_duration_ms": ms,
+        "user_agent": agent, "client_ip": client, "client_port": port, "upstream_address": upstream,
+        "gateway_route": "default", "response_flags": None,
+    }  # fmt: skip
+    return line, columns
+
+
+@st.composite
+def haproxy(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+    method, url, status, size, ms = draw(METHOD), draw(URL), draw(STATUS), draw(SIZE), draw(MS)
+    client, port = draw(IP), draw(PORT)
+    captured = "".join(f" {{{text}}}" for text in (draw(AGENT), "up")[: draw(st.integers(0, 2))])
+    line = (
+        f"{client}:{port} [09/Mar/2026:14:00:00.125] shop~ api/a1 1/-1/3/-1/+{ms} {status} +{size} - - ---- 1/1/0/0/+2 0/0"
+        f'{captured} "{method} {url} HTTP/1.1"'
+    )
+    columns = {
+        "gateway": "haproxy_http", "method": method, "url": url, "http_version": "1.1", "status_code": status,
+        "response_bytes": size, "duration_ms": ms, "upstream_connect_ms": 3.0, "upstream_header_ms": None,
+        "client_ip": client, "client_port": port, "upstream_attempts": 3, "scheme": "https",
+        "request_line": f"{method} {url} HTTP/1.1",
+    }  # fmt: skip
+    return line, columns
+
+
+@st.composite
+def alb(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+    method, url, status, size = draw(METHOD), draw(URL), draw(STATUS), draw(SIZE)
+    client, port, reached = draw(IP), draw(PORT), draw(st.booleans())
+    us = draw(st.lists(st.integers(0, 10**7), min_size=3, max_size=3))
+    spans = " ".join(f"{one / 1e6:.6f}" for one in us) if reached else "-1 -1 -1"
+    line = (
+        f"https 2026-03-09T14:00:10.000000Z app/shop/1 {bracketed(client)}:{port} - {spans} {status} - 7 {size} "
+        f'"{method} https://shop.example:8443{url} HTTP/2.0" "curl" C TLSv1.3 arn "Root=1-69aed4e0-36d228ad5d99923122bbe354" '
+        '"sni.example" "-" 1 2026-03-09T14:00:09.500000Z "forward" "-" "-" "-" "-" "-" "-" TID_1'
+    )
+    columns = {
+        "gateway": "aws_alb", "method": method, "url": f"https://shop.example:8443{url}", "status_code": status,
+        "host": "sni.example", "server_port": 8443, "request_bytes": 7, "response_bytes": size, "client_ip": client,
+        "client_port": port, "trace_id": "69aed4e036d228ad5d99923122bbe354",
+        "duration_ms": round(sum(us) / 1e3, 3) if reached else 500.0,
+        "upstream_duration_ms": us[1] / 1e3 if reached else None,
+    }  # fmt: skip
+    return line, columns
+
+
+@st.composite
+def traefik(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+    method, url, status, size, ms = draw(METHOD), draw(URL), draw(STATUS), draw(SIZE), draw(MS)
+    agent, client = draw(AGENT), draw(IP)
+    referrer = draw(st.sampled_from(["-", '"-"']))
+    line = (
+        f'{client} - - [09/Mar/2026:14:00:00 +0000] "{method} {url} HTTP/1.1" {status} {size} {referrer} "{agent}" 7 '
+        f'"r@file" "-" {ms}ms'
+    )
+    columns = {
+        "gateway": "traefik_clf", "method": method, "url": url, "status_code": status, "response_body_bytes": size,
+        "duration_ms": ms, "user_agent": agent, "client_ip": client, "gateway_route": "r@file", "referrer": None,
+        "upstream_address": None,
+    }  # fmt: skip
+    return line, columns
+
+
+def go_duration(ns: int) -> str:
+    """As Go's time.Duration writes itself."""
+    for unit, size in (("ns", 1), ("µs", 10**3), ("ms", 10**6)):
+        if ns < size * 1000:
+            return f"{ns // size}.{ns % size * 10**9 // size:09d}".rstrip("0").rstrip(".") + unit
+    minutes, rest = divmod(ns, 60 * 10**9)
+    seconds = f"{rest // 10**9}.{rest % 10**9:09d}".rstrip("0").rstrip(".") + "s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes}m{seconds}" if hours else f"{minutes}m{seconds}" if minutes else seconds
+
+
+@st.composite
+def gin(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+    method, url, status, client = draw(METHOD), draw(URL), draw(STATUS), draw(IP)
+    ns = draw(st.one_of(st.integers(0, 10**7), st.integers(0, 10**14)))
+    line = f'[GIN] 2026/03/09 - 14:00:00 | {status} | {go_duration(ns):>13} | {client:>15} | {method:<7}  "{url}"'
+    columns = {
+        "gateway": "krakend_gin", "method": method, "url": url, "status_code": status, "client_ip": client,
+        "duration_ms": pytest.approx(ns / 1e6, abs=1e-6),
+    }  # fmt: skip
+    return line, columns
+
+
+@pytest.mark.parametrize("record", [istio(), haproxy(), alb(), traefik(), gin()], ids=lambda record: repr(record)[:7])
+@settings(max_examples=15)
+@given(data=st.data())
+def test_a_gateway_s_lines_give_back_what_was_written(record: Any, data: st.DataObject) -> None:
+    written = data.draw(st.lists(record, min_size=1, max_size=30))
+    check(written, format=written[0][1]["gateway"])
+
+
+def test_haproxy_s_time_is_that_of_its_zone() -> None:
+    line = '::1:5 [09/Mar/2026:14:00:00.125] s a/a 1/1/3/1/7 200 2 - - ---- 1/1/0/0/0 0/0 "GET / HTTP/1.1"'
+    (call,) = read([line], tz="Asia/Kathmandu")
+    assert call["timestamp"].isoformat() == "2026-03-09T08:15:00.125000+00:00"
+
+
+@pytest.mark.parametrize(
+    ("layout", "line", "columns"),
+    [
+        ("%START_TIME(%s.%3f)% %RESPONSE_CODE%", "1773064800.125 200", {"status_code": 200}),
+        ("%START_TIME(%s%6f)% %%%DURATION%", "1773064800125000 %42", {"duration_ms": 42.0}),
+        ("%START_TIME(%Y-%m-%dT%H:%M:%E3S%z)% %PROTOCOL%", "2026-03-09T15:00:00.125+0100 HTTP/3", {"http_version": "3"}),
+        ("[%START_TIME%] %REQ(X-A?:PATH):3% %REQ(X-A)%", "[2026-03-09T14:00:00.125Z] /ab -", {"url": "/ab"}),
+        ("%EMIT_TIME% %DURATION%\\n", "2026-03-09T14:00:00.125Z 7", {"timestamp_kind": "end"}),
+        ("%START_TIME_LOCAL(%F %T.%3f)% %DURATION%", "2026-03-09 15:00:00.125 7", {"duration_ms": 7.0}),
+        ('%ci:%cp %[date] %{+Q}r %T %ms', '::1:5 x "GET / HTTP/1.1" 09/Mar/2026:14:00:00 +0000 125', {"client_port": 5}),
+        ("$context.requestTimeEpoch,$context.authorizer.x,$context.status", "1773064800125,a b,0", {"status_code": None}),
+        ("%(t)s %(h)s %(M)s %({x-request-id}i)s", "[09/Mar/2026:14:00:00 +0000] ::1 42 r1", {"request_id": "r1"}),
+        ("%{begin:msec}t %{us}T %!404{User-Agent}i", "1773064800125 42113 a b", {"duration_ms": 42.113, "user_agent": "a b"}),
+        ("%{yyyy-MM-dd'T'HH:mm:ss.SSSZ}t %<s", "2026-03-09T14:00:00.125+0000 301", {"status_code": 301}),
+        ('{"fields":["$msec as t","@a"],"a":["$status","$src_ip"]}', '1773064800125\t"200 ::1"', {"client_ip": "::1"}),
+    ],
+)  # fmt: skip
+def test_pasted_layouts_of_every_kind(layout: str, line: str, columns: dict[str, Any]) -> None:
+    (call,) = read([line], log_format=layout, tz="Europe/Berlin")
+    assert {name: call.get(name) for name in columns} == columns
+    assert call["timestamp"].timestamp() in (1773064800.125, 1773064800.0)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    ["%RESPONSE_CODE% %DURATION%", "%ci:%cp %ST", "$context.status", '{"fields":["$status"]}', '{"fields":[1]}', '{"fields":["$msec"'],
+)  # fmt: skip
+def test_a_pasted_layout_without_a_time_or_a_form_is_wrong_usage(layout: str) -> None:
+    with pytest.raises(UsageError):
+        read(["x"], log_format=layout)
+
+
+JUNK = [
+    b"",
+    b"\x1b[31m",
+    b"\0",
+    b'"',
+    b"\\",
+    b" ",
+    b"\t",
+    b"\xff",
+    b"18446744073709551616",
+    b"nan",
+    b"-1",
+    b"[",
+    b"{",
+    b"}",
+]
+TEXTS = [
+    name
+    for name in NAMES
+    if name in FORMATS
+    and not arguments(name)
+    and sample(name).suffix == ".log"
+    and sample(name).read_bytes()[:1] != b"{"
+]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+@settings(max_examples=3)
+@given(data=st.data())
+def test_a_damaged_line_is_set_aside_or_keeps_its_values_in_bounds(name: str, data: st.DataObject) -> None:
+    whole = sample(name).read_bytes()
+    lines = [line for line in whole.split(b"\n") if line.strip()]
+    damage = st.tuples(st.sampled_from(lines), st.integers(0, 400), st.integers(0, 6), st.sampled_from(JUNK))
+    damaged = [
+        line[:at] + junk + line[at + span :]
+        for line, at, span, junk in data.draw(st.lists(damage, min_size=20, max_size=60))
+    ]
+    block = Block(b"\n".join([*lines, *damaged, b""]))
+    part = parse(block, detect(Block(whole), Options(), "x").reader)
+    assert part.read == part.calls.height + part.rejects.height + part.filtered
+    assert part.calls["timestamp"].null_count() == 0
+    for column, least, most in (
+        ("status_code", 100, 999),
+        ("duration_ms", 0, 3.2e10),
+        ("upstream_duration_ms", 0, 3.2e10),
+    ):
+        if column in part.calls.columns:
+            assert part.calls[column].drop_nulls().is_between(least, most).all()
