@@ -93,6 +93,7 @@ def _open(head: pl.DataFrame, options: Options) -> list[W3cLayout]:
 FORMAT = Format(
     "aws_cloudfront",
     "Amazon CloudFront, standard logs",
-    "#Fields: date time x-edge-location sc-bytes c-ip cs-method cs(Host) cs-uri-stem sc-status … time-taken",
+    "#Fields: date time x-edge-location sc-bytes c-ip cs-method cs(Host) cs-uri-stem sc-status time-taken\n"
+    "2026-03-09\t14:00:00\tFRA56-P1\t734\t203.0.113.7\tGET\td111111abcdef8.cloudfront.net\t/v1/carts\t200\t0.042",
     _open,
 )

@@ -85,6 +85,7 @@ LAYOUTS = [_layout(organization=new, entrypoint=v4) for new in (True, False) for
 FORMAT = fixed(
     "gravitee_csv",
     "Gravitee file reporter, CSV, v2 and v4 APIs",
-    '"9f2c";"9f2c";1773064800125;"203.0.113.7";"10.0.0.1";"api-1";"carts";…;"GET";200;…',
+    '"9f2c";"9f2c";1773064800125;"203.0.113.7";"10.0.0.1";"api-1";"Shop";"org-1";"env-1";"app-1";"plan-1";"sub-1";"mia";"";'
+    '"/v1/carts";"";"";"GET";200;"http://10.0.4.11:8080";"";"";"curl/8.5";"api.example";0;302;42;40;2;"API_KEY";"api-1";"eu-1"',
     lambda options: LAYOUTS,
 )

@@ -109,6 +109,7 @@ def _open(head: pl.DataFrame, options: Options) -> list[W3cLayout]:
 FORMAT = Format(
     "iis_w3c",
     "Microsoft IIS, and W3C extended logs of other servers",
-    "#Fields: date time s-ip cs-method cs-uri-stem cs-uri-query s-port cs-username c-ip cs(User-Agent) sc-status time-taken",
+    "#Fields: date time s-ip cs-method cs-uri-stem cs-uri-query s-port cs-username c-ip cs(User-Agent) sc-status time-taken\n"
+    "2026-03-09 14:00:00 10.0.0.1 GET /v1/carts - 443 - 203.0.113.7 curl/8.5 200 42",
     _open,
 )

@@ -118,6 +118,13 @@ def _open(head: pl.DataFrame, options: Options) -> list[CsvLayout]:
 FORMAT = Format(
     "tyk_csv",
     "Tyk Pump, CSV",
-    "Method,Host,Path,RawPath,ContentLength,UserAgent,Day,Month,Year,Hour,ResponseCode,APIKey,TimeStamp,…",
+    "Method,Host,Path,RawPath,ContentLength,UserAgent,Day,Month,Year,Hour,ResponseCode,APIKey,TimeStamp,APIVersion,APIName,"
+    "APIID,OrgID,OauthID,RequestTime,RawRequest,RawResponse,IPAddress,GeoData.Country.ISOCode,GeoData.City.GeoNameID,"
+    "GeoData.City.Names,GeoData.Location.Latitude,GeoData.Location.Longitude,GeoData.Location.TimeZone,"
+    "NetworkStats.OpenConnections,NetworkStats.ClosedConnection,NetworkStats.BytesIn,NetworkStats.BytesOut,Latency.Total,"
+    "Latency.Upstream,Latency.Gateway,Tags,Alias,TrackPath,ExpireAt,ApiSchema,OriginalPath,ListenPath\n"
+    "GET,api.example,/v1/carts,/v1/carts,0,curl/8.5,9,March,2026,14,200,00000000,2026-03-09 14:00:00.125 +0000 UTC,"
+    "Non Versioned,shop,a1,o1,,42,,,203.0.113.7,,0,,0,0,,0,0,0,0,42,39,3,,,false,2026-03-16 14:00:00 +0000 UTC,http,"
+    "/v1/carts,/v1/",
     _open,
 )
