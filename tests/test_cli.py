@@ -415,10 +415,21 @@ def test_look_leaves_nothing_behind(tmp_path: Path, log: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tmp").mkdir()
     before = sorted(tmp_path.rglob("*"))
-    ran = apilens("look", "-", stdin=log.read_bytes())
-    assert ran.code == 0
+    ran = apilens("look", "-", "--top", "1", stdin=log.read_bytes() + b"no call\n")
+    assert ran.code == 4  # 2 of 24 lines fit no format
     assert "22 stored" in ran.out and "GET /v1/orders/{id}" in ran.out
     assert sorted(tmp_path.rglob("*")) == before
+    # What it says next must not need the lake that is gone.
+    assert "why lines were rejected: apilens parse" in ran.out and "more: --top" in ran.out
+    assert "apilens rejects" not in ran.out and "more: apilens endpoints" not in ran.out
+
+
+def test_the_bytes_a_broken_archive_ends_with_are_no_line_that_could_be_taken(tmp_path: Path, log: Path) -> None:
+    whole = gzip.compress(log.read_bytes() * 50, 1)
+    (tmp_path / "x.log.gz").write_bytes(whole[: len(whole) // 2])
+    ran = apilens("ingest", "--lake", tmp_path / "lake", tmp_path / "x.log.gz")
+    assert ran.code == 4
+    assert "are the beginning of a line" in ran.out and "--final" not in ran.out
 
 
 # -- hostile text ------------------------------------------------------------------------------------------------

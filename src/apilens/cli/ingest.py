@@ -115,8 +115,8 @@ def summary(result: IngestResult) -> dict[str, object]:
     }
 
 
-def print_summary(result: IngestResult) -> None:
-    """The same for people: a line per input, then the equations of the whole run."""
+def print_summary(result: IngestResult, rejects: str = "rejected lines are kept: apilens rejects") -> None:
+    """The same for people: a line per input, then the equations of the whole run; rejects: where the rejected lines are."""
     for report in result.reports:
         if not report.usable:
             continue
@@ -133,7 +133,9 @@ def print_summary(result: IngestResult) -> None:
             f"{safe(report.name)}{kind}: {report.format or ('blank lines only' if counts.lines else 'nothing whole yet')}: {', '.join(parts)}"
         )
         if report.waiting_bytes:
-            click.echo(f"  {report.waiting_bytes:,} bytes without line end wait for the next run; --final takes them")
+            # What a broken archive ends with is no line that could be taken.
+            rest = "are the beginning of a line" if report.problem else "wait for the next run; --final takes them"
+            click.echo(f"  {report.waiting_bytes:,} bytes without line end {rest}")
     totals = result.totals
     click.echo(
         records_equation(
@@ -145,4 +147,4 @@ def print_summary(result: IngestResult) -> None:
         lines_equation(lines=totals.lines, records=totals.record_lines, header=totals.header, blank=totals.blank)
     )
     if totals.rejected:
-        click.echo("rejected lines are kept: apilens rejects")
+        click.echo(rejects)
