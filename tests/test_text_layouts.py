@@ -196,6 +196,16 @@ def test_a_pasted_layout_without_a_time_or_a_form_is_wrong_usage(layout: str) ->
         read(["x"], log_format=layout)
 
 
+def test_a_creation_time_in_another_age_gives_an_alb_call_no_duration() -> None:
+    line = sample("aws_alb").read_bytes().split(b"\n")[2]
+    assert b" -1 -1 -1 " in line
+    found = detect(Block(line), Options(), "x").reader
+    for time, waited in ((b"2026-03-09T14:00:02.000000Z", 0.0), (b"-12026-03-09T14:00:02.000000Z", None)):
+        at = line.rindex(b"2026-03-09T14:00:02.000000Z")
+        part = parse(Block(line[:at] + time + line[at + 27 :]), found)
+        assert part.calls["duration_ms"].to_list() == [waited]
+
+
 JUNK = [
     b"",
     b"\x1b[31m",

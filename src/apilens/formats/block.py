@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -120,6 +120,10 @@ class Parsed:
     lines: int = 0
 
 
+#: Lines so few that each may be looked at by itself: those of a head, and those that are left of a block.
+FEW = 200
+
+
 class Layout(ABC):
     """One way of writing calls, compiled: what a format opens an input with.
 
@@ -130,6 +134,15 @@ class Layout(ABC):
     gateway: str
     text: str | None
     doubts: tuple[str, ...] = ()
+
+    @property
+    def pattern(self) -> str | None:
+        """The regex that every line matches which fits, and no other; None: no regex alone tells."""
+        return None
+
+    def may_fit(self, lines: Sequence[str]) -> bool:
+        """Whether any of a few lines may fit, told at a glance; False is certain, True is not."""
+        return True
 
     @abstractmethod
     def fits(self, records: pl.DataFrame) -> pl.Series:
@@ -142,6 +155,10 @@ class Layout(ABC):
     @abstractmethod
     def read(self, records: pl.DataFrame) -> Parsed:
         """Parse `records` (row, line), none of them blank. Raises nothing: what does not fit is a reject."""
+
+    def explain(self, records: pl.DataFrame, rejects: pl.DataFrame) -> pl.DataFrame:
+        """`rejects` that `read` made of `records`, their reasons as exact as can be told; that costs more than reading."""
+        return rejects
 
     def take(self, records: pl.DataFrame) -> Parsed:
         """As `read`, of records that another layout has refused: why this one refuses them as well matters little."""
@@ -249,6 +266,8 @@ def parse(block: Block, reader: Reader) -> Parsed:
     if not filled.all():
         records = records.filter(filled)
     part = parse_records(records.select("row", "line"), reader.layouts)
+    if part.rejects.height:
+        part = replace(part, rejects=reader.layouts[0].explain(records, part.rejects))
     if not reader.wrappers:
         rejects = part.rejects.with_columns(record=pl.lit(0, pl.Int64), text=pl.lit(None, pl.String))
         took = records.height
@@ -295,6 +314,8 @@ def parse_records(records: pl.DataFrame, layouts: Sequence[Layout]) -> Parsed:
         if left.is_empty():
             break
         part = layout.take(left) if i else layout.read(left)
+        if i and part.rejects.height == left.height and not _named(part.rejects).any():
+            continue  # neither a call nor a better reason
         calls.append(part.calls)
         header, filtered = header + part.header, filtered + part.filtered
         rejects = part.rejects if i == 0 else _reasoned(rejects.join(part.rejects, on="row", how="semi"), part.rejects)
@@ -306,7 +327,11 @@ def parse_records(records: pl.DataFrame, layouts: Sequence[Layout]) -> Parsed:
 
 def _reasoned(rejects: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
     """Rejects with the reason of another layout where only that one names a value."""
-    named = pl.col("reason").str.ends_with(" cannot be read")
-    found = rejects.join(others.filter(named), on="row", how="left", suffix="_other", maintain_order="left")
-    better = pl.when(~named & pl.col("reason_other").is_not_null()).then("reason_other").otherwise("reason")
+    found = rejects.join(others.filter(_named(others)), on="row", how="left", suffix="_other", maintain_order="left")
+    better = pl.when(~_named(found) & pl.col("reason_other").is_not_null()).then("reason_other").otherwise("reason")
     return found.select("row", better.alias("reason"))
+
+
+def _named(rejects: pl.DataFrame) -> pl.Series:
+    """Whether each reason names a value."""
+    return rejects["reason"].str.ends_with(" cannot be read")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -30,6 +30,10 @@ class CsvLayout(Layout):
     shape: str = ""
     further: str | None = None
     nulls: tuple[str, ...] = ("-", "")
+
+    def may_fit(self, lines: Sequence[str]) -> bool:
+        """Whether a line has separators enough."""
+        return any(line.count(self.separator) >= len(self.fields) - 1 for line in lines)
 
     def fits(self, records: pl.DataFrame) -> pl.Series:
         """Whether each line is the header or can be read under it."""

@@ -231,7 +231,7 @@ def status(column: str = "status_code") -> Field:
 
 
 #: No call takes a year: a longer span is garbage, and a start that far back would be as well.
-_LONGEST_MS = 3.2e10
+LONGEST_MS = 3.2e10
 
 
 def duration(column: str, ms_per_unit: float, *, rank: int = 0, decimals: int | None = None) -> Field:
@@ -247,11 +247,11 @@ def duration(column: str, ms_per_unit: float, *, rank: int = 0, decimals: int | 
         return {column: pl.when(ms >= 0).then(ms)}
 
     def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
-        return written(raw, columns[column] < _LONGEST_MS)
+        return written(raw, columns[column] < LONGEST_MS)
 
     def accept_careful(raw: pl.Expr, columns: Columns) -> pl.Expr:
         span = raw.cast(pl.Float64, strict=False)
-        return written(raw, span.is_finite() & (span < _LONGEST_MS / ms_per_unit))
+        return written(raw, span.is_finite() & (span < LONGEST_MS / ms_per_unit))
 
     def written(raw: pl.Expr, readable: pl.Expr) -> pl.Expr:
         return raw.is_null() | (readable if decimals is None else readable & raw.str.contains(f"^{form}$"))
@@ -280,7 +280,7 @@ def go_duration(column: str, ms_per_unit: float = 1e3, *, rank: int = 0) -> Fiel
 
     def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
         assert plain.accept is not None
-        return (raw.str.contains(_GO_SPAN) & (columns[column] < _LONGEST_MS).fill_null(True)) | plain.accept(
+        return (raw.str.contains(_GO_SPAN) & (columns[column] < LONGEST_MS).fill_null(True)) | plain.accept(
             raw, columns
         )
 
@@ -297,7 +297,7 @@ def _listed(raw: pl.Expr) -> pl.Expr:
 
 def upstream_duration(column: str, ms_per_unit: float, *, total: bool) -> Field:
     """Time spent upstream: the sum over all attempts, or the last attempt's; null where none was contacted."""
-    longest = _LONGEST_MS / ms_per_unit
+    longest = LONGEST_MS / ms_per_unit
 
     def quick(raw: pl.Expr) -> Columns:
         return {column: (raw.cast(pl.Float64, strict=False) * ms_per_unit).round(6)}
@@ -309,7 +309,7 @@ def upstream_duration(column: str, ms_per_unit: float, *, total: bool) -> Field:
         return {column: pl.when(known.list.len() > 0).then(ms.round(6))}
 
     def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
-        return raw.is_null() | columns[column].is_between(0, _LONGEST_MS, closed="left")
+        return raw.is_null() | columns[column].is_between(0, LONGEST_MS, closed="left")
 
     def accept_careful(raw: pl.Expr, columns: Columns) -> pl.Expr:
         one = (pl.element() == "-") | pl.element().cast(pl.Float64, strict=False).is_between(0, longest, closed="left")

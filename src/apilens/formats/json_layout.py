@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
@@ -54,14 +54,23 @@ class JsonLayout(Layout):
     nulls: tuple[str, ...] = ("", "-")
     json: Callable[[pl.Expr], pl.Expr] | None = None
 
+    @cached_property
+    def _names(self) -> list[str]:
+        """What the line of a record has in it somewhere. Most formats tried on a head are not meant: that tells, without a
+        parse."""
+        return [dotted(sign).rsplit(".")[-1] for sign in self.signs]
+
+    def may_fit(self, lines: Sequence[str]) -> bool:
+        """Whether a line has the names of all signs, and a brace where it is all JSON."""
+        brace = "{" if self.json is None else ""
+        return any(brace in line and all(name in line for name in self._names) for line in lines)
+
     def fits(self, records: pl.DataFrame) -> pl.Series:
         """Whether each line is a JSON object with this layout's signs."""
-        # Most formats tried on a head are not meant: the names alone tell, without a parse.
-        names = [dotted(sign).rsplit(".")[-1] for sign in self.signs]
         hopeful = records.select(
             pl.all_horizontal(
                 pl.col("line").str.contains(self.mark),
-                *(pl.col("line").str.contains(name, literal=True) for name in names),
+                *(pl.col("line").str.contains(name, literal=True) for name in self._names),
             ).alias("hopeful")
         ).to_series()
         if not hopeful.any():

@@ -48,6 +48,11 @@ class W3cLayout(Layout):
     said: Directives = Directives()
     text: str | None = None
 
+    def may_fit(self, lines: Sequence[str]) -> bool:
+        """Whether a line is a directive, or begins as one does where directives are missing."""
+        begin = "|".join({self.patterns.get(known.split()[0].lower(), r"\S+") for known in self.known})
+        return self.said.fields is not None or any(line.startswith("#") or re.match(begin, line) for line in lines)
+
     def fits(self, records: pl.DataFrame) -> pl.Series:
         """Whether each line is a directive, or has as many cells as the fields that apply to it."""
         told = self._told(records)
