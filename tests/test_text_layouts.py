@@ -254,3 +254,67 @@ def test_a_damaged_line_is_set_aside_or_keeps_its_values_in_bounds(name: str, da
     ):
         if column in part.calls.columns:
             assert part.calls[column].drop_nulls().is_between(least, most).all()
+
+
+_CALL = '[09/Mar/2026:14:00:00 +0000] "GET /v1/carts HTTP/1.1" 200 740 "-" "curl/8.5"'
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        "web-1  | 203.0.113.7 - -",
+        "| 203.0.113.7 - -",
+        "web-1 | -",
+        "2026-03-09T14:00:02.125Z 203.0.113.7 - -",
+        "2026-03-09 14:00:10 203.0.113.7 - -",
+        "14:00:09 203.0.113.7 - -",
+        "shop-7d9f8b6c5-abcde nginx 203.0.113.7 - -",
+    ],
+)
+def test_a_prefix_among_lines_of_other_kinds_is_no_client_host_or_user(begin: str) -> None:
+    plain = f"203.0.113.7 - - {_CALL}"
+    lines = [plain, f"Mar  9 14:00:03 edge nginx: {plain}", f"{begin} {_CALL}", plain]
+    block = Block("\n".join(lines).encode())
+    part = parse(block, detect(block, Options(), "x").reader)
+    assert set(part.calls["client_ip"]) == {"203.0.113.7"}
+    assert part.calls["row"].to_list() == [0, 1, 3]
+    assert part.rejects["row"].to_list() == [2]
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        "203.0.113.7", "2001:db8::7", "::1", "0:0:0:0:0:0:0:1", "fe80::1%eth0", "unix:", "localhost", "client.example",
+        "203.0.113.x", "host_7", "-",
+    ],
+)  # fmt: skip
+def test_a_client_is_an_address_or_a_host_name(client: str) -> None:
+    block = Block(f"{client} - jo hn {_CALL}\n".encode())
+    calls = parse(block, detect(block, Options(), "x").reader).calls
+    assert calls["client_ip"].to_list() == [None if client == "-" else client]
+    assert calls["user_name"].to_list() == ["jo hn"]
+
+
+@pytest.mark.parametrize(
+    ("begin", "expected"),
+    [
+        ("[2001:db8::1]:443 203.0.113.7 -", ("203.0.113.7", None, "2001:db8::1", 443)),  # Apache's vhost combined
+        ("shop.example:8443 203.0.113.7 -", ("203.0.113.7", None, "shop.example", 8443)),
+        ("shop.example 2001:db8::7 -", ("2001:db8::7", None, "shop.example", None)),
+        ("203.0.113.7:4711 -", ("203.0.113.7", 4711, None, None)),
+        ("[2001:db8::7]:4711 -", ("2001:db8::7", 4711, None, None)),
+    ],
+)
+def test_hosts_and_clients_stand_without_port_and_brackets(begin: str, expected: tuple[object, ...]) -> None:
+    block = Block(f"{begin} - {_CALL}\n".encode())
+    calls = parse(block, detect(block, Options(), "x").reader).calls
+    columns = ("client_ip", "client_port", "host", "server_port")
+    assert tuple(calls[name][0] if name in calls.columns else None for name in columns) == expected
+
+
+def test_an_upstream_is_host_and_port_without_scheme_and_path() -> None:
+    line = f'203.0.113.7 - - {_CALL} 13 "shop@docker" "http://[2001:db8::8]:8080/base" 42ms'
+    block = Block(line.encode())
+    assert parse(block, detect(block, Options(), "x").reader).calls["upstream_address"].to_list() == [
+        "[2001:db8::8]:8080"
+    ]

@@ -47,7 +47,7 @@ def _quote(match: re.Match[bytes]) -> bytes:
     return b'"'
 
 
-#: What every escaped value of a style has in it; a regex.
+#: What every escaped value of a style has in it: a character, or a regex.
 _SIGNS = {"uri": r"%", "percent": r"[%+]", "hash": "#"}
 
 _STYLES: dict[str, tuple[re.Pattern[bytes], Callable[[re.Match[bytes]], bytes]]] = {
@@ -70,7 +70,8 @@ def unescape(values: pl.Series, escape: Escape) -> pl.Series:
     """
     if escape == "none":
         return values
-    escaped = values.str.contains(_SIGNS.get(escape, r"\\")).fill_null(False)
+    sign = _SIGNS.get(escape, "\\")
+    escaped = values.str.contains(sign, literal=len(sign) == 1).fill_null(False)
     if not escaped.any():
         return values
     pattern, replace = _STYLES[escape]
