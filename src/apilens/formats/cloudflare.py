@@ -54,7 +54,7 @@ LAYOUT = JsonLayout(
         "$.ClientRequestMethod": f.token("method"),
         "$.ClientRequestURI": f.url(),
         "$.ClientRequestPath": f.url(rank=1),
-        "$.ClientRequestHost": f.token("host"),
+        "$.ClientRequestHost": f.host(),
         "$.ClientRequestScheme": f.token("scheme"),
         "$.ClientRequestProtocol": f.spoken_version(),
         "$.ClientIP": f.token("client_ip"),

@@ -8,7 +8,7 @@ quick reading does not accept is read again carefully; only what careful reading
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -214,13 +214,49 @@ def upstream() -> Field:
     return Field(read, read, pattern=_UNQUOTED, escaped=True)
 
 
-def unlisted(column: str, *, rank: int = 0) -> Field:
-    """A string that is no JSON array of strings and no object. rank as in Field."""
+def unlisted(field: Field) -> Field:
+    """The same, null where the value is a JSON array of strings or an object."""
 
     def read(raw: pl.Expr) -> Columns:
-        return {column: pl.when(~raw.str.contains(r'^(?:\["|\{"|\[\]$|\{\}$)')).then(raw)}
+        return field.careful(pl.when(~raw.str.contains(r'^(?:\["|\{"|\[\]$|\{\}$)')).then(raw))
 
-    return Field(read, read, rank=rank)
+    return replace(field, quick=read, careful=read)
+
+
+def host(*, rank: int = 0) -> Field:
+    """A Host header or an authority: `host` without a port and, where it is IPv6, without brackets; `server_port` where it
+    is written. rank as in Field.
+    """
+
+    def read(raw: pl.Expr) -> Columns:
+        return split_authority(raw)
+
+    return Field(read, read, rank=rank, pattern=r"\S*", escaped=True)
+
+
+def split_authority(raw: pl.Expr) -> Columns:
+    """`api.example:8443`, `[2001:db8::1]:8443`, or without a port; an IPv6 address without brackets has none."""
+    # Digits taken off the end: a regex with groups takes five times as long.
+    before = raw.str.strip_chars_end("0123456789")
+    one = raw.str.count_matches(":", literal=True) == 1
+    ported = before.str.ends_with(":") & (one | raw.str.starts_with("["))
+    name = pl.when(ported).then(before.str.strip_suffix(":")).otherwise(raw)
+    port = pl.when(ported).then(raw.str.strip_prefix(before)).cast(pl.Int32, strict=False)
+    return {"host": name.str.strip_chars("[]"), "server_port": port}
+
+
+def error(name: str, none: str) -> Field:
+    """What went wrong, as response_flags; a value that says that nothing did (regex `none`) is the attribute `name`."""
+
+    def read(raw: pl.Expr) -> Columns:
+        fine = raw.str.contains(f"^(?:{none})$")
+        return {"response_flags": pl.when(~fine).then(raw), f"attributes.{name}": pl.when(fine).then(raw)}
+
+    return Field(read, read, pattern=_UNQUOTED, escaped=True)
+
+
+#: What CloudFront calls the result of a call that did not fail: where it came from, and who made it.
+CLOUDFRONT_FINE = "(?:Refresh|OriginShield)?Hit|Miss|Redirect|[A-Za-z]*GeneratedResponse"
 
 
 def peer(ip: str = "client_ip", port: str = "client_port", *, rank: int = 0) -> Field:
@@ -507,16 +543,12 @@ def url(*, rank: int = 0) -> Field:
 
 
 def whole_url(*, rank: int = 0) -> Field:
-    """The same where it is absolute: scheme and host come out of it too, unless the log names them itself."""
+    """The same where it is absolute: scheme, host and port come out of it too, unless the log names them itself."""
 
     def read(raw: pl.Expr) -> Columns:
-        parts = raw.str.extract_groups(
-            r"^(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?:[^/@?#]*@)?(?P<host>\[[^\]]*\]|[^/:?#]*)"
-        )
-        return target(raw) | {
-            "scheme": parts.struct.field("scheme").str.to_lowercase(),
-            "host": parts.struct.field("host").str.strip_chars("[]"),
-        }
+        parts = raw.str.extract_groups(r"^([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/@?#]*@)?([^/?#]*)")
+        scheme, authority = parts.struct.field("1"), parts.struct.field("2")
+        return target(raw) | {"scheme": scheme.str.to_lowercase()} | split_authority(authority)
 
     return Field(read, read, pattern=r"\S+", escaped=True, rank=rank)
 
@@ -833,6 +865,27 @@ def add_attributes(calls: pl.DataFrame, extras: pl.DataFrame) -> pl.DataFrame:
         .with_columns(pl.col("attributes").cast(pl.Map(pl.String, pl.String)), pl.col("row").cast(pl.UInt32))
     )
     return calls.join(folded, on="row", how="left", maintain_order="left")
+
+
+def outranked(raws: pl.DataFrame, fields: Iterable[tuple[str, Field]]) -> pl.DataFrame:
+    """Values for which another field of the same column was preferred, as EXTRAS, unless they are the same.
+
+    raws: as in `read_carefully`. fields: key in attributes and field of each. A value that is the only one of an array in JSON is the same as that array.
+    """
+    columns: dict[str, list[tuple[int, int]]] = {}
+    names = []
+    for i, (name, field) in enumerate(fields):
+        names.append(name)
+        if read := field.careful(pl.lit("")):
+            columns.setdefault(next(iter(read)), []).append((field.rank, i))
+    found = []
+    for contenders in columns.values():
+        ranked = [i for _, i in sorted(contenders) if raws[f"v{i}"].null_count() < raws.height]
+        for k, i in enumerate(ranked[1:], start=1):
+            value, best = pl.col(f"v{i}"), pl.coalesce(f"v{other}" for other in ranked[:k])
+            other = (value != best) & (value != pl.concat_str(pl.lit('["'), best, pl.lit('"]')))
+            found.append(raws.filter(other).select("row", pl.lit(names[i]).alias("key"), value.alias("value")))
+    return pl.concat([EXTRAS.to_frame(), *found])
 
 
 def gather_attributes(calls: pl.DataFrame) -> pl.DataFrame:

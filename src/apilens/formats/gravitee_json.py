@@ -42,17 +42,6 @@ def _template() -> f.Field:
     return f.Field(read, read, rank=1)
 
 
-def _content(body: str, whole: str) -> f.Field:
-    """Bytes of the content. Headers are not counted: it is also the nearest that is known of the whole."""
-    size = f.size(body)
-
-    def read(raw: pl.Expr) -> f.Columns:
-        columns = size.careful(raw)
-        return columns | {whole: columns[body]}
-
-    return f.Field(read, read, accept=size.accept, accept_careful=size.accept_careful)
-
-
 def _layout(names: dict[str, f.Field], where: str, filtered: str) -> JsonLayout:
     """names: those of v2 and v4, the time first -> the field they fill."""
     paths = {path(name): field for both, field in names.items() for name in both.split()}
@@ -74,14 +63,14 @@ _JSON = _layout(
         "mappedPath": f.text("gateway_route"),
         "path": _template(),
         "requestContentLength": f.size("request_body_bytes"),
-        "responseContentLength": _content("response_body_bytes", "response_bytes"),
+        "responseContentLength": f.size("response_bytes"),
         "remoteAddress": f.token("client_ip"),
         "api apiId": f.text("api_id"),
         "apiName": f.text("service"),
         "application applicationId": f.text("application_id"),
         "user": f.text("user_name"),
         "userAgent": f.text("user_agent"),
-        "host": f.token("host"),
+        "host": f.host(),
         "requestId": f.token("request_id"),
         "transactionId": f.token("request_id", rank=1),
         "endpoint": f.text("upstream_address"),
@@ -105,14 +94,14 @@ _ELASTICSEARCH = _layout(
         "mapped-path": f.text("gateway_route"),
         "path": _template(),
         "request-content-length": f.size("request_body_bytes"),
-        "response-content-length": _content("response_body_bytes", "response_bytes"),
+        "response-content-length": f.size("response_bytes"),
         "remote-address": f.token("client_ip"),
         "api api-id": f.text("api_id"),
         "api-name": f.text("service"),
         "application application-id": f.text("application_id"),
         "user": f.text("user_name"),
         "user-agent": f.text("user_agent"),
-        "host": f.token("host"),
+        "host": f.host(),
         "request-id": f.token("request_id"),
         "_id": f.token("request_id", rank=1),
         "transaction transaction-id": f.token("request_id", rank=2),

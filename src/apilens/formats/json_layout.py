@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from apilens.formats.block import Layout, Parsed
-from apilens.formats.fields import EXTRAS, Field, add_attributes, read_carefully, text, unlisted
+from apilens.formats.fields import EXTRAS, Field, add_attributes, outranked, read_carefully, text, unlisted
 
 if TYPE_CHECKING:
     import duckdb
@@ -105,7 +105,8 @@ class JsonLayout(Layout):
         if part.calls.is_empty():
             return part
         called = records if part.calls.height == records.height else records.join(part.calls, on="row", how="semi")
-        extras = pl.concat([self._lost(raws), self._extras(called)], how="diagonal_relaxed")
+        unused = outranked(raws, ((dotted(path), field) for path, field in self.paths.items()))
+        extras = pl.concat([unused, self._extras(called)], how="diagonal_relaxed")
         return part if extras.is_empty() else replace(part, calls=add_attributes(part.calls, extras))
 
     @cached_property
@@ -135,29 +136,6 @@ class JsonLayout(Layout):
             SELECT row, doc IS NOT NULL AS valid, coalesce({signed}, false) AS signed,
                    coalesce({filtered}, false) AS filtered, {", ".join(columns)}
             FROM parts"""
-
-    @cached_property
-    def _contenders(self) -> dict[int, list[int]]:
-        """Field -> those that go before it in the column they all fill."""
-        columns: dict[str, list[tuple[int, int]]] = {}
-        for i, field in enumerate(self.paths.values()):
-            columns.setdefault(next(iter(field.careful(pl.lit("")))), []).append((field.rank, i))
-        ranked = (sorted(fields) for fields in columns.values())
-        return {fields[k][1]: [i for _, i in fields[:k]] for fields in ranked for k in range(1, len(fields))}
-
-    def _lost(self, raws: pl.DataFrame) -> pl.DataFrame:
-        """Values for which another field of the same column was preferred, as EXTRAS, unless they are the same."""
-        if not self._contenders:
-            return EXTRAS.to_frame()
-        paths = list(self.paths)
-        kept = {}
-        for i, others in self._contenders.items():
-            value, best = pl.col(f"v{i}"), pl.coalesce(f"v{other}" for other in others)
-            kept[dotted(paths[i])] = pl.when(
-                (value != best) & (value != pl.concat_str(pl.lit('["'), best, pl.lit('"]')))
-            ).then(value)
-        found = raws.select("row", **kept)
-        return found.unpivot(index="row", variable_name="key").drop_nulls("value").select("row", "key", "value")
 
     @cached_property
     def _known(self) -> dict[str, set[str]]:
@@ -211,9 +189,10 @@ class JsonLayout(Layout):
         return values.sort("row")  # DuckDB would carry every column through its sort
 
 
-def header(path: str, column: str, *, rank: int = 0) -> dict[str, Field]:
+def header(path: str, column: str | Field, *, rank: int = 0) -> dict[str, Field]:
     """Fields for a header at `path`, which is a string, or an array of them where it came more than once."""
-    return {f"{path}[0]": text(column, rank=rank), path: unlisted(column, rank=rank + 1)}
+    field = text(column) if isinstance(column, str) else column
+    return {f"{path}[0]": replace(field, rank=rank), path: replace(unlisted(field), rank=rank + 1)}
 
 
 def names(lines: Iterable[str]) -> dict[str, str]:

@@ -34,7 +34,7 @@ def layout(tz: str = "UTC") -> JsonLayout:
             "$.RequestMethod": f.token("method"),
             "$.RequestPath": f.url(),
             "$.RequestProtocol": f.spoken_version(),
-            "$.RequestHost": f.token("host"),
+            "$.RequestHost": f.host(),
             "$.RequestPort": f.integer("server_port", pl.Int32),
             "$.RequestScheme": f.token("scheme"),
             "$.RequestContentSize": f.size("request_body_bytes"),
