@@ -11,7 +11,7 @@ from datetime import datetime
 import polars as pl
 
 from apilens.config import Config, Source
-from apilens.errors import ApilensError, Exit, InputError, LockedError, UsageError, worst
+from apilens.errors import ApilensError, ConflictError, Exit, InputError, LockedError, UsageError, worst
 from apilens.formats import Detection, FoundLayout, Options, check_options, detect, doubts
 from apilens.formats.block import Block, Reader
 from apilens.ingest.enrich import Declared
@@ -74,6 +74,9 @@ class _Job:
     report: InputReport
     head_sha256: str
     future: Future[tuple[Unit, Counts]]
+
+
+_Done = tuple[_Job, Unit, Counts]
 
 
 class IngestRun:
@@ -143,7 +146,7 @@ class IngestRun:
     def _read_all(self, work: Sequence[tuple[Input, InputReport]]) -> None:
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="apilens-parse") as pool:
             jobs: deque[_Job] = deque()
-            done: list[tuple[_Job, Unit, Counts]] = []
+            done: list[_Done] = []
 
             def take() -> None:
                 job = jobs.popleft()
@@ -180,7 +183,8 @@ class IngestRun:
         return (item for item in items if not (strict and item.found_in_folder and declared[item] is None))
 
     def _declared(self, item: Input) -> Source | None:
-        return None if item.path is None else self.config.source_of(item.path)
+        where = item.path or item.url
+        return None if where is None else self.config.source_of(where)
 
     def _read(self, item: Input, report: InputReport, pool: ThreadPoolExecutor) -> Iterator[_Job]:
         """Jobs for the new pieces of an input; known ones are accounted for at once."""
@@ -276,20 +280,16 @@ class IngestRun:
         again = self._own.get(unit_id) == report.name  # read once more after another writer got in between
         report.counts += _counts_of(entry) if again else _as_duplicate(_counts_of(entry))
 
-    def _commit(self, done: Sequence[tuple[_Job, Unit, Counts]]) -> None:
+    def _commit(self, done: Sequence[_Done]) -> None:
         """Commit what the workers made, except pieces that another writer has taken meanwhile."""
-        with self.lake.lock("commit"):
-            fresh = self.lake.ledger() if done else INGESTS.to_frame()
-            others = fresh.filter(~pl.col("unit_id").is_in(list(self._entries)))
-            begun = set(others["head_sha256"])
-            same = set(others["unit_id"])
-            ours = []
-            for job, unit, counts in done:
-                if job.head_sha256 in begun and unit.unit_id not in same:
-                    self._contested.add(job.report.name)
-                if job.report.name not in self._contested and unit.unit_id not in same:
-                    ours.append((job, unit, counts))
-            self.lake.commit([unit for _, unit, _ in ours])
+        for left in reversed(range(_RETRIES)):
+            try:
+                others, ours = self._commit_ours(done)
+                break
+            except ConflictError:
+                if not left:
+                    raise
+        same = set(others["unit_id"])
         for row in others.iter_rows(named=True):
             self._entries[row["unit_id"]] = row
         for job, unit, counts in ours:
@@ -302,6 +302,22 @@ class IngestRun:
         late, self._late = self._late, []
         for unit_id, report in late:
             self._count_duplicate(unit_id, report)
+
+    def _commit_ours(self, done: Sequence[_Done]) -> tuple[pl.DataFrame, list[_Done]]:
+        """What others brought into the ledger meanwhile, and what of `done` was committed beside it."""
+        with self.lake.lock("commit"):
+            fresh = self.lake.ledger() if done else INGESTS.to_frame()
+            others = fresh.filter(~pl.col("unit_id").is_in(list(self._entries)))
+            begun = set(others["head_sha256"])
+            same = set(others["unit_id"])
+            ours = []
+            for job, unit, counts in done:
+                if job.head_sha256 in begun and unit.unit_id not in same:
+                    self._contested.add(job.report.name)
+                if job.report.name not in self._contested and unit.unit_id not in same:
+                    ours.append((job, unit, counts))
+            self.lake.commit([unit for _, unit, _ in ours])
+        return others, ours
 
     def _finish_rollups(self) -> None:
         """Rebuild rollups that a killed run left out, from the calls it committed."""

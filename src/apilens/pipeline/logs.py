@@ -24,6 +24,7 @@ from apilens.ingest.sources import expand, open_input
 from apilens.ingest.unit import Counts
 from apilens.lake import Lake, open_lake
 from apilens.lens import load_openapi
+from apilens.objects import is_url
 from apilens.progress import Progress, unseen
 from apilens.routes import OpenApi, RouteMerges, learn
 from apilens.schema import CALLS
@@ -61,7 +62,7 @@ def ingest(
 
 def _same_job(request: Request) -> str:
     """What two runs over the same inputs have in common, as a name for a lock."""
-    where = sorted({str(Path(path).absolute()) for path in request.paths})
+    where = sorted({path if is_url(path) else str(Path(path).absolute()) for path in request.paths})
     return sha256(repr((where, request.source, request.environment)).encode()).hexdigest()[:16]
 
 
