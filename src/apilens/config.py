@@ -14,7 +14,7 @@ from apilens.errors import ConfigError
 
 
 class Source(BaseModel):
-    """What is declared about inputs whose path, seen from the configuration's folder, matches `match`."""
+    """What is declared about inputs whose path, seen from the configuration's folder, or whose URL matches `match`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -49,10 +49,10 @@ class Config(BaseModel):
     max_reject_ratio: float = Field(default=0.05, ge=0, le=1)
     folder: Path = Field(default=Path(), exclude=True)
 
-    def source_of(self, path: Path) -> Source | None:
-        """The first [[sources]] that matches; None: nothing is declared about this path."""
+    def source_of(self, path: Path | str) -> Source | None:
+        """The first [[sources]] that matches; None: nothing is declared about this path, or (as text) URL."""
         try:
-            relative = path.resolve().relative_to(self.folder.resolve()).as_posix()
+            relative = path if isinstance(path, str) else path.resolve().relative_to(self.folder.resolve()).as_posix()
         except ValueError:
             return None
         return next((source for source in self.sources if fnmatch(relative, source.match)), None)

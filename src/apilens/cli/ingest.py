@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 @tz_option
 @click.option("--final", is_flag=True, help="Take a last line without line end; by default it waits for the next run.")
 @click.option("--replace", is_flag=True, help="Parse what is known once more and replace it, e.g. with another layout.")
+@click.option(
+    "--scheduler", metavar="ADDRESS", help="Parse on a Dask cluster (tcp://HOST:PORT), or in local:N processes here."
+)
 @now_option
 @click.option("--metrics", metavar="FILE", help="Write the run's figures for Prometheus (textfile collector).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
@@ -45,6 +48,7 @@ def ingest(
     tz: str | None,
     final: bool,
     replace: bool,
+    scheduler: str | None,
     now: str | None,
     metrics: str | None,
     as_json: bool,
@@ -69,7 +73,7 @@ def ingest(
     options = parse_options(format_, log_format, columns, tz, log_format_from)
     request = Request(paths, options, source, environment, final, replace)
     with progress_bar() as progress:
-        result = logs.ingest(lake, request, config, now=moment(now), progress=progress)
+        result = logs.ingest(lake, request, config, now=moment(now), progress=progress, scheduler=scheduler)
     if as_json:
         click.echo(json.dumps(summary(result)))
     else:

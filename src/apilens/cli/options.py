@@ -21,7 +21,7 @@ lake_option = click.option(
     default="apilens-data",
     show_default=True,
     metavar="DIR",
-    help="Folder of the lake.",
+    help="Folder of the lake, or s3://BUCKET/PREFIX.",
 )
 state_option = click.option(
     "--state",

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import polars as pl
 
 from apilens.config import Config, Source
-from apilens.errors import ApilensError, Exit, InputError, LockedError, UsageError, worst
+from apilens.errors import ApilensError, ConflictError, Exit, InputError, LakeError, LockedError, UsageError, worst
 from apilens.formats import Detection, FoundLayout, Options, check_options, detect, doubts
 from apilens.formats.block import Block, Reader
 from apilens.ingest.enrich import Declared
-from apilens.ingest.forget import tombstone
 from apilens.ingest.layout_files import layouts_from
-from apilens.ingest.pieces import Cut, Known, Origin, Piece, cut
-from apilens.ingest.redact import Redactor
+from apilens.ingest.pieces import Cut, Known, Origin, cut
 from apilens.ingest.rollup import roll_up
 from apilens.ingest.sources import Input, expand, open_input, sizes
-from apilens.ingest.unit import Counts, make_unit
+from apilens.ingest.unit import Counts
+from apilens.ingest.workers import Hire, Task, Workers, threads
 from apilens.lake import Lake, Unit
-from apilens.lake.lake import Table
 from apilens.progress import Progress, unseen
 from apilens.schema import INGESTS
 
-#: Threads that parse and write at once. Polars and zstd release the GIL; a third thread brought nothing on two cores.
-WORKERS = 2
 #: Units of one commit. Fewer commits are quicker; a killed run repeats at most this much work.
 BATCH = 16
 #: Bytes of an input's beginning from which its format is told.
@@ -76,6 +72,9 @@ class _Job:
     future: Future[tuple[Unit, Counts]]
 
 
+_Done = tuple[_Job, Unit, Counts]
+
+
 class IngestRun:
     """Reads inputs into a lake. Use once; `reports` says what happened, input by input."""
 
@@ -87,6 +86,7 @@ class IngestRun:
         *,
         now: datetime,
         progress: Progress = unseen,
+        hire: Hire = threads,
     ) -> None:
         self.lake = lake
         self.request = request
@@ -94,9 +94,8 @@ class IngestRun:
         self.now = now
         self.progress = progress
         self.reports: list[InputReport] = []
-        self._redactor = Redactor(lake.masking_key)
+        self._hire = hire
         self._layout_files: dict[str, tuple[FoundLayout, ...]] = {}
-        self._forgotten = tombstone(lake)
         self._own: dict[str, str] = {}  # unit -> the input of this run that brought it
         self._begun: set[str] = set()  # units that this run has, or that a worker still makes for it
         self._remember(lake.ledger())
@@ -141,9 +140,10 @@ class IngestRun:
         raise LockedError(f"{', '.join(sorted(self._contested))}: other runs keep ingesting the same; run again later")
 
     def _read_all(self, work: Sequence[tuple[Input, InputReport]]) -> None:
-        with ThreadPoolExecutor(WORKERS, thread_name_prefix="apilens-parse") as pool:
+        with self._hire(self.lake) as workers:
+            batch = max(BATCH, workers.ahead)
             jobs: deque[_Job] = deque()
-            done: list[tuple[_Job, Unit, Counts]] = []
+            done: list[_Done] = []
 
             def take() -> None:
                 job = jobs.popleft()
@@ -151,14 +151,14 @@ class IngestRun:
 
             for item, report in work:
                 try:
-                    for job in self._read(item, report, pool):
+                    for job in self._read(item, report, workers):
                         jobs.append(job)
-                        while len(jobs) > WORKERS:
+                        while len(jobs) > workers.ahead:
                             take()
-                        if len(done) >= BATCH:
+                        if len(done) >= batch:
                             self._commit(done)
                             done.clear()
-                except UsageError:
+                except (UsageError, LakeError, LockedError):
                     raise
                 except ApilensError as error:
                     report.problem, report.usable = str(error), False
@@ -180,9 +180,10 @@ class IngestRun:
         return (item for item in items if not (strict and item.found_in_folder and declared[item] is None))
 
     def _declared(self, item: Input) -> Source | None:
-        return None if item.path is None else self.config.source_of(item.path)
+        where = item.path or item.url
+        return None if where is None else self.config.source_of(where)
 
-    def _read(self, item: Input, report: InputReport, pool: ThreadPoolExecutor) -> Iterator[_Job]:
+    def _read(self, item: Input, report: InputReport, workers: Workers) -> Iterator[_Job]:
         """Jobs for the new pieces of an input; known ones are accounted for at once."""
         source = self._declared(item) or Source(match="")
         options = self._options(source)
@@ -215,7 +216,8 @@ class IngestRun:
                 attempt = 1 if entry is None else int(entry["attempt"]) + 1
                 self._begun.add(piece.unit_id)
                 self._by_head.setdefault(piece.head_sha256, []).append(Known(piece.unit_id, len(piece.block.data)))
-                future = pool.submit(self._process, piece, reader or Reader(), origin, declared, attempt)
+                task = Task(piece, origin, declared, attempt, self.now)
+                future = workers.submit(task, reader or Reader())
                 yield _Job(report, piece.head_sha256, future)
                 reader = reader and reader.after(piece.block)
         finally:
@@ -241,18 +243,6 @@ class IngestRun:
             self._layout_files[file] = layouts_from(file)
         return self._layout_files[file]
 
-    def _process(
-        self, piece: Piece, reader: Reader, origin: Origin, declared: Declared, attempt: int
-    ) -> tuple[Unit, Counts]:
-        """In a worker: parse a piece and write its files, which nobody sees before they are committed."""
-        made = make_unit(
-            piece, reader, self._redactor, forgotten=self._forgotten,
-            origin=origin, declared=declared, attempt=attempt, now=self.now,
-        )  # fmt: skip
-        frames: dict[Table, pl.DataFrame] = {"calls": made.calls, "rollups": made.rollups, "rejects": made.rejects}
-        files = {name: self.lake.write(name, frame, piece.unit_id, attempt) for name, frame in frames.items()}
-        return Unit(made.entry, files["calls"], files["rollups"], files["rejects"]), made.counts
-
     # -- identity ------------------------------------------------------------------------------------------------
 
     def _remember(self, ledger: pl.DataFrame) -> None:
@@ -276,20 +266,16 @@ class IngestRun:
         again = self._own.get(unit_id) == report.name  # read once more after another writer got in between
         report.counts += _counts_of(entry) if again else _as_duplicate(_counts_of(entry))
 
-    def _commit(self, done: Sequence[tuple[_Job, Unit, Counts]]) -> None:
+    def _commit(self, done: Sequence[_Done]) -> None:
         """Commit what the workers made, except pieces that another writer has taken meanwhile."""
-        with self.lake.lock("commit"):
-            fresh = self.lake.ledger() if done else INGESTS.to_frame()
-            others = fresh.filter(~pl.col("unit_id").is_in(list(self._entries)))
-            begun = set(others["head_sha256"])
-            same = set(others["unit_id"])
-            ours = []
-            for job, unit, counts in done:
-                if job.head_sha256 in begun and unit.unit_id not in same:
-                    self._contested.add(job.report.name)
-                if job.report.name not in self._contested and unit.unit_id not in same:
-                    ours.append((job, unit, counts))
-            self.lake.commit([unit for _, unit, _ in ours])
+        for left in reversed(range(_RETRIES)):
+            try:
+                others, ours = self._commit_ours(done)
+                break
+            except ConflictError:
+                if not left:
+                    raise
+        same = set(others["unit_id"])
         for row in others.iter_rows(named=True):
             self._entries[row["unit_id"]] = row
         for job, unit, counts in ours:
@@ -302,6 +288,22 @@ class IngestRun:
         late, self._late = self._late, []
         for unit_id, report in late:
             self._count_duplicate(unit_id, report)
+
+    def _commit_ours(self, done: Sequence[_Done]) -> tuple[pl.DataFrame, list[_Done]]:
+        """What others brought into the ledger meanwhile, and what of `done` was committed beside it."""
+        with self.lake.lock("commit"):
+            fresh = self.lake.ledger() if done else INGESTS.to_frame()
+            others = fresh.filter(~pl.col("unit_id").is_in(list(self._entries)))
+            begun = set(others["head_sha256"])
+            same = set(others["unit_id"])
+            ours = []
+            for job, unit, counts in done:
+                if job.head_sha256 in begun and unit.unit_id not in same:
+                    self._contested.add(job.report.name)
+                if job.report.name not in self._contested and unit.unit_id not in same:
+                    ours.append((job, unit, counts))
+            self.lake.commit([unit for _, unit, _ in ours])
+        return others, ours
 
     def _finish_rollups(self) -> None:
         """Rebuild rollups that a killed run left out, from the calls it committed."""

@@ -12,7 +12,8 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
-from apilens.errors import LakeError, LockedError
+from apilens import objects
+from apilens.errors import LakeError, LockedError, UsageError
 from apilens.lake import refuse_newer
 from apilens.schema import CANDIDATES, ITEMS, LINKS, TIMESTAMP
 from apilens.store import tables
@@ -81,11 +82,16 @@ def default_state(lake: str, *, create: bool = True) -> str:
     """The state database that belongs to a lake when `--state` does not name another.
 
     create: whether there may be nothing yet at `lake`. Raises LakeError for a lake of a newer version, and for none
-    where one is only read: a mistyped folder must not look like an empty queue.
+    where one is only read: a mistyped folder must not look like an empty queue. UsageError for a lake on an object store.
     """
+    if objects.is_url(lake):
+        raise UsageError(
+            f"--lake {lake}: a lake on an object store has no place for the state database;"
+            " give --state sqlite:///FILE or --state postgresql+psycopg://USER@HOST/NAME"
+        )
     if not create and not (Path(lake) / "_apilens").is_dir():
         raise LakeError(f"{lake}: no lake here; make one with: apilens ingest YOUR.log --lake {lake}")
-    refuse_newer(Path(lake))
+    refuse_newer(lake)
     return sqlite_url(Path(lake) / "_apilens" / "state.db")
 
 
