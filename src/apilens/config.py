@@ -38,6 +38,23 @@ class Mark(BaseModel):
     go_live: bool = False
 
 
+class PullSource(BaseModel):
+    """Where feedback is asked for: an interface of one of feedback.PULLS, or imap.
+
+    user: with it HTTP Basic (or the mail account), without it a bearer token. secret: name of the environment variable that
+    holds password or token; null: APILENS_NAME_SECRET. query: what to ask for, in the interface's own terms.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str
+    url: str
+    query: str = ""
+    user: str | None = None
+    secret: str | None = None
+    channel: str | None = None
+
+
 class Config(BaseModel):
     """Everything apilens.toml can say."""
 
@@ -45,6 +62,7 @@ class Config(BaseModel):
 
     sources: tuple[Source, ...] = ()
     marks: tuple[Mark, ...] = ()
+    pulls: dict[str, PullSource] = Field(default_factory=dict)
     apdex_ms: float = Field(default=500.0, gt=0)
     max_reject_ratio: float = Field(default=0.05, ge=0, le=1)
     folder: Path = Field(default=Path(), exclude=True)
@@ -83,7 +101,7 @@ def _explain(file: Path, error: ValidationError) -> str:
     where = [str(part) for part in first["loc"]]
     key = ".".join(where)
     if first["type"] == "extra_forbidden":
-        models: dict[str, type[BaseModel]] = {"sources": Source, "marks": Mark}
+        models: dict[str, type[BaseModel]] = {"sources": Source, "marks": Mark, "pulls": PullSource}
         model = models[where[0]] if len(where) > 2 else Config
         known = sorted(set(model.model_fields) - {"folder"})
         near = get_close_matches(where[-1], known, n=1)

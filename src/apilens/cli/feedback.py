@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +19,9 @@ from apilens.cli.options import (
     zone,
 )
 from apilens.errors import Exit, InputError
+
+if TYPE_CHECKING:
+    from apilens.pipeline.people import Imported
 
 _SHOWN = 20  # rejects written to stderr; --output json has them all
 
@@ -34,7 +38,8 @@ def feedback() -> None:
 
 @feedback.command("import")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--channel", metavar="NAME", help="Channel of records that name none.")
+@click.option("--channel", metavar="NAME", help="Channel of records that name none; default: the kind of export.")
+@click.option("--mapping", metavar="FILE", help='What the columns of a table mean (TOML: [fields] title = "Summary").')
 @tz_option
 @now_option
 @config_option
@@ -44,6 +49,7 @@ def feedback() -> None:
 def import_(
     paths: tuple[str, ...],
     channel: str | None,
+    mapping: str | None,
     tz: str | None,
     now: str | None,
     config: str | None,
@@ -51,18 +57,19 @@ def import_(
     lake: str,
     state: str | None,
 ) -> int:
-    """Store the items in PATH... (files, folders, globs or -) of NDJSON or CSV; compressed ones too.
+    """Store the items in PATH... (files, folders, globs or -), compressed or not; the kind is told by the content.
 
-    Columns: id, channel, created_at, and reporter, account, title, body, status, resolved_at, updated_at where known;
-    any other becomes an attribute. An item is known by channel and id: importing it again updates it. Secrets in texts
-    are masked. Exit 4 when an input could not be used, or more records were set aside than max_reject_ratio allows.
+    Exports of Jira, ServiceNow, Zendesk, GitHub, GitLab, Slack (zip), Teams, Alertmanager, PagerDuty; mbox, .eml, Maildir;
+    surveys (CSV, XLSX); notes in Markdown. Else CSV, XLSX, Parquet, NDJSON or JSON with columns id, channel, created_at, and
+    reporter, account, title, body, status, resolved_at, updated_at where known; any other becomes an attribute. An item is
+    known by channel and id: importing it again updates it. Secrets in texts are masked, attachments named and not stored.
+    Exit 4 when an input could not be used, or more records were set aside than max_reject_ratio allows.
 
     \b
-    apilens feedback import exports/*.ndjson
-    apilens feedback import --channel chat --tz Europe/Berlin chat.csv
+    apilens feedback import jira.csv mails.mbox slack-export.zip
+    apilens feedback import --mapping helpdesk.toml --tz Europe/Berlin helpdesk.xlsx
     """
     from apilens.pipeline import people
-    from apilens.reports.terminal import safe
 
     done = people.import_feedback(
         paths,
@@ -72,7 +79,49 @@ def import_(
         tz=zone(tz),
         now=moment(now) or datetime.now(UTC),
         config=config,
+        mapping=mapping,
     )
+    return _said(done, output)
+
+
+@feedback.command()
+@click.argument("names", nargs=-1, metavar="[NAME...]")
+@tz_option
+@now_option
+@config_option
+@output_option("table", "json")
+@lake_option
+@state_option
+def pull(
+    names: tuple[str, ...],
+    tz: str | None,
+    now: str | None,
+    config: str | None,
+    output: str,
+    lake: str,
+    state: str | None,
+) -> int:
+    """Ask the interfaces of apilens.toml ([pulls.NAME]; all of them, or those named) for what is new, and store it.
+
+    Jira, ServiceNow, Zendesk, GitHub, GitLab, Slack, IMAP; only reads there. Goes on where the last pull ended. Secrets come
+    from the environment. Exit 3 when none could be read, 4 when some could not.
+
+    \b
+    apilens feedback pull
+    apilens feedback pull shop-jira --output json
+    """
+    from apilens.pipeline import people
+
+    done = people.pull_feedback(
+        names, lake=lake, state=state, tz=zone(tz), now=moment(now) or datetime.now(UTC), config=config
+    )
+    return _said(done, output)
+
+
+def _said(done: Imported, output: str) -> int:
+    """What an import or pull did, and its exit code."""
+    from apilens.reports.terminal import safe
+
     for line in (*done.remarks, *done.failures):
         click.echo(safe(line), err=True)
     for name, number, reason in done.rejects.head(_SHOWN).rows():
