@@ -122,9 +122,71 @@ def test_a_wrong_context_is_a_usage_error_and_keeps_the_links(lake: Path, tmp_pa
 
 def test_state_may_live_elsewhere(lake: Path, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/team.db"
-    assert apilens("queue", "--lake", lake, "--state", url).out.startswith("the queue is empty")
     apilens("feedback", "import", tmp_path / "items.ndjson", "--lake", lake, "--state", url)
     assert len(apilens("queue", "--lake", lake, "--state", url, "--output", "json").json()["queue"]) == 3
+
+
+@pytest.mark.parametrize("command", [["queue"], ["feedback", "list"], ["links"], ["report"], ["tickets", "plan"]])
+def test_a_mistyped_state_is_no_empty_queue_and_makes_no_file(command: list[str], lake: Path, tmp_path: Path) -> None:
+    options = ["--out", str(tmp_path / "r.html")] if command == ["report"] else []
+    options += ["--tracker", f"folder:{tmp_path}/t"] if command[0] == "tickets" else []
+    ran = apilens(*command, *options, "--lake", lake, "--state", f"sqlite:///{tmp_path}/taem.db")
+    assert (ran.code, ran.out) == (3, "")
+    assert "no state database here" in ran.err
+    assert not (tmp_path / "taem.db").exists()
+
+
+@pytest.mark.parametrize("url", ["taem.db", "mysql://x/y", "postgresql://host:port/x"])
+def test_a_malformed_state_is_wrong_usage(url: str, lake: Path) -> None:
+    assert apilens("queue", "--lake", lake, "--state", url).code == 2
+
+
+def test_links_are_made_where_something_came_in_since(lake: Path, tmp_path: Path) -> None:
+    first = apilens("links", "--lake", lake, "--output", "ndjson")
+    assert "linked anew" in first.err
+    assert {row["feedback_id"]: row["band"] for row in first.rows()} == {"T-100": "auto", "T-2": "none", "T-3": "auto"}
+    again = apilens("links", "--lake", lake, "--output", "json")
+    assert (again.err, again.json()["links"]) == ("", first.rows())
+    assert "names status 502" in apilens("links", "--lake", lake).out
+
+
+def test_what_people_decide_about_a_link_stands(lake: Path) -> None:
+    found = {
+        row["feedback_id"]: row["candidate_id"] for row in apilens("links", "--lake", lake, "--output", "ndjson").rows()
+    }
+    name = found["T-100"]
+
+    def now() -> dict[str, tuple[str | None, list[str]]]:
+        rows = apilens("links", "--lake", lake, "--output", "ndjson").rows()
+        return {row["feedback_id"]: (row["candidate_id"], row["reasons"]) for row in rows}
+
+    assert apilens("links", "reject", "ticket:T-100", name, "--who", "kim", "--lake", lake).code == 0
+    assert now()["T-100"][0] is None
+    assert now()["T-3"][0] is None  # it only repeated the other
+    assert apilens("links", "confirm", "ticket:T-2", name, "--who", "kim", "--lake", lake).code == 0
+    assert now()["T-2"] == (name, ["confirmed by kim"])
+    assert apilens("links", "confirm", "ticket:T-2", "--who", "lee", "--lake", lake).code == 0
+    assert now()["T-2"] == (None, ["lee says so"])
+    apilens("triage", "--lake", lake)
+    assert now()["T-2"][0] is None
+
+
+@pytest.mark.parametrize(("item", "candidate", "said"), [("ticket:T-9", "", "apilens feedback list"), ("ticket:T-2", "pay-2", "did you mean pay-1?")])  # fmt: skip
+def test_a_decision_about_what_is_not_there_is_refused(item: str, candidate: str, said: str, lake: Path) -> None:
+    ran = apilens("links", "reject", item, candidate or "x", "--lake", lake)
+    assert (ran.code, said in ran.err) == (3, True)
+
+
+def test_forget_reaches_feedback_and_candidates(lake: Path, tmp_path: Path) -> None:
+    apilens("triage", "--lake", lake, "--context", tmp_path / "context.toml")
+    dry = apilens("lake", "forget", "--consumer", "app-01", "--lake", lake, "--dry-run")
+    assert "1 feedback items would go, 1 candidates" in dry.out
+    done = apilens("lake", "forget", "--consumer", "app-01", "--lake", lake)
+    assert "1 feedback items forgotten, 1 candidates" in done.out
+    assert [row["id"] for row in apilens("feedback", "list", "--lake", lake, "--output", "ndjson").rows()] == [
+        "T-2",
+        "T-3",
+    ]
 
 
 def test_channel_and_zone_fill_what_records_leave_out(tmp_path: Path) -> None:

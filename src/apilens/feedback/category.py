@@ -11,7 +11,7 @@ RULES = (
         "enhancement",
         r"(?i)\b(feature request|would (be (nice|great|helpful)|love)|please (add|support|provide|consider)|could you "
         r"(please )?(add|support)|it'?d be (nice|great)|wish(list)?|suggest(ion)?|enhancement|can we (have|get) an?|"
-        r"dark mode)\b",
+        r"(feature|product)? ?idea:?|proposal|i(t)? would (love|like)|(any )?plans (for|to)|allow (us|users|me) to|dark mode)\b",
         "asks for something new",
     ),
     (
@@ -19,7 +19,9 @@ RULES = (
         r"(?i)\b(how (do|can|should|to|would|many|much|long|often)|who (knows|can|do|should)|whom|"
         r"where (is|are|can|do)|is it possible|is there (a|an|any)|what (is|are|does) the|what is|"
         r"which (endpoint|parameter|header|field|one)|can (i|we|you) |do you (have|support)|does (the|your) api|"
-        r"documentation for|when will|welche[rs]?|gibt es|wie (kann|viel|lange)|existe-t-il|est-ce que|comment)\b",
+        r"documentation for|when will|(please|somebody|someone|you) explain|what'?s the|recommended|best practice|"
+        r"(do|does) [^.?!\n]{1,40} (support|offer|include|allow|cover)|(are|is) [^.?!\n]{1,60} (covered|supported|included|allowed|"
+        r"documented|normal|possible)|may (i|we)|should (i|we) |welche[rs]?|gibt es|wie (kann|viel|lange)|existe-t-il|est-ce que|comment)\b",
         "asks how, where or whether",
     ),
     ("capacity", r"(?i)\b(429|rate.?limit\w*|quota|too many requests|throttl\w*)\b", "names a limit"),

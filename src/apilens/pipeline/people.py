@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import polars as pl
@@ -29,8 +30,8 @@ from apilens.feedback.records import Records, newest, to_items
 from apilens.ingest.sources import Input, expand, open_input
 from apilens.lens import Lens
 from apilens.schema import ITEMS
-from apilens.store import Store, default_state, open_store
-from apilens.triage import CALLS_NAMED, inherit, link, read_context, request_ids
+from apilens.store import Store, open_state
+from apilens.triage import CALLS_NAMED, Context, inherit, link, read_context, request_ids
 from apilens.triage import queue as rank
 from apilens.window import Window
 
@@ -109,7 +110,7 @@ def import_feedback(
         gathered.remarks += [f"{item.name}: {export.remark}"] if export.remark else []
         gathered.failures += [damage] if damage else []
         gathered.add(item.name, records, channel or name)
-    with open_store(state or default_state(lake)) as store:
+    with open_state(lake, state) as store:
         return gathered.stored(store, now, inputs, limit)
 
 
@@ -191,7 +192,7 @@ def pull_feedback(
     done: list[Imported] = []
     failures: list[str] = []
     chosen = list(names) or list(settings.pulls)
-    with open_store(state or default_state(lake)) as store:
+    with open_state(lake, state) as store:
         for name in chosen:
             try:
                 for page, channel in _pages(name, settings.pulls[name], store.settings().get(f"cursor:{name}")):
@@ -242,7 +243,7 @@ def _pages(name: str, source: PullSource, cursor: str | None) -> Iterator[tuple[
 
 def reported(*, lake: str, state: str | None) -> pl.DataFrame:
     """schema.ITEMS with category, why it is that category, what a report lacks (missing) and questions to send back."""
-    with open_store(state or default_state(lake, create=False)) as store:
+    with open_state(lake, state, create=False) as store:
         items = store.items()
     kinds = categories(items).rename({"reason": "category_reason"})
     complete = completeness(items)
@@ -282,23 +283,103 @@ def triage(*, lake: str, state: str | None, context: str | None, now: datetime |
     context: file of the business context; None: the one of the last triage. now: None: the end of the logged data.
     """
     lens = Lens(lake)
-    with open_store(state or default_state(lake)) as store:
+    with open_state(lake, state) as store:
         text = _context_text(context) if context is not None else store.settings().get("context", "")
         meaning = read_context(text, context or "the context of the last triage")
-        items, candidates = store.items(), store.candidates()
-        end = lens.data_end
-        moment = now or end or datetime.now(UTC)
-        logged = Window(lens.period[0], end) if lens.period else Window()
-        named = request_ids(items)
-        calls = _calls_named(lens, named["request_id"].unique())
-        kinds = categories(items)
-        known = named.join(calls.select("request_id").unique(), on="request_id")
-        repeats = duplicates(items, known)
-        population = _population(lens)
-        links = inherit(link(items, candidates, calls, kinds, meaning, logged, population), repeats)
+        told = linkable(lens, store.items(), store.candidates(), meaning)
+        moment = now or lens.data_end or datetime.now(UTC)
+        known = request_ids(told["items"]).join(told["calls"].select("request_id").unique(), on="request_id")
+        repeats = duplicates(told["items"], known)
+        verdicts = _verdicts(store)
+        links = inherit(link(**told, verdicts=verdicts), repeats, verdicts)
         changed = store.save_links(links, repeats, moment)
-        store.save_settings({"context": text, "population": population, "now": moment.isoformat()})
+        stamp = _stamp(told["items"], told["candidates"])
+        kept = {"context": text, "population": told["population"], "now": moment.isoformat(), "linked": stamp}
+        store.save_settings(kept)
+    kinds = told["categories"]
     return Triaged(links, repeats, kinds, changed, moment)
+
+
+def _verdicts(store: Store) -> pl.DataFrame:
+    """triage.VERDICTS of the state."""
+    subject = pl.col("subject").str.splitn(":", 2)
+    return (
+        store.decisions("link")
+        .select(
+            channel=subject.struct.field("field_0"),
+            feedback_id=subject.struct.field("field_1"),
+            candidate_id=pl.when(pl.col("object") != "").then("object"),
+            verdict="verdict",
+            who="who",
+        )
+        .filter(pl.col("verdict") != "withdrawn")
+    )
+
+
+def links(*, lake: str, state: str | None) -> tuple[pl.DataFrame, bool]:
+    """schema.LINKS, and whether they had to be made: where items or candidates came since the last triage, one is run."""
+    with open_state(lake, state, create=False) as store:
+        found, items, candidates = store.links(), store.items(), store.candidates()
+        kept = store.settings().get("linked")
+    fresh = kept == _stamp(items, candidates)
+    return (found, False) if fresh else (triage(lake=lake, state=state, context=None, now=None).links, True)
+
+
+def _stamp(items: pl.DataFrame, candidates: pl.DataFrame) -> str:
+    """What links were made from, as a word that changes with it."""
+    rows = pl.concat([items.hash_rows(seed=1), candidates.select("id", "end", "state").hash_rows(seed=1)])
+    return f"{rows.len()}-{rows.sort().hash(seed=1).sum() or 0}"
+
+
+def decide_link(
+    item: str,
+    candidate: str | None,
+    verdict: str,
+    *,
+    lake: str,
+    state: str | None,
+    who: str,
+    why: str | None,
+    now: datetime,
+) -> None:
+    """Keep that an item (CHANNEL:ID) is, or is not, about a candidate (None: about any), and link anew.
+
+    verdict: confirmed | rejected. Raises InputError for an item or candidate that is not there.
+    """
+    with open_state(lake, state, create=False) as store:
+        _known_item(store, item)
+        known = store.candidates()["id"].to_list()
+        if candidate is not None and candidate not in known:
+            near = difflib.get_close_matches(candidate, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "list them with: apilens scan"
+            raise InputError(f"{candidate}: no such candidate; {hint}")
+        if verdict == "confirmed":
+            # One item is about one problem: an earlier decision for another one, or for none, is over.
+            for other in store.decisions("link").filter(pl.col("subject") == item).to_dicts():
+                if other["object"] != (candidate or "") and (other["verdict"] == "confirmed" or other["object"] == ""):
+                    store.decide("link", item, "withdrawn", of=other["object"], who=who, why=why, now=now)
+        store.decide("link", item, verdict, of=candidate or "", who=who, why=why, now=now)
+    triage(lake=lake, state=state, context=None, now=None)
+
+
+def _known_item(store: Store, item: str) -> None:
+    if item not in store.items().select(pl.format("{}:{}", "channel", "id")).to_series().to_list():
+        raise InputError(f"{item}: no such item; list them with: apilens feedback list")
+
+
+def linkable(lens: Lens, items: pl.DataFrame, candidates: pl.DataFrame, context: Context) -> dict[str, Any]:
+    """What triage.link is given: the items and candidates, and what the logs say about them."""
+    end = lens.data_end
+    return {
+        "items": items,
+        "candidates": candidates,
+        "calls": _calls_named(lens, request_ids(items)["request_id"].unique()),
+        "categories": categories(items),
+        "context": context,
+        "logged": Window(lens.period[0], end) if lens.period else Window(),
+        "population": _population(lens),
+        "endpoints": _endpoints(lens),
+    }
 
 
 def queue(*, lake: str, state: str | None, context: str | None, now: datetime | None) -> pl.DataFrame:
@@ -306,7 +387,7 @@ def queue(*, lake: str, state: str | None, context: str | None, now: datetime | 
 
     context: None: the one of the last triage. now: None: the moment of the last triage.
     """
-    with open_store(state or default_state(lake, create=False)) as store:
+    with open_state(lake, state, create=False) as store:
         return ranked(store, context, now)
 
 
@@ -348,6 +429,20 @@ def _calls_named(lens: Lens, ids: pl.Series) -> pl.DataFrame:
             for column in ("request_id", "trace_id")
         ]
     ).select(CALLS_NAMED.names())
+
+
+_MOST_ENDPOINTS = 5000  # of a lake whose routes are not learned yet: more of them only cost time
+
+
+def _endpoints(lens: Lens) -> list[str]:
+    """`METHOD /route` of every endpoint in the logs, the busiest first."""
+    name = pl.format("{} {}", pl.col("method").fill_null("?"), pl.col("route").fill_null("?"))
+    called = (
+        lens.rollups().filter(pl.col("synthetic_type").is_null()).group_by(endpoint=name).agg(pl.col("calls").sum())
+    )
+    return (
+        called.sort("calls", "endpoint", descending=[True, False]).head(_MOST_ENDPOINTS).collect()["endpoint"].to_list()
+    )
 
 
 def _population(lens: Lens) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from apilens.triage.context import Context, read_context
-from apilens.triage.link import CALLS_NAMED, inherit, link, request_ids
+from apilens.triage.evidence import CALLS_NAMED
+from apilens.triage.link import VERDICTS, inherit, link, request_ids
 from apilens.triage.queue import queue, surprise
 
-__all__ = ["CALLS_NAMED", "Context", "inherit", "link", "queue", "read_context", "request_ids", "surprise"]
+__all__ = ["CALLS_NAMED", "VERDICTS", "Context", "inherit", "link", "queue", "read_context", "request_ids", "surprise"]
