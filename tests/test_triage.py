@@ -14,7 +14,7 @@ from apilens.errors import ConfigError
 from apilens.feedback.category import categories
 from apilens.feedback.duplicates import DUPLICATES
 from apilens.schema import LINKS, QUEUE, SEVERITIES, SIGNALS
-from apilens.triage import CALLS_NAMED, Context, inherit, link, queue, read_context, request_ids, surprise
+from apilens.triage import CALLS_NAMED, VERDICTS, Context, inherit, link, queue, read_context, request_ids, surprise
 from apilens.triage.priority import SHARES, prioritise
 from apilens.triage.severity import label, severity
 from apilens.triage.words import is_route, paths, signals, statuses, stems, tokens
@@ -453,3 +453,43 @@ def test_law_every_item_and_candidate_is_in_the_queue_exactly_once(texts: list[s
         if row["kind"] == "candidate":
             assert row["silent"] <= row["hit"]
             assert row["hit"] - row["silent"] <= row["told"]
+
+
+# -- learning from people
+
+
+def verdict(name: str, candidate_id: str | None, said: str = "confirmed") -> tuple[str, str, str | None, str, str]:
+    return ("ticket", name, candidate_id, said, "kim")
+
+
+def test_what_people_reject_makes_the_same_evidence_weaker_for_others() -> None:
+    said = items(*(item(f"T-{n}", body="payments fail") for n in range(12)))
+    problem = candidates(candidate(affected_consumers=[f"app-{n:02}" for n in range(1, 61)]))
+    plain = linked(said, problem)[-1]["confidence"]
+    decided = pl.DataFrame([verdict(f"T-{n}", "pay-1", "rejected") for n in range(11)], schema=VERDICTS, orient="row")
+    links = link(said, problem, NO_CALLS, categories(said), SHOP, LOGGED, 100, verdicts=decided).to_dicts()
+    assert [row["candidate_id"] for row in links[:11]] == [None] * 11
+    assert links[-1]["confidence"] < plain - 0.1
+
+
+def test_words_of_confirmed_reports_link_the_next_one() -> None:
+    said = items(
+        *(item(f"T-{n}", body="the blue thing blinks") for n in range(4)), *(item(f"U-{n}") for n in range(40))
+    )
+    problem = candidates(candidate())
+    assert linked(said, problem)[3]["candidate_id"] is None
+    decided = pl.DataFrame([verdict(f"T-{n}", "pay-1") for n in range(3)], schema=VERDICTS, orient="row")
+    row = link(said, problem, NO_CALLS, categories(said), SHOP, LOGGED, 100, verdicts=decided).to_dicts()[3]
+    assert row["candidate_id"] == "pay-1"
+    assert any("confirmed" in reason for reason in row["reasons"])
+
+
+def test_an_endpoint_of_the_logs_that_fits_better_speaks_against_a_candidate() -> None:
+    said = items(item(body="refunds of orders fail"))
+    problem = candidates(candidate(affected_consumers=[f"app-{n:02}" for n in range(1, 61)]))
+    alone, beside = (
+        link(said, problem, NO_CALLS, categories(said), Context(), LOGGED, 100, endpoints=known).row(0, named=True)
+        for known in ((), ("POST /v1/orders/{id}/refunds", "GET /v1/search", "GET /v1/exports/{id}"))
+    )
+    assert alone["candidate_id"] == "pay-1"
+    assert beside["confidence"] < alone["confidence"] - 0.05

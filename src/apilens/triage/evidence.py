@@ -67,7 +67,7 @@ def gather(
     timely = _timely(items, problems)
     pairs = timely.select("row", "candidate")
     found = (
-        _prior(items),
+        _prior(items, named),
         _when(timely),
         _near_calls(named, problems, pairs, calls),
         _routes(named, problems, pairs),
@@ -140,12 +140,18 @@ def _timely(items: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _prior(items: pl.DataFrame) -> pl.DataFrame:
-    """What holds against an item whatever the candidate (candidate is null)."""
+def _prior(items: pl.DataFrame, named: pl.DataFrame) -> pl.DataFrame:
+    """What holds against an item whatever the candidate (candidate is null).
+
+    A question that names no trouble at all is one; "is there an outage?" is a report that ends with a question mark.
+    """
+    calm = (pl.col("signals").list.len() == 0) & (pl.col("statuses").list.len() == 0)
+    items = items.join(named.select("row", calm=calm), on="row", maintain_order="left")
     no_trouble = pl.col("category").is_in(["question", "enhancement"])
     counts = {
         "prior": pl.lit(1.0),
         "no trouble": no_trouble.fill_null(False).cast(pl.Float64),
+        "only a question": (no_trouble.fill_null(False) & pl.col("calm")).cast(pl.Float64),
         "client side": text().str.contains(CLIENT_SIDE).cast(pl.Float64),
         "automatic": text().str.contains(AUTOMATIC).cast(pl.Float64),
     }
@@ -494,7 +500,8 @@ def _consumers(
             "row",
             "candidate",
             name=pl.lit("not affected"),
-            value=pl.col("identity_coverage").fill_null(0.0).clip(0.0, 1.0),
+            value=pl.col("identity_coverage").fill_null(0.0).clip(0.0, 1.0)
+            * pl.when(pl.col("hit") == 1).then(2.0).otherwise(1.0),
             reason=pl.lit("but the reporter's consumers were not hit"),
         )
     )
