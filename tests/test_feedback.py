@@ -234,6 +234,20 @@ def test_repeats_by_request_id_or_by_name_need_no_similar_words() -> None:
     ]
 
 
+def test_answers_in_a_thread_and_alerts_that_fire_again_repeat_the_first() -> None:
+    said = items(
+        item("M-1", body="pay is broken", attributes={"thread": "M-1"}),
+        item("M-2", body="us too", created_at=MONDAY + 12 * HOUR, attributes={"thread": "M-1"}),
+        item("A-1", body="x", created_at=MONDAY + 12 * HOUR, attributes={"alert": "f1"}),
+        item("A-2", body="y", created_at=MONDAY + 13 * HOUR, attributes={"alert": "f1"}),
+        item("M-3", body="something else", channel="chat", created_at=MONDAY + 13 * HOUR, attributes={"thread": "M-1"}),
+    )
+    assert duplicates(said, NO_IDS).select("id", "of_id", "band").rows() == [
+        ("M-2", "M-1", "auto"),
+        ("A-2", "A-1", "auto"),
+    ]
+
+
 def test_time_makes_the_same_words_less_of_a_repeat() -> None:
     text = "Export of the daily report is extremely slow this morning"
     soon, late = (
