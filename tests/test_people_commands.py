@@ -196,3 +196,12 @@ def test_channel_and_zone_fill_what_records_leave_out(tmp_path: Path) -> None:
     (row,) = apilens("feedback", "list", "--lake", tmp_path / "l", "--output", "ndjson").rows()
     assert row["channel"] == "chat"
     assert row["created_at"].startswith("2026-03-09T11:00:00") or row["created_at"].startswith("2026-03-09 11:00:00")
+
+
+def test_silent_lists_whom_to_tell_and_how_well_they_are_known(lake: Path, tmp_path: Path) -> None:
+    apilens("triage", "--lake", lake, "--context", tmp_path / "context.toml")
+    shown = apilens("queue", "--silent", "--lake", lake).out
+    assert "app-02, app-03" in shown
+    assert "95%" in shown
+    rows = apilens("queue", "--silent", "--lake", lake, "--output", "ndjson").rows()
+    assert [(row["hit"], row["silent"], row["silent_consumers"]) for row in rows] == [(3, 2, ["app-02", "app-03"])]

@@ -493,3 +493,10 @@ def test_an_endpoint_of_the_logs_that_fits_better_speaks_against_a_candidate() -
     )
     assert alone["candidate_id"] == "pay-1"
     assert beside["confidence"] < alone["confidence"] - 0.05
+
+
+def test_an_alert_is_evidence_and_no_reporter() -> None:
+    alert = item("A-1", body="POST /v1/orders/12/pay 502", reporter=None, attributes={"automatic": "true"})
+    said = items(item(body="POST /v1/orders/12/pay gives 502"), alert)
+    (row,) = ranked(candidates(candidate()), said)
+    assert (row["told"], len(row["reports"])) == (1, 2)

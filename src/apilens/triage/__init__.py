@@ -5,6 +5,17 @@ from __future__ import annotations
 from apilens.triage.context import Context, read_context
 from apilens.triage.evidence import CALLS_NAMED
 from apilens.triage.link import VERDICTS, inherit, link, request_ids
-from apilens.triage.queue import queue, surprise
+from apilens.triage.queue import queue, silent_first, surprise
 
-__all__ = ["CALLS_NAMED", "VERDICTS", "Context", "inherit", "link", "queue", "read_context", "request_ids", "surprise"]
+__all__ = [
+    "CALLS_NAMED",
+    "VERDICTS",
+    "Context",
+    "inherit",
+    "link",
+    "queue",
+    "read_context",
+    "request_ids",
+    "silent_first",
+    "surprise",
+]

@@ -77,6 +77,11 @@ def queue(
     return ranked.select(pl.col(name).cast(dtype) for name, dtype in QUEUE.items())
 
 
+def silent_first(ranked: pl.DataFrame) -> pl.DataFrame:
+    """Of a queue (schema.QUEUE) the problems whose consumers were hit and said nothing, most silent first."""
+    return ranked.filter(pl.col("silent") > 0).sort("silent", "rank", descending=[True, False])
+
+
 def surprise(ranked: pl.DataFrame) -> str | None:
     """Why the highest problem that hit far fewer consumers stands above one that hit more; None: there is no such pair.
 
@@ -118,6 +123,7 @@ def _reports(items: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
             resolved=resolved,
             money=text.str.contains(_MONEY),
             law=text.str.contains(_LAW),
+            automatic=(pl.col("attributes").map.get("automatic") == "true").fill_null(False),
             annoyed=text.str.contains(_ANNOYED) | (rating <= 2).fill_null(False),
             text=text,
         )
@@ -214,6 +220,8 @@ def _told(
     told_hit: set[str] = set()
     others: set[str] = set()
     for report in reports:
+        if report["automatic"]:
+            continue  # an alert is evidence and nobody's report
         reporter = report["reporter"] or ""
         names = {report["account"], reporter, reporter.partition("@")[0], *mapped[report["channel"], report["id"]]}
         speaks_for = names & affected
