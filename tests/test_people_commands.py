@@ -205,3 +205,40 @@ def test_silent_lists_whom_to_tell_and_how_well_they_are_known(lake: Path, tmp_p
     assert "95%" in shown
     rows = apilens("queue", "--silent", "--lake", lake, "--output", "ndjson").rows()
     assert [(row["hit"], row["silent"], row["silent_consumers"]) for row in rows] == [(3, 2, ["app-02", "app-03"])]
+
+
+def test_what_a_person_sets_is_kept_and_shown_with_who_says_it(lake: Path) -> None:
+    ran = apilens(
+        "feedback", "set", "ticket:T-100", "--category", "question", "--owner", "desk", "--who", "kim", "--lake", lake
+    )
+    assert ran.code == 0
+    shown = apilens("feedback", "show", "ticket:T-100", "--lake", lake, "--output", "json").json()
+    assert (shown["category"], shown["category_reason"], shown["owner"]) == ("question", "kim says so", "desk")
+    assert apilens("feedback", "set", "ticket:T-100", "--lake", lake).code == 2
+    assert apilens("feedback", "set", "ticket:T-9", "--owner", "x", "--lake", lake).code == 3
+    assert "labelled items" in apilens("feedback", "train", "--lake", lake).err
+
+
+def test_the_model_is_trained_on_the_types_of_trackers_and_said_how_good_it_is(tmp_path: Path) -> None:
+    words = {"Bug": "wobble broke", "Question": "whereabouts please", "New Feature": "mauve gadget"}
+    rows = [{"id": f"{kind}{n}", "channel": "t", "created_at": "2026-03-09", "type": kind, "body": f"{text} {n}"} for kind, text in words.items() for n in range(20)]  # fmt: skip
+    rows.append({"id": "x", "channel": "t", "created_at": "2026-03-09", "body": "one more mauve"})
+    (tmp_path / "a.ndjson").write_text("\n".join(json.dumps(row) for row in rows))
+    apilens("feedback", "import", tmp_path / "a.ndjson", "--lake", tmp_path / "l")
+    assert (
+        apilens("feedback", "train", "--lake", tmp_path / "l").out
+        == "trained on 60 labelled items; macro-F1 1.00 in five-fold validation\n"
+    )
+    shown = apilens("feedback", "show", "t:x", "--lake", tmp_path / "l", "--output", "json").json()
+    assert (shown["category"], "reads like 60" in shown["category_reason"]) == ("enhancement", True)
+
+
+def test_rules_of_the_configuration_are_checked_and_used(
+    lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "apilens.toml").write_text("[[rules]]\npattern = 'gives (502'\nowner = 'pay'\n")
+    assert "no regular expression" in apilens("feedback", "list", "--lake", lake).err
+    (tmp_path / "apilens.toml").write_text("[[rules]]\npattern = 'gives 502'\nowner = 'pay'\nseverity = 'high'\n")
+    rows = {row["id"]: row for row in apilens("feedback", "list", "--lake", lake, "--output", "ndjson").rows()}
+    assert (rows["T-100"]["owner"], rows["T-100"]["owner_reason"], rows["T-2"]["owner"]) == ("pay", "rule 1", None)

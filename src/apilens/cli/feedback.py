@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -16,9 +17,12 @@ from apilens.cli.options import (
     output_option,
     state_option,
     tz_option,
+    who_option,
+    why_option,
     zone,
 )
-from apilens.errors import Exit, InputError
+from apilens.errors import Exit, InputError, UsageError
+from apilens.schema import CATEGORIES, SEVERITIES
 
 if TYPE_CHECKING:
     from apilens.pipeline.people import Imported
@@ -229,6 +233,80 @@ def show(item: str, output: str, lake: str, state: str | None) -> int:
                 click.echo(f"{name}: {safe(str(entry))}")
         elif value is not None:
             click.echo(f"{name}: {safe(str(value))}")
+    return Exit.DONE
+
+
+@feedback.command("set")
+@click.argument("item", metavar="CHANNEL:ID")
+@click.option("--category", type=click.Choice(CATEGORIES), help="What kind of thing it is.")
+@click.option("--severity", type=click.Choice(SEVERITIES), help="How bad it is.")
+@click.option("--module", metavar="NAME", help="Part of the product.")
+@click.option("--owner", metavar="TEAM", help="Team that answers for it.")
+@who_option
+@why_option
+@now_option
+@lake_option
+@state_option
+def set_(
+    item: str,
+    category: str | None,
+    severity: str | None,
+    module: str | None,
+    owner: str | None,
+    who: str | None,
+    why: str | None,
+    now: str | None,
+    lake: str,
+    state: str | None,
+) -> int:
+    """Say what an item is; rules and the model do not change it again, and `feedback train` learns from it.
+
+    \b
+    apilens feedback set ticket:T-1 --category bug --severity high --who kim --why "reproduced"
+    apilens feedback set chat:CHAT-3 --owner payments
+    """
+    from apilens.pipeline import people
+
+    given = {"category": category, "severity": severity, "module": module, "owner": owner}
+    values = {name: value for name, value in given.items() if value is not None}
+    if not values:
+        raise UsageError("nothing to set: give --category, --severity, --module or --owner")
+    at = moment(now) or datetime.now(UTC)
+    people.set_item(item, values, lake=lake, state=state, who=who or getpass.getuser(), why=why, now=at)
+    return Exit.DONE
+
+
+@feedback.command()
+@lake_option
+@state_option
+def train(lake: str, state: str | None) -> int:
+    """Train the model of categories on what people set and on the types their trackers gave, and keep it in the state.
+
+    Prints its macro-F1 in five-fold validation, an abstention counted as wrong. It is asked after the rules of apilens.toml.
+
+    \b
+    apilens feedback train
+    apilens feedback train --state sqlite:///team.db
+    """
+    from apilens.pipeline import people
+
+    examples, quality = people.train_categories(lake=lake, state=state)
+    click.echo(f"trained on {examples:,} labelled items; macro-F1 {quality:.2f} in five-fold validation")
+    return Exit.DONE
+
+
+@feedback.command()
+@click.argument("tracker", type=click.Choice(["jira", "github", "servicenow"]))
+def template(tracker: str) -> int:
+    """Print a form for a tracker that asks for steps, exact error, environment, expected and actual result.
+
+    \b
+    apilens feedback template github > .github/ISSUE_TEMPLATE/problem.yml
+    apilens feedback template jira
+    """
+    from apilens.feedback.template import template as form
+
+    click.echo(form(tracker), nl=False)
     return Exit.DONE
 
 

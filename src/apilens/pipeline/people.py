@@ -18,13 +18,14 @@ from apilens.config import PullSource, load_config
 from apilens.errors import ApilensError, ConfigError, Exit, InputError
 from apilens.feedback import PULLS, Export, recognise
 from apilens.feedback.api import Api, Page
-from apilens.feedback.category import categories
+from apilens.feedback.category import DECIDED, Rule, categories
 from apilens.feedback.completeness import completeness
 from apilens.feedback.duplicates import duplicates
 from apilens.feedback.export import MAX_EXPORT
 from apilens.feedback.history import history
 from apilens.feedback.mail import pull_imap
 from apilens.feedback.mapping import mapped, read_mapping
+from apilens.feedback.model import predict, train
 from apilens.feedback.records import REJECTS as REJECTED_RECORDS
 from apilens.feedback.records import Records, newest, to_items
 from apilens.ingest.sources import Input, expand, open_input
@@ -241,11 +242,11 @@ def _pages(name: str, source: PullSource, cursor: str | None) -> Iterator[tuple[
             yield page, source.channel or channel
 
 
-def reported(*, lake: str, state: str | None) -> pl.DataFrame:
+def reported(*, lake: str, state: str | None, config: str | None = None) -> pl.DataFrame:
     """schema.ITEMS with category, why it is that category, what a report lacks (missing) and questions to send back."""
     with open_state(lake, state, create=False) as store:
         items = store.items()
-    kinds = categories(items).rename({"reason": "category_reason"})
+        kinds = _decided(store, items, config).rename({"reason": "category_reason"})
     complete = completeness(items)
     return items.join(kinds, on=["channel", "id"], maintain_order="left").join(
         complete, on=["channel", "id"], maintain_order="left"
@@ -286,7 +287,8 @@ def triage(*, lake: str, state: str | None, context: str | None, now: datetime |
     with open_state(lake, state) as store:
         text = _context_text(context) if context is not None else store.settings().get("context", "")
         meaning = read_context(text, context or "the context of the last triage")
-        told = linkable(lens, store.items(), store.candidates(), meaning)
+        items = store.items()
+        told = linkable(lens, items, store.candidates(), meaning, _decided(store, items, None))
         moment = now or lens.data_end or datetime.now(UTC)
         known = request_ids(told["items"]).join(told["calls"].select("request_id").unique(), on="request_id")
         repeats = duplicates(told["items"], known)
@@ -367,14 +369,65 @@ def _known_item(store: Store, item: str) -> None:
         raise InputError(f"{item}: no such item; list them with: apilens feedback list")
 
 
-def linkable(lens: Lens, items: pl.DataFrame, candidates: pl.DataFrame, context: Context) -> dict[str, Any]:
+def _decided(store: Store, items: pl.DataFrame, config: str | None) -> pl.DataFrame:
+    """feedback.category.categories by what people set, the configuration's rules and the trained model."""
+    rules = [Rule(**rule.model_dump()) for rule in load_config(config).rules]
+    return categories(items, rules, store.decisions(*DECIDED), store.settings().get("category_model"))
+
+
+def set_item(
+    item: str, values: dict[str, str], *, lake: str, state: str | None, who: str, why: str | None, now: datetime
+) -> None:
+    """Keep what a person says an item is (DECIDED -> value); rules and model do not change it. Raises InputError."""
+    with open_state(lake, state, create=False) as store:
+        _known_item(store, item)
+        for name, value in values.items():
+            store.decide(name, item, value, who=who, why=why, now=now)
+
+
+def train_categories(*, lake: str, state: str | None) -> tuple[int, float]:
+    """Train the model on what people set and on the types of trackers; examples, and macro-F1 in five-fold validation.
+
+    Raises InputError for too few examples.
+    """
+    from sklearn.metrics import f1_score
+
+    with open_state(lake, state, create=False) as store:
+        items = store.items()
+        said = categories(items, (), store.decisions(*DECIDED))
+        text = pl.concat_str(["title", "body"], separator="\n", ignore_nulls=True).fill_null("")
+        known = said["reason"].str.contains("^its type says | says so$").fill_null(False)
+        rows = (
+            items.select(text=text).with_columns(said["category"]).filter(known & (pl.col("text").str.len_chars() > 0))
+        )
+        texts, labels = rows["text"].to_list(), rows["category"].to_list()
+        model = train(texts, labels)
+        guesses: list[str | None] = [None] * len(texts)
+        for fold in range(5):
+            held = range(fold, len(texts), 5)
+            rest = [place for place in range(len(texts)) if place % 5 != fold]
+            try:
+                part = train([texts[place] for place in rest], [labels[place] for place in rest])
+            except InputError:
+                continue
+            for place, guess in zip(held, predict(part, [texts[place] for place in held])["category"], strict=True):
+                guesses[place] = guess
+        store.save_settings({"category_model": model})
+    return len(texts), float(
+        f1_score(labels, [guess or "abstains" for guess in guesses], labels=sorted(set(labels)), average="macro")
+    )
+
+
+def linkable(
+    lens: Lens, items: pl.DataFrame, candidates: pl.DataFrame, context: Context, kinds: pl.DataFrame | None = None
+) -> dict[str, Any]:
     """What triage.link is given: the items and candidates, and what the logs say about them."""
     end = lens.data_end
     return {
         "items": items,
         "candidates": candidates,
         "calls": _calls_named(lens, request_ids(items)["request_id"].unique()),
-        "categories": categories(items),
+        "categories": categories(items) if kinds is None else kinds,
         "context": context,
         "logged": Window(lens.period[0], end) if lens.period else Window(),
         "population": _population(lens),
@@ -399,7 +452,7 @@ def ranked(store: Store, context: str | None, now: datetime | None) -> pl.DataFr
     items, candidates = store.items(), store.candidates()
     last = datetime.fromisoformat(kept["now"]) if "now" in kept else None
     moment = now or last or candidates.select(pl.col("end").max()).item() or datetime.now(UTC)
-    kinds = categories(items)
+    kinds = _decided(store, items, None)
     links, repeats = store.links(), store.duplicates()
     return rank(candidates, items, links, repeats, kinds, meaning, moment, kept.get("population"))
 
