@@ -14,7 +14,18 @@ from apilens.errors import ConfigError
 from apilens.feedback.category import categories
 from apilens.feedback.duplicates import DUPLICATES
 from apilens.schema import LINKS, QUEUE, SEVERITIES, SIGNALS
-from apilens.triage import CALLS_NAMED, VERDICTS, Context, inherit, link, queue, read_context, request_ids, surprise
+from apilens.triage import (
+    CALLS_NAMED,
+    VERDICTS,
+    Context,
+    escalations,
+    inherit,
+    link,
+    queue,
+    read_context,
+    request_ids,
+    surprise,
+)
 from apilens.triage.priority import SHARES, prioritise
 from apilens.triage.severity import label, severity
 from apilens.triage.words import is_route, paths, signals, statuses, stems, tokens
@@ -500,3 +511,45 @@ def test_an_alert_is_evidence_and_no_reporter() -> None:
     said = items(item(body="POST /v1/orders/12/pay gives 502"), alert)
     (row,) = ranked(candidates(candidate()), said)
     assert (row["told"], len(row["reports"])) == (1, 2)
+
+
+# -- escalation
+
+
+def escalated(said: pl.DataFrame, problems: pl.DataFrame, repeats: pl.DataFrame = NO_REPEATS) -> list[dict[str, Any]]:
+    context = read_context('[accounts]\nbig = { domains = ["big.example"], vip = true }', "c")
+    kinds = categories(said)
+    links = link(said, problems, NO_CALLS, kinds, context, LOGGED, 100)
+    return escalations(said, links, repeats, kinds, problems, context, 100).to_dicts()
+
+
+def talk(name: str, body: str, **given: Any) -> dict[str, Any]:
+    return item(name, body=body, channel="chat", **given)
+
+
+@pytest.mark.parametrize(
+    ("body", "given", "why"),
+    [
+        ("production is down", {}, "words are those of something severe"),
+        ("it fails for us", {"reporter": "kim@mail.big.example"}, "VIP account"),
+        ("it fails for us", {}, None),
+        ("how do I ask when production is down?", {}, None),
+        ("production is down", {"channel": "jira"}, None),
+    ],
+)
+def test_talk_becomes_a_ticket_for_a_reason_or_stays_talk(body: str, given: dict[str, Any], why: str | None) -> None:
+    found = escalated(items(talk("C-1", body) | given), candidates())
+    assert [why in "; ".join(row["why"]) for row in found if why] == ([True] if why else [])
+    assert len(found) == (why is not None)
+    assert all(row["widespread"] == "unknown: no trace in the logs" for row in found)
+
+
+def test_what_the_logs_show_is_escalated_with_everybody_who_wrote_and_how_widespread_it_is() -> None:
+    said = [talk(f"C-{n}", "POST /v1/orders/12/pay gives 502", reporter=f"p{n}") for n in range(3)]
+    hit = [f"app-{n}" for n in range(30)]
+    (row,) = escalated(items(*said), candidates(candidate(affected_consumers=hit)))
+    assert (row["id"], row["reporters"], row["candidate_id"]) == ("C-0", ["p0", "p1", "p2"], "pay-1")
+    assert row["why"] == ["3 people wrote about it", "the logs show it: pay: 502"]
+    assert (row["hit"], row["widespread"]) == (30, "yes: 30 consumers of 100 hit")
+    ticket = item("T-1", body="POST /v1/orders/12/pay gives 502")
+    assert escalated(items(*said, ticket), candidates(candidate(affected_consumers=hit))) == []

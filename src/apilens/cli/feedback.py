@@ -310,5 +310,44 @@ def template(tracker: str) -> int:
     return Exit.DONE
 
 
+@feedback.command("escalate")
+@output_option("table", "json", "ndjson")
+@lake_option
+@state_option
+def escalate(output: str, lake: str, state: str | None) -> int:
+    """List what only chat, mail and surveys are about and should be a ticket: why, who wrote, and whether it is widespread.
+
+    Three people, severe words or a rule, a VIP account, or a problem the logs show make a ticket of it. Reads the state as the
+    last triage left it, changes nothing.
+
+    \b
+    apilens feedback escalate
+    apilens feedback escalate --output ndjson | jq 'select(.hit > 10)'
+    """
+    from apilens.pipeline import people
+    from apilens.reports.terminal import table
+
+    found = people.to_escalate(lake=lake, state=state)
+    if output == "ndjson":
+        click.echo(found.write_ndjson(), nl=False)
+    elif output == "json":
+        click.echo(json.dumps({"schema_version": 1, "escalations": found.to_dicts()}, ensure_ascii=False))
+    else:
+        table(
+            f"{found.height:,} matters to file",
+            ["item", "reporters", "widespread", "because"],
+            (
+                (
+                    f"{row['channel']}:{row['id']}",
+                    ", ".join(row["reporters"][:5]),
+                    row["widespread"],
+                    "; ".join(row["why"]),
+                )
+                for row in found.to_dicts()
+            ),
+        )
+    return Exit.DONE
+
+
 def _lines(text: str) -> list[str]:
     return text.split("\n")[:-1]

@@ -32,7 +32,7 @@ from apilens.ingest.sources import Input, expand, open_input
 from apilens.lens import Lens
 from apilens.schema import ITEMS
 from apilens.store import Store, open_state
-from apilens.triage import CALLS_NAMED, Context, inherit, link, read_context, request_ids
+from apilens.triage import CALLS_NAMED, Context, escalations, inherit, link, read_context, request_ids
 from apilens.triage import queue as rank
 from apilens.window import Window
 
@@ -251,6 +251,17 @@ def reported(*, lake: str, state: str | None, config: str | None = None) -> pl.D
     return items.join(kinds, on=["channel", "id"], maintain_order="left").join(
         complete, on=["channel", "id"], maintain_order="left"
     )
+
+
+def to_escalate(*, lake: str, state: str | None) -> pl.DataFrame:
+    """triage.escalation.ESCALATIONS as the last triage linked; what talk is about and should be a ticket."""
+    with open_state(lake, state, create=False) as store:
+        items, kept = store.items(), store.settings()
+        context = read_context(kept.get("context", ""), "the context of the last triage")
+        kinds = _decided(store, items, None)
+        return escalations(
+            items, store.links(), store.duplicates(), kinds, store.candidates(), context, kept.get("population")
+        )
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apilens.triage.context import Context, read_context
+from apilens.triage.escalation import escalations
 from apilens.triage.evidence import CALLS_NAMED
 from apilens.triage.link import VERDICTS, inherit, link, request_ids
 from apilens.triage.queue import queue, silent_first, surprise
@@ -11,6 +12,7 @@ __all__ = [
     "CALLS_NAMED",
     "VERDICTS",
     "Context",
+    "escalations",
     "inherit",
     "link",
     "queue",
