@@ -242,3 +242,27 @@ def test_rules_of_the_configuration_are_checked_and_used(
     (tmp_path / "apilens.toml").write_text("[[rules]]\npattern = 'gives 502'\nowner = 'pay'\nseverity = 'high'\n")
     rows = {row["id"]: row for row in apilens("feedback", "list", "--lake", lake, "--output", "ndjson").rows()}
     assert (rows["T-100"]["owner"], rows["T-100"]["owner_reason"], rows["T-2"]["owner"]) == ("pay", "rule 1", None)
+
+
+def test_related_problems_are_decided_by_people(lake: Path) -> None:
+    with open_store(default_state(str(lake))) as store:
+        store.save_candidates(candidates(candidate(), candidate("search", endpoints=["GET /s"])), MONDAY, Window())
+    assert "proposed" in apilens("related", "--lake", lake).out
+    assert apilens("related", "confirm", "search-1", "blocks", "pay-1", "--who", "kim", "--lake", lake).code == 0
+    assert apilens("related", "reject", "search-1", "caused_by", "pay-1", "--who", "kim", "--lake", lake).code == 0
+    rows = apilens("related", "--lake", lake, "--output", "ndjson").rows()
+    assert [(row["kind"], row["verdict"]) for row in rows] == [("blocks", "confirmed"), ("caused_by", "rejected")]
+    assert apilens("related", "--lake", lake, "--output", "json").json()["related"] == rows
+    assert "did you mean pay-1?" in apilens("related", "confirm", "pay-2", "blocks", "search-1", "--lake", lake).err
+
+
+def test_escalations_are_listed_in_every_form(lake: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.ndjson").write_text(
+        '{"id": "1", "channel": "chat", "created_at": "2026-03-09", "body": "production is down"}'
+    )
+    apilens("feedback", "import", tmp_path / "c.ndjson", "--lake", lake)
+    assert "severe" in apilens("feedback", "escalate", "--lake", lake).out
+    rows = apilens("feedback", "escalate", "--lake", lake, "--output", "ndjson").rows()
+    assert [row["id"] for row in rows] == ["1"]
+    assert apilens("feedback", "escalate", "--lake", lake, "--output", "json").json()["escalations"] == rows
+    assert 'label: "Steps"' in apilens("feedback", "template", "github").out

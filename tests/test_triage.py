@@ -14,6 +14,7 @@ from apilens.errors import ConfigError
 from apilens.feedback.category import categories
 from apilens.feedback.duplicates import DUPLICATES
 from apilens.schema import LINKS, QUEUE, SEVERITIES, SIGNALS
+from apilens.store.store import DECISIONS
 from apilens.triage import (
     CALLS_NAMED,
     VERDICTS,
@@ -23,6 +24,7 @@ from apilens.triage import (
     link,
     queue,
     read_context,
+    related,
     request_ids,
     surprise,
 )
@@ -553,3 +555,39 @@ def test_what_the_logs_show_is_escalated_with_everybody_who_wrote_and_how_widesp
     assert (row["hit"], row["widespread"]) == (30, "yes: 30 consumers of 100 hit")
     ticket = item("T-1", body="POST /v1/orders/12/pay gives 502")
     assert escalated(items(*said, ticket), candidates(candidate(affected_consumers=hit))) == []
+
+
+# -- problems that cause each other
+
+NO_DECISIONS = pl.DataFrame(schema=DECISIONS)
+
+
+def behind(node: str | None, consumer: str | None = None) -> dict[str, str | None]:
+    return {"status": "502", "upstream": node, "consumer": consumer, "node": None}
+
+
+@pytest.mark.parametrize(
+    ("given", "proposed"),
+    [
+        ({"hint": behind("db-1")}, "both behind upstream db-1, 10 minutes after it began"),
+        ({"hint": behind("db-2")}, None),
+        ({"hint": behind(None)}, "the same service, 100% of the same consumers, 10 minutes after it began"),
+        ({"hint": behind(None), "affected_consumers": ["x", "y", "z"]}, None),
+        ({"hint": behind("db-1"), "start": MONDAY + 11 * HOUR}, None),
+        ({"hint": behind("db-1"), "endpoints": ["POST /v1/orders/{id}/pay"]}, None),
+    ],
+)
+def test_a_cause_is_proposed_from_what_two_problems_share(given: dict[str, Any], proposed: str | None) -> None:
+    first = candidate(hint=behind("db-1") if given["hint"]["upstream"] else behind(None))
+    then = candidate("search", **{"endpoints": ["GET /v1/search"], "start": MONDAY + 10 * HOUR + timedelta(minutes=10), **given})  # fmt: skip
+    found = related(candidates(then, first), NO_DECISIONS).to_dicts()
+    assert [row["why"] for row in found] == ([proposed] if proposed else [])
+    assert all((row["id"], row["other"], row["verdict"]) == ("search-1", "pay-1", "proposed") for row in found)
+
+
+def test_what_people_say_about_a_cause_takes_the_place_of_the_proposal() -> None:
+    first, then = candidate(), candidate("search", endpoints=["GET /v1/search"])
+    said = ("caused_by", then["fingerprint"], first["fingerprint"], "rejected", "kim", "chance", MONDAY)
+    decided = pl.DataFrame([said], schema=DECISIONS, orient="row")
+    (row,) = related(candidates(first, then), decided).to_dicts()
+    assert (row["verdict"], row["why"]) == ("rejected", "kim says so: chance")

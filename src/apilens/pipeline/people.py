@@ -32,7 +32,7 @@ from apilens.ingest.sources import Input, expand, open_input
 from apilens.lens import Lens
 from apilens.schema import ITEMS
 from apilens.store import Store, open_state
-from apilens.triage import CALLS_NAMED, Context, escalations, inherit, link, read_context, request_ids
+from apilens.triage import CALLS_NAMED, Context, escalations, inherit, link, read_context, related, request_ids
 from apilens.triage import queue as rank
 from apilens.window import Window
 
@@ -251,6 +251,35 @@ def reported(*, lake: str, state: str | None, config: str | None = None) -> pl.D
     return items.join(kinds, on=["channel", "id"], maintain_order="left").join(
         complete, on=["channel", "id"], maintain_order="left"
     )
+
+
+def related_problems(*, lake: str, state: str | None) -> pl.DataFrame:
+    """triage.related.RELATED of the candidates that stand."""
+    with open_state(lake, state, create=False) as store:
+        return related(store.candidates(), store.decisions("caused_by", "blocks"))
+
+
+def decide_related(
+    candidate: str,
+    kind: str,
+    other: str,
+    verdict: str,
+    *,
+    lake: str,
+    state: str | None,
+    who: str,
+    why: str | None,
+    now: datetime,
+) -> None:
+    """Keep that a problem is, or is not, caused by or blocking another one. Raises InputError for one that is not there."""
+    with open_state(lake, state, create=False) as store:
+        of = dict(store.candidates().select("id", "fingerprint").rows())
+        for name in (candidate, other):
+            if name not in of:
+                near = difflib.get_close_matches(name, list(of), n=1)
+                hint = f"did you mean {near[0]}?" if near else "list them with: apilens scan"
+                raise InputError(f"{name}: no such candidate; {hint}")
+        store.decide(kind, of[candidate], verdict, of=of[other], who=who, why=why, now=now)
 
 
 def to_escalate(*, lake: str, state: str | None) -> pl.DataFrame:

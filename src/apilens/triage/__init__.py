@@ -7,6 +7,7 @@ from apilens.triage.escalation import escalations
 from apilens.triage.evidence import CALLS_NAMED
 from apilens.triage.link import VERDICTS, inherit, link, request_ids
 from apilens.triage.queue import queue, silent_first, surprise
+from apilens.triage.related import related
 
 __all__ = [
     "CALLS_NAMED",
@@ -17,6 +18,7 @@ __all__ = [
     "link",
     "queue",
     "read_context",
+    "related",
     "request_ids",
     "silent_first",
     "surprise",
