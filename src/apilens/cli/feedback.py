@@ -22,7 +22,10 @@ from apilens.cli.options import (
     zone,
 )
 from apilens.errors import Exit, InputError, UsageError
-from apilens.schema import CATEGORIES, SEVERITIES
+
+#: As in apilens.schema, whose import costs Polars.
+_CATEGORIES = ("bug", "configuration", "training_gap", "capacity", "dependency", "question", "enhancement")
+_SEVERITIES = ("critical", "high", "medium", "low")
 
 if TYPE_CHECKING:
     from apilens.pipeline.people import Imported
@@ -238,8 +241,8 @@ def show(item: str, output: str, lake: str, state: str | None) -> int:
 
 @feedback.command("set")
 @click.argument("item", metavar="CHANNEL:ID")
-@click.option("--category", type=click.Choice(CATEGORIES), help="What kind of thing it is.")
-@click.option("--severity", type=click.Choice(SEVERITIES), help="How bad it is.")
+@click.option("--category", type=click.Choice(_CATEGORIES), help="What kind of thing it is.")
+@click.option("--severity", type=click.Choice(_SEVERITIES), help="How bad it is.")
 @click.option("--module", metavar="NAME", help="Part of the product.")
 @click.option("--owner", metavar="TEAM", help="Team that answers for it.")
 @who_option
