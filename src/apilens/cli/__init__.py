@@ -37,6 +37,8 @@ COMMANDS = {
     "scan": ("apilens.cli.scan", "scan", "Find what became abnormal; raise candidate tickets."),
     "feedback": ("apilens.cli.feedback", "feedback", "Import and list what people reported."),
     "triage": ("apilens.cli.triage", "triage", "Link feedback with candidates, with reasons."),
+    "links": ("apilens.cli.links", "links", "Links of feedback and candidates; confirm or reject them."),
+    "related": ("apilens.cli.related", "related", "Problems that cause or block each other."),
     "queue": ("apilens.cli.queue", "queue", "Candidates and feedback in one ranked queue."),
     "tickets": ("apilens.cli.tickets", "tickets", "Plan and file tickets, each problem once."),
     "report": ("apilens.cli.report", "report", "Write the HTML report."),

@@ -223,28 +223,6 @@ def unlisted(field: Field) -> Field:
     return replace(field, quick=read, careful=read)
 
 
-def host(*, rank: int = 0) -> Field:
-    """A Host header or an authority: `host` without a port and, where it is IPv6, without brackets; `server_port` where it
-    is written. rank as in Field.
-    """
-
-    def read(raw: pl.Expr) -> Columns:
-        return split_authority(raw)
-
-    return Field(read, read, rank=rank, pattern=r"\S*", escaped=True)
-
-
-def split_authority(raw: pl.Expr) -> Columns:
-    """`api.example:8443`, `[2001:db8::1]:8443`, or without a port; an IPv6 address without brackets has none."""
-    # Digits taken off the end: a regex with groups takes five times as long.
-    before = raw.str.strip_chars_end("0123456789")
-    one = raw.str.count_matches(":", literal=True) == 1
-    ported = before.str.ends_with(":") & (one | raw.str.starts_with("["))
-    name = pl.when(ported).then(before.str.strip_suffix(":")).otherwise(raw)
-    port = pl.when(ported).then(raw.str.strip_prefix(before)).cast(pl.Int32, strict=False)
-    return {"host": name.str.strip_chars("[]"), "server_port": port}
-
-
 def error(name: str, none: str) -> Field:
     """What went wrong, as response_flags; a value that says that nothing did (regex `none`) is the attribute `name`."""
 

@@ -10,7 +10,7 @@ import polars as pl
 from apilens.detect import find_candidates
 from apilens.lens import Lens
 from apilens.schema import BIN_S, CANDIDATES, SEVERITIES
-from apilens.store import default_state, open_store
+from apilens.store import open_state
 from apilens.window import Window
 
 
@@ -57,7 +57,7 @@ def scan(
     edge = datetime.fromtimestamp(-(-moment.timestamp() // BIN_S) * BIN_S, UTC) if now is None else moment
     rollups = lens.rollups(since=edge - LOOK_BACK, until=edge).collect()
     found = find_candidates(rollups, lens.breakdown, now=edge)
-    with open_store(state or default_state(lake)) as store:
+    with open_state(lake, state) as store:
         store.save_candidates(found, moment, Window(edge - LOOK_BACK, edge))
     window = lens.window(since, until, now=moment)
     if window.start is not None:
