@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from apilens.formats import FORMATS, Options, detect
 from apilens.formats.block import Block, Parsed, parse
+from apilens.formats.json_layout import DEEPEST, too_deep
 
 CASES = Path(__file__).parent / "cases" / "formats"
 JSON = [
@@ -412,3 +413,80 @@ def test_a_cell_of_another_form_is_named_with_what_was_expected() -> None:
         'TimeStamp is "09.03.2026 14:00.125 +0000 UTC"',
     ]
     assert "expected the name of a month" in part.rejects["reason"][0]
+
+
+A_SHAPE = {"time": "2026-03-09T14:00:00Z", "path": "/v1/a", "status": 200, "latency_ms": 5, "user": "mia"}
+OTHER_SHAPE = {
+    "@timestamp": "2026-03-09T14:00:01Z",
+    "url": "/v1/b?x=1",
+    "http_status": 404,
+    "duration_s": 0.007,
+    "user": {"name": "noa"},
+}
+
+
+@pytest.mark.parametrize("between", [0, 300])  # beyond the lines that are looked at for names
+def test_each_line_of_a_table_is_read_by_its_own_names(between: int) -> None:
+    part = read(*[A_SHAPE] * (1 + between), OTHER_SHAPE)
+    assert part.rejects.is_empty()
+    names = ("path", "query", "status_code", "duration_ms", "user_name", "gateway")
+    found = part.calls.sort("row").select(names)
+    assert found.row(0) == ("/v1/a", None, 200, 5.0, "mia", "table_json")
+    assert found.row(-1) == ("/v1/b", "x=1", 404, 7.0, "noa", "table_json")
+
+
+def test_of_several_names_of_a_column_the_best_is_taken_and_the_others_are_kept() -> None:
+    first = A_SHAPE | {"http_status": 503, "duration_ms": 9}
+    second = {key: value for key, value in first.items() if key not in ("status", "duration_ms")}
+    rows = read(second, first).calls.sort("row").rows(named=True)
+    assert [(row["status_code"], row["duration_ms"]) for row in rows] == [(503, 5.0), (200, 9.0)]
+    assert dict(rows[1]["attributes"]) == {"http_status": "503", "latency_ms": "5"}
+
+
+def test_nginxs_seconds_are_no_other_lines_seconds() -> None:
+    nginx = {"time_iso8601": "2026-03-09T14:00:00+00:00", "remote_addr": "1.2.3.4", "request": "GET /x HTTP/1.1"}
+    nginx |= {"status": "200", "request_time": "0.125", "body_bytes_sent": 5}
+    rows = read(nginx, A_SHAPE | {"request_time": 7, "bytes": 9}).calls.sort("row").rows(named=True)
+    assert [(row["duration_ms"], row["path"]) for row in rows] == [(125.0, "/x"), (5.0, "/v1/a")]
+    assert dict(rows[1]["attributes"])["request_time"] == "7"
+
+
+TARGETS = [
+    ("/a?b=1", ("/a", "b=1", None, None, None)),
+    ("https://shop.example:8443/a?b=1", ("/a", "b=1", "shop.example", 8443, "https://shop.example:8443/a?b=1")),
+]
+
+
+@pytest.mark.parametrize(("written", "expected"), TARGETS)
+@pytest.mark.parametrize("kind", ["json", "csv"])
+def test_a_path_of_a_table_may_be_a_target_or_a_url(written: str, expected: tuple[Any, ...], kind: str) -> None:
+    row = {"timestamp": "2026-03-09T14:00:00Z", "method": "get", "path": written, "status": 200}
+    found = call(row) if kind == "json" else call(",".join(row), ",".join(map(str, row.values())))
+    assert tuple(found[name] for name in ("path", "query", "host", "server_port", "url")) == expected
+    assert found["method"] == "GET"
+
+
+def test_columns_of_their_own_go_before_what_a_path_says() -> None:
+    row = {"timestamp": "2026-03-09T14:00:00Z", "path": "http://a.example/a?b=1", "query": "?c=2", "host": "b.example"}
+    found = call(row | {"status": 200})
+    assert (found["path"], found["query"], found["host"]) == ("/a", "c=2", "b.example")
+
+
+@pytest.mark.parametrize("inside", ['{"a":' * 501 + "1" + "}" * 501, "[" * 100_000 + "]" * 100_000])
+def test_a_line_nested_too_deep_is_set_aside_before_it_is_parsed(inside: str) -> None:
+    good = sample("kong_json")[0]
+    part = read(good, f'{good[:-1]},"x":{inside}}}', good)
+    assert (part.calls.height, part.rejects["reason"].to_list()) == (2, ["nested deeper than 500"])
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.integers(0, 1100), st.sampled_from('[{"\\ '), st.booleans()), min_size=1, max_size=4))
+def test_depth_is_the_highest_number_of_open_brackets(parts: list[tuple[int, str, bool]]) -> None:
+    texts = ["".join(json.dumps(sign) * n if quoted else sign * n for n, sign, quoted in parts), "[]" * 900]
+    for text in texts:
+        bare = re.sub(r'"(?:[^"\\]|\\.)*"', "", text)
+        level = highest = 0
+        for sign in bare:
+            level += (sign in "[{") - (sign in "]}")
+            highest = max(highest, level)
+        assert too_deep(pl.Series(["{}", text, "{}"])).to_list() == [False, highest > DEEPEST, False]

@@ -84,8 +84,8 @@ def _open_api_gateway(head: pl.DataFrame, options: Options) -> list[JsonLayout]:
     own = {"route_key", "resource_path", "integration_latency", "response_latency", "response_length", "xray_trace_id"}
     if not times or "request_id" not in columns or "status" not in columns or not own & columns.keys():
         return []
-    where = "coalesce({}) IS NOT NULL".format(", ".join(f"{{{path}}}" for path in times))
-    return [JsonLayout("aws_apigateway_json", found, signs=(columns["request_id"], columns["status"]), where=where)]
+    signs = (columns["request_id"], columns["status"])
+    return [JsonLayout("aws_apigateway_json", found, signs=signs, any_of=(tuple(times),))]
 
 
 API_GATEWAY_FORMAT = Format(
@@ -139,7 +139,7 @@ CLOUDFRONT = JsonLayout(
         '$."ssl-protocol"': f.text("tls_version"),
     },
     signs=('$."sc-status"', '$."cs-uri-stem"'),
-    where='coalesce({$."x-edge-location"}, {$."x-edge-result-type"}, {$."c-ip"}, {$."time-taken"}) IS NOT NULL',
+    any_of=(('$."x-edge-location"', '$."x-edge-result-type"', '$."c-ip"', '$."time-taken"'),),
     derived=(
         pl.coalesce(
             "timestamp",

@@ -42,11 +42,19 @@ def _template() -> f.Field:
     return f.Field(read, read, rank=1)
 
 
-def _layout(names: dict[str, f.Field], where: str, filtered: str) -> JsonLayout:
+def _layout(
+    names: dict[str, f.Field], any_of: tuple[tuple[str, ...], ...], filtered: str, where: str = "true"
+) -> JsonLayout:
     """names: those of v2 and v4, the time first -> the field they fill."""
     paths = {path(name): field for both, field in names.items() for name in both.split()}
     return JsonLayout(
-        "gravitee_json", paths, signs=(next(iter(paths)),), where=where, filtered=filtered, nulls=("", "-", "-1")
+        "gravitee_json",
+        paths,
+        signs=(next(iter(paths)),),
+        any_of=any_of,
+        where=where,
+        filtered=filtered,
+        nulls=("", "-", "-1"),
     )
 
 
@@ -77,7 +85,7 @@ _JSON = _layout(
         "errorKey": f.text("response_flags"),
         "failure": f.attribute("failure"),
     },
-    where="{$.requestId} IS NOT NULL AND coalesce({$.proxyResponseTimeMs}, {$.gatewayResponseTimeMs}) IS NOT NULL",
+    any_of=(("$.requestId",), ("$.proxyResponseTimeMs", "$.gatewayResponseTimeMs")),
     filtered="{$.timestamp} IS NOT NULL AND {$.proxyResponseTimeMs} IS NULL AND {$.gatewayResponseTimeMs} IS NULL"
     " AND coalesce({$.clientRequest}, {$.proxyRequest}, {$.entrypointRequest}, {$.endpointRequest}, {$.connectorType},"
     " {$.steps}, {$.jvm}, {$.operation}) IS NOT NULL",
@@ -112,8 +120,8 @@ _ELASTICSEARCH = _layout(
         "ai-output-tokens": f.size("gen_ai_usage_output_tokens"),
     },
     where='coalesce({$."response-time"}, {$."gateway-response-time-ms"}, {$."request-ended"},'
-    " CASE WHEN {$.type} IN ('request', 'v4-metrics') THEN {$.type} END) IS NOT NULL"
-    ' AND coalesce({$.transaction}, {$."transaction-id"}, {$."request-id"}) IS NOT NULL',
+    " CASE WHEN {$.type} IN ('request', 'v4-metrics') THEN {$.type} END) IS NOT NULL",
+    any_of=(("$.transaction", '$."transaction-id"', '$."request-id"'),),
     filtered="{$.index._index} IS NOT NULL OR ({$.gateway} IS NOT NULL AND"
     " {$.type} IN ('health', 'monitor', 'log', 'v4-log', 'v4-message-metrics', 'v4-message-log', 'event-metrics'))",
 )

@@ -336,7 +336,7 @@ LOGS = JsonLayout(
         '$."http.server.request.duration"': f.duration("duration_ms", 1e3),
     },
     signs=("$.log",),
-    where="coalesce({}) IS NOT NULL".format(", ".join(f'{{$."{name}"}}' for name in _HTTP)),
+    any_of=(tuple(f'$."{name}"' for name in _HTTP),),
     derived=(_URL, *_PORTS),
     dropped=_SECRET,
     nulls=("", "0"),

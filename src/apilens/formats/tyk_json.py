@@ -69,7 +69,7 @@ LAYOUT = JsonLayout(
         "$.trace_id": f.token("trace_id"),
     },
     signs=("$.response_code", "$.api_id", "$.org_id"),
-    where="coalesce({$.request_time}, {$.request_time_ms}, {$.latency.total}) IS NOT NULL",
+    any_of=(("$.request_time", "$.request_time_ms", "$.latency.total"),),
     dropped=("$.raw_request", "$.raw_response"),  # base64 of whole messages: bodies, credentials
     json=_record,
 )
