@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import secrets
+import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 LEASE_S = 30.0
 _RENEWALS = 3  # of a lease, before it would end
 _POLL_S = 0.2
+#: A disk on which a write failed and that has less than this left is full.
+_FULL_BYTES = 64 << 10
 
 
 class Hold(Protocol):
@@ -126,7 +130,10 @@ class Folder:
             rows.write_parquet(target, compression="zstd", compression_level=level)
             return target.stat().st_size
         except (OSError, pl.exceptions.ComputeError):
+            full = shutil.disk_usage(self._root).free < _FULL_BYTES
             target.unlink(missing_ok=True)
+            if full:  # Polars has no words of its own for a disk that fills up below a file's footer
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
             raise
 
     def lost(self, files: Sequence[str]) -> str | None:
@@ -134,7 +141,12 @@ class Folder:
 
     @contextmanager
     def lock(self, name: str, *, wait: bool) -> Iterator[Hold]:
-        with (self._root / "_apilens" / f"{name}.lock").open("w") as handle:
+        file = self._root / "_apilens" / f"{name}.lock"
+        try:
+            handle = file.open("w")
+        except OSError as error:
+            raise LakeError(f"{file}: cannot be written: {error.strerror or error}; nothing was changed") from None
+        with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
