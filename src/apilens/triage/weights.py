@@ -21,7 +21,7 @@ WEIGHTS: dict[str, float] = {
     "status class": 2.00,
     "other status": -5.00,
     "signal": 3.66,
-    "only signal": -0.38,  # nothing else of the problem is named
+    "only signal": -1.20,  # nothing else of the problem is named
     "other signal": -2.18,
     "affected": 1.25,
     "not affected": -2.20,  # twice where the problem is one consumer's alone
@@ -36,7 +36,7 @@ WEIGHTS: dict[str, float] = {
     "week after": -0.79,
     "long after": -2.50,
     "text": 1.24,  # for equal texts; in proportion to the cosine
-    "no trouble": -1.65,  # a question or a wish
+    "no trouble": -2.60,  # a question or a wish
     "only a question": -3.50,  # and no kind of trouble or status in it
     "client side": -4.00,
     "automatic": -8.00,  # never a report, whatever it quotes
