@@ -102,6 +102,7 @@ def summary(result: IngestResult) -> dict[str, object]:
             {
                 "input": report.name,
                 "format": report.format,
+                "formats": dict(report.formats.most_common()),
                 "why": report.why,
                 "log_format": report.log_format,
                 "compression": report.compression,
@@ -129,9 +130,10 @@ def print_summary(result: IngestResult) -> None:
         parts = [f"{counts.stored:,} stored"]
         parts += [f"{n:,} {word}" for word, n in (
             ("rejected", counts.rejected), ("filtered", counts.filtered), ("duplicate", counts.duplicate)) if n]  # fmt: skip
-        click.echo(
-            f"{safe(report.name)}{kind}: {report.format or ('blank lines only' if counts.lines else 'nothing whole yet')}: {', '.join(parts)}"
-        )
+        form = report.format or ("blank lines only" if counts.lines else "nothing whole yet")
+        if len(report.formats) > 1:
+            form = ", ".join(f"{name} {n:,}" for name, n in report.formats.most_common())
+        click.echo(f"{safe(report.name)}{kind}: {form}: {', '.join(parts)}")
         if report.waiting_bytes:
             click.echo(f"  {report.waiting_bytes:,} bytes without line end wait for the next run; --final takes them")
     totals = result.totals
