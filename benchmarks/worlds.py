@@ -329,7 +329,7 @@ def plan(
     busy_order = np.argsort(-mean)
     taken = np.zeros((endpoints, minutes), dtype=bool)
     grades = ["easy", "medium", "hard"]
-    for number in range(faults * 6):
+    for _ in range(faults * 6):
         if len(planted) == faults:
             break
         kind = KINDS[len(planted) % len(KINDS)]

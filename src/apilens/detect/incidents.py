@@ -155,6 +155,8 @@ def runs_of(found: pl.DataFrame) -> list[Run]:
         .with_columns(again=pl.col("opens") & (pl.col("start_bin") > pl.col("strong") + NEW_OCCURRENCE))
         .with_columns(run=(pl.col("new") | pl.col("again").fill_null(False)).cum_sum())
         .filter(pl.col("opens").any().over("run"))
+        # A new occurrence may be a slower one: its own first window says how long its windows are.
+        .with_columns(lasts=span <= pl.max_horizontal(2 * span.filter("opens").first().over("run"), HOUR))
     )
     result = []
     measures = ["observed", "expected", "unit", "n", "excess", "log10_p"]
