@@ -48,6 +48,8 @@ PRIOR_SPREAD = 2.0
 DRIFT_PRIOR_SPREAD = 6.0
 #: Ridge of the regression on log load, in units of its variance: a flat load explains nothing.
 LOAD_RIDGE = 0.005
+#: Steps of load per doubling, calls that make a step known, and calls of the endpoint's mean that each step is shrunk by.
+LOAD_STEPS, LOAD_CALLS, LOAD_PRIOR = 2, 20, 30
 #: Squares above this are incidents, not spread.
 SQUARE_LIMIT = 64.0
 #: No own habit is known before two days of traffic.
@@ -57,10 +59,12 @@ YOUNG = 2 * DAY
 def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     """Anomalies (anomalies.ANOMALIES) of signal latency; observed and expected in ms (geometric mean) or as ratio of
     slow calls."""
-    found = [_shift(series, fleet, width, factor, skip=HOUR, steady=False) for width, factor in SHIFT_WINDOWS]
-    found.append(_shift(series, fleet, DRIFT_WINDOW, DRIFT_FACTOR, skip=DRIFT_SKIP, steady=True))
+    load = _under_load(series, fleet, series.log_sum, series.timed)
+    found = [_shift(series, fleet, load, width, factor, skip=HOUR, steady=False) for width, factor in SHIFT_WINDOWS]
+    found.append(_shift(series, fleet, load, DRIFT_WINDOW, DRIFT_FACTOR, skip=DRIFT_SKIP, steady=True))
     slow, timed = _slow_calls(series, fleet)
-    found += [_tail(series, fleet, slow, timed, width) for width in TAIL_WINDOWS]
+    slow_load = _under_load(series, fleet, slow, timed)
+    found += [_tail(series, fleet, slow_load, slow, timed, width) for width in TAIL_WINDOWS]
     return anomalies.strongest(pl.concat(found))
 
 
@@ -83,15 +87,52 @@ def _by_load(series: Series, fleet: Fleet, width: int, behind: int) -> tuple[Flo
     return mean, variance, slope * (today - load_mean)
 
 
-def _shift(series: Series, fleet: Fleet, width: int, factor: float, *, skip: int, steady: bool) -> pl.DataFrame:
+def _under_load(series: Series, fleet: Fleet, of: Floats, among: Floats) -> tuple[Floats, Bools]:
+    """Per bin `of` per call `among`, as the seven days before had it at the endpoint's own load of that bin or less.
+
+    Systems answer slower the more they are asked, and rarely in a straight line: a batch job's calls compare with those
+    of earlier batch jobs. Second: bins with more load than those days ever had, of which nothing can be said.
+    """
+    step = np.floor(LOAD_STEPS * np.log2(series.calls + 1)).astype(np.int64)
+    levels = int(step.max(initial=0)) + 1
+    endpoints, day = series.calls.shape[0], fleet.day_of(np.arange(fleet.bins))
+    at = ((np.arange(endpoints)[:, None] * fleet.days + day[None, :]) * levels + step).ravel()
+    shape = (endpoints, fleet.days, levels)
+    sums, calls = (
+        _before(np.bincount(at, each.ravel(), minlength=endpoints * fleet.days * levels).reshape(shape))
+        for each in (of, among)
+    )
+    whole = sums.sum(axis=2, keepdims=True) / np.maximum(calls.sum(axis=2, keepdims=True), 1.0)
+    mean = (sums + LOAD_PRIOR * whole) / (calls + LOAD_PRIOR)
+    mean = np.maximum.accumulate(np.where(calls >= LOAD_CALLS, mean, -np.inf), axis=2)
+    seen = np.where(calls >= LOAD_CALLS, np.arange(levels), -1).max(axis=2)
+    per_bin = np.arange(endpoints)[:, None], day[None, :]
+    expected = mean[(*per_bin, step)]
+    return np.where(np.isfinite(expected), expected, whole[(*per_bin, 0)]), step > seen[per_bin]
+
+
+def _before(daily: Floats) -> Floats:
+    """Sum over the seven days before each day, along the second axis."""
+    total = np.concatenate([np.zeros_like(daily[:, :1]), np.cumsum(daily, axis=1)], axis=1)
+    day = np.arange(daily.shape[1])
+    week: Floats = total[:, day] - total[:, np.maximum(day - WEEK_DAYS, 0)]
+    return week
+
+
+def _shift(
+    series: Series, fleet: Fleet, load: tuple[Floats, Bools], width: int, factor: float, *, skip: int, steady: bool
+) -> pl.DataFrame:
     """Windows whose mean log latency lies above what the past week and today's load let expect."""
     n, s = window_sum(series.timed, width), window_sum(series.log_sum, width)
     behind = width + skip
     past_n = past_sum(series.timed, WEEK, behind)
     safe_n, safe_past = np.maximum(n, 1.0), np.maximum(past_n, 1.0)
     past_mean, variance, explained = _by_load(series, fleet, width, behind)
-    expected = past_mean + explained
+    own, unseen = load
+    own = window_sum(own * series.timed, width) / safe_n
+    expected = np.maximum(past_mean + explained, own) if not steady else past_mean + explained
     usable = (n >= MIN_TIMED) & (past_n >= 50) & (_age(series, fleet) >= behind + YOUNG)
+    comparable = 2 * window_sum(unseen * series.timed, width) <= n
     # A single slow bin is a pause of the garbage collector or one huge request: the others must be slow without it.
     each = series.log_sum - series.timed * past_mean
     worst = np.maximum(window_max(each, width), 0.0) if not steady else 0.0
@@ -99,13 +140,13 @@ def _shift(series: Series, fleet: Fleet, width: int, factor: float, *, skip: int
     z = residual / np.sqrt(variance / safe_n + variance / safe_past)
     prior, weight = (DRIFT_PRIOR_SPREAD, DAY) if steady else (PRIOR_SPREAD, DAY / 4)
     square = np.minimum(z**2, SQUARE_LIMIT)
-    own = spread(square, usable, fleet, prior=prior, weight=weight, skip_days=DRIFT_SKIP // DAY if steady else 0)
-    z /= np.sqrt(np.maximum(own, 1.0))
+    noise = spread(square, usable, fleet, prior=prior, weight=weight, skip_days=DRIFT_SKIP // DAY if steady else 0)
+    z /= np.sqrt(np.maximum(noise, 1.0))
     changed = residual > math.log(factor)
     rows, bins = np.nonzero(usable & (z > 2.5) & changed & _still(series, width, residual, factor))
     log10_p = anomalies.log10_tail(stdtr(T_DEGREES, -z[rows, bins]))
     usual = np.full_like(log10_p, -np.inf) if steady else habit(z, fleet)[rows, bins]
-    opens = (log10_p < anomalies.OPEN_LOG10_P) & (z[rows, bins] > usual)
+    opens = (log10_p < anomalies.OPEN_LOG10_P) & (z[rows, bins] > usual) & comparable[rows, bins]
     excess = n * (1.0 - np.exp(-np.maximum(residual, 0.0)))
     return _frame(series, rows, bins, width, log10_p, opens, np.exp(s / safe_n), np.exp(expected), "ms", n, excess)
 
@@ -152,7 +193,9 @@ def _slow_calls(series: Series, fleet: Fleet) -> tuple[Floats, Floats]:
     return slow, timed
 
 
-def _tail(series: Series, fleet: Fleet, slow: Floats, timed: Floats, width: int) -> pl.DataFrame:
+def _tail(
+    series: Series, fleet: Fleet, load: tuple[Floats, Bools], slow: Floats, timed: Floats, width: int
+) -> pl.DataFrame:
     """Windows in which far more calls than usual are slow, even where the mean hardly moves."""
     k, n = window_sum(slow, width) - window_max(slow, width), window_sum(timed, width)
     behind = width + HOUR
@@ -162,6 +205,9 @@ def _tail(series: Series, fleet: Fleet, slow: Floats, timed: Floats, width: int)
     _, variance, explained = _by_load(series, fleet, width, behind)
     limit = -ndtri(TAIL_SHARE)
     share = np.maximum(share, share * ndtr(explained / np.sqrt(variance) - limit) / TAIL_SHARE)
+    own, unseen = load
+    share = np.maximum(share, window_sum(own * timed, width) / np.maximum(n, 1.0))
+    comparable = 2 * window_sum(unseen * timed, width) <= n
     mean = n * share * (width - 1) / width
     usable = (n >= MIN_TIMED) & (_age(series, fleet) >= YOUNG) & (past_n >= 50)
     z = np.where(usable, (k - mean) / np.sqrt(np.maximum(mean, 0.1)), 0.0)
@@ -176,7 +222,7 @@ def _tail(series: Series, fleet: Fleet, slow: Floats, timed: Floats, width: int)
     )
     shape = mean[rows, bins] / over[rows, bins]
     log10_p = anomalies.log10_tail(betainc(k[rows, bins], shape, mean[rows, bins] / (mean[rows, bins] + shape)))
-    opens = (log10_p < anomalies.OPEN_LOG10_P) & (z[rows, bins] > habit(z, fleet)[rows, bins])
+    opens = (log10_p < anomalies.OPEN_LOG10_P) & (z[rows, bins] > habit(z, fleet)[rows, bins]) & comparable[rows, bins]
     return _frame(
         series, rows, bins, width, log10_p, opens, k / np.maximum(n, 1.0), share, "ratio", n, np.maximum(k - mean, 0.0)
     )
