@@ -29,7 +29,7 @@ class Score:
     found: Counter[tuple[str, str]] = field(default_factory=Counter)
     planted: Counter[tuple[str, str]] = field(default_factory=Counter)
     per_fault: list[int] = field(default_factory=list)
-    delays_min: list[float] = field(default_factory=list)
+    delays_min: dict[str, list[float]] = field(default_factory=dict)
     right_signal: list[bool] = field(default_factory=list)
     right_hint: dict[str, list[bool]] = field(default_factory=lambda: {name: [] for name in HINTS})
     rho: list[float] = field(default_factory=list)
@@ -80,7 +80,8 @@ class Score:
                 continue
             self.found[key] += 1
             self.per_fault.append(len(mine))
-            self.delays_min.append(max(0.0, (_seconds(mine[0]["detected_at"]) - fault["start"]) / 60))
+            delay = max(0.0, (_seconds(mine[0]["detected_at"]) - fault["start"]) / 60)
+            self.delays_min.setdefault(fault["kind"], []).append(delay)
             best = max(mine, key=lambda ticket: ticket["signal"] == fault["signal"])
             self.right_signal.append(best["signal"] == fault["signal"])
             for name, hint in HINTS.items():
@@ -93,13 +94,14 @@ class Score:
 
     def table(self) -> str:
         """The figures in lines of text, then recall by kind and grade, then what was missed and what was false."""
+        delays = [delay for mine in self.delays_min.values() for delay in mine]
         hints = ", ".join(f"{name} {sum(right)}/{len(right)}" for name, right in self.right_hint.items())
         lines = [
             f"recall {self.recall():.3f} ({sum(self.found.values())}/{sum(self.planted.values())}): "
             + ", ".join(f"{grade} {self.recall(grade=grade):.2f}" for grade in ("easy", "medium", "hard")),
             f"false tickets {len(self.false)} of {self.tickets}: {self.false_rate():.4f} per endpoint-week",
             f"tickets per fault {np.mean(self.per_fault) if self.per_fault else 0:.2f}, delay median "
-            f"{median(self.delays_min) if self.delays_min else 0:.1f} min, signal right "
+            f"{median(delays) if delays else 0:.1f} min, signal right "
             f"{np.mean(self.right_signal) if self.right_signal else 0:.2f}, rho {np.mean(self.rho) if self.rho else 0:.2f}",
             f"hints right: {hints}",
         ]
@@ -109,7 +111,8 @@ class Score:
                 for grade in ("easy", "medium", "hard")
                 if self.planted[kind, grade]
             ]
-            lines.append(f"  {kind:<22}{', '.join(cells)}")
+            mine = self.delays_min.get(kind)
+            lines.append(f"  {kind:<22}{', '.join(cells):<38}" + (f"after {median(mine):.0f} min" if mine else ""))
         return "\n".join([*lines, *(f"  missed {text}" for text in self.missed), *(f"  false {text}" for text in self.false)])
 
 
