@@ -13,8 +13,8 @@ from scipy.special import betainc
 from apilens.detect import anomalies
 from apilens.detect.baseline import DAY, HOUR, WEEK_DAYS, Fleet, Floats, Ints, Series
 
-#: 5 minutes to a day, in bins (DETECTION: 5 m, 15 m, 1 h, 4 h, 24 h).
-WINDOWS = (1, 3, 12, 48, 288)
+#: 5 minutes to a day, in bins (DETECTION: 5 m, 15 m, 1 h, 4 h, 24 h; those between find what is not so strong sooner).
+WINDOWS = (1, 2, 3, 6, 12, 24, 48, 288)
 #: The fleet's ratio counts like so many calls of the endpoint's own.
 PRIOR_CALLS = 300.0
 #: A code nobody had in the week before is expected at least this often.

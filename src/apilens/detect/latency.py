@@ -31,11 +31,11 @@ from apilens.detect.baseline import (
 
 WEEK = WEEK_DAYS * DAY
 #: Windows of the shift in bins, and by which factor the geometric mean must have grown.
-SHIFT_WINDOWS = ((3, 1.25), (12, 1.2), (48, 1.15))
+SHIFT_WINDOWS = ((3, 1.25), (6, 1.25), (12, 1.2), (48, 1.15))
 #: A slow degradation: a whole day against the week that ended three days before (DETECTION), so that it cannot hide in
 #: its own baseline.
 DRIFT_WINDOW, DRIFT_SKIP, DRIFT_FACTOR = DAY, 3 * DAY, 1.15
-TAIL_WINDOWS = (3, 12, 48)
+TAIL_WINDOWS = (3, 6, 12, 48)
 #: A call is slow when it takes longer than 97 % of the calls of the week before (DETECTION: q97).
 TAIL_SHARE = 0.03
 TAIL_FACTOR = 3.0

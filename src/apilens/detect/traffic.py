@@ -131,7 +131,7 @@ def _from_recent(each: Floats, calls: Floats, width: int, fleet: Fleet, born: In
     share = (then + width) / (then_before + reach)
     mean = np.where(whole[None, :] & (then_before > 0), before * share, 0.0)
     poisson = mean * (1 + share) + mean**2 / np.maximum(then, 1.0)
-    usable = (mean >= 1.0) & logged[None, :]
+    usable = (mean >= 5.0) & logged[None, :]
     error = np.where(usable, ((calls - mean) ** 2 - poisson) / np.maximum(mean, 1.0) ** 2, 0.0)
     phi = np.maximum(spread(np.minimum(error, ERROR_LIMIT), usable, fleet, prior=PRIOR_SPREAD, weight=DAY / 2), 0.01)
     return mean, poisson + phi * mean**2
