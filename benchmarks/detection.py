@@ -17,8 +17,8 @@ import worlds
 from scoring import Score
 
 from apilens.detect import find_candidates
-from apilens.ingest.run import Request
 from apilens.formats import Options
+from apilens.ingest.run import Request
 from apilens.lens import Lens
 from apilens.pipeline.logs import ingest
 

@@ -44,7 +44,9 @@ class Score:
         """False tickets per endpoint-week."""
         return len(self.false) / self.endpoint_weeks
 
-    def add(self, labels: dict[str, Any], catalog: dict[str, Any], tickets: list[dict[str, Any]], warmup_days: float = 4.0) -> None:
+    def add(
+        self, labels: dict[str, Any], catalog: dict[str, Any], tickets: list[dict[str, Any]], warmup_days: float = 4.0
+    ) -> None:
         """Count one world. tickets: rows of schema.CANDIDATES with times as datetimes."""
         number = {f"{one['method']} {one['path']}": one["id"] for one in catalog["endpoints"]}
         begin = labels["t0"] + warmup_days * 86_400
@@ -113,7 +115,9 @@ class Score:
             ]
             mine = self.delays_min.get(kind)
             lines.append(f"  {kind:<22}{', '.join(cells):<38}" + (f"after {median(mine):.0f} min" if mine else ""))
-        return "\n".join([*lines, *(f"  missed {text}" for text in self.missed), *(f"  false {text}" for text in self.false)])
+        return "\n".join(
+            [*lines, *(f"  missed {text}" for text in self.missed), *(f"  false {text}" for text in self.false)]
+        )
 
 
 def _seconds(moment: datetime) -> float:

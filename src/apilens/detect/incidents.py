@@ -345,7 +345,9 @@ def _belongs(run: Run, incident: Incident) -> bool:
     if run.signal == first.signal == "traffic":
         if run.direction != first.direction:
             return run.endpoint in endpoints and run.start <= last + SIDE_EFFECT
-        return _same_moment(run, incident) or (near <= SIDE_EFFECT and _shared(run.profile, incident.profile, "consumer"))
+        return _same_moment(run, incident) or (
+            near <= SIDE_EFFECT and _shared(run.profile, incident.profile, "consumer")
+        )
     # Side effects: failures that are slow, retried or abandoned. A slow drift began too long ago to be one.
     same = [other for other in incident.runs if other.endpoint == run.endpoint]
     if not same or max(run.opened - run.start, first.opened - first.start) >= DAY - 1:

@@ -91,9 +91,7 @@ def _by_load(series: Series, fleet: Fleet, width: int, behind: int) -> tuple[Flo
     return mean, variance, slope * (today - load_mean)
 
 
-def _under_load(
-    series: Series, fleet: Fleet, of: Floats, among: Floats, *, skip_days: int = 0
-) -> tuple[Floats, Bools]:
+def _under_load(series: Series, fleet: Fleet, of: Floats, among: Floats, *, skip_days: int = 0) -> tuple[Floats, Bools]:
     """Per bin by how much `of` per call `among` was higher on the seven days before, at the endpoint's own load of that
     bin or less, than in all of them. skip_days: the seven days end so many days earlier.
 
@@ -106,7 +104,9 @@ def _under_load(
     at = ((np.arange(endpoints)[:, None] * fleet.days + day[None, :]) * levels + step).ravel()
     shape = (endpoints, fleet.days, levels)
     sums, calls = (
-        _before(np.bincount(at, each.ravel(), minlength=endpoints * fleet.days * levels).reshape(shape), skip_days)
+        _before(
+            np.bincount(at, each.ravel(), endpoints * fleet.days * levels).astype(np.float64).reshape(shape), skip_days
+        )
         for each in (of, among)
     )
     whole = sums.sum(axis=2, keepdims=True) / np.maximum(calls.sum(axis=2, keepdims=True), 1.0)
@@ -257,7 +257,11 @@ def _tail(
     )
     shape = mean[rows, bins] / over[rows, bins]
     log10_p = anomalies.log10_tail(betainc(k[rows, bins], shape, mean[rows, bins] / (mean[rows, bins] + shape)))
-    opens = (log10_p < anomalies.OPEN_LOG10_P) & (z[rows, bins] > habit(z, fleet)[rows, bins]) & (comparable & sudden)[rows, bins]
+    opens = (
+        (log10_p < anomalies.OPEN_LOG10_P)
+        & (z[rows, bins] > habit(z, fleet)[rows, bins])
+        & (comparable & sudden)[rows, bins]
+    )
     return _frame(
         series, rows, bins, width, log10_p, opens, k / np.maximum(n, 1.0), share, "ratio", n, np.maximum(k - mean, 0.0)
     )

@@ -113,7 +113,9 @@ def _forecast(first_calls: Ints, fleet: Fleet, calls: Floats, logged: Bools, wid
     return _Forecast(mean, highest / weights, lowest / weights, window_max(unlike, HOUR), apart / weights, days)
 
 
-def _from_recent(each: Floats, calls: Floats, width: int, fleet: Fleet, born: Ints, logged: Bools) -> tuple[Floats, Floats]:
+def _from_recent(
+    each: Floats, calls: Floats, width: int, fleet: Fleet, born: Ints, logged: Bools
+) -> tuple[Floats, Floats]:
     """What the hour before the window lets expect in it, and the variance of that; (endpoints, bins).
 
     The hour before, times what the same window had relative to the same hour on the past seven days: an own weekend, a
@@ -125,7 +127,9 @@ def _from_recent(each: Floats, calls: Floats, width: int, fleet: Fleet, born: In
     at = np.arange(fleet.bins)[None, :]
     then, then_before = np.zeros_like(calls), np.zeros_like(calls)
     for day in range(1, WEEK_DAYS + 1):
-        valid = (at - day * DAY >= born[:, None] + reach + width) & (back((logged & whole).astype(np.float64), day * DAY, 0.0) > 0)[None, :]
+        valid = (at - day * DAY >= born[:, None] + reach + width) & (
+            back((logged & whole).astype(np.float64), day * DAY, 0.0) > 0
+        )[None, :]
         then += np.where(valid, back(calls, day * DAY, 0.0), 0.0)
         then_before += np.where(valid, back(before, day * DAY, 0.0), 0.0)
     share = (then + width) / (then_before + reach)
@@ -151,9 +155,13 @@ def _first_weekend(fleet: Fleet, born: Ints, logged: Bools, width: int) -> tuple
     at = np.arange(fleet.bins)
     # 1970-01-01 was a Thursday: 0 is Monday.
     weekday = ((at + fleet.first_bin) // DAY + 3) % 7
-    known = (at[None, :] - WEEK_DAYS * DAY >= born[:, None]) & (back(logged.astype(np.float64), WEEK_DAYS * DAY, 0.0) > 0)
+    known = (at[None, :] - WEEK_DAYS * DAY >= born[:, None]) & (
+        back(logged.astype(np.float64), WEEK_DAYS * DAY, 0.0) > 0
+    )
     first = (weekday >= 5)[None, :] & ~known
-    return first, first & ((weekday == 5) & ((at + fleet.first_bin) % DAY < WEEKEND_BEGINS + width + max(width, HOUR)))[None, :]
+    return first, first & ((weekday == 5) & ((at + fleet.first_bin) % DAY < WEEKEND_BEGINS + width + max(width, HOUR)))[
+        None, :
+    ]
 
 
 def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
@@ -192,15 +200,25 @@ def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
         z = np.where(usable, direction * (k_all - kept * expected) / np.sqrt(np.maximum(variance, 1.0)), 0.0)
         rows, bins = np.nonzero(usable & changed & (z > 2.0))
         mu, k = kept * expected[rows, bins], k_all[rows, bins]
-        log10_p = _log10_tail(k, mu, kept**2 * variance[rows, bins] + (kept - kept**2) * expected[rows, bins], direction)
+        log10_p = _log10_tail(
+            k, mu, kept**2 * variance[rows, bins] + (kept - kept**2) * expected[rows, bins], direction
+        )
         before, spread_before = kept * lately[rows, bins], lately_variance[rows, bins]
-        log10_p_before = np.where(before > 0, _log10_tail(k, np.maximum(before, 1e-3), np.maximum(spread_before, before * 1.001), direction), 0.0)
+        log10_p_before = np.where(
+            before > 0,
+            _log10_tail(k, np.maximum(before, 1e-3), np.maximum(spread_before, before * 1.001), direction),
+            0.0,
+        )
         if direction == -1:
             first, beginning = (of[rows, bins] for of in _first_weekend(fleet, born, logged, width))
             log10_p = np.where(first, np.maximum(log10_p, EACH_LOG10_P - 1e-9), log10_p)
             log10_p_before = np.where(beginning, 0.0, log10_p_before)
         sudden = (log10_p_before < EACH_LOG10_P) & (log10_p < EACH_LOG10_P) & (log10_p + log10_p_before < BOTH_LOG10_P)
-        sudden &= (calls[rows, bins] > SURGE_FACTOR * lately[rows, bins]) if direction == 1 else (calls[rows, bins] < DROP_FACTOR * lately[rows, bins])
+        sudden &= (
+            (calls[rows, bins] > SURGE_FACTOR * lately[rows, bins])
+            if direction == 1
+            else (calls[rows, bins] < DROP_FACTOR * lately[rows, bins])
+        )
         usual = habit(z, fleet)[rows, bins]
         found.append(
             pl.DataFrame(
