@@ -172,15 +172,14 @@ def list_(output: str, lake: str, state: str | None) -> int:
     apilens feedback list --output ndjson | jq 'select(.missing != [])'
     """
     from apilens.pipeline import people
+    from apilens.reports.ndjson import ndjson_text, records
     from apilens.reports.terminal import table
 
     items = people.reported(lake=lake, state=state)
     if output == "ndjson":
-        click.echo(items.write_ndjson(), nl=False)
+        click.echo(ndjson_text(items), nl=False)
     elif output == "json":
-        click.echo(
-            json.dumps({"schema_version": 1, "items": [json.loads(row) for row in _lines(items.write_ndjson())]})
-        )
+        click.echo(json.dumps({"schema_version": 1, "items": records(items)}))
     else:
         table(
             f"{items.height:,} items",
@@ -218,13 +217,14 @@ def show(item: str, output: str, lake: str, state: str | None) -> int:
     import polars as pl
 
     from apilens.pipeline import people
+    from apilens.reports.ndjson import records
     from apilens.reports.terminal import safe
 
     found = people.reported(lake=lake, state=state).filter(pl.format("{}:{}", "channel", "id") == item)
     if found.is_empty():
         raise InputError(f"{item}: no such item; list them with: apilens feedback list")
     if output == "json":
-        click.echo(json.dumps({"schema_version": 1, **json.loads(found.write_ndjson())}))
+        click.echo(json.dumps({"schema_version": 1, **records(found)[0]}))
         return Exit.DONE
     row = found.row(0, named=True)
     for name, value in row.items():
@@ -328,13 +328,14 @@ def escalate(output: str, lake: str, state: str | None) -> int:
     apilens feedback escalate --output ndjson | jq 'select(.hit > 10)'
     """
     from apilens.pipeline import people
+    from apilens.reports.ndjson import ndjson_text, records
     from apilens.reports.terminal import table
 
     found = people.to_escalate(lake=lake, state=state)
     if output == "ndjson":
-        click.echo(found.write_ndjson(), nl=False)
+        click.echo(ndjson_text(found), nl=False)
     elif output == "json":
-        click.echo(json.dumps({"schema_version": 1, "escalations": found.to_dicts()}, ensure_ascii=False))
+        click.echo(json.dumps({"schema_version": 1, "escalations": records(found)}, ensure_ascii=False))
     else:
         table(
             f"{found.height:,} matters to file",
@@ -350,7 +351,3 @@ def escalate(output: str, lake: str, state: str | None) -> int:
             ),
         )
     return Exit.DONE
-
-
-def _lines(text: str) -> list[str]:
-    return text.split("\n")[:-1]

@@ -30,16 +30,16 @@ def links(ctx: click.Context, output: str, lake: str, state: str | None) -> int:
     if ctx.invoked_subcommand is not None:
         return Exit.DONE
     from apilens.pipeline import people
+    from apilens.reports.ndjson import ndjson_text, records
     from apilens.reports.terminal import Column, table
 
     found, anew = people.links(lake=lake, state=state)
     if anew:
         click.echo("feedback or candidates came in since the last triage: linked anew", err=True)
     if output == "ndjson":
-        click.echo(found.write_ndjson(), nl=False)
+        click.echo(ndjson_text(found), nl=False)
     elif output == "json":
-        rows = [json.loads(line) for line in found.write_ndjson().split("\n")[:-1]]
-        click.echo(json.dumps({"schema_version": 1, "links": rows}, ensure_ascii=False))
+        click.echo(json.dumps({"schema_version": 1, "links": records(found)}, ensure_ascii=False))
     else:
         ranked = found.sort("confidence", descending=True, maintain_order=True).to_dicts()
         table(

@@ -38,6 +38,7 @@ def queue(context: str | None, now: str | None, silent: bool, output: str, lake:
     """
     from apilens.pipeline import people
     from apilens.reports.markdown import md
+    from apilens.reports.ndjson import ndjson_text, records
     from apilens.reports.terminal import Column, table
     from apilens.triage import silent_first, surprise
 
@@ -45,10 +46,9 @@ def queue(context: str | None, now: str | None, silent: bool, output: str, lake:
     if silent:
         ranked = silent_first(ranked)
     if output == "ndjson":
-        click.echo(ranked.write_ndjson(), nl=False)
+        click.echo(ndjson_text(ranked), nl=False)
     elif output == "json":
-        rows = [json.loads(line) for line in ranked.write_ndjson().split("\n")[:-1]]
-        click.echo(json.dumps({"schema_version": 1, "queue": rows}, ensure_ascii=False))
+        click.echo(json.dumps({"schema_version": 1, "queue": records(ranked)}, ensure_ascii=False))
     elif output == "markdown":
         click.echo("| " + " | ".join(_HEADINGS) + " |")
         click.echo("|" + "|".join("---:" if name in _NUMBERS else "---" for name in _HEADINGS) + "|")

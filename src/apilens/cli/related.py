@@ -29,13 +29,14 @@ def related(ctx: click.Context, output: str, lake: str, state: str | None) -> in
     if ctx.invoked_subcommand is not None:
         return Exit.DONE
     from apilens.pipeline import people
+    from apilens.reports.ndjson import ndjson_text, records
     from apilens.reports.terminal import table
 
     found = people.related_problems(lake=lake, state=state)
     if output == "ndjson":
-        click.echo(found.write_ndjson(), nl=False)
+        click.echo(ndjson_text(found), nl=False)
     elif output == "json":
-        click.echo(json.dumps({"schema_version": 1, "related": found.to_dicts()}, ensure_ascii=False))
+        click.echo(json.dumps({"schema_version": 1, "related": records(found)}, ensure_ascii=False))
     else:
         table(
             f"{found.height:,} pairs",

@@ -41,13 +41,13 @@ def plan(tracker: str, include_ended: bool, output: str, lake: str, state: str |
     apilens tickets plan --tracker folder:tickets --include-ended --output json
     """
     from apilens.pipeline import tickets
+    from apilens.reports.ndjson import records
     from apilens.reports.terminal import table
 
     made, digest = tickets.plan_tickets(lake=lake, state=state, tracker=tracker, include_ended=include_ended)
     creates = made.filter(made["action"] == "create").height
     if output == "json":
-        rows = [json.loads(line) for line in made.write_ndjson().split("\n")[:-1]]
-        click.echo(json.dumps({"schema_version": 1, "hash": digest, "create": creates, "plan": rows}))
+        click.echo(json.dumps({"schema_version": 1, "hash": digest, "create": creates, "plan": records(made)}))
         return Exit.DONE
     if made.height:
         columns = ["action", "severity", "start", "title", "ticket"]

@@ -27,12 +27,13 @@ def triage(context: str | None, now: str | None, output: str, lake: str, state: 
     apilens triage --output ndjson | jq 'select(.band == "suggested")'
     """
     from apilens.pipeline import people
+    from apilens.reports.ndjson import ndjson_text, records
     from apilens.reports.terminal import Column, table
 
     done = people.triage(lake=lake, state=state, context=context, now=moment(now))
     counts = done.counts()
     if output == "ndjson":
-        click.echo(done.links.write_ndjson(), nl=False)
+        click.echo(ndjson_text(done.links), nl=False)
         return Exit.DONE
     if output == "json":
         facts = {
@@ -40,8 +41,8 @@ def triage(context: str | None, now: str | None, output: str, lake: str, state: 
             "now": done.now.isoformat(),
             **counts,
             "changed": done.changed,
-            "links": done.links.to_dicts(),
-            "duplicates": done.duplicates.to_dicts(),
+            "links": records(done.links),
+            "duplicates": records(done.duplicates),
         }
         click.echo(json.dumps(facts, ensure_ascii=False))
         return Exit.DONE
