@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from apilens.errors import InputError
+from apilens.feedback.export import inner, word
 from apilens.feedback.records import Records
 
 if TYPE_CHECKING:
@@ -143,7 +144,29 @@ def _retry_after(answer: httpx2.Response) -> float | None:
         return None
 
 
-def next_link(headers: Mapping[str, str]) -> str | None:
+def pages(
+    api: Api,
+    path: str,
+    params: dict[str, str],
+    cursor: str | None,
+    of: Callable[[list[tuple[int, Any]], list[tuple[int, str]]], Records],
+) -> Iterator[Page]:
+    """Lists of issues behind one another by Link headers; the cursor is the latest `updated_at`. of: (numbered issues,
+    rejects) -> records."""
+    answer, headers = api.get(path, params)
+    newest = cursor or ""
+    while True:
+        if not isinstance(answer, list):
+            raise InputError(f"{path} answers no list of issues; is the URL that of the REST interface?")
+        newest = max([newest, *(word(inner(issue, "updated_at")) or "" for issue in answer)])
+        yield Page(of(list(enumerate(answer, 1)), []), newest)
+        further = _next_link(headers)
+        if further is None:
+            return
+        answer, headers = api.get(further)
+
+
+def _next_link(headers: Mapping[str, str]) -> str | None:
     """The URL of the next page in a Link header (RFC 8288); None on the last one."""
     for part in headers.get("link", "").split(","):
         target, *parameters = part.split(";")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from apilens.errors import InputError
-from apilens.feedback.api import Api, Page, next_link
+from apilens.feedback.api import Api, Page, pages
 from apilens.feedback.export import Export, inner, word
 from apilens.feedback.records import Records
 
@@ -77,14 +77,5 @@ def pull(api: Api, query: str, cursor: str | None) -> Iterator[Page]:
     if query.count("/") != 1:
         raise InputError(f"query is {query!r}, expected the repository as OWNER/NAME")
     params = {"state": "all", "sort": "updated", "direction": "asc", "per_page": "100"}
-    answer, headers = api.get(f"repos/{query}/issues", params | ({"since": cursor} if cursor else {}))
-    newest = cursor or ""
-    while True:
-        if not isinstance(answer, list):
-            raise InputError("the answer is no list of issues; is the URL that of GitHub's REST interface?")
-        newest = max([newest, *(word(inner(issue, "updated_at")) or "" for issue in answer)])
-        yield Page(_issues(list(enumerate(answer, 1)), []), newest)
-        further = next_link(headers)
-        if further is None:
-            return
-        answer, headers = api.get(further)
+    params |= {"since": cursor} if cursor else {}
+    yield from pages(api, f"repos/{query}/issues", params, cursor, _issues)

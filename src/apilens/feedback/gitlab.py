@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from apilens.errors import InputError
-from apilens.feedback.api import Api, Page, next_link
+from apilens.feedback.api import Api, Page, pages
 from apilens.feedback.export import Export, inner, word
 from apilens.feedback.records import Records, renamed
 from apilens.feedback.tables import columns, rows
@@ -89,14 +89,5 @@ def pull(api: Api, query: str, cursor: str | None) -> Iterator[Page]:
         raise InputError("query is empty, expected the project's path (GROUP/NAME) or number")
     params = {"scope": "all", "order_by": "updated_at", "sort": "asc", "per_page": "100"}
     path = f"api/v4/projects/{quote(query, safe='')}/issues"
-    answer, headers = api.get(path, params | ({"updated_after": cursor} if cursor else {}))
-    newest = cursor or ""
-    while True:
-        if not isinstance(answer, list):
-            raise InputError("the answer is no list of issues; is the URL that of GitLab?")
-        newest = max([newest, *(word(inner(issue, "updated_at")) or "" for issue in answer)])
-        yield Page(_issues(list(enumerate(answer, 1)), []), newest)
-        further = next_link(headers)
-        if further is None:
-            return
-        answer, headers = api.get(further)
+    params |= {"updated_after": cursor} if cursor else {}
+    yield from pages(api, path, params, cursor, _issues)

@@ -275,10 +275,7 @@ def decide_related(
     with open_state(lake, state, create=False) as store:
         of = dict(store.candidates().select("id", "fingerprint").rows())
         for name in (candidate, other):
-            if name not in of:
-                near = difflib.get_close_matches(name, list(of), n=1)
-                hint = f"did you mean {near[0]}?" if near else "list them with: apilens scan"
-                raise InputError(f"{name}: no such candidate; {hint}")
+            _known_candidate(name, list(of))
         store.decide(kind, of[candidate], verdict, of=of[other], who=who, why=why, now=now)
 
 
@@ -390,11 +387,8 @@ def decide_link(
     """
     with open_state(lake, state, create=False) as store:
         _known_item(store, item)
-        known = store.candidates()["id"].to_list()
-        if candidate is not None and candidate not in known:
-            near = difflib.get_close_matches(candidate, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else "list them with: apilens scan"
-            raise InputError(f"{candidate}: no such candidate; {hint}")
+        if candidate is not None:
+            _known_candidate(candidate, store.candidates()["id"].to_list())
         if verdict == "confirmed":
             # One item is about one problem: an earlier decision for another one, or for none, is over.
             for other in store.decisions("link").filter(pl.col("subject") == item).to_dicts():
@@ -402,6 +396,13 @@ def decide_link(
                     store.decide("link", item, "withdrawn", of=other["object"], who=who, why=why, now=now)
         store.decide("link", item, verdict, of=candidate or "", who=who, why=why, now=now)
     triage(lake=lake, state=state, context=None, now=None)
+
+
+def _known_candidate(name: str, known: list[str]) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else "list them with: apilens scan"
+        raise InputError(f"{name}: no such candidate; {hint}")
 
 
 def _known_item(store: Store, item: str) -> None:
