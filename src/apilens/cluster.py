@@ -19,9 +19,8 @@ import numpy as np
 
 from apilens.errors import InputError, UsageError
 from apilens.formats.block import Block, Reader
-from apilens.ingest.unit import Counts
-from apilens.ingest.workers import Desk, Hire, Task, Workers
-from apilens.lake import Lake, Unit, open_lake
+from apilens.ingest.workers import Desk, Hire, Task, Workers, Written
+from apilens.lake import Lake, open_lake
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -94,7 +93,7 @@ class _Cluster:
         self._reader: Reader | None = None
         self._pickled = b""
 
-    def submit(self, task: Task, reader: Reader) -> Future[tuple[Unit, Counts, dict[str, int]]]:
+    def submit(self, task: Task, reader: Reader) -> Future[Written]:
         import cloudpickle
 
         if reader is not self._reader:
@@ -105,10 +104,10 @@ class _Cluster:
         data = np.frombuffer(block.data, np.uint8)
         bare = replace(task, piece=replace(task.piece, block=Block(b"", block.offset, block.line)))
         unit = self._pool.submit(_work, self._lake, self._run, self._pickled, bare, data)
-        return cast(Future[tuple[Unit, Counts, dict[str, int]]], unit)
+        return cast(Future[Written], unit)
 
 
-def _work(lake: str, run: str, reader: bytes, bare: Task, data: Bytes) -> tuple[Unit, Counts, dict[str, int]]:
+def _work(lake: str, run: str, reader: bytes, bare: Task, data: Bytes) -> Written:
     """On a worker."""
     block = replace(bare.piece.block, data=data.tobytes())
     return _desk(lake, run).work(replace(bare, piece=replace(bare.piece, block=block)), _reader(reader))

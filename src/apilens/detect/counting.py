@@ -36,7 +36,8 @@ MIN_UNSEEN_RATIO = 0.001
 MIN_FACTOR = 1.5
 #: The worst twelfth of a window is left out (DETECTION: the worst minute).
 PARTS = 12
-#: 5xx are rarer and less whimsical than 4xx: one in a million opens (measured on three worlds: no more false tickets).
+#: Errors open sooner than slowness and traffic (anomalies.OPEN_LOG10_P): they are rarer and less whimsical. Measured on three worlds,
+#: 4xx as well as 5xx: no more false tickets.
 OPEN_LOG10_P = -5.5
 #: A window must beat the second worst day of the last week by this factor (see baseline.second_highest_day).
 HABIT_FACTOR = 1.5

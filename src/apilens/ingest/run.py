@@ -20,7 +20,7 @@ from apilens.ingest.pieces import Cut, Known, Origin, cut
 from apilens.ingest.rollup import roll_up
 from apilens.ingest.sources import Input, expand, open_input, sizes
 from apilens.ingest.unit import Counts
-from apilens.ingest.workers import Hire, Task, Workers, threads
+from apilens.ingest.workers import Hire, Task, Workers, Written, threads
 from apilens.lake import Lake, Unit
 from apilens.progress import Progress, unseen
 from apilens.schema import INGESTS
@@ -68,17 +68,15 @@ class _Job:
 
     report: InputReport
     head_sha256: str
-    future: Future[tuple[Unit, Counts, dict[str, int]]]
+    future: Future[Written]
 
 
 @dataclass(frozen=True)
 class _Done:
-    """The same when its files are written. formats: as in InputReport."""
+    """The same when its files are written."""
 
     job: _Job
-    unit: Unit
-    counts: Counts
-    formats: dict[str, int]
+    made: Written
 
 
 class IngestRun:
@@ -154,7 +152,7 @@ class IngestRun:
 
             def take() -> None:
                 job = jobs.popleft()
-                done.append(_Done(job, *job.future.result()))
+                done.append(_Done(job, job.future.result()))
 
             for item, report in work:
                 try:
@@ -285,14 +283,15 @@ class IngestRun:
         same = set(others["unit_id"])
         for row in others.iter_rows(named=True):
             self._entries[row["unit_id"]] = row
-        for made in ours:
-            self._entries[made.unit.unit_id] = made.unit.entry
-            self._own[made.unit.unit_id] = made.job.report.name
-            made.job.report.counts += made.counts
-            made.job.report.formats.update(made.formats)
-        for made in done:
-            if made.unit.unit_id in same and made.job.report.name not in self._contested:
-                self._count_duplicate(made.unit.unit_id, made.job.report)
+        for each in ours:
+            unit, report = each.made.unit, each.job.report
+            self._entries[unit.unit_id] = unit.entry
+            self._own[unit.unit_id] = report.name
+            report.counts += each.made.counts
+            report.formats.update(each.made.formats)
+        for each in done:
+            if each.made.unit.unit_id in same and each.job.report.name not in self._contested:
+                self._count_duplicate(each.made.unit.unit_id, each.job.report)
         late, self._late = self._late, []
         for unit_id, report in late:
             self._count_duplicate(unit_id, report)
@@ -305,12 +304,13 @@ class IngestRun:
             begun = set(others["head_sha256"])
             same = set(others["unit_id"])
             ours = []
-            for made in done:
-                if made.job.head_sha256 in begun and made.unit.unit_id not in same:
-                    self._contested.add(made.job.report.name)
-                if made.job.report.name not in self._contested and made.unit.unit_id not in same:
-                    ours.append(made)
-            self.lake.commit([made.unit for made in ours])
+            for each in done:
+                taken = each.made.unit.unit_id in same
+                if each.job.head_sha256 in begun and not taken:
+                    self._contested.add(each.job.report.name)
+                if each.job.report.name not in self._contested and not taken:
+                    ours.append(each)
+            self.lake.commit([each.made.unit for each in ours])
         return others, ours
 
     def _finish_rollups(self) -> None:
