@@ -41,7 +41,7 @@ def _remote() -> f.Field:
     """The peer's address, which is the client's unless a trusted proxy forwarded the call."""
 
     def read(raw: pl.Expr) -> f.Columns:
-        return {"client_ip": raw, "_remote_ip": raw}
+        return {"client_ip": raw, "_peer_ip": raw}
 
     return f.Field(read, read, rank=1)
 
@@ -91,7 +91,7 @@ def layout(tz: str = "UTC") -> JsonLayout:
             "$.request.client_ip": f.token("client_ip"),
             "$.request.remote_ip": _remote(),
             "$.request.remote_addr": f.peer(rank=2),
-            "$.request.remote_port": f.integer("_remote_port", pl.Int32),
+            "$.request.remote_port": f.integer("_peer_port", pl.Int32),
             "$.user_id": f.text("user_name"),
             **header('$.request.headers."User-Agent"', "user_agent"),
             **header("$.request.headers.Referer", "referrer"),
@@ -105,7 +105,7 @@ def layout(tz: str = "UTC") -> JsonLayout:
         # A handler that failed is logged twice: http.log.error tells why, http.log.access is the call.
         filtered="{$.level} IS NOT NULL AND {$.msg} IS NOT NULL"
         " AND ({$.duration} IS NULL OR {$.status} IS NULL OR {$.logger} LIKE 'http.log.error%')",
-        derived=_PORTS,
+        derived=f.port_of_peer("request.remote_port"),
         json=_console,
         dropped=(
             "$.request.headers.Authorization",
@@ -115,13 +115,6 @@ def layout(tz: str = "UTC") -> JsonLayout:
         ),
     )
 
-
-#: A port belongs to the peer, which a forwarded call's client is not.
-_DIRECT = (pl.col("client_ip") == pl.col("_remote_ip")).fill_null(False)
-_PORTS = (
-    pl.coalesce("client_port", pl.when(_DIRECT).then("_remote_port")).alias("client_port"),
-    pl.when(~_DIRECT).then("_remote_port").alias("attributes.request.remote_port"),
-)
 
 FORMAT = fixed(
     "caddy_json",

@@ -223,6 +223,16 @@ def unlisted(field: Field) -> Field:
     return replace(field, quick=read, careful=read)
 
 
+def port_of_peer(name: str) -> tuple[pl.Expr, pl.Expr]:
+    """Derived columns: `_peer_port` is the client's where it is the peer (`_peer_ip`) that called, else the attribute `name`: a
+    proxy's port is not that of the client behind it."""
+    direct = (pl.col("client_ip") == pl.col("_peer_ip")).fill_null(False)
+    return (
+        pl.coalesce("client_port", pl.when(direct).then("_peer_port")).alias("client_port"),
+        pl.when(~direct).then("_peer_port").alias(f"attributes.{name}"),
+    )
+
+
 def error(name: str, none: str) -> Field:
     """What went wrong, as response_flags; a value that says that nothing did (regex `none`) is the attribute `name`."""
 

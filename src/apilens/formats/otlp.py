@@ -284,12 +284,7 @@ _ATTRIBUTES: dict[str, f.Field] = {
     **{f'$.resource."{name}"': f.text("node", rank=rank) for rank, name in enumerate(_NODES)},
 }
 _URL = pl.when(pl.col("_own").is_null()).then("url").alias("url")
-#: The peer's port is not the port of a client behind it.
-_DIRECT = (pl.col("client_ip") == pl.col("_peer_ip")).fill_null(False)
-_PORTS = (
-    pl.coalesce("client_port", pl.when(_DIRECT).then("_peer_port")).alias("client_port"),
-    pl.when(~_DIRECT).then("_peer_port").alias("attributes.network.peer.port"),
-)
+_PORTS = f.port_of_peer("network.peer.port")
 _SECRET = tuple(
     f'$."http.{header}"'
     for header in ("request.header.authorization", "request.header.cookie", "response.header.set-cookie")
