@@ -16,6 +16,8 @@ _LEAST_EACH = 5
 #: The best kind has to lead the second by this much probability, else the model says nothing. Picked.
 MARGIN = 0.20
 _WORDS = 20_000  # the model is kept as text in the state database
+#: What counts as a word: the same when the model is trained and when it is asked.
+_TOKENS: dict[str, Any] = {"ngram_range": (1, 2), "token_pattern": r"(?u)\b[^\W\d_]\w+\b|\?"}
 
 
 def train(texts: list[str], labels: list[str]) -> str:
@@ -33,9 +35,7 @@ def train(texts: list[str], labels: list[str]) -> str:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    words = TfidfVectorizer(
-        ngram_range=(1, 2), sublinear_tf=True, max_features=_WORDS, token_pattern=r"(?u)\b[^\W\d_]\w+\b|\?"
-    )
+    words = TfidfVectorizer(sublinear_tf=True, max_features=_WORDS, **_TOKENS)
     fitted = LogisticRegression(C=10.0, class_weight="balanced", max_iter=1000).fit(
         words.fit_transform([text for text, _ in rows]), [label for _, label in rows]
     )
@@ -61,9 +61,7 @@ def predict(model: str, texts: list[str]) -> pl.DataFrame:
     from sklearn.feature_extraction.text import CountVectorizer
 
     kept: dict[str, Any] = json.loads(model)
-    count = CountVectorizer(
-        ngram_range=(1, 2), token_pattern=r"(?u)\b[^\W\d_]\w+\b|\?", vocabulary=kept["words"]
-    ).transform(texts)
+    count = CountVectorizer(vocabulary=kept["words"], **_TOKENS).transform(texts)
     counts = csr_matrix(count, dtype=float)
     counts.data = (1 + np.log(counts.data)) * np.array(kept["idf"])[counts.indices]
     length = np.sqrt(counts.multiply(counts).sum(axis=1)).A1
