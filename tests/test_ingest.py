@@ -294,6 +294,49 @@ def test_rejects_are_kept_byte_for_byte_outside_masked_spans_and_where_they_stoo
     assert b"s3cr3t" not in b"".join(rows["raw"])
 
 
+def test_the_parts_of_two_streams_are_joined_wherever_pieces_end(tmp_path: Path) -> None:
+    def cri(text: bytes, stream: bytes, tag: bytes) -> bytes:
+        return b"2026-03-09T14:00:00.1Z %s %s %s\n" % (stream, tag, text)
+
+    def docker(text: bytes, stream: bytes, tag: bytes) -> bytes:
+        ended = text + b"\n" if tag == b"F" else text
+        members = {"log": ended.decode(), "stream": stream.decode(), "time": "2026-03-09T14:00:00.1Z"}
+        return json.dumps(members, separators=(",", ":")).encode() + b"\n"
+
+    for wrap in (cri, docker):
+        data = b""
+        for i in range(0, 12, 2):
+            out, err = line(i), line(i + 1)
+            data += wrap(out[:40], b"stdout", b"P") + wrap(err[:30], b"stderr", b"P")
+            data += (
+                wrap(out[40:], b"stdout", b"F") + wrap(err[30:60], b"stderr", b"P") + wrap(err[60:], b"stderr", b"F")
+            )
+        path = tmp_path / f"{wrap.__name__}.log"
+        path.write_bytes(data)
+        for block in (900, 1250):
+            with mock.patch.object(pieces, "BLOCK_BYTES", block):
+                done = ingest(tmp_path / f"{wrap.__name__}{block}", path)
+            assert (done["stored"], done["rejected"]) == (12, 0)
+
+
+@pytest.mark.parametrize("wrap", ["%s", "2026-03-09T14:00:00Z stdout F %s"])
+def test_directives_hold_in_later_pieces_inside_a_wrapper_too(desk: Path, wrap: str) -> None:
+    fields = "#Fields: date time cs-method cs-uri-stem sc-status time-taken"
+    rows = [f"2026-03-09 14:00:{i:02} GET /v1/carts 200 42" for i in range(30)]
+    (desk / "x.log").write_text("".join(wrap % text + "\n" for text in (fields, *rows)))
+    with mock.patch.object(pieces, "BLOCK_BYTES", 600):
+        done = ingest(desk / "lake", "x.log")
+    assert (done["stored"], done["rejected"], done["header"]) == (30, 0, 1)
+
+
+def test_a_document_longer_than_a_piece_is_said_with_what_to_do(desk: Path) -> None:
+    (desk / "x.log").write_bytes(line(1) + b"\n" + b'{"streams":[' + b"1," * 1000 + b"1]}\n")
+    with mock.patch.object(pieces, "BLOCK_BYTES", 500), mock.patch.object(pieces, "_READ", 100):
+        done = ingest(desk / "lake", "x.log")
+    assert done["stored"] == 1 and done["exit_code"] == 4
+    assert "line 2 (byte" in done["inputs"][0]["problem"] and "one object each" in done["inputs"][0]["problem"]
+
+
 def test_a_line_longer_than_a_head_is_told_whole_by_every_command(desk: Path) -> None:
     logged = [[str(1_773_064_800_000_000_000 + i), line(i).decode()] for i in range(4000)]
     path = desk / "loki.json"

@@ -307,3 +307,10 @@ def test_a_blank_line_in_a_wrapper_is_blank() -> None:
             continue  # a time and nothing behind it: nothing says that it is no line of its own
         part = read([wrap(line(1).decode()), wrap(""), wrap(line(2).decode())], NGINX)
         assert (part.calls.height, part.blank, part.rejects.height) == (2, 1, 0), wrapper
+
+
+def test_what_rsyslog_wrote_as_octal_numbers_is_undone() -> None:
+    call = line(1).decode().replace("curl/8.0", "agent#011of#033[1mtwo#words")
+    block = Block(f"Mar  9 14:00:00 gw-1 nginx: {call}\n".encode())
+    calls = parse(block, detect(block, NGINX, "x").reader).calls
+    assert calls["user_agent"].to_list() == ["agent\tof\x1b[1mtwo#words"]

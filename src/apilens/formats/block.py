@@ -81,14 +81,19 @@ class Block:
 
     @property
     def directives(self) -> bytes:
-        """The lines that say how those after them are read, of each kind the last (W3C extended log format)."""
-        if not self.data.startswith(b"#") and b"\n#" not in self.data:
-            return b""
+        """The lines that say how those after them are read, of each kind the last (W3C extended log format); where no line
+        begins with one, those that hold one: a wrapper may stand around them.
+        """
+        bare = self.data.startswith(b"#") or b"\n#" in self.data
         found = []
         for mark in (b"#Software:", b"#Start-Date:", b"#Date:", b"#Fields:"):
-            at = self.data.rfind(b"\n" + mark) + 1
-            if at or self.data.startswith(mark):
-                found.append(self.data[at:].partition(b"\n")[0] + b"\n")
+            if bare and not self.data.startswith(mark):
+                at = self.data.rfind(b"\n" + mark) + 1 or -1
+            else:
+                at = self.data.rfind(b"\n" + mark) + 1 if bare else self.data.rfind(mark)
+            if at >= 0:
+                begin = self.data.rfind(b"\n", 0, at) + 1
+                found.append(self.data[begin:].partition(b"\n")[0] + b"\n")
         return b"".join(found)
 
     @property
@@ -220,6 +225,8 @@ class Reader:
 
     def after(self, block: Block) -> Reader:
         """The reader of what follows `block`."""
+        if self.wrappers and (said := block.directives):
+            block = Block("\n".join(unwrap(Block(said).lines, self.wrappers)["line"]).encode())
         layouts = tuple(layout.after(block) for layout in self.layouts)
         return (
             self if all(a is b for a, b in zip(layouts, self.layouts, strict=True)) else Reader(layouts, self.wrappers)

@@ -58,7 +58,9 @@ class CsvLayout(Layout):
         wrong = rest.select(
             "row",
             pl.when(~rest["line"].str.contains(f"^{cell}(?:{self.separator}{cell})*$"))
-            .then(pl.lit("a quote stands inside a cell or is not closed on its line"))
+            .then(
+                pl.lit("a quote stands inside a cell or is not closed on its line; cells with line breaks are not read")
+            )
             .when(separators < wanted)
             .then(pl.lit(f"fewer cells than the {len(self.fields)} {named}"))
             .when(separators > most)

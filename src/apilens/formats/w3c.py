@@ -146,7 +146,8 @@ class W3cLayout(Layout):
         if rows.is_empty():
             return Parsed(rows.select("row"), broken)
         fields, sources = self._fields(text.split(), software)
-        cells = {name: _cell(i) for i, name in enumerate(names)}
+        quoted = bool(rows["line"].str.contains('"', literal=True).any())
+        cells = {name: _cell(i, quoted=quoted) for i, name in enumerate(names)}
         moment = _moment(cells, date)
         raws = rows.select("row", *(
             (moment if source == "" else cells[source]).alias(f"v{i}") for i, source in enumerate(sources)
@@ -178,12 +179,12 @@ def _moment(cells: Mapping[str, pl.Expr], date: str | None) -> pl.Expr:
     return day + "T" + time
 
 
-def _cell(i: int) -> pl.Expr:
-    """Cell number i without its quotes; null where the null marker stands."""
-    raw = pl.col("cells").list.get(i)
-    quoted = raw.str.contains(r'^".*"$')
-    bare = raw.str.strip_prefix('"').str.strip_suffix('"').str.replace_all('""', '"', literal=True)
-    value = pl.when(quoted).then(bare).otherwise(raw)
+def _cell(i: int, *, quoted: bool) -> pl.Expr:
+    """Cell number i without its quotes (quoted: there may be some); null where the null marker stands."""
+    value = pl.col("cells").list.get(i)
+    if quoted:
+        bare = value.str.strip_prefix('"').str.strip_suffix('"').str.replace_all('""', '"', literal=True)
+        value = pl.when(value.str.contains(r'^".*"$')).then(bare).otherwise(value)
     return pl.when((value != "-") & (value != "")).then(value)
 
 

@@ -86,9 +86,12 @@ def cut(
         if unit is None:
             whole = buffer.rfind(b"\n") + 1
             if whole == 0 and not ended:
+                document = buffer.startswith(b"{")
                 state.problem = (
                     f"line {state.lines + 1} (byte {state.bytes}) is longer than {MAX_LINE_BYTES >> 20} MiB;"
-                    " reading stopped before it. Cut the line out, or give the right file"
+                    " reading stopped before it. "
+                    + ("Have it written in several lines, one object each" if document else "Cut the line out")
+                    + ", or give the right file"
                 )
                 return
             if whole == 0 and (state.problem is not None or not (final or stream.complete)):
@@ -112,18 +115,41 @@ def cut(
         state.lines += block.line_count
 
 
-#: A part of a container's line that goes on in a later line: CRI's tag P, Docker's text without a line break.
-_PART = re.compile(rb'\S+ (?:stdout|stderr) P[: ]|\{"log":"(?:[^"\\]|\\.)*(?<!\\n)","(?:stream|attrs)"')
+#: A line of a container: (CRI's stream, tag) or (Docker's text, stream).
+_CONTAINER = re.compile(
+    rb'\S+ (stdout|stderr) ([PF])[: ]|\{"log":"((?:[^"\\]|\\.)*)","(?:stream":"(stdout|stderr)"|attrs")'
+)
+#: Lines before the end of a piece among which the other stream's last one is looked for.
+_NEAR = 1000
 
 
 def _before_parts(buffer: bytearray, end: int) -> int:
-    """Where the parts begin with which the lines before `end` end: they are joined only within a piece."""
-    while end > 0:
-        start = buffer.rfind(b"\n", 0, end - 1) + 1
-        if not _PART.match(buffer, start, end):
-            break
+    """Where the parts begin (CRI's tag P, Docker's text without a line break) whose line goes on behind `end`: they are joined
+    only within a piece. The lines of two streams may stand between one another.
+    """
+    while (start := _open_part(buffer, end)) < end:
         end = start
     return end
+
+
+def _open_part(buffer: bytearray, end: int) -> int:
+    """Where the first of the parts stands with which a stream ends before `end`; `end` where none does."""
+    first, whole, at = end, set(), end
+    for _ in range(_NEAR):
+        start = buffer.rfind(b"\n", 0, at - 1) + 1
+        found = _CONTAINER.match(buffer, start, at) if at > 0 else None
+        if found is None:
+            break
+        stream = found[1] or found[4]
+        part = found[2] == b"P" if found[2] else not found[3].endswith(b"\\n")
+        if not part:
+            whole.add(stream)
+        elif stream not in whole:
+            first = start
+        if len(whole) == 2:
+            break
+        at = start
+    return first
 
 
 def _longest(buffer: bytearray, origin: Origin, candidates: list[Known], ended: bool) -> tuple[str, int, Known | None]:

@@ -12,14 +12,20 @@ from apilens.formats.block import Wrapper
 #: Colours of a terminal, which stern, docker compose and journalctl write even into files when told to.
 COLOUR = r"(?:\x1b\[[0-9;]*m)*"
 
+_OCTAL = {f"#{code:03o}": chr(code) for code in (*range(1, 32), 127)}
+
 
 @dataclass(frozen=True)
 class Prefix(Wrapper):
-    """patterns: regexes with the groups `line` and, where the prefix says it, `node`; the first that matches is taken."""
+    """patterns: regexes with the groups `line` and, where the prefix says it, `node`; the first that matches is taken.
+
+    octal: control characters of the line are written as # and three octal digits.
+    """
 
     name: str
     patterns: tuple[str, ...]
     sure: bool = False
+    octal: bool = False
 
     @cached_property
     def _any(self) -> str:
@@ -41,4 +47,7 @@ class Prefix(Wrapper):
             matched = left["line"].str.contains(pattern)
             found.append(part.filter(matched).select("row", pl.col("line").fill_null(""), "node"))
             left = left.filter(~matched)
-        return pl.concat(found).with_columns(node=pl.when(pl.col("node") != "-").then("node")).sort("row")
+        lines = pl.concat(found).with_columns(node=pl.when(pl.col("node") != "-").then("node")).sort("row")
+        if self.octal and lines["line"].str.contains("#[01]").any():
+            lines = lines.with_columns(pl.col("line").str.replace_many(list(_OCTAL), list(_OCTAL.values())))
+        return lines

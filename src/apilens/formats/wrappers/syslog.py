@@ -35,6 +35,7 @@ SYSLOG = Prefix(
         rf"(?s)^{_PRIORITY}(?:{_TAG})?(?<line>.*)",
     ),
     sure=True,
+    octal=True,  # rsyslog, $EscapeControlCharactersOnReceive
 )
 
 #: `docker logs -t`, `kubectl logs --timestamps`, CloudWatch's export to S3; `logcli` (with labels), `aws logs tail` (with the
