@@ -64,7 +64,7 @@ def endpoints(
         latencies = _logged(connection, f"duration_ms IS NOT NULL AND {exact} AND {real}")
     try:
         found: pl.DataFrame = connection.sql(
-            f"WITH measured AS ({measured}), latencies AS ({latencies}) SELECT * FROM ({query})",
+            f"WITH measured AS NOT MATERIALIZED ({measured}), latencies AS ({latencies}) SELECT * FROM ({query})",
             params={"apdex_ms": apdex_ms},
         ).pl()
     finally:
