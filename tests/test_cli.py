@@ -120,6 +120,8 @@ FLAGS: list[tuple[str, str, str | None, Any]] = [
     ("ingest", "--tz", "Asia/Tokyo", lambda ran, tmp: ran.code == 0),
     ("ingest", "--final", None, lambda ran, tmp: ran.code == 0),
     ("ingest", "--replace", None, lambda ran, tmp: ran.code == 0),
+    ("ingest", "--lookback", "2h", lambda ran, tmp: len(list((tmp / "lake" / "_apilens").glob("ingest-*.json"))) == 1),
+    ("ingest", "--scheduler", "local:1", lambda ran, tmp: ledger(tmp)["stored"].sum() == 22),
     ("ingest", "--now", "2026-04-01T00:00Z", lambda ran, tmp: str(ledger(tmp)["ingested_at"][0])[:10] == "2026-04-01"),
     ("ingest", "--metrics", "{tmp}/a.prom", lambda ran, tmp: 'records{outcome="stored"} 22' in (tmp / "a.prom").read_text()),
     ("ingest", "--scheduler", "local:1", lambda ran, tmp: ledger(tmp)["stored"].to_list() == [22]),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from unittest import mock
 
 import polars as pl
 import pytest
+import zstandard
 
 from apilens.lake import open_lake
 from apilens.lake.storage import Folder
@@ -177,3 +180,51 @@ def test_a_disk_that_fails_at_any_write_leaves_nothing_half_visible(tmp_path: Pa
     assert not [path for path in lake.rglob("*.parquet") if path.read_bytes().startswith(b"PAR1 half")]
     ingest(lake, new)
     assert totals(lake) == totals(tmp_path / "whole")
+
+
+# -- inputs that are larger than they look -------------------------------------------------------------------------
+
+
+def bomb(path: Path) -> None:
+    """A thousandth of what it becomes, behind one call; an eighth of 2 GiB is enough to be far beyond every limit."""
+    packer = zlib.compressobj(9, wbits=31)
+    with path.open("wb") as out:
+        out.write(packer.compress(log(range(1))))
+        chunk = b"y" * (1 << 20)
+        for _ in range(256):
+            out.write(packer.compress(chunk))
+        out.write(packer.flush())
+
+
+def lines_bomb(path: Path) -> None:
+    """Lines that shrink further than any log does."""
+    with path.open("wb") as out:
+        out.write(zstandard.compress(log(range(1)) + b"\n" * (100 << 20), 3))
+
+
+def long_line(path: Path) -> None:
+    """A line of 1 GB behind one call, on a disk that holds none of it."""
+    with path.open("wb") as out:
+        out.write(log(range(1)))
+        out.truncate(1 << 30)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [(bomb, "longer than 8 MiB"), (lines_bomb, "decompression bomb"), (long_line, "longer than 8 MiB")],
+    ids=["gzip that becomes a thousand times as much", "blank lines without end", "a line of 1 GiB"],
+)
+def test_an_input_without_end_stops_at_a_limit_with_memory_flat(
+    make: Callable[[Path], None], said: str, tmp_path: Path
+) -> None:
+    make(tmp_path / "big")
+    assert (tmp_path / "big").stat().st_blocks * 512 < 4 << 20
+    program = (
+        "import re, sys; from apilens.cli import run; code = run(sys.argv[1:]);"
+        r"print(int(re.search(r'VmHWM:\s+(\d+)', open('/proc/self/status').read())[1]) >> 10); sys.exit(code)"
+    )
+    command = [sys.executable, "-c", program, "ingest", str(tmp_path / "big"), "--lake", str(tmp_path / "lake")]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.returncode == 4 and said in ran.stderr, ran
+    assert "1 stored" in ran.stdout
+    assert int(ran.stdout.split()[-1]) < 700

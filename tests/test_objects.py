@@ -44,7 +44,7 @@ def test_objects_are_found_by_name_glob_and_beginning(bucket: S3Store) -> None:
     bucket.put("logs/empty.log", b"")
 
     def found(key: str) -> list[str]:
-        return [one.removeprefix(url(bucket)) for one, _ in objects.find(url(bucket, key))]
+        return [one.url.removeprefix(url(bucket)) for one in objects.find(url(bucket, key))]
 
     assert found("logs/a.log") == ["logs/a.log"]
     assert found("logs/") == ["logs/a.log", "logs/b.log.1", "logs/deep/er/c.log"]
@@ -117,6 +117,16 @@ def test_sources_are_declared_by_url(bucket: S3Store, tmp_path: Path) -> None:
     done = ingest(tmp_path / "lake", url(bucket, "logs/"), "--config", config)
     assert done["stored"] == 5 and len(done["inputs"]) == 1
     assert open_lake(str(tmp_path / "lake")).ledger()["source"].to_list() == ["edge"]
+
+
+def test_lookback_leaves_out_objects_that_no_run_can_have_missed(bucket: S3Store, tmp_path: Path) -> None:
+    bucket.put("logs/a.log", log(range(5)))
+    first = ingest(tmp_path / "lake", url(bucket, "logs/"), "--lookback", "0s")
+    time.sleep(1.1)  # a store's clock knows whole seconds
+    again = ingest(tmp_path / "lake", url(bucket, "logs/"), "--lookback", "1s")
+    bucket.put("logs/b.log", log(range(5, 12)))
+    last = ingest(tmp_path / "lake", url(bucket, "logs/"), "--lookback", "2s")
+    assert (first["stored"], again["stored"], last["stored"]) == (5, 0, 7)
 
 
 # -- a lake in a bucket --------------------------------------------------------------------------------------------

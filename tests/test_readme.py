@@ -30,6 +30,14 @@ NOT_RUN = {
         "apilens formats\napilens formats --detect piped.log",
     ],
     "scheduling.md": ["*/5 * * * *", "# /etc/systemd", "apiVersion: batch/v1", "- alert: ApilensIngestStale"],
+    "scaling.md": [
+        "apilens ingest 's3://logs",
+        "apiVersion: kubernetes.dask.org/v1",
+        "from dask_jobqueue import",
+        "spark.read",
+        "CALL delta.system",
+        "CREATE EXTERNAL TABLE",
+    ],
 }
 
 

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -56,8 +57,17 @@ def split(url: str) -> tuple[str, str]:
     return f"{scheme}://{bucket}", key or ""
 
 
-def find(url: str) -> list[tuple[str, int]]:
-    """(URL, bytes) of the objects that a URL means, sorted: the one of this name, else those that match it as a glob, else those
+@dataclass(frozen=True, order=True)
+class Found:
+    """An object as its store lists it."""
+
+    url: str
+    bytes: int
+    changed: datetime
+
+
+def find(url: str) -> list[Found]:
+    """The objects that a URL means, sorted: the one of this name, else those that match it as a glob, else those
     whose URLs begin with it. Hidden ones (a part of the key begins with a dot) and folder markers are left out, unless named.
 
     Raises InputError when the store does not answer, or says no.
@@ -67,7 +77,8 @@ def find(url: str) -> list[tuple[str, int]]:
     with explained(url, InputError):
         if key and not key.endswith("/"):
             try:
-                return [(url, store.head(key)["size"])]
+                meta = store.head(key)
+                return [Found(url, meta["size"], meta["last_modified"])]
             except FileNotFoundError:
                 pass
         fixed = re.split(r"[*?\[]", key, maxsplit=1)[0]
@@ -77,7 +88,7 @@ def find(url: str) -> list[tuple[str, int]]:
     shown = (
         meta for meta in listed if matches(meta["path"]) and not _hidden(meta["path"][len(fixed) :]) and meta["size"]
     )
-    return sorted((f"{bucket}/{meta['path']}", meta["size"]) for meta in shown)
+    return sorted(Found(f"{bucket}/{meta['path']}", meta["size"], meta["last_modified"]) for meta in shown)
 
 
 def _hidden(rest: str) -> bool:

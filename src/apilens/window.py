@@ -28,6 +28,14 @@ class Window:
 ALWAYS = Window()
 
 
+def parse_duration(text: str) -> timedelta:
+    """How long `90s`, `15m`, `2h`, `7d` or `1w` is. Raises UsageError for anything else."""
+    found = _AGO.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"{text!r} is no duration; expected for example 15m, 2h or 7d")
+    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+
+
 def parse_time(text: str, *, now: datetime, tz: tzinfo = UTC) -> datetime:
     """A moment in UTC from `2h` (ago), `now`, `today`, `yesterday`, a date, or an ISO 8601 time.
 

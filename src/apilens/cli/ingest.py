@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 @click.option("--final", is_flag=True, help="Take a last line without line end; by default it waits for the next run.")
 @click.option("--replace", is_flag=True, help="Parse what is known once more and replace it, e.g. with another layout.")
 @click.option(
+    "--lookback", metavar="TIME", help="Leave out inputs unchanged since this long before the last complete run."
+)
+@click.option(
     "--scheduler", metavar="ADDRESS", help="Parse on a Dask cluster (tcp://HOST:PORT), or in local:N processes here."
 )
 @now_option
@@ -48,6 +51,7 @@ def ingest(
     tz: str | None,
     final: bool,
     replace: bool,
+    lookback: str | None,
     scheduler: str | None,
     now: str | None,
     metrics: str | None,
@@ -69,9 +73,12 @@ def ingest(
     from apilens.pipeline import logs
     from apilens.reports.progress import progress_bar
     from apilens.reports.prometheus import write_ingest_metrics
+    from apilens.window import parse_duration
 
     options = parse_options(format_, log_format, columns, tz, log_format_from)
-    request = Request(paths, options, source, environment, final, replace)
+    request = Request(
+        paths, options, source, environment, final, replace, None if lookback is None else parse_duration(lookback)
+    )
     with progress_bar() as progress:
         result = logs.ingest(lake, request, config, now=moment(now), progress=progress, scheduler=scheduler)
     if as_json:
@@ -102,6 +109,7 @@ def summary(result: IngestResult) -> dict[str, object]:
         **asdict(result.totals),
         "seconds": round(result.seconds, 3),
         "exit_code": int(result.exit_code),
+        "unchanged_inputs": result.unchanged,
         "inputs": [
             {
                 "input": report.name,
@@ -142,6 +150,8 @@ def print_summary(result: IngestResult, rejects: str = "rejected lines are kept:
             # What a broken archive ends with is no line that could be taken.
             rest = "are the beginning of a line" if report.problem else "wait for the next run; --final takes them"
             click.echo(f"  {report.waiting_bytes:,} bytes without line end {rest}")
+    if result.unchanged:
+        click.echo(f"{result.unchanged:,} inputs left out: unchanged since before the last complete run (--lookback)")
     totals = result.totals
     click.echo(
         records_equation(

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 
@@ -18,7 +18,7 @@ from apilens.ingest.enrich import Declared
 from apilens.ingest.layout_files import layouts_from
 from apilens.ingest.pieces import Cut, Known, Origin, cut
 from apilens.ingest.rollup import roll_up
-from apilens.ingest.sources import Input, expand, open_input, sizes
+from apilens.ingest.sources import Input, expand, last_changed, open_input, sizes
 from apilens.ingest.unit import Counts
 from apilens.ingest.workers import Hire, Task, Workers, Written, threads
 from apilens.lake import Lake, Unit
@@ -52,7 +52,10 @@ class InputReport:
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for. source, environment: None: as configured, else undeclared."""
+    """What the user asked for. source, environment: None: as configured, else undeclared.
+
+    lookback: leave out inputs that did not change since this long before the last complete run; None: read all.
+    """
 
     paths: Sequence[str]
     options: Options = field(default_factory=Options)
@@ -60,6 +63,7 @@ class Request:
     environment: str | None = None
     final: bool = False
     replace: bool = False
+    lookback: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -91,14 +95,17 @@ class IngestRun:
         now: datetime,
         progress: Progress = unseen,
         hire: Hire = threads,
+        since: datetime | None = None,
     ) -> None:
+        """since: inputs that did not change from then on are left out; None: none is."""
         self.lake = lake
         self.request = request
         self.config = config
         self.now = now
         self.progress = progress
         self.reports: list[InputReport] = []
-        self._hire = hire
+        self._hire, self._since = hire, since
+        self.unchanged = 0
         self._layout_files: dict[str, tuple[FoundLayout, ...]] = {}
         self._own: dict[str, str] = {}  # unit -> the input of this run that brought it
         self._begun: set[str] = set()  # units that this run has, or that a worker still makes for it
@@ -173,7 +180,7 @@ class IngestRun:
 
     # -- inputs --------------------------------------------------------------------------------------------------
 
-    def _inputs(self) -> Iterator[Input]:
+    def _inputs(self) -> list[Input]:
         found = list(expand(self.request.paths))
         for item in found:
             if isinstance(item, InputError):
@@ -182,7 +189,12 @@ class IngestRun:
         declared = {item: self._declared(item) for item in items}
         # In a folder for which sources are declared, other files (notes, configuration) are not meant.
         strict = any(item.found_in_folder and source is not None for item, source in declared.items())
-        return (item for item in items if not (strict and item.found_in_folder and declared[item] is None))
+        meant = [item for item in items if not (strict and item.found_in_folder and declared[item] is None)]
+        if self._since is None:
+            return meant
+        changed = [item for item in meant if (last_changed(item) or self.now) >= self._since]
+        self.unchanged = len(meant) - len(changed)
+        return changed
 
     def _declared(self, item: Input) -> Source | None:
         where = item.path or item.url

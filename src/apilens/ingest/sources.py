@@ -11,6 +11,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -45,7 +46,7 @@ _DAMAGE = (EOFError, OSError, lzma.LZMAError, ValueError, zlib.error, cast(type[
 class Input:
     """One thing to read: a file, an object, or (both None) standard input. name: as the user would recognise it.
 
-    bytes: of an object, as listed.
+    bytes, changed: of an object, as listed.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Input:
     found_in_folder: bool = False
     url: str | None = None
     bytes: int | None = None
+    changed: datetime | None = None
 
 
 def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
@@ -97,8 +99,20 @@ def _expand_url(url: str) -> Iterator[Input | InputError]:
         yield InputError(
             f"{url}: no such object; expected an object, a quoted glob or the beginning of names in the bucket"
         )
-    for one, size in found:
-        yield Input(one, found_in_folder=one != url, url=one, bytes=size)
+    for one in found:
+        yield Input(one.url, found_in_folder=one.url != url, url=one.url, bytes=one.bytes, changed=one.changed)
+
+
+def last_changed(item: Input) -> datetime | None:
+    """When an input, its name or its place was changed last; None: not known."""
+    if item.path is None:
+        return item.changed
+    try:
+        state = item.path.stat()
+    except OSError:
+        return None
+    # A copy may keep the time of the original's content; that it came here is in the other one.
+    return datetime.fromtimestamp(max(state.st_mtime, state.st_ctime), UTC)
 
 
 def sizes(inputs: Sequence[Input]) -> int | None:

@@ -22,6 +22,8 @@ def connect(lake: Lake, merges: pl.DataFrame | None = None, window: Window = ALW
     still goes through `select`: DuckDB lets COPY overwrite what it lets be read.
     """
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
+    # After two seconds DuckDB would draw a bar on stdout, into the results.
+    connection.execute("SET enable_progress_bar = false")
     lake.storage.attach(connection)
     committed = {name: lake.files(name, window if name in ("calls", "rollups") else ALWAYS) for name in TABLES}
     ledger = lake.ledger()

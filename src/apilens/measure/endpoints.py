@@ -33,6 +33,9 @@ ENDPOINTS = table(
     }
 )
 _ENDPOINT = "environment, service, method, route"
+#: Durations that differ by less than some two percent share a number, and a longer one never has a smaller one. Picked: on 10 M
+#: calls whose durations nearly all differ, four percent of them lie where a percentile does.
+_RANGE = "ceil(50 * ln(least(greatest(duration_ms, 1e-6), 1e15)))::INTEGER"
 
 
 def endpoints(
@@ -56,21 +59,30 @@ def endpoints(
     real = "true" if include_synthetic else "synthetic_type IS NULL"
     measured = f"SELECT * FROM ({_measured(bins)}) WHERE {real}"
     unnested = f"SELECT {_ENDPOINT}, status_code, unnest(bucket) AS bucket, unnest(bucket_calls) AS n FROM measured"
-    latencies = (
-        f"SELECT {_ENDPOINT}, status_code, {histogram.ESTIMATE_SQL} AS value_ms, n FROM ({unnested})"
-        if exact is None
-        else f"SELECT {_ENDPOINT}, status_code, duration_ms AS value_ms, count(*) AS n FROM calls"
-        f" WHERE duration_ms IS NOT NULL AND {exact} AND {real} GROUP BY ALL"
-    )
+    latencies = f"SELECT {_ENDPOINT}, status_code, {histogram.ESTIMATE_SQL} AS value_ms, n FROM ({unnested})"
+    if exact is not None:
+        latencies = _logged(connection, f"duration_ms IS NOT NULL AND {exact} AND {real}")
     try:
         found: pl.DataFrame = connection.sql(
-            f"WITH measured AS ({measured}), latencies AS ({latencies}) SELECT * FROM ({query})",
+            f"WITH measured AS NOT MATERIALIZED ({measured}), latencies AS ({latencies}) SELECT * FROM ({query})",
             params={"apdex_ms": apdex_ms},
         ).pl()
     finally:
         connection.unregister("edges")
     found = found.join(operations, on=["method", "route"], how="left", maintain_order="left")
     return found.select(pl.col(name).cast(dtype) for name, dtype in ENDPOINTS.items())
+
+
+def _logged(connection: duckdb.DuckDBPyConnection, condition: str) -> str:
+    """SQL for the logged durations of `calls`, prepared in the connection; see exact.sql."""
+    # Of the status only whether it is a server's error matters behind this.
+    logged = f"SELECT {_ENDPOINT}, CASE WHEN status_code >= 500 THEN 500 END AS status_code, duration_ms FROM calls WHERE {condition}"
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE ranges AS SELECT {_ENDPOINT}, status_code, {_RANGE} AS range,"
+        f" max(duration_ms) AS value_ms, count(*) AS n FROM ({logged}) GROUP BY ALL"
+    )
+    text = files("apilens.measure").joinpath("exact.sql").read_text(encoding="utf-8")
+    return text.format(range=_RANGE, logged=logged)
 
 
 def set_apart(connection: duckdb.DuckDBPyConnection, *, bins: str, edges: pl.DataFrame) -> dict[str, int]:

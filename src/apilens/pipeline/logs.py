@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -34,12 +35,13 @@ from apilens.schema import CALLS
 
 @dataclass(frozen=True)
 class IngestResult:
-    """What one ingest did: `reports` input by input, `totals` in all."""
+    """What one ingest did: `reports` input by input, `totals` in all; unchanged: inputs that the lookback left out."""
 
     reports: list[InputReport]
     totals: Counts
     seconds: float
     exit_code: Exit
+    unchanged: int = 0
 
 
 def ingest(
@@ -61,13 +63,26 @@ def ingest(
     settings = load_config(config or _config_inside(request.paths))
     opened = open_lake(lake, create=True)
     hire = threads if scheduler is None else cluster.scheduler(scheduler)
-    run = IngestRun(opened, request, settings, now=now or datetime.now(UTC), progress=progress, hire=hire)
+    job, began_at = _same_job(request), datetime.now(UTC)
+    since = None if request.lookback is None else _last_complete(opened, job, request.lookback)
+    run = IngestRun(opened, request, settings, now=now or began_at, progress=progress, hire=hire, since=since)
     # Others may ingest something else meanwhile; the same files again would only wait for this one.
-    with nullcontext() if "-" in request.paths else opened.lock(f"ingest-{_same_job(request)}", wait=False):
+    with nullcontext() if "-" in request.paths else opened.lock(f"ingest-{job}", wait=False):
         run.run()
+        if all(report.usable and report.problem is None for report in run.reports):
+            opened.save_text(f"ingest-{job}.json", json.dumps({"began": began_at.isoformat()}) + "\n")
     if run.totals.stored:
         learn_routes(run.lake)
-    return IngestResult(run.reports, run.totals, time.monotonic() - began, run.exit_code())
+    return IngestResult(run.reports, run.totals, time.monotonic() - began, run.exit_code(), run.unchanged)
+
+
+def _last_complete(lake: Lake, job: str, lookback: timedelta) -> datetime | None:
+    """Since when inputs may have changed that no run over the same paths has read to the end; None: none did yet.
+
+    A run that was killed, or could not read an input, does not count: the next one makes up for it, however late.
+    """
+    text = lake.read_text(f"ingest-{job}.json")
+    return None if text is None else datetime.fromisoformat(json.loads(text)["began"]) - lookback
 
 
 def _same_job(request: Request) -> str:

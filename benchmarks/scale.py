@@ -1,0 +1,199 @@
+"""Questions to a large lake, and what a cluster costs: prints ratios, each with the figures it is made of.
+
+Usage: python benchmarks/scale.py [--rows 10000000] [--runs 3] [--chdb-python PYTHON] [--lines 1000000]
+The lake holds --rows calls of 120 endpoints over 30 days, written and compacted as ingest and `lake compact` do. Every question is
+asked by a process of its own; the table shows medians of its CPU seconds, wall seconds of the query alone, and its peak memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from apilens.ingest.rollup import roll_up
+from apilens.lake import Unit, open_lake
+from apilens.lake.upkeep import compact
+from apilens.schema import CALLS, INGESTS
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+DAYS, ENDPOINTS, UNIT_ROWS = 30, 120, 50_000
+ROUTE = "/api/v1/resource7/{id}"
+
+#: name -> Python that answers the question; `lens` is open, what it prints is compared.
+QUESTIONS = {
+    "exact": "found = lens.endpoints(exact=True).sort('route'); answer = found.select('route', 'p50_ms', 'p99_ms').rows()",
+    "rollups": "found = lens.endpoints().sort('route'); answer = found.select('route', 'p50_ms', 'p99_ms').rows()",
+    "one endpoint, one hour": f"""
+from datetime import datetime, timedelta, UTC
+window = lens.window(datetime(2026, 3, 17, 14, tzinfo=UTC), datetime(2026, 3, 17, 15, tzinfo=UTC))
+with lens.connect(window) as connection:
+    answer = connection.sql(
+        "SELECT count(*), quantile_disc(duration_ms, [0.5, 0.99, 0.999]) FROM calls WHERE route = '{ROUTE}'"
+        " AND start_time >= TIMESTAMPTZ '2026-03-17 14:00Z' AND start_time < TIMESTAMPTZ '2026-03-17 15:00Z'").fetchall()""",
+    "the same by apilens sql": f"""
+answer = lens.sql("SELECT count(*) AS n, quantile_disc(duration_ms, [0.5, 0.99, 0.999]) AS q FROM calls WHERE route = '{ROUTE}'"
+    " AND start_time >= TIMESTAMPTZ '2026-03-17 14:00Z' AND start_time < TIMESTAMPTZ '2026-03-17 15:00Z'").rows()""",
+    "full scan": f"""
+with lens.connect() as connection:
+    answer = connection.sql(
+        "SELECT count(*), quantile_disc(duration_ms, [0.5, 0.99, 0.999]) FROM calls WHERE route = '{ROUTE}'").fetchall()""",
+}
+ASK = """
+import sys, time, json, resource
+import apilens
+lens = apilens.open(sys.argv[1])
+began = time.monotonic()
+{question}
+took = time.monotonic() - began
+usage = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps({{"wall": took, "cpu": usage.ru_utime + usage.ru_stime, "mib": usage.ru_maxrss / 1024, "answer": answer}}, default=str))
+"""
+CHDB = """
+import sys, time, json, resource, chdb
+began = time.monotonic()
+answer = chdb.query("SELECT route, quantilesTDigest(0.5, 0.9, 0.95, 0.99, 0.999)(duration_ms) FROM file('" + sys.argv[1] + "/calls/*/merged-*.parquet', Parquet) GROUP BY route", "CSV")
+took = time.monotonic() - began
+usage = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps({"wall": took, "cpu": usage.ru_utime + usage.ru_stime, "mib": usage.ru_maxrss / 1024, "answer": len(str(answer))}))
+"""
+
+
+def fill(path: str, rows: int) -> None:
+    """A lake of `rows` calls in units as ingest makes them, then compacted."""
+    lake, rng = open_lake(path, create=True), np.random.default_rng(1)
+    width = timedelta(days=DAYS) / (rows / UNIT_ROWS)
+    units: list[Unit] = []
+    for n in range(rows // UNIT_ROWS):
+        unit_id = sha256(str(n).encode()).hexdigest()
+        endpoint = rng.zipf(1.3, UNIT_ROWS) % ENDPOINTS
+        calls = pl.DataFrame(
+            {
+                "start_time": pl.Series(np.sort(rng.integers(0, int(width.total_seconds() * 1e6), UNIT_ROWS))).cast(pl.Duration("us")) + (START + n * width),
+                "endpoint": endpoint,
+                "status_code": rng.choice([200, 201, 404, 500], UNIT_ROWS, p=[0.9, 0.05, 0.04, 0.01]),
+                # Whole microseconds around a usual time per endpoint, as gateways log them.
+                "duration_ms": np.round(rng.lognormal(3 + endpoint % 7 / 3, 0.8), 3),
+                "response_bytes": rng.integers(100, 50_000, UNIT_ROWS),
+                "number": rng.integers(0, 1_000_000, UNIT_ROWS),
+            }
+        ).with_columns(
+            method=pl.lit("GET"), environment=pl.lit("default"), service=pl.lit("shop"), parse_status=pl.lit("ok"),
+            route=pl.concat_str(pl.lit("/api/v1/resource"), "endpoint", pl.lit("/{id}")),
+            path=pl.concat_str(pl.lit("/api/v1/resource"), "endpoint", pl.lit("/"), "number"),
+            client_ip=pl.concat_str(pl.lit("10.0."), pl.col("number") % 250, pl.lit("."), pl.col("number") // 250 % 250),
+            unit_id=pl.lit(unit_id),
+        )  # fmt: skip
+        missing = [pl.lit(None, dtype).alias(name) for name, dtype in CALLS.items() if name not in calls.columns]
+        calls = calls.with_columns(missing).select(pl.col(name).cast(dtype) for name, dtype in CALLS.items())
+        entry = dict.fromkeys(INGESTS.names()) | {
+            "unit_id": unit_id, "attempt": 1, "source": "", "environment": "default", "input": "made", "format": "made", "head_sha256": unit_id,
+            "offset": 0, "bytes": 0, "lines": UNIT_ROWS, "header": 0, "blank": 0, "record_lines": UNIT_ROWS, "read": UNIT_ROWS, "stored": UNIT_ROWS, "rejected": 0, "filtered": 0,
+            "first_start_time": calls["start_time"].min(), "last_start_time": calls["start_time"].max(), "ingested_at": START, "apilens_version": "bench",
+        }  # fmt: skip
+        units.append(
+            Unit(
+                entry,
+                lake.write("calls", calls, unit_id, 1),
+                lake.write("rollups", roll_up(calls, unit_id), unit_id, 1),
+            )
+        )
+        if len(units) == 64 or n == rows // UNIT_ROWS - 1:
+            lake.ledger()
+            lake.commit(units)
+            units = []
+    compact(lake)
+
+
+def ask(python: str, program: str, lake: str, runs: int) -> dict[str, object]:
+    """Medians over some processes that run a program."""
+    found = [json.loads(subprocess.run([python, "-c", program, lake], capture_output=True, text=True, check=True).stdout) for _ in range(runs)]  # fmt: skip
+    return {key: statistics.median(one[key] for one in found) for key in ("wall", "cpu", "mib")} | {"answer": found[0]["answer"]}  # fmt: skip
+
+
+def ingest_cpu(log: Path, folder: Path, *options: str) -> float:
+    """CPU seconds of one ingest, all its processes together."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with tempfile.TemporaryDirectory(dir=folder) as lake:
+        command = [str(Path(sys.executable).with_name("apilens")), "ingest", str(log), "--lake", lake, *options]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def cluster(folder: Path, lines: int, runs: int) -> None:
+    """What a unit more costs on two worker processes, against threads of one process."""
+    logs = []
+    for part in (lines // 4, lines):
+        logs.append(folder / f"{part}.log")
+        maker = [sys.executable, str(Path(__file__).with_name("make_logs.py")), str(logs[-1]), "--lines", str(part)]
+        subprocess.run(maker, check=True)
+    margins = []
+    for _ in range(runs):
+        one, many = (
+            ingest_cpu(logs[1], folder, *options) - ingest_cpu(logs[0], folder, *options)
+            for options in ((), ("--scheduler", "local:2"))
+        )
+        margins.append(many / one)
+        print(
+            f"  margin of {lines * 3 // 4:,} lines: {one:.1f} CPU s in one process, {many:.1f} on local:2: {many / one:.2f}",
+            flush=True,
+        )
+    print(f"cluster / one process at the margin: {statistics.median(margins):.2f} (at most 1.1)")
+
+
+def main() -> None:
+    """Fill, ask, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--lines", type=int, default=1_000_000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--chdb-python", default=sys.executable)
+    parser.add_argument("--lake", help="Keep the lake here, or take the one that is here.")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="apilens-scale-") as name:
+        lake = options.lake or f"{name}/lake"
+        if not os.path.isdir(lake):  # noqa: PTH112
+            fill(lake, options.rows)
+        found = {}
+        for title, question in QUESTIONS.items():
+            found[title] = ask(sys.executable, ASK.format(question=question), lake, options.runs)
+        if subprocess.run([options.chdb_python, "-c", "import chdb"], capture_output=True).returncode == 0:
+            found["chdb TDigest"] = ask(options.chdb_python, CHDB, lake, options.runs)
+        for title, one in found.items():
+            print(f"{title:28s} query {one['wall']:7.3f} s   process {one['cpu']:6.2f} CPU s   {one['mib']:5.0f} MiB")
+        exact, rollups = found["exact"], found["rollups"]
+        errors = [
+            abs(ours / right - 1)
+            for (_, *mine), (_, *true) in zip(rollups["answer"], exact["answer"], strict=True)
+            for ours, right in zip(mine, true, strict=True)
+        ]
+        if "chdb TDigest" in found:
+            print(
+                f"exact / chdb TDigest: {exact['wall'] / found['chdb TDigest']['wall']:.2f} (at most 0.5), {exact['mib']:.0f} MiB (at most 256)"
+            )
+        print(
+            f"30 days from rollups / exact: {rollups['wall'] / exact['wall']:.2f} (at most 0.12), error {max(errors):.2%} (at most 1 %)"
+        )
+        for title in ("one endpoint, one hour", "the same by apilens sql"):
+            one = found[title]["wall"]
+            print(
+                f"{title}: {one:.2f} s (at most 0.3), full scan {found['full scan']['wall'] / one:.0f} times (at least 10)"
+            )
+        if options.lines:
+            cluster(Path(name), options.lines, options.runs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""The same data met again: twelve ways, none of which adds a call; and which inputs a scheduled run looks at."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import zstandard
+from obstore.store import S3Store
+
+from apilens.ingest import run as ingest_run
+from commands import calls, ingest, totals
+from logs import log
+
+_OLD, _NEW = log(range(40)), log(range(40, 55))
+
+#: Way -> what happens to `logs/access.log` (holding _OLD, ingested), and what is read then; new calls are those of _NEW or none.
+WAYS: dict[str, tuple[Callable[[Path], object], int]] = {}
+
+
+def way(name: str, new: int = 0) -> Callable[[Callable[[Path], object]], Callable[[Path], object]]:
+    def keep(change: Callable[[Path], object]) -> Callable[[Path], object]:
+        WAYS[name] = (change, new)
+        return change
+
+    return keep
+
+
+way("copy")(lambda log: shutil.copy(log, log.with_name("copy.log")))
+way("rename")(lambda log: log.rename(log.with_name("other.log")))
+way("gz")(lambda log: log.with_name("access.log.gz").write_bytes(gzip.compress(_OLD)))
+way("zst")(lambda log: log.with_name("access.log.zst").write_bytes(zstandard.compress(_OLD)))
+way("appended", 15)(lambda log: log.write_bytes(_OLD + _NEW))
+way("concatenated after known data", 15)(lambda log: log.with_name("all.log").write_bytes(_OLD + _OLD + _NEW))
+way("symlink")(lambda log: log.with_name("link.log").symlink_to(log))
+way("other folder")(lambda log: shutil.copytree(log.parent, log.parent / "deeper"))
+
+
+@way("rotated", 15)
+def _rotated(log: Path) -> None:
+    log.rename(log.with_name("access.log.1"))
+    log.write_bytes(_NEW)
+
+
+@way("copytruncate", 15)
+def _copytruncate(log: Path) -> None:
+    shutil.copy(log, log.with_name("access.log.1"))
+    log.write_bytes(b"\0" * len(_OLD) + _NEW)  # the gateway writes on where it was
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_the_same_data_met_again_add_nothing(name: str, tmp_path: Path) -> None:
+    change, new = WAYS[name]
+    log = tmp_path / "logs" / "access.log"
+    log.parent.mkdir()
+    log.write_bytes(_OLD)
+    ingest(tmp_path / "lake", tmp_path / "logs")
+    change(log)
+    done = ingest(tmp_path / "lake", tmp_path / "logs")
+    again = ingest(tmp_path / "lake", tmp_path / "logs")
+    assert (done["stored"], again["stored"]) == (new, 0)
+    assert len(calls(tmp_path / "lake")) == 40 + new
+
+
+def test_the_same_data_from_standard_input_and_from_a_bucket_add_nothing(bucket: S3Store, tmp_path: Path) -> None:
+    (tmp_path / "access.log").write_bytes(_OLD)
+    ingest(tmp_path / "lake", tmp_path / "access.log")
+    before = totals(tmp_path / "lake")
+    bucket.put("access.log", _OLD)
+    assert ingest(tmp_path / "lake", "-", stdin=_OLD)["duplicate"] == 40
+    assert ingest(tmp_path / "lake", f"s3://{bucket.config['bucket']}/access.log")["duplicate"] == 40
+    assert totals(tmp_path / "lake") == before
+
+
+# -- lookback ------------------------------------------------------------------------------------------------------
+
+
+def test_lookback_leaves_out_what_did_not_change_and_never_what_a_run_has_missed(tmp_path: Path) -> None:
+    logs, lake = tmp_path / "logs", tmp_path / "lake"
+    logs.mkdir()
+    (logs / "a.log").write_bytes(log(range(5)))
+    (logs / "b.log").write_bytes(log(range(5, 10)))
+    with mock.patch.object(ingest_run.IngestRun, "_commit", side_effect=SystemExit), pytest.raises(SystemExit):
+        ingest(lake, logs, "--lookback", "0s")  # killed: does not count
+    time.sleep(0.05)
+    first = ingest(lake, logs, "--lookback", "0s")
+    assert (first["stored"], first["unchanged_inputs"]) == (10, 0)
+    again = ingest(lake, logs, "--lookback", "0s")
+    assert (again["read"], again["unchanged_inputs"], again["exit_code"]) == (0, 2, 0)
+    assert ingest(lake, logs, "--lookback", "1h")["duplicate"] == 10
+    assert ingest(lake, logs)["duplicate"] == 10
+    old = tmp_path / "old.log"
+    old.write_bytes(log(range(10, 20)))
+    os.utime(old, (1, 1))
+    shutil.move(old, logs / "moved.log")  # keeps its time of 1970
+    last = ingest(lake, logs, "--lookback", "0s")
+    assert (last["stored"], last["unchanged_inputs"]) == (10, 2)
+    (logs / "cut.gz").write_bytes(gzip.compress(log(range(20, 30)))[:-4])
+    assert ingest(lake, logs, "--lookback", "0s")["exit_code"] == 4
+    assert len(ingest(lake, logs, "--lookback", "0s")["inputs"]) == 1  # looked at until it can be read to its end
