@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apilens.formats import FORMATS, Options, detect
+from apilens.errors import UsageError
+from apilens.formats import FORMATS, Options, check_options, detect
 from apilens.formats.block import Block, Parsed, parse
+from apilens.formats.configs import read_layouts
 from apilens.formats.json_layout import DEEPEST, too_deep
 
 CASES = Path(__file__).parent / "cases" / "formats"
@@ -490,3 +492,69 @@ def test_depth_is_the_highest_number_of_open_brackets(parts: list[tuple[int, str
             level += (sign in "[{") - (sign in "]}")
             highest = max(highest, level)
         assert too_deep(pl.Series(["{}", text, "{}"])).to_list() == [False, highest > DEEPEST, False]
+
+
+CHOSEN = {
+    "when": "%START_TIME%",
+    "request": {"verb": "%REQ(:METHOD)%", "what": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%"},
+    "took": "%DURATION%",
+    "upstream took": "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%",
+    "code": "%RESPONSE_CODE%",
+    "peer": "%DOWNSTREAM_REMOTE_ADDRESS%",
+    "who": "%REQ(:AUTHORITY)%",
+    "why": "%RESPONSE_CODE_DETAILS%",
+    "both": "%PROTOCOL% %ROUTE_NAME%",
+    "site": "north",
+}
+WRITTEN = {
+    "code": 200,
+    "took": 42,
+    "upstream took": "40",
+    "when": "2026-03-09T14:00:00.125Z",
+    "request": {"verb": "GET", "what": "/v1?x=1"},
+    "peer": "203.0.113.7:51000",
+    "who": "shop.example:8443",
+    "why": "via_upstream",
+    "both": "HTTP/2 r1",
+    "site": "north",
+}
+
+
+def test_keys_of_envoys_json_format_are_read_as_their_operators() -> None:
+    layout = json.dumps(CHOSEN)
+    configured = read_layouts(json.dumps({"log_format": {"json_format": CHOSEN}}), "envoy.yaml", lambda *_: ())
+    for options in (Options(log_format=layout), Options(layouts=configured)):
+        block = lines(WRITTEN)
+        found = detect(block, options, "x")
+        row = parse(block, found.reader).calls.row(0, named=True)
+        assert (found.format, found.layout) == ("envoy_json", layout)
+        assert (row["timestamp"], row["duration_ms"], row["upstream_duration_ms"]) == (MOMENT, 42.0, 40.0)
+        assert (row["method"], row["path"], row["query"], row["status_code"]) == ("GET", "/v1", "x=1", 200)
+        assert (row["client_ip"], row["client_port"], row["host"], row["server_port"]) == ("203.0.113.7", 51000, "shop.example", 8443)  # fmt: skip
+        assert dict(row["attributes"]) == {"why": "via_upstream", "both": "HTTP/2 r1", "site": "north"}
+
+
+@pytest.mark.parametrize("layout", ['{"code": "%RESPONSE_CODE%"}', '{"when": "%START_TIME%"'])
+def test_a_json_format_without_a_time_or_cut_off_is_refused(layout: str) -> None:
+    with pytest.raises(UsageError, match=r"%START_TIME%|no JSON"):
+        check_options(Options(log_format=layout))
+
+
+def test_a_text_of_envoy_that_only_looks_like_json_is_read_as_text() -> None:
+    layout = '{"at":"%START_TIME%","code":%RESPONSE_CODE%,"method":"%REQ(:METHOD)%"}'
+    block = lines('{"at":"2026-03-09T14:00:00.125Z","code":200,"method":"GET"}')
+    assert detect(block, Options(log_format=layout), "x").format == "envoy_text"
+
+
+def test_what_an_export_says_of_a_line_in_a_log_record_is_kept() -> None:
+    access = '203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "GET /x HTTP/1.1" 200 5 "-" "c"'
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "edge"}}]}
+    inside = [{"key": "log.file.name", "value": {"stringValue": "a.log"}}]
+    told = {"timeUnixNano": "1773064800000000000", "traceId": "ab" * 16, "spanId": "cd" * 8, "attributes": inside}
+    records = [told | {"body": {"stringValue": text}} for text in (access, "starting worker")]
+    part = read({"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": records}]}]})
+    found = part.calls.row(0, named=True)
+    assert (found["trace_id"], found["span_id"], found["service"]) == ("ab" * 16, "cd" * 8, "edge")
+    assert dict(found["attributes"]) == {"log.timeUnixNano": told["timeUnixNano"], "log.file.name": "a.log"}
+    assert part.rejects["text"].to_list() == ["starting worker"]
+    assert part.rejects["reason"][0].startswith("the body of a log record: does not fit the layout")

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from apilens.formats.attributes import EXTRAS, add_attributes
 from apilens.formats.block import Layout, Parsed
-from apilens.formats.fields import EXTRAS, Field, add_attributes, outranked, read_carefully, text, unlisted
+from apilens.formats.fields import Field, outranked, read_carefully, text, unlisted
 
 if TYPE_CHECKING:
     import duckdb
