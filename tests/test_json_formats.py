@@ -558,3 +558,24 @@ def test_what_an_export_says_of_a_line_in_a_log_record_is_kept() -> None:
     assert dict(found["attributes"]) == {"log.timeUnixNano": told["timeUnixNano"], "log.file.name": "a.log"}
     assert part.rejects["text"].to_list() == ["starting worker"]
     assert part.rejects["reason"][0].startswith("the body of a log record: does not fit the layout")
+
+
+def test_the_format_that_a_table_misses_by_one_field_is_named() -> None:
+    record = {key: value for key, value in json.loads(sample("gravitee_json")[0]).items() if key != "requestId"}
+    block = lines(record | {"duration_ms": 5, "path": "/x"})
+    found = detect(block, Options(), "x")
+    assert found.format == "table_json"
+    assert found.why.endswith("they would be gravitee_json if they had requestId")
+    assert "would be" not in detect(lines(A_SHAPE), Options(), "x").why
+
+
+def test_objects_between_lines_of_text_are_rejected_for_what_they_lack_as_json() -> None:
+    text = ['203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "GET /x HTTP/1.1" 200 5 "-" "c"'] * 210
+    kong = {key: value for key, value in json.loads(sample("kong_json")[0]).items() if key != "started_at"}
+    part = read(*text, kong, '{"started_at":1,"late', {"a": {"b": 1}, "c": 2})
+    assert part.calls.height == 210
+    assert part.rejects.sort("row")["reason"].to_list() == [
+        "JSON, nearest to kong_json, but without started_at",
+        "JSON that is cut off, broken or nested too deep",
+        "JSON of no known format, with a.b, c",
+    ]

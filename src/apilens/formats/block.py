@@ -286,8 +286,7 @@ def parse(block: Block, reader: Reader) -> Parsed:
         took = records.height
         calls = part.calls
     else:
-        where = records.select("row", "at", "record", text=pl.when(~pl.col("whole")).then("line"))
-        where = where.join(records.select("row", "around"), on="row", maintain_order="left")
+        where = records.select("row", "at", "record", "around", text=pl.when(~pl.col("whole")).then("line"))
         rejects = part.rejects.join(where, on="row", maintain_order="left")
         inside = (
             pl.when(pl.col("around").is_not_null()).then(pl.lit("the body of a log record: ")).otherwise(pl.lit(""))
@@ -369,5 +368,5 @@ def _reasoned(rejects: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
 
 
 def _named(rejects: pl.DataFrame) -> pl.Series:
-    """Whether each reason names a value."""
-    return rejects["reason"].str.ends_with(" cannot be read")
+    """Whether each reason names a value, or what a JSON object lacks: a text layout knows nothing of those."""
+    return rejects["reason"].str.contains("^JSON| cannot be read$")

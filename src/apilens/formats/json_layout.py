@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
@@ -118,11 +118,35 @@ class JsonLayout(Layout):
         return part if extras.is_empty() else replace(part, calls=add_attributes(part.calls, extras))
 
     @cached_property
+    def _groups(self) -> list[tuple[str, ...]]:
+        """Of each of these paths a record has one."""
+        return [*((sign,) for sign in self.signs), *self.any_of]
+
+    def kinship(self, leaves: Collection[str]) -> tuple[float, float]:
+        """How much of what tells this layout a record has, and how many of its fields the layout knows, 0..1 each.
+
+        leaves: the record's fields, as `dotted` has them.
+        """
+        groups = len(self._groups)
+        told = (groups - len(self.lacking(leaves))) / groups if groups else 0.0
+        known = {dotted(path) for path in (*self.paths, *self.dropped)}
+        return told, sum(leaf in known for leaf in leaves) / max(len(leaves), 1)
+
+    def lacking(self, leaves: Collection[str]) -> list[str]:
+        """What a record with these fields lacks to be of this layout, in words."""
+
+        def has(path: str) -> bool:
+            name = dotted(path)
+            return any(leaf == name or leaf.startswith(f"{name}.") for leaf in leaves)
+
+        return [" or ".join(map(dotted, group)) for group in self._groups if not any(map(has, group))]
+
+    @cached_property
     def _sql(self) -> str:
         """One row per record: row, valid, signed, lacks (why it is not, in words), filtered, and per path its text (v0, …)."""
         plain = [path for path in self.paths if not path.startswith("#")]
         asked = _NAMED_PATH.findall(self.where + self.filtered)
-        groups = [*((sign,) for sign in self.signs), *self.any_of]
+        groups = self._groups
         wanted = list(dict.fromkeys([*plain, *(path for group in groups for path in group), *asked]))
         place = {path: f"found[{i + 1}]" for i, path in enumerate(wanted)}
         where, filtered = (
@@ -259,6 +283,19 @@ def _name(record: dict[str, object], inside: str, prefix: str, found: dict[str, 
             _name(value, path, f"{name}_", found, levels - 1)
         else:
             found.setdefault(path, name)
+
+
+def shapes(lines: pl.Series) -> pl.Series:
+    """What each line that is a JSON object has in it: an object with the same names, and types as values; else null."""
+    records = (
+        lines.to_frame("line").with_columns(pl.when(~too_deep(lines)).then("line").alias("line")).with_row_index("row")
+    )
+    with connection().cursor() as cursor:
+        cursor.register("records", records)
+        found: pl.DataFrame = cursor.sql("""
+            SELECT CASE WHEN json_valid(line) AND json_type(line) = 'OBJECT' THEN json_structure(line)::VARCHAR END AS shape
+            FROM records ORDER BY row""").pl()
+    return found["shape"]
 
 
 def plain_name(name: str) -> str:
