@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apilens.errors import UsageError
-from apilens.formats import FORMATS, Options, check_options, detect
+from apilens.formats import FORMATS, Options, check_options, detect, json_layout
 from apilens.formats.block import Block, Parsed, parse
 from apilens.formats.configs import read_layouts
 from apilens.formats.json_layout import DEEPEST, too_deep
@@ -474,17 +474,17 @@ def test_columns_of_their_own_go_before_what_a_path_says() -> None:
     assert (found["path"], found["query"], found["host"]) == ("/a", "c=2", "b.example")
 
 
-@pytest.mark.parametrize("inside", ['{"a":' * 501 + "1" + "}" * 501, "[" * 100_000 + "]" * 100_000])
+@pytest.mark.parametrize("inside", ['{"a":' * 1001 + "1" + "}" * 1001, "[" * 100_000 + "]" * 100_000])
 def test_a_line_nested_too_deep_is_set_aside_before_it_is_parsed(inside: str) -> None:
     good = sample("kong_json")[0]
     part = read(good, f'{good[:-1]},"x":{inside}}}', good)
-    assert (part.calls.height, part.rejects["reason"].to_list()) == (2, ["nested deeper than 500"])
+    assert (part.calls.height, part.rejects["reason"].to_list()) == (2, ["nested deeper than 1000"])
 
 
 @settings(max_examples=30)
-@given(st.lists(st.tuples(st.integers(0, 1100), st.sampled_from('[{"\\ '), st.booleans()), min_size=1, max_size=4))
+@given(st.lists(st.tuples(st.integers(0, 2100), st.sampled_from('[{"\\ '), st.booleans()), min_size=1, max_size=4))
 def test_depth_is_the_highest_number_of_open_brackets(parts: list[tuple[int, str, bool]]) -> None:
-    texts = ["".join(json.dumps(sign) * n if quoted else sign * n for n, sign, quoted in parts), "[]" * 900]
+    texts = ["".join(json.dumps(sign) * n if quoted else sign * n for n, sign, quoted in parts), "[]" * 1900]
     for text in texts:
         bare = re.sub(r'"(?:[^"\\]|\\.)*"', "", text)
         level = highest = 0
@@ -579,3 +579,46 @@ def test_objects_between_lines_of_text_are_rejected_for_what_they_lack_as_json()
         "JSON that is cut off, broken or nested too deep",
         "JSON of no known format, with a.b, c",
     ]
+
+
+#: Values that could be mistaken when names are counted, and names that hide from it.
+TRICKS = (
+    '":1',
+    ':"',
+    {"a": {"b": None}},
+    ['":', ":"],
+    [":1"],
+    {"": 1},
+    " null",
+    "{}",
+    'x":null',
+    "\u2028\\",
+    {"id": {}},
+    ["a", "b"],
+)
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_what_lines_have_in_common_makes_no_difference_to_what_is_read(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = sample(name)
+    record = json.loads(texts[0])
+    odd = [json.dumps(one, separators=(",", ":")) for value in (*VALUES, *TRICKS) for one in changed(record, value)]
+    odd += [json.dumps(record | {"one more": value, "id": 7}) for value in (*VALUES, *TRICKS)]
+    odd += [json.dumps(record, indent=1).replace("\n", blank) for blank in ("", " ", "\t", "\r")]
+    odd += [texts[0].replace('":', '" :'), texts[0].replace('":', '":  '), texts[0].replace('"', '"\\u0061', 1)]
+    odd += [f"{json.dumps(record)[:-1]},{more}}}" for more in ('"m":  5', '"m" :5', '"m"  :5', '"m":5', '"m":"x\\u0022:1"')]
+    block = lines(*texts, *odd, *HOSTILE)
+    reader = detect(lines(*texts), Options(), "x").reader
+    told = {}
+    for many in (1, 10**9):
+        monkeypatch.setattr(json_layout, "_MANY", many)
+        monkeypatch.setattr(json_layout, "_LEARNED", len(texts))
+        part = parse(block, reader)
+        calls = {}
+        for row in part.calls.iter_rows(named=True):
+            calls[row["row"]] = {key: value for key, value in row.items() if value is not None}
+            calls[row["row"]]["attributes"] = dict(row.get("attributes") or {})
+        told[many] = (calls, sorted(part.rejects.select("row", "reason").rows()), part.filtered)
+    assert told[1] == told[10**9]
