@@ -248,7 +248,7 @@ class JsonLayout(Layout):
         usual = self._usual(docs.head(_LEARNED))
         if usual is None:
             return records.select("row").clear()
-        plain = docs.filter(~docs["line"].str.contains_any(_UNCOUNTED)).drop_nulls("line")
+        plain = docs.filter(~docs["line"].str.contains(_UNCOUNTED)).drop_nulls("line")
         with connection().cursor() as cursor:
             cursor.register("records", plain)
             values: pl.DataFrame = cursor.sql(usual.sql).pl()
@@ -332,7 +332,7 @@ DEEPEST = 1000
 
 
 def too_deep(lines: pl.Series) -> pl.Series:
-    """Whether each line nests deeper than DEEPEST, told by its brackets outside of strings."""
+    """Whether each line that closes its brackets nests deeper than DEEPEST, told by those outside of strings."""
     # Nearly all lines are too short for that, or have too few brackets.
     long = (lines.str.len_bytes() > 2 * DEEPEST) & (lines.str.count_matches(r"[\[{]") > DEEPEST)
     if not long.any():
@@ -355,8 +355,8 @@ _MOST_UNUSUAL = 100
 _EMPTY = ["", "-", "[]", "{}"]
 #: A name and the beginning of its value, unless that is null: then it is as if there were no such name.
 _NAMED = r'": ?[^ n]'
-#: What hides a name from being counted, or looks like one where it is read: escapes by number, white space before a colon.
-_UNCOUNTED = ["\\u", '":  ', *(f'"{white}:' for white in " \t\r"), *(f'"{a}{b}' for a in " \t\r" for b in " \t\r")]
+#: What hides a name from being counted, or looks like one where it is read: escapes by number, white space around a colon.
+_UNCOUNTED = r'\\u|":  |"[ \t\r][ \t\r:]'
 
 
 def _key(path: str) -> str:
@@ -388,7 +388,7 @@ class _Usual:
 
     @cached_property
     def sql(self) -> str:
-        """One row per record: row, signed, v{i} per field, k{i} per key."""
+        """One row per record: row, signed, v{i} per field, k{i} per key that is none."""
         wanted = list(dict.fromkeys([*(p for p in self.there if not p.startswith("#")), *self.keys]))
         place = {path: f"found[{i + 1}]" for i, path in enumerate(wanted)}
         where, filtered = (
@@ -406,12 +406,12 @@ class _Usual:
             else place.get(path, "NULL::VARCHAR")
             for path in self.fields
         ]
+        columns = [f"{value} AS v{i}" for i, value in enumerate(values)]
+        columns += [f"{place[path]} AS k{i}" for i, path in enumerate(self.keys) if path not in self.fields]
         return f"""
             WITH docs AS (SELECT row, CASE WHEN json_valid(line) THEN line END AS doc FROM records),
             parts AS (SELECT row, doc, json_extract_string(doc, [{", ".join(map(_quote, wanted))}]) AS found FROM docs)
-            SELECT row, coalesce({signed}, false) AS signed,
-                {", ".join(f"{value} AS v{i}" for i, value in enumerate(values))},
-                {", ".join(f"{place[path]} AS k{i}" for i, path in enumerate(self.keys))}
+            SELECT row, coalesce({signed}, false) AS signed, {", ".join(columns)}
             FROM parts"""
 
     def _has(self, group: tuple[str, ...], place: Mapping[str, str]) -> str:
@@ -422,14 +422,18 @@ class _Usual:
     @cached_property
     def names(self) -> pl.Expr:
         """How many names a line has if it has no others."""
-        there = {path: pl.col(f"k{i}").is_not_null() for i, path in enumerate(self.keys)}
+        fields = {path: f"v{i}" for i, path in enumerate(self.fields)}
+        texts = [fields.get(path, f"k{i}") for i, path in enumerate(self.keys)]
+        there = {path: pl.col(text).is_not_null() for path, text in zip(self.keys, texts, strict=True)}
         parents = {parent for path in self.keys for parent in _parents(path)}
         objects = [
             pl.any_horizontal(found for path, found in there.items() if path.startswith(f"{parent}."))
             for parent in sorted(parents)
         ]
         inside = [
-            pl.col(f"k{i}").str.count_matches(_NAMED).fill_null(0) for i in range(len(self.keys)) if self.nested[i]
+            pl.col(text).str.count_matches(_NAMED).fill_null(0)
+            for text, nested in zip(texts, self.nested, strict=True)
+            if nested
         ]
         return pl.sum_horizontal(*(one.cast(pl.UInt32) for one in (*there.values(), *objects)), *inside)
 
