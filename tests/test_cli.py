@@ -122,6 +122,7 @@ FLAGS: list[tuple[str, str, str | None, Any]] = [
     ("ingest", "--replace", None, lambda ran, tmp: ran.code == 0),
     ("ingest", "--now", "2026-04-01T00:00Z", lambda ran, tmp: str(ledger(tmp)["ingested_at"][0])[:10] == "2026-04-01"),
     ("ingest", "--metrics", "{tmp}/a.prom", lambda ran, tmp: 'records{outcome="stored"} 22' in (tmp / "a.prom").read_text()),
+    ("ingest", "--scheduler", "local:1", lambda ran, tmp: ledger(tmp)["stored"].to_list() == [22]),
     ("ingest", "--json", None, lambda ran, tmp: ran.json()["stored"] == 22),
     ("parse", "--format", "apache_combined", lambda ran, tmp: ran.rows()[0]["gateway"] == "apache_combined"),
     ("parse", "--log-format", LOG_FORMAT, lambda ran, tmp: ran.rows()[0]["gateway"] == "nginx_log_format"),

@@ -318,3 +318,37 @@ def test_an_upstream_is_host_and_port_without_scheme_and_path() -> None:
     assert parse(block, detect(block, Options(), "x").reader).calls["upstream_address"].to_list() == [
         "[2001:db8::8]:8080"
     ]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        b'203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "GET /a%s HTTP/1.1" 200 740 "-" "curl/8.5"',
+        b'{"request":{"method":"GET","uri":"/a%s","url":"http://shop.example:8000/a%s","querystring":{},"headers":{}},'
+        b'"response":{"status":200,"size":"512","headers":{}},"latencies":{"request":42,"kong":1,"proxy":41},'
+        b'"client_ip":"203.0.113.7","started_at":1773064800000}',
+    ],
+)
+def test_paths_of_different_bytes_stay_different(call: bytes) -> None:
+    odd = [b"\xe9", b"\xff", b"\xff\xfe", "\ufffd".encode(), b"%FF", "é".encode()]
+    block = Block(b"\n".join(call.replace(b"%s", path) for path in odd))
+    part = parse(block, detect(block, Options(), "x").reader)
+    assert part.rejects.rows() == []
+    paths = part.calls.sort("row")["path"].to_list()
+    assert len(set(paths)) == len(odd)
+    assert paths[:3] == [r"/a\xe9", r"/a\xff", r"/a\xff\xfe"]
+
+
+def test_escaped_bytes_that_are_no_text_stay_different_too() -> None:
+    lines = [rf"203.0.113.7 - - {_CALL.replace('carts', path)} 0.042" for path in (r"\xE9", r"\xFF", r"\xC3\xA9")]
+    assert [call["path"] for call in read(lines)] == [r"/v1/\xe9", r"/v1/\xff", "/v1/é"]
+
+
+def test_lighttpd_s_and_squid_s_values_have_their_own_names_in_reasons() -> None:
+    names = [
+        part.name
+        for layout in FORMATS["apache_combined"].open(Block(b"").lines, Options())
+        for part in layout.parts
+        if not isinstance(part, str)
+    ]
+    assert {"%V", "%Ss", "%Sh"} <= set(names) and not any("lighttpd" in name or "squid" in name for name in names)

@@ -94,7 +94,7 @@ class _Cluster:
         self._reader: Reader | None = None
         self._pickled = b""
 
-    def submit(self, task: Task, reader: Reader) -> Future[tuple[Unit, Counts]]:
+    def submit(self, task: Task, reader: Reader) -> Future[tuple[Unit, Counts, dict[str, int]]]:
         import cloudpickle
 
         if reader is not self._reader:
@@ -105,10 +105,10 @@ class _Cluster:
         data = np.frombuffer(block.data, np.uint8)
         bare = replace(task, piece=replace(task.piece, block=Block(b"", block.offset, block.line)))
         unit = self._pool.submit(_work, self._lake, self._run, self._pickled, bare, data)
-        return cast(Future[tuple[Unit, Counts]], unit)
+        return cast(Future[tuple[Unit, Counts, dict[str, int]]], unit)
 
 
-def _work(lake: str, run: str, reader: bytes, bare: Task, data: Bytes) -> tuple[Unit, Counts]:
+def _work(lake: str, run: str, reader: bytes, bare: Task, data: Bytes) -> tuple[Unit, Counts, dict[str, int]]:
     """On a worker."""
     block = replace(bare.piece.block, data=data.tobytes())
     return _desk(lake, run).work(replace(bare, piece=replace(bare.piece, block=block)), _reader(reader))

@@ -17,9 +17,12 @@ from apilens.ingest.rollup import roll_up
 from apilens.lake import open_lake
 from apilens.lake.views import connect, select
 from apilens.measure import breakdown as _breakdown
+from apilens.measure.compare import compare
 from apilens.measure.endpoints import endpoints, set_apart
 from apilens.measure.models import models
 from apilens.measure.quality import CallQuality, call_quality
+from apilens.measure.trace import trace
+from apilens.measure.trends import trends
 from apilens.routes import OpenApi, RouteMerges, read_openapi
 from apilens.routes.coverage import Coverage, coverage
 from apilens.schema import BIN_S, ROLLUPS
@@ -137,6 +140,21 @@ class Lens:
         bounds = Window(start, end) if isinstance(start, datetime) and isinstance(end, datetime) else ALWAYS
         with self.connect(bounds) as connection:
             return _breakdown.breakdown(connection, windows)
+
+    def compare(self, before: Window, after: Window) -> pl.DataFrame:
+        """measure.compare.COMPARISON of two windows, cut to whole bins."""
+        return compare(*(self.rollups(window.start, window.end).collect() for window in (before, after)))
+
+    def trace(
+        self, *, request: str | None = None, consumer: str | None = None, window: Window = ALWAYS
+    ) -> pl.DataFrame:
+        """The calls of a request id or a consumer in sequence, see measure.trace."""
+        with self.connect(window) as connection:
+            return trace(connection, request=request, consumer=consumer, window=window)
+
+    def trends(self, since: Moment = None, until: Moment = None, *, now: datetime | None = None) -> pl.DataFrame:
+        """measure.trends.TRENDS of [since, until)."""
+        return trends(self.rollups(since, until, now=now).collect())
 
     def connect(self, window: Window = ALWAYS) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection with the views calls, rollups, rejects and ingests, for SQL of your own; see lake.views.connect."""

@@ -106,6 +106,7 @@ def summary(result: IngestResult) -> dict[str, object]:
             {
                 "input": report.name,
                 "format": report.format,
+                "formats": dict(report.formats.most_common()),
                 "why": report.why,
                 "log_format": report.log_format,
                 "compression": report.compression,
@@ -133,9 +134,10 @@ def print_summary(result: IngestResult, rejects: str = "rejected lines are kept:
         parts = [f"{counts.stored:,} stored"]
         parts += [f"{n:,} {word}" for word, n in (
             ("rejected", counts.rejected), ("filtered", counts.filtered), ("duplicate", counts.duplicate)) if n]  # fmt: skip
-        click.echo(
-            f"{safe(report.name)}{kind}: {report.format or ('blank lines only' if counts.lines else 'nothing whole yet')}: {', '.join(parts)}"
-        )
+        form = report.format or ("blank lines only" if counts.lines else "nothing whole yet")
+        if len(report.formats) > 1:
+            form = ", ".join(f"{name} {n:,}" for name, n in report.formats.most_common())
+        click.echo(f"{safe(report.name)}{kind}: {form}: {', '.join(parts)}")
         if report.waiting_bytes:
             # What a broken archive ends with is no line that could be taken.
             rest = "are the beginning of a line" if report.problem else "wait for the next run; --final takes them"

@@ -33,7 +33,7 @@ HABIT_SECOND, HABIT_HIGHEST = 1.35, 1.05
 #: one out.
 FLEET_GROUPS = 512
 #: Windows of the traffic detector, in bins.
-GROWTH_WINDOWS = (3, 12, 48)
+GROWTH_WINDOWS = (3, 6, 12, 48)
 #: So many groups with so many calls at least tell the growth; with fewer, only the same weekday a week ago compares.
 MIN_GROUPS = 4
 MIN_GROUP_CALLS = 8

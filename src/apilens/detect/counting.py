@@ -13,8 +13,8 @@ from scipy.special import betainc
 from apilens.detect import anomalies
 from apilens.detect.baseline import DAY, HOUR, WEEK_DAYS, Fleet, Floats, Ints, Series
 
-#: 5 minutes to a day, in bins (DETECTION: 5 m, 15 m, 1 h, 4 h, 24 h).
-WINDOWS = (1, 3, 12, 48, 288)
+#: 5 minutes to a day, in bins (DETECTION: 5 m, 15 m, 1 h, 4 h, 24 h; those between find what is not so strong sooner).
+WINDOWS = (1, 2, 3, 6, 12, 24, 48, 288)
 #: The fleet's ratio counts like so many calls of the endpoint's own.
 PRIOR_CALLS = 300.0
 #: A code nobody had in the week before is expected at least this often.
@@ -37,7 +37,7 @@ MIN_FACTOR = 1.5
 #: The worst twelfth of a window is left out (DETECTION: the worst minute).
 PARTS = 12
 #: 5xx are rarer and less whimsical than 4xx: one in a million opens (measured on three worlds: no more false tickets).
-OPEN_LOG10_P = -6.0
+OPEN_LOG10_P = -5.5
 #: A window must beat the second worst day of the last week by this factor (see baseline.second_highest_day).
 HABIT_FACTOR = 1.5
 
@@ -196,11 +196,7 @@ def _window(events: _Events, width: int, *, detector: str, signal: str, unseen_o
     shape = 1.0 / (events.spread()[at] + np.minimum(uncertain, 2.0))
     log10_p = anomalies.log10_tail(betainc(rest, shape, mean / (mean + shape)))
     effect = (k >= MIN_FACTOR * mean) & (k - mean >= n * least) & (rest > mean)
-    opens = (
-        effect
-        & (log10_p < np.where(events.code[at] >= 500, OPEN_LOG10_P, anomalies.OPEN_LOG10_P))
-        & (k >= HABIT_FACTOR * events.habit(at, k))
-    )
+    opens = effect & (log10_p < OPEN_LOG10_P) & (k >= HABIT_FACTOR * events.habit(at, k))
     keep = effect & (log10_p < anomalies.HOLD_LOG10_P)
     if unseen_only:
         keep &= past == 0

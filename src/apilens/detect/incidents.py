@@ -32,6 +32,8 @@ SAME_MOMENT = 1
 SAME_UPSTREAM = 2 * HOUR
 SIDE_EFFECT = HOUR
 TOGETHER = HOUR // 2
+#: So many upstreams slower (busier) at once are no longer their own matter.
+EVERYWHERE = 3
 #: DETECTION: the hint is the value with more than 85 % of the excess and less than 70 % of the traffic.
 HINT_EXCESS, HINT_TRAFFIC = 0.85, 0.70
 HINT_P = 0.01
@@ -93,6 +95,7 @@ class Run:
     start: int  # bin
     opened: int  # bin at whose end a scheduled scan raised it
     bins: Ints  # abnormal bins, ascending
+    strong: Ints  # those of them whose windows open by themselves
     at_open: dict[str, float | str]
     at_peak: dict[str, float | str]
     profile: Profile = field(default_factory=Profile)
@@ -111,6 +114,14 @@ class Run:
             return upto
         at = int(np.searchsorted(self.bins, upto, side="right"))
         return int(self.bins[at - 1]) if at else self.start
+
+    def last_strong(self, upto: int) -> int:
+        """As last(), without the weak windows that keep a latency or traffic run alive: weeks of a slightly higher
+        level must not swallow the next step."""
+        if self.status is not None:
+            return self.last(upto)
+        at = int(np.searchsorted(self.strong, upto, side="right"))
+        return int(self.strong[at - 1]) if at else self.start
 
 
 @dataclass(slots=True)
@@ -155,13 +166,15 @@ def runs_of(found: pl.DataFrame) -> list[Run]:
         .with_columns(again=pl.col("opens") & (pl.col("start_bin") > pl.col("strong") + NEW_OCCURRENCE))
         .with_columns(run=(pl.col("new") | pl.col("again").fill_null(False)).cum_sum())
         .filter(pl.col("opens").any().over("run"))
+        # A new occurrence may be a slower one: its own first window says how long its windows are.
+        .with_columns(lasts=span <= pl.max_horizontal(2 * span.filter("opens").first().over("run"), HOUR))
     )
     result = []
     measures = ["observed", "expected", "unit", "n", "excess", "log10_p"]
     for part in rows.partition_by("run", maintain_order=True):
         opening = part.filter("opens").row(0, named=True)
         peak = part.filter(pl.col("excess") == pl.col("excess").max()).row(0, named=True)
-        bins = part.filter(pl.col("lasts") & (pl.col("bin") >= opening["start_bin"]))["bin"].to_numpy()
+        lasting = part.filter(pl.col("lasts") & (pl.col("bin") >= opening["start_bin"]))
         result.append(
             Run(
                 endpoint=opening["endpoint"],
@@ -170,7 +183,8 @@ def runs_of(found: pl.DataFrame) -> list[Run]:
                 direction=opening["direction"],
                 start=opening["start_bin"],
                 opened=opening["bin"],
-                bins=bins,
+                bins=lasting["bin"].to_numpy(),
+                strong=lasting.filter("opens")["bin"].to_numpy(),
                 at_open={name: opening[name] for name in measures},
                 at_peak={name: peak[name] for name in measures},
             )
@@ -293,7 +307,7 @@ def _name(incident: Incident) -> None:
 
 def _goes_on(run: Run, incident: Incident) -> bool:
     """Whether the run is the same endpoint, signal and code again, shortly after."""
-    last = max((other.last(run.opened) for other in incident.runs if other.series == run.series), default=None)
+    last = max((other.last_strong(run.opened) for other in incident.runs if other.series == run.series), default=None)
     if last is None or not _compatible(run, incident):
         return False
     return run.start <= last + max(FLAP, 2 * (incident.first.opened - incident.first.start))
@@ -324,21 +338,22 @@ def _belongs(run: Run, incident: Incident) -> bool:
         both_failures = min(run.status, first.status) >= 500
         return both_failures and (_same_upstream(run, incident) or _shared(run.profile, incident.profile, "node"))
     if run.signal == first.signal == "latency":
-        if abs(run.opened - first.opened) <= TOGETHER:
+        if _same_moment(run, incident):
             return True
         together = _same_upstream(run, incident) or _shared(run.profile, incident.profile, "node")
         return near <= SAME_UPSTREAM and together
     if run.signal == first.signal == "traffic":
         if run.direction != first.direction:
             return run.endpoint in endpoints and run.start <= last + SIDE_EFFECT
-        moment = abs(run.opened - first.opened) <= TOGETHER
-        return moment or (near <= SIDE_EFFECT and _shared(run.profile, incident.profile, "consumer"))
+        return _same_moment(run, incident) or (
+            near <= SIDE_EFFECT and _shared(run.profile, incident.profile, "consumer")
+        )
     # Side effects: failures that are slow, retried or abandoned. A slow drift began too long ago to be one.
     same = [other for other in incident.runs if other.endpoint == run.endpoint]
     if not same or max(run.opened - run.start, first.opened - first.start) >= DAY - 1:
         return False
     begin, end = min(other.start for other in same), max(other.last(run.opened) for other in same)
-    if run.status is not None:
+    if run.status is not None or first.status is None:
         return abs(run.start - begin) <= SIDE_EFFECT
     return begin - SIDE_EFFECT <= run.start <= end + SIDE_EFFECT // 2 and run.opened <= end + SIDE_EFFECT
 
@@ -350,6 +365,15 @@ def _compatible(run: Run, incident: Incident) -> bool:
         if named is not None and value != named and share >= HINT_EXCESS:
             return False
     return True
+
+
+def _same_moment(run: Run, incident: Incident) -> bool:
+    """Both set in at once; or the incident is the whole gateway's already, and endpoints with few calls show it later."""
+    gap = abs(run.opened - incident.first.opened)
+    if gap <= SAME_MOMENT and abs(run.start - incident.first.start) <= SAME_MOMENT:
+        return True
+    everywhere = {other.profile.top("upstream")[0] for other in incident.runs if other.signal == run.signal}
+    return gap <= TOGETHER and len(everywhere) >= EVERYWHERE
 
 
 def _shared(mine: Profile, theirs: Profile, dimension: str) -> bool:

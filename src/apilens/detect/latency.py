@@ -21,6 +21,7 @@ from apilens.detect.baseline import (
     Fleet,
     Floats,
     Series,
+    back,
     habit,
     past_sum,
     spread,
@@ -30,14 +31,14 @@ from apilens.detect.baseline import (
 
 WEEK = WEEK_DAYS * DAY
 #: Windows of the shift in bins, and by which factor the geometric mean must have grown.
-SHIFT_WINDOWS = ((3, 1.25), (12, 1.2), (48, 1.15))
+SHIFT_WINDOWS = ((3, 1.25), (6, 1.25), (12, 1.2), (48, 1.15))
 #: A slow degradation: a whole day against the week that ended three days before (DETECTION), so that it cannot hide in
 #: its own baseline.
 DRIFT_WINDOW, DRIFT_SKIP, DRIFT_FACTOR = DAY, 3 * DAY, 1.15
-TAIL_WINDOWS = (3, 12, 48)
+TAIL_WINDOWS = (3, 6, 12, 48)
 #: A call is slow when it takes longer than 97 % of the calls of the week before (DETECTION: q97).
 TAIL_SHARE = 0.03
-TAIL_FACTOR = 2.5
+TAIL_FACTOR = 3.0
 MIN_TIMED = 8
 #: Means of heavy-tailed latencies are not normal: Student's t with few degrees of freedom asks for 8.4 standard errors
 #: to open.
@@ -48,6 +49,10 @@ PRIOR_SPREAD = 2.0
 DRIFT_PRIOR_SPREAD = 6.0
 #: Ridge of the regression on log load, in units of its variance: a flat load explains nothing.
 LOAD_RIDGE = 0.005
+#: A window opens when it is improbable by the week before and by the two hours before, see traffic.py.
+EACH_LOG10_P, BOTH_LOG10_P = -2.5, -8.5
+#: Steps of load per doubling, calls that make a step known, and calls of the endpoint's mean that each step is shrunk by.
+LOAD_STEPS, LOAD_CALLS, LOAD_PRIOR = 3, 20, 30
 #: Squares above this are incidents, not spread.
 SQUARE_LIMIT = 64.0
 #: No own habit is known before two days of traffic.
@@ -57,10 +62,13 @@ YOUNG = 2 * DAY
 def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     """Anomalies (anomalies.ANOMALIES) of signal latency; observed and expected in ms (geometric mean) or as ratio of
     slow calls."""
-    found = [_shift(series, fleet, width, factor, skip=HOUR, steady=False) for width, factor in SHIFT_WINDOWS]
-    found.append(_shift(series, fleet, DRIFT_WINDOW, DRIFT_FACTOR, skip=DRIFT_SKIP, steady=True))
+    load = _under_load(series, fleet, series.log_sum, series.timed)
+    found = [_shift(series, fleet, load, width, factor, skip=HOUR, steady=False) for width, factor in SHIFT_WINDOWS]
+    load = _under_load(series, fleet, series.log_sum, series.timed, skip_days=DRIFT_SKIP // DAY)
+    found.append(_shift(series, fleet, load, DRIFT_WINDOW, DRIFT_FACTOR, skip=DRIFT_SKIP, steady=True))
     slow, timed = _slow_calls(series, fleet)
-    found += [_tail(series, fleet, slow, timed, width) for width in TAIL_WINDOWS]
+    slow_load = _under_load(series, fleet, slow, timed)
+    found += [_tail(series, fleet, slow_load, slow, timed, width) for width in TAIL_WINDOWS]
     return anomalies.strongest(pl.concat(found))
 
 
@@ -83,15 +91,55 @@ def _by_load(series: Series, fleet: Fleet, width: int, behind: int) -> tuple[Flo
     return mean, variance, slope * (today - load_mean)
 
 
-def _shift(series: Series, fleet: Fleet, width: int, factor: float, *, skip: int, steady: bool) -> pl.DataFrame:
+def _under_load(series: Series, fleet: Fleet, of: Floats, among: Floats, *, skip_days: int = 0) -> tuple[Floats, Bools]:
+    """Per bin by how much `of` per call `among` was higher on the seven days before, at the endpoint's own load of that
+    bin or less, than in all of them. skip_days: the seven days end so many days earlier.
+
+    Systems answer slower the more they are asked, and rarely in a straight line: a batch job's calls compare with those
+    of earlier batch jobs. Second: bins with more load than those days ever had, of which nothing can be said.
+    """
+    step = np.floor(LOAD_STEPS * np.log2(window_sum(series.calls, 3) + 1)).astype(np.int64)
+    levels = int(step.max(initial=0)) + 1
+    endpoints, day = series.calls.shape[0], fleet.day_of(np.arange(fleet.bins))
+    at = ((np.arange(endpoints)[:, None] * fleet.days + day[None, :]) * levels + step).ravel()
+    shape = (endpoints, fleet.days, levels)
+    sums, calls = (
+        _before(
+            np.bincount(at, each.ravel(), endpoints * fleet.days * levels).astype(np.float64).reshape(shape), skip_days
+        )
+        for each in (of, among)
+    )
+    whole = sums.sum(axis=2, keepdims=True) / np.maximum(calls.sum(axis=2, keepdims=True), 1.0)
+    mean = (sums + LOAD_PRIOR * whole) / (calls + LOAD_PRIOR)
+    mean = np.maximum.accumulate(np.where(calls >= LOAD_CALLS, mean, -np.inf), axis=2)
+    seen = np.where(calls >= LOAD_CALLS, np.arange(levels), -1).max(axis=2)
+    per_bin = np.arange(endpoints)[:, None], day[None, :]
+    more = mean[(*per_bin, step)] - whole[(*per_bin, 0)]
+    return np.where(np.isfinite(more), np.maximum(more, 0.0), 0.0), step > seen[per_bin]
+
+
+def _before(daily: Floats, skip_days: int) -> Floats:
+    """Sum over the seven days that end `skip_days` before each day, along the second axis."""
+    total = np.concatenate([np.zeros_like(daily[:, :1]), np.cumsum(daily, axis=1)], axis=1)
+    day = np.arange(daily.shape[1]) - skip_days
+    week: Floats = total[:, np.maximum(day, 0)] - total[:, np.maximum(day - WEEK_DAYS, 0)]
+    return week
+
+
+def _shift(
+    series: Series, fleet: Fleet, load: tuple[Floats, Bools], width: int, factor: float, *, skip: int, steady: bool
+) -> pl.DataFrame:
     """Windows whose mean log latency lies above what the past week and today's load let expect."""
     n, s = window_sum(series.timed, width), window_sum(series.log_sum, width)
     behind = width + skip
     past_n = past_sum(series.timed, WEEK, behind)
     safe_n, safe_past = np.maximum(n, 1.0), np.maximum(past_n, 1.0)
     past_mean, variance, explained = _by_load(series, fleet, width, behind)
-    expected = past_mean + explained
+    own, unseen = load
+    own = window_sum(own * series.timed, width) / safe_n
+    expected = past_mean + np.maximum(explained, own)
     usable = (n >= MIN_TIMED) & (past_n >= 50) & (_age(series, fleet) >= behind + YOUNG)
+    comparable = 2 * window_sum(unseen * series.timed, width) <= n
     # A single slow bin is a pause of the garbage collector or one huge request: the others must be slow without it.
     each = series.log_sum - series.timed * past_mean
     worst = np.maximum(window_max(each, width), 0.0) if not steady else 0.0
@@ -99,15 +147,39 @@ def _shift(series: Series, fleet: Fleet, width: int, factor: float, *, skip: int
     z = residual / np.sqrt(variance / safe_n + variance / safe_past)
     prior, weight = (DRIFT_PRIOR_SPREAD, DAY) if steady else (PRIOR_SPREAD, DAY / 4)
     square = np.minimum(z**2, SQUARE_LIMIT)
-    own = spread(square, usable, fleet, prior=prior, weight=weight, skip_days=DRIFT_SKIP // DAY if steady else 0)
-    z /= np.sqrt(np.maximum(own, 1.0))
+    noise = spread(square, usable, fleet, prior=prior, weight=weight, skip_days=DRIFT_SKIP // DAY if steady else 0)
+    z /= np.sqrt(np.maximum(noise, 1.0))
     changed = residual > math.log(factor)
+    onset = _onset_log10_p(series, fleet, width, s - worst - own * n, variance) if not steady else None
     rows, bins = np.nonzero(usable & (z > 2.5) & changed & _still(series, width, residual, factor))
     log10_p = anomalies.log10_tail(stdtr(T_DEGREES, -z[rows, bins]))
     usual = np.full_like(log10_p, -np.inf) if steady else habit(z, fleet)[rows, bins]
-    opens = (log10_p < anomalies.OPEN_LOG10_P) & (z[rows, bins] > usual)
+    improbable = log10_p < anomalies.OPEN_LOG10_P
+    if onset is not None:
+        sudden = onset[rows, bins]
+        improbable = (log10_p < EACH_LOG10_P) & (sudden < EACH_LOG10_P) & (log10_p + sudden < BOTH_LOG10_P)
+    opens = improbable & (z[rows, bins] > usual) & comparable[rows, bins]
     excess = n * (1.0 - np.exp(-np.maximum(residual, 0.0)))
     return _frame(series, rows, bins, width, log10_p, opens, np.exp(s / safe_n), np.exp(expected), "ms", n, excess)
+
+
+def _onset_log10_p(series: Series, fleet: Fleet, width: int, slowness: Floats, variance: Floats) -> Floats:
+    """log10 of the chance that a window is so much slower than the two hours before it; 0.0 where these are unknown.
+
+    slowness: per window the log latency of its calls, summed, less what its load explains. Slow weather (a cache that
+    empties, a holiday) is in both, a step is not.
+    """
+    reach = max(width, 2 * HOUR)
+    n, before_n = window_sum(series.timed, width), back(window_sum(series.timed, reach), width, 0.0)
+    before = back(window_sum(series.log_sum, reach), width, 0.0)
+    usable = (n >= MIN_TIMED) & (before_n >= MIN_TIMED)
+    safe_n, safe_before = np.maximum(n, 1.0), np.maximum(before_n, 1.0)
+    z = np.where(usable, slowness / safe_n - before / safe_before, 0.0) / np.sqrt(
+        variance / safe_n + variance / safe_before
+    )
+    noise = spread(np.minimum(z**2, SQUARE_LIMIT), usable, fleet, prior=PRIOR_SPREAD, weight=DAY / 4)
+    result: Floats = anomalies.log10_tail(stdtr(T_DEGREES, -z / np.sqrt(np.maximum(noise, 1.0))))
+    return result
 
 
 def _age(series: Series, fleet: Fleet) -> Floats:
@@ -152,31 +224,44 @@ def _slow_calls(series: Series, fleet: Fleet) -> tuple[Floats, Floats]:
     return slow, timed
 
 
-def _tail(series: Series, fleet: Fleet, slow: Floats, timed: Floats, width: int) -> pl.DataFrame:
+def _tail(
+    series: Series, fleet: Fleet, load: tuple[Floats, Bools], slow: Floats, timed: Floats, width: int
+) -> pl.DataFrame:
     """Windows in which far more calls than usual are slow, even where the mean hardly moves."""
     k, n = window_sum(slow, width) - window_max(slow, width), window_sum(timed, width)
     behind = width + HOUR
     past_n = past_sum(timed, WEEK, behind)
-    share = (past_sum(slow, WEEK, behind) + 100 * TAIL_SHARE) / (past_n + 100)
+    past_share = (past_sum(slow, WEEK, behind) + 100 * TAIL_SHARE) / (past_n + 100)
     # More load makes more calls slow: by as much as it moves a normal distribution over its q97.
     _, variance, explained = _by_load(series, fleet, width, behind)
     limit = -ndtri(TAIL_SHARE)
-    share = np.maximum(share, share * ndtr(explained / np.sqrt(variance) - limit) / TAIL_SHARE)
+    share = np.maximum(past_share, past_share * ndtr(explained / np.sqrt(variance) - limit) / TAIL_SHARE)
+    own, unseen = load
+    share = np.maximum(share, past_share + window_sum(own * timed, width) / np.maximum(n, 1.0))
+    comparable = 2 * window_sum(unseen * timed, width) <= n
     mean = n * share * (width - 1) / width
     usable = (n >= MIN_TIMED) & (_age(series, fleet) >= YOUNG) & (past_n >= 50)
     z = np.where(usable, (k - mean) / np.sqrt(np.maximum(mean, 0.1)), 0.0)
     # A gamma-Poisson with the variance that past windows of this size had.
     over = np.maximum(
-        spread(np.minimum(z**2, SQUARE_LIMIT), usable, fleet, prior=PRIOR_SPREAD, weight=DAY / 4) - 1.0, 0.05
+        spread(np.minimum(z**2, SQUARE_LIMIT), usable, fleet, prior=PRIOR_SPREAD, weight=DAY / 4) - 1.0, 0.3
     )
     third = max(width // 3, 1)
+    reach = max(width, 2 * HOUR)
+    before_k, before_n = (back(window_sum(each, reach), width, 0.0) for each in (slow, timed))
+    # Slow weather, see _onset_log10_p: the two hours before had less than half of it.
+    sudden = before_k <= np.maximum(share * before_n, k / np.maximum(n, 1.0) * before_n / 2)
     still = window_sum(slow, third) > 1.5 * share * window_sum(timed, third)
     rows, bins = np.nonzero(
         usable & (k >= 4) & (k > TAIL_FACTOR * mean) & (k - mean > 0.05 * n) & still & (z > 2.5 * np.sqrt(1 + over))
     )
     shape = mean[rows, bins] / over[rows, bins]
     log10_p = anomalies.log10_tail(betainc(k[rows, bins], shape, mean[rows, bins] / (mean[rows, bins] + shape)))
-    opens = (log10_p < anomalies.OPEN_LOG10_P) & (z[rows, bins] > habit(z, fleet)[rows, bins])
+    opens = (
+        (log10_p < anomalies.OPEN_LOG10_P)
+        & (z[rows, bins] > habit(z, fleet)[rows, bins])
+        & (comparable & sudden)[rows, bins]
+    )
     return _frame(
         series, rows, bins, width, log10_p, opens, k / np.maximum(n, 1.0), share, "ratio", n, np.maximum(k - mean, 0.0)
     )

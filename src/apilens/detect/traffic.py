@@ -37,9 +37,13 @@ DROP_FACTOR, SURGE_FACTOR = 0.6, 1.7
 #: Squared coefficient of variation of a forecast, before the endpoint's own errors are known; weighs like a day of
 #: them.
 PRIOR_SPREAD = 0.05
-#: A window so many times as far out as the endpoint's habit needs less of an improbability under the model, whose tail
-#: is long where the past days differ: the endpoint's own past says so too.
-FAR, FAR_LOG10_P = 2.4, -4.5
+#: To open, a window must be improbable by both forecasts, that of past days and that of the hour before: alone each is
+#: wrong too often (holidays; the morning rush), together they may be less sure of themselves.
+EACH_LOG10_P, BOTH_LOG10_P = -3.0, -8.5
+#: By six in the morning, UTC, a Saturday that is quieter than a Friday has shown it on either side of the Atlantic.
+WEEKEND_BEGINS = 6 * HOUR
+#: Squared relative errors above this are incidents, not spread.
+ERROR_LIMIT = 4.0
 #: Endpoints follow the fleet's growth up to so much of its logarithm (a guess, held against worlds with unequal
 #: weekends).
 GROWTH_SPREAD = 0.35
@@ -109,26 +113,55 @@ def _forecast(first_calls: Ints, fleet: Fleet, calls: Floats, logged: Bools, wid
     return _Forecast(mean, highest / weights, lowest / weights, window_max(unlike, HOUR), apart / weights, days)
 
 
-def _comparable(each: Floats, calls: Floats, width: int, born: Ints, logged: Bools, fleet: Fleet) -> Bools:
-    """(endpoints, bins) whether there are fewer calls than on a day of the same kind: a week ago, else yesterday.
+def _from_recent(
+    each: Floats, calls: Floats, width: int, fleet: Fleet, born: Ints, logged: Bools
+) -> tuple[Floats, Floats]:
+    """What the hour before the window lets expect in it, and the variance of that; (endpoints, bins).
 
-    each, calls: calls per bin and per window of `width` bins. The fleet's weekend says little about an endpoint whose
-    users have none, or work only then. On a first Saturday an endpoint compares with yesterday only when the six hours
-    before the window were like yesterday's.
+    The hour before, times what the same window had relative to the same hour on the past seven days: an own weekend, a
+    holiday or a slow growth is in both. Mean 0.0 where that hour or those days are unknown.
     """
+    reach = max(width, HOUR)
+    before = back(window_sum(each, reach), width, 0.0)
+    whole = back(window_sum(logged.astype(np.float64)[None, :], reach), width, 0.0)[0] >= reach
+    at = np.arange(fleet.bins)[None, :]
+    then, then_before = np.zeros_like(calls), np.zeros_like(calls)
+    for day in range(1, WEEK_DAYS + 1):
+        valid = (at - day * DAY >= born[:, None] + reach + width) & (
+            back((logged & whole).astype(np.float64), day * DAY, 0.0) > 0
+        )[None, :]
+        then += np.where(valid, back(calls, day * DAY, 0.0), 0.0)
+        then_before += np.where(valid, back(before, day * DAY, 0.0), 0.0)
+    share = (then + width) / (then_before + reach)
+    mean = np.where(whole[None, :] & (then_before > 0), before * share, 0.0)
+    poisson = mean * (1 + share) + mean**2 / np.maximum(then, 1.0)
+    usable = (mean >= 5.0) & logged[None, :]
+    error = np.where(usable, ((calls - mean) ** 2 - poisson) / np.maximum(mean, 1.0) ** 2, 0.0)
+    phi = np.maximum(spread(np.minimum(error, ERROR_LIMIT), usable, fleet, prior=PRIOR_SPREAD, weight=DAY / 2), 0.01)
+    return mean, poisson + phi * mean**2
+
+
+def _log10_tail(k: Floats, mean: Floats, variance: Floats, direction: int) -> Floats:
+    """log10 of the chance of k or more (direction 1) or k or fewer under a negative binomial of that mean and variance."""
+    size = mean**2 / np.maximum(variance - mean, 1e-6)
+    chance = mean / (mean + size)
+    p = betainc(np.maximum(k, 1e-9), size, chance) if direction == 1 else betainc(size, k + 1.0, 1 - chance)
+    return anomalies.log10_tail(p)
+
+
+def _first_weekend(fleet: Fleet, born: Ints, logged: Bools, width: int) -> tuple[Bools, Bools]:
+    """(endpoints, bins) Saturdays and Sundays without one before, and of these the bins whose past hours are still a
+    Friday's somewhere: of neither is known how many of the endpoint's users work then."""
     at = np.arange(fleet.bins)
     # 1970-01-01 was a Thursday: 0 is Monday.
-    saturday = ((at + fleet.first_bin) // DAY + 3) % 7 == 5
-
-    def fewer_than(days: int) -> tuple[Bools, Bools]:
-        known = (at[None, :] - days * DAY >= born[:, None]) & (back(logged.astype(np.float64), days * DAY, 0.0) > 0)
-        return known, calls < back(calls, days * DAY, 0.0)
-
-    week_known, fewer_than_week = fewer_than(WEEK_DAYS)
-    _, fewer_than_yesterday = fewer_than(1)
-    before = back(window_sum(each, 6 * HOUR), width, 0.0)
-    like_yesterday = ~saturday | (before >= 0.5 * back(before, DAY, np.inf))
-    return np.where(week_known, fewer_than_week, fewer_than_yesterday & like_yesterday)
+    weekday = ((at + fleet.first_bin) // DAY + 3) % 7
+    known = (at[None, :] - WEEK_DAYS * DAY >= born[:, None]) & (
+        back(logged.astype(np.float64), WEEK_DAYS * DAY, 0.0) > 0
+    )
+    first = (weekday >= 5)[None, :] & ~known
+    return first, first & ((weekday == 5) & ((at + fleet.first_bin) % DAY < WEEKEND_BEGINS + width + max(width, HOUR)))[
+        None, :
+    ]
 
 
 def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
@@ -147,6 +180,7 @@ def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
     poisson = 1 + 1 / np.maximum(forecast.days, 1.0)
     error = np.where(usable, ((calls - mean) ** 2 - poisson * mean) / np.maximum(mean, 1.0) ** 2, 0.0)
     phi = np.maximum(spread(error, usable, fleet, prior=PRIOR_SPREAD, weight=DAY), 0.005) + forecast.apart
+    lately, lately_variance = _from_recent(each, calls, width, fleet, born, logged)
     third = max(width // 3, 1)
     recent = window_sum(each, third)
     found = []
@@ -163,16 +197,29 @@ def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
         else:
             kept, k_all = 1.0, calls
             changed = (calls < DROP_FACTOR * expected) & (recent < 0.75 * expected * third / width)
-            changed &= _comparable(each, calls, width, born, logged, fleet)
         z = np.where(usable, direction * (k_all - kept * expected) / np.sqrt(np.maximum(variance, 1.0)), 0.0)
         rows, bins = np.nonzero(usable & changed & (z > 2.0))
-        mu, k, usual_mean = kept * expected[rows, bins], k_all[rows, bins], expected[rows, bins]
-        shape = usual_mean**2 / np.maximum(variance[rows, bins] - usual_mean, 1e-6)
-        chance = mu / (mu + shape)
-        p = betainc(np.maximum(k, 1e-9), shape, chance) if direction == 1 else betainc(shape, k + 1.0, 1 - chance)
-        log10_p = anomalies.log10_tail(p)
+        mu, k = kept * expected[rows, bins], k_all[rows, bins]
+        log10_p = _log10_tail(
+            k, mu, kept**2 * variance[rows, bins] + (kept - kept**2) * expected[rows, bins], direction
+        )
+        before, spread_before = kept * lately[rows, bins], lately_variance[rows, bins]
+        log10_p_before = np.where(
+            before > 0,
+            _log10_tail(k, np.maximum(before, 1e-3), np.maximum(spread_before, before * 1.001), direction),
+            0.0,
+        )
+        if direction == -1:
+            first, beginning = (of[rows, bins] for of in _first_weekend(fleet, born, logged, width))
+            log10_p = np.where(first, np.maximum(log10_p, EACH_LOG10_P - 1e-9), log10_p)
+            log10_p_before = np.where(beginning, 0.0, log10_p_before)
+        sudden = (log10_p_before < EACH_LOG10_P) & (log10_p < EACH_LOG10_P) & (log10_p + log10_p_before < BOTH_LOG10_P)
+        sudden &= (
+            (calls[rows, bins] > SURGE_FACTOR * lately[rows, bins])
+            if direction == 1
+            else (calls[rows, bins] < DROP_FACTOR * lately[rows, bins])
+        )
         usual = habit(z, fleet)[rows, bins]
-        enough = np.where((usual > 1.0) & (z[rows, bins] > FAR * usual), FAR_LOG10_P, anomalies.OPEN_LOG10_P)
         found.append(
             pl.DataFrame(
                 {
@@ -183,7 +230,7 @@ def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
                     "direction": direction,
                     "bin": bins,
                     "start_bin": np.maximum(bins - width + 1, 0),
-                    "opens": (z[rows, bins] > usual) & (log10_p < enough),
+                    "opens": (z[rows, bins] > usual) & sudden,
                     "log10_p": log10_p,
                     "observed": calls[rows, bins] / width,
                     "expected": mean[rows, bins] / width,

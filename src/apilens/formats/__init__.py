@@ -228,10 +228,11 @@ class Trial:
     def first_reject(self) -> str | None:
         """The first record of the head that its likeliest layout refuses, and why; None: it takes all."""
         records = self.head.select("row", "line")
-        reject = self.layouts[0].read(records).rejects.sort("row").head(1)
+        layout = self.layouts[0] if self.fits else max(self.layouts, key=lambda layout: layout.nearness(records))
+        reject = layout.read(records).rejects.sort("row").head(1)
         if reject.is_empty():
             return None
-        reject = self.layouts[0].explain(records, reject)
+        reject = layout.explain(records, reject)
         at = self.head.filter(pl.col("row") == reject["row"][0])["at"][0]
         return f"line {int(at) + self.first_line}: {reject['reason'][0]}"
 

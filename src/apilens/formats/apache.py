@@ -98,6 +98,8 @@ _FIELDS: dict[str, f.Field] = {
     "{squid_hierarchy}x": f.attribute("squid_hierarchy", r"[A-Z_]+"),
 }
 
+#: What lighttpd and Squid call them, as people know them.
+_OWN_NAMES = {"{lighttpd}v": "%V", "{squid_result}x": "%Ss", "{squid_hierarchy}x": "%Sh"}
 #: What stands in their places where another layout, or a prefix, was written is none of them.
 _WRITTEN = {
     "h": f.client(rank=1),
@@ -220,7 +222,7 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "apache_logformat") 
                 key = "s"
             if key == "U" and text.startswith("%q", at):
                 key = "U?"
-            name = found[0]
+            name = _OWN_NAMES.get(key, found[0])
             while name in seen:
                 name += "'"
             seen.add(name)

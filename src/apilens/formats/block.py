@@ -13,9 +13,20 @@ import polars as pl
 import pyarrow as pa
 
 from apilens.formats.attributes import add_attributes
+from apilens.formats.escapes import decode
 
 _NEWLINE = 10
 _BOM = "\ufeff".encode()
+#: Bytes of an input's beginning from which its format is told.
+_HEAD_BYTES = 256 << 10
+
+
+def _lines(data: bytes, starts: np.ndarray[Any, np.dtype[np.int64]]) -> pl.Series:
+    """The lines that begin at `starts`, of which the last is the end of the data, with their terminators."""
+    column = pa.LargeStringArray.from_buffers(len(starts) - 1, pa.py_buffer(starts), pa.py_buffer(data))
+    text = pl.from_arrow(column)
+    assert isinstance(text, pl.Series)
+    return text
 
 
 @dataclass(frozen=True)
@@ -46,22 +57,22 @@ class Block:
 
     @cached_property
     def lines(self) -> pl.DataFrame:
-        """One row per line: `row` (0-based), `line` (text without terminator; invalid UTF-8 as U+FFFD).
+        """One row per line: `row` (0-based), `line` (text without terminator; bytes that are no UTF-8 as in escapes.decode).
 
         The text column is built on the block's own bytes, without a copy, when they are valid UTF-8.
         """
-        data, starts = self.data, self._starts
-        ascii_only = data.isascii()
-        if not ascii_only:
-            try:
+        data, ascii_only = self.data, self.data.isascii()
+        try:
+            if not ascii_only:
                 data.decode()
-            except UnicodeDecodeError:
-                # Decoding keeps every newline, so the repaired copy has the same lines at other offsets.
-                repaired = Block(data.decode("utf-8", "replace").encode())
-                data, starts = repaired.data, repaired._starts
-        column = pa.LargeStringArray.from_buffers(len(starts) - 1, pa.py_buffer(starts), pa.py_buffer(data))
-        text = pl.from_arrow(column)
-        assert isinstance(text, pl.Series)
+            text = _lines(data, self._starts)
+        except UnicodeDecodeError:
+            # Decoding keeps every newline, so the repaired copies have the same lines at other offsets.
+            text, json = (
+                _lines(copy.data, copy._starts)
+                for copy in (Block(decode(data, json=json).encode()) for json in (False, True))
+            )
+            text = json.zip_with(json.str.contains('{"', literal=True), text)
         text = text.str.strip_chars_end("\r\n")
         if not ascii_only and _BOM in data:
             text = text.str.strip_prefix("\ufeff")  # exports begin with it, and so do the parts of joined ones
@@ -80,6 +91,12 @@ class Block:
             if at or self.data.startswith(mark):
                 found.append(self.data[at:].partition(b"\n")[0] + b"\n")
         return b"".join(found)
+
+    @property
+    def head(self) -> Block:
+        """The first lines, from which a format is told: whole, however long, and the same whoever asks."""
+        end = self.data.rfind(b"\n", 0, _HEAD_BYTES) + 1 or self.data.find(b"\n") + 1 or len(self.data)
+        return Block(self.data[:end], self.offset, self.line)
 
     @property
     def has_records(self) -> bool:

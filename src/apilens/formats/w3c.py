@@ -216,11 +216,14 @@ def method() -> f.Field:
     return f.Field(read, read)
 
 
-def address(column: str) -> f.Field:
-    """An IP address, without brackets and zone."""
+def address(column: str, name: str) -> f.Field:
+    """An IP address, without brackets and zone; where it has a zone, all of it is the attribute `name` as well."""
 
     def read(raw: pl.Expr) -> f.Columns:
-        return {column: raw.str.strip_prefix("[").str.replace(r"(?:%[^\]]*)?\]?(?:\(http[^)]*\))?$", "")}
+        return {
+            column: raw.str.strip_prefix("[").str.replace(r"(?:%[^\]]*)?\]?(?:\(http[^)]*\))?$", ""),
+            f"attributes.{name}": pl.when(raw.str.contains("%", literal=True)).then(raw),
+        }
 
     return f.Field(read, read)
 

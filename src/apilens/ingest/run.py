@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -27,19 +27,18 @@ from apilens.schema import INGESTS
 
 #: Units of one commit. Fewer commits are quicker; a killed run repeats at most this much work.
 BATCH = 16
-#: Bytes of an input's beginning from which its format is told.
-_HEAD_BYTES = 256 << 10
 #: Attempts to commit an input that other writers keep taking away from us.
 _RETRIES = 5
 
 
 @dataclass
 class InputReport:
-    """What became of one input. form: what was turned into lines, so that offsets count in those; None: the input has lines.
+    """What became of one input. format: that of most of its head; formats: stored calls by the format that read them. form: what was turned into lines, so that offsets count in those; None: the input has lines.
     problem: why some of it is missing; None: all of it was read. doubts: see formats.doubts."""
 
     name: str
     format: str | None = None
+    formats: Counter[str] = field(default_factory=Counter)
     why: str | None = None
     log_format: str | None = None
     compression: str | None = None
@@ -69,10 +68,17 @@ class _Job:
 
     report: InputReport
     head_sha256: str
-    future: Future[tuple[Unit, Counts]]
+    future: Future[tuple[Unit, Counts, dict[str, int]]]
 
 
-_Done = tuple[_Job, Unit, Counts]
+@dataclass(frozen=True)
+class _Done:
+    """The same when its files are written. formats: as in InputReport."""
+
+    job: _Job
+    unit: Unit
+    counts: Counts
+    formats: dict[str, int]
 
 
 class IngestRun:
@@ -137,6 +143,7 @@ class IngestRun:
             work = [(item, report) for item, report in work if report.name in self._contested]
             for _, report in work:
                 report.counts = Counts()
+                report.formats.clear()
         raise LockedError(f"{', '.join(sorted(self._contested))}: other runs keep ingesting the same; run again later")
 
     def _read_all(self, work: Sequence[tuple[Input, InputReport]]) -> None:
@@ -147,7 +154,7 @@ class IngestRun:
 
             def take() -> None:
                 job = jobs.popleft()
-                done.append((job, *job.future.result()))
+                done.append(_Done(job, *job.future.result()))
 
             for item, report in work:
                 try:
@@ -202,7 +209,7 @@ class IngestRun:
             for piece in cut(stream, origin, self._known, state, final=self.request.final):
                 # Of the input, known or not: that is where a table names its columns.
                 if head is None and piece.block.has_records:
-                    head = Block(piece.block.data[: piece.block.data.rfind(b"\n", 0, _HEAD_BYTES) + 1 or _HEAD_BYTES])
+                    head = piece.block.head
                 before, said = said, Block(said + piece.block.directives).directives
                 self.progress(self._passed + stream.position, self._size, piece.block.line_count)
                 if piece.known is not None and (not self.request.replace or piece.unit_id in self._begun):
@@ -278,13 +285,14 @@ class IngestRun:
         same = set(others["unit_id"])
         for row in others.iter_rows(named=True):
             self._entries[row["unit_id"]] = row
-        for job, unit, counts in ours:
-            self._entries[unit.unit_id] = unit.entry
-            self._own[unit.unit_id] = job.report.name
-            job.report.counts += counts
-        for job, unit, _ in done:
-            if unit.unit_id in same and job.report.name not in self._contested:
-                self._count_duplicate(unit.unit_id, job.report)
+        for made in ours:
+            self._entries[made.unit.unit_id] = made.unit.entry
+            self._own[made.unit.unit_id] = made.job.report.name
+            made.job.report.counts += made.counts
+            made.job.report.formats.update(made.formats)
+        for made in done:
+            if made.unit.unit_id in same and made.job.report.name not in self._contested:
+                self._count_duplicate(made.unit.unit_id, made.job.report)
         late, self._late = self._late, []
         for unit_id, report in late:
             self._count_duplicate(unit_id, report)
@@ -297,12 +305,12 @@ class IngestRun:
             begun = set(others["head_sha256"])
             same = set(others["unit_id"])
             ours = []
-            for job, unit, counts in done:
-                if job.head_sha256 in begun and unit.unit_id not in same:
-                    self._contested.add(job.report.name)
-                if job.report.name not in self._contested and unit.unit_id not in same:
-                    ours.append((job, unit, counts))
-            self.lake.commit([unit for _, unit, _ in ours])
+            for made in done:
+                if made.job.head_sha256 in begun and made.unit.unit_id not in same:
+                    self._contested.add(made.job.report.name)
+                if made.job.report.name not in self._contested and made.unit.unit_id not in same:
+                    ours.append(made)
+            self.lake.commit([made.unit for made in ours])
         return others, ours
 
     def _finish_rollups(self) -> None:

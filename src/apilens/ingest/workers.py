@@ -41,7 +41,7 @@ class Workers(Protocol):
     #: Tasks to have on their way at once, so that nobody waits for the next one.
     ahead: int
 
-    def submit(self, task: Task, reader: Reader) -> Future[tuple[Unit, Counts]]:
+    def submit(self, task: Task, reader: Reader) -> Future[tuple[Unit, Counts, dict[str, int]]]:
         """The unit a task becomes, its files written and not yet visible."""
 
 
@@ -56,7 +56,7 @@ class Desk:
         self._redactor = Redactor(lake.masking_key)
         self._forgotten: Tombstone = tombstone(lake)
 
-    def work(self, task: Task, reader: Reader) -> tuple[Unit, Counts]:
+    def work(self, task: Task, reader: Reader) -> tuple[Unit, Counts, dict[str, int]]:
         """Parse a piece and write its files, which nobody sees before they are committed. Raises LakeError."""
         made = make_unit(
             task.piece, reader, self._redactor, forgotten=self._forgotten,
@@ -66,7 +66,7 @@ class Desk:
         files = {
             name: self._lake.write(name, frame, task.piece.unit_id, task.attempt) for name, frame in frames.items()
         }
-        return Unit(made.entry, files["calls"], files["rollups"], files["rejects"]), made.counts
+        return Unit(made.entry, files["calls"], files["rollups"], files["rejects"]), made.counts, made.formats
 
 
 class _Threads:
@@ -75,7 +75,7 @@ class _Threads:
     def __init__(self, lake: Lake, pool: ThreadPoolExecutor) -> None:
         self._desk, self._pool = Desk(lake), pool
 
-    def submit(self, task: Task, reader: Reader) -> Future[tuple[Unit, Counts]]:
+    def submit(self, task: Task, reader: Reader) -> Future[tuple[Unit, Counts, dict[str, int]]]:
         return self._pool.submit(self._desk.work, task, reader)
 
 

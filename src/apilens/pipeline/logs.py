@@ -124,7 +124,7 @@ def preview(file: str, options: Options) -> Iterator[Parsed]:
     stream, reader = open_input(item), None
     for piece in cut(stream, Origin(), lambda head: [], Cut(), final=True):
         if reader is None and piece.block.has_records:
-            reader = detect(piece.block, options, item.name).reader
+            reader = detect(piece.block.head, options, item.name).reader
         part = enrich(parse(piece.block, reader or Reader()), piece.block, Declared(item.name))
         rejects = part.rejects.with_columns(pl.col("row").cast(pl.Int64) + piece.block.line - 1)
         yield replace(part, calls=canonical(part.calls), rejects=rejects)
@@ -138,7 +138,7 @@ def recognise_format(file: str, options: Options) -> Detection:
         raise item
     for piece in cut(open_input(item), Origin(), lambda head: [], Cut(), final=True):
         if piece.block.has_records:
-            return detect(piece.block, options, item.name)
+            return detect(piece.block.head, options, item.name)
     raise InputError(f"{item.name}: holds no log line")
 
 

@@ -1,0 +1,71 @@
+"""`python benchmarks/detection.py`: the detector on worlds of worlds.py, by kind and grade of fault.
+
+Usage: python benchmarks/detection.py [train | heldout | PROFILE:SEED …] [--work DIR] [--endpoints 40] [--days 14]
+Worlds are made, ingested and kept in DIR; a world that is there already is only scanned again. Every call goes through a log
+file and `ingest`: what is scored is what a user gets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import worlds
+from scoring import Score
+
+from apilens.detect import find_candidates
+from apilens.formats import Options
+from apilens.ingest.run import Request
+from apilens.lens import Lens
+from apilens.pipeline.logs import ingest
+
+SETS = {
+    "train": ["calm:1", "calm:2", "stormy:1", "stormy:2", "stormy:3", "quiet:1", "quiet-stormy:1"],
+    "heldout": ["calm:101", "stormy:101", "stormy:102", "stormy:103", "quiet:101", "quiet-stormy:101"],
+}
+
+
+def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float) -> Path:
+    """Folder with lake, labels.json and catalog.json of a world; made when it is not there."""
+    profile, seed = name.split(":")
+    folder = work / f"{profile}-{seed}-{endpoints}-{days}"
+    if not (folder / "done").exists():
+        worlds.write(worlds.make(profile, int(seed), endpoints, days, rate), folder)
+        log = folder / "access.log"
+        ingest(str(folder / "lake"), Request([str(log)], Options(log_format=worlds.LOG_FORMAT)), None)
+        log.unlink()
+        (folder / "done").touch()
+    return folder
+
+
+def candidates(folder: Path, now: datetime | None = None) -> list[dict[str, object]]:
+    """Rows of schema.CANDIDATES as a scan at the end of the world finds them."""
+    lens = Lens(str(folder / "lake"))
+    end = now or (lens.data_end or datetime.now(UTC)) + timedelta(minutes=5)
+    return find_candidates(lens.rollups(until=end).collect(), lens.breakdown, now=end).to_dicts()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("worlds", nargs="*", default=["heldout"])
+    parser.add_argument("--work", type=Path, default=Path("/tmp/apilens-worlds"))
+    parser.add_argument("--endpoints", type=int, default=40)
+    parser.add_argument("--days", type=int, default=14)
+    parser.add_argument("--calls-per-minute", type=float, default=60)
+    given = parser.parse_args()
+    names = [name for item in given.worlds for name in SETS.get(item, [item])]
+    by_profile: dict[str, Score] = {}
+    for name in names:
+        folder = world_folder(given.work, name, given.endpoints, given.days, given.calls_per_minute)
+        labels, catalog = (json.loads((folder / file).read_text()) for file in ("labels.json", "catalog.json"))
+        by_profile.setdefault(name.split(":")[0], Score()).add(labels, catalog, candidates(folder))
+        print(f"{name} scored", file=sys.stderr)
+    for profile, score in by_profile.items():
+        print(f"== {profile}\n{score.table()}")
+
+
+if __name__ == "__main__":
+    main()

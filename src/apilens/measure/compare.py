@@ -1,0 +1,157 @@
+"""Two windows of the same endpoints side by side: what changed, by how much, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import polars as pl
+from scipy.special import ndtr, ndtri
+
+from apilens.schema import ENDPOINT, table
+
+#: One row per endpoint called in either window, worse first, then most called.
+COMPARISON = table(
+    {
+        "environment": pl.String,
+        "service": pl.String,
+        "method": pl.String,
+        "route": pl.String,
+        "calls_before": pl.Int64,
+        "calls_after": pl.Int64,
+        "error_ratio_before": pl.Float64,  # 4xx and 5xx of real calls, 0..1; null: no calls
+        "error_ratio_after": pl.Float64,
+        "error_difference": pl.Float64,  # after - before; null: one window has no calls
+        "error_low": pl.Float64,  # 95 % interval of the difference
+        "error_high": pl.Float64,
+        "latency_before_ms": pl.Float64,  # geometric mean of calls below 400; null: none was timed
+        "latency_after_ms": pl.Float64,
+        "latency_factor": pl.Float64,  # after / before
+        "latency_low": pl.Float64,  # 95 % interval of the factor
+        "latency_high": pl.Float64,
+        "verdict": pl.String,  # worse | better | same | new | gone | unknown (too few calls to say)
+    }
+)
+
+#: Share of false discoveries among what is called worse or better. Source: Benjamini, Hochberg, JRSS B 57 (1995) 289.
+FALSE_DISCOVERIES = 0.05
+#: Changes below these are no matter, however certain (picked: half a point, a tenth).
+MIN_ERROR_DIFFERENCE, MIN_LATENCY_FACTOR = 0.005, 1.10
+MIN_CALLS = 30
+_Z = float(ndtri(0.975))
+
+
+def compare(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    """COMPARISON of two windows. before, after: schema.ROLLUPS, any order; bots, scanners and health checks left out.
+
+    Calls of one moment share their fate, so the five-minute bin is what counts as independent: the variance is that of
+    a ratio over clusters, and not less than that of single calls. Source: Cochran, Sampling Techniques, section 2.11.
+    """
+    sides = [
+        _ratios(side).rename({name: f"{name}_{word}" for name in _SUMS})
+        for side, word in ((before, "before"), (after, "after"))
+    ]
+    both = sides[0].join(sides[1], on=list(ENDPOINT), how="full", coalesce=True, nulls_equal=True)
+    errors = pl.col("error_ratio_after") - pl.col("error_ratio_before")
+    latency = pl.col("log_ms_after") - pl.col("log_ms_before")
+    rows = both.with_columns(
+        pl.col("calls_before", "calls_after").fill_null(0),
+        error_difference=errors,
+        error_se=(pl.col("error_var_before") + pl.col("error_var_after")).sqrt(),
+        log_factor=latency,
+        latency_se=(pl.col("log_var_before") + pl.col("log_var_after")).sqrt(),
+    )
+    enough = pl.min_horizontal("calls_before", "calls_after") >= MIN_CALLS
+    rows = rows.with_columns(enough=enough)
+    significant = _discoveries(
+        np.concatenate([_two_sided(rows, "error_difference", "error_se"), _two_sided(rows, "log_factor", "latency_se")])
+    ).reshape(2, -1)
+    error_matters = (pl.col("error_difference").abs() >= MIN_ERROR_DIFFERENCE) & pl.Series("s", significant[0])
+    slow_matters = (pl.col("log_factor").abs() >= math.log(MIN_LATENCY_FACTOR)) & pl.Series("s", significant[1])
+    worse = (error_matters & (pl.col("error_difference") > 0)) | (slow_matters & (pl.col("log_factor") > 0))
+    better = (error_matters & (pl.col("error_difference") < 0)) | (slow_matters & (pl.col("log_factor") < 0))
+    verdict = (
+        pl.when(pl.col("calls_before") == 0)
+        .then(pl.lit("new"))
+        .when(pl.col("calls_after") == 0)
+        .then(pl.lit("gone"))
+        .when(~pl.col("enough"))
+        .then(pl.lit("unknown"))
+        .when(worse.fill_null(False))
+        .then(pl.lit("worse"))
+        .when(better.fill_null(False))
+        .then(pl.lit("better"))
+        .otherwise(pl.lit("same"))
+    )
+    return (
+        rows.with_columns(
+            verdict=verdict,
+            error_low=pl.col("error_difference") - _Z * pl.col("error_se"),
+            error_high=pl.col("error_difference") + _Z * pl.col("error_se"),
+            latency_before_ms=pl.col("log_ms_before").exp(),
+            latency_after_ms=pl.col("log_ms_after").exp(),
+            latency_factor=pl.col("log_factor").exp(),
+            latency_low=(pl.col("log_factor") - _Z * pl.col("latency_se")).exp(),
+            latency_high=(pl.col("log_factor") + _Z * pl.col("latency_se")).exp(),
+        )
+        .sort(
+            pl.col("verdict") != "worse",
+            pl.col("calls_before") + pl.col("calls_after"),
+            *ENDPOINT,
+            descending=[False, True, False, False, False, False],
+        )
+        .select(pl.col(name).cast(dtype) for name, dtype in COMPARISON.items())
+    )
+
+
+_SUMS = ("calls", "error_ratio", "error_var", "log_ms", "log_var")
+
+
+def _ratios(rollups: pl.DataFrame) -> pl.DataFrame:
+    """Per endpoint calls, error ratio, mean log ms of calls below 400, and the variances of both over bins."""
+    good = pl.col("status_code") < 400
+    bins = (
+        rollups.filter(pl.col("synthetic_type").is_null())
+        .group_by(*ENDPOINT, "bin_start")
+        .agg(
+            pl.col("calls").sum(),
+            pl.col("calls").filter(pl.col("status_code") >= 400).sum().alias("errors"),
+            pl.col("durations", "log_duration_sum", "log_duration_sumsq").filter(good).sum(),
+        )
+        .with_columns(
+            r=pl.col("errors").sum().over(ENDPOINT) / pl.col("calls").sum().over(ENDPOINT),
+            m=pl.col("log_duration_sum").sum().over(ENDPOINT) / pl.col("durations").sum().over(ENDPOINT),
+        )
+    )
+    n, timed, clusters = pl.col("calls").sum(), pl.col("durations").sum(), pl.len()
+    correction = clusters / (clusters - 1).clip(1)
+    # Agresti-Coull: no errors in a hundred calls are not a certainty.
+    shrunk = (pl.col("errors").sum() + 2) / (n + 4)
+    binomial = shrunk * (1 - shrunk) / (n + 4)
+    spread = correction * ((pl.col("errors") - pl.col("r") * pl.col("calls")) ** 2).sum() / n**2
+    single = (pl.col("log_duration_sumsq").sum() / timed - pl.col("m").first() ** 2).clip(0) / timed
+    clustered = correction * ((pl.col("log_duration_sum") - pl.col("m") * pl.col("durations")) ** 2).sum() / timed**2
+    return bins.group_by(ENDPOINT).agg(
+        n.alias("calls"),
+        pl.col("r").first().alias("error_ratio"),
+        pl.max_horizontal(binomial, spread).alias("error_var"),
+        pl.col("m").first().fill_nan(None).alias("log_ms"),
+        pl.max_horizontal(single, clustered).fill_nan(None).alias("log_var"),
+    )
+
+
+def _two_sided(rows: pl.DataFrame, value: str, error: str) -> np.ndarray:
+    """p of each row's change against none; 1.0 where there are too few calls."""
+    z = rows.select(
+        pl.when(pl.col("enough")).then((pl.col(value) / pl.col(error).clip(1e-12)).abs()).otherwise(0.0).fill_null(0.0)
+    ).to_series()
+    return np.asarray(2 * ndtr(-z.to_numpy()))
+
+
+def _discoveries(p: np.ndarray) -> np.ndarray:
+    """Which of many p-values stand, by the step-up procedure of Benjamini and Hochberg."""
+    order = np.argsort(p)
+    passed = np.flatnonzero(p[order] <= FALSE_DISCOVERIES * np.arange(1, len(p) + 1) / max(len(p), 1))
+    kept = np.zeros(len(p), dtype=bool)
+    kept[order[: passed[-1] + 1 if len(passed) else 0]] = True
+    return kept

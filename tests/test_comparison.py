@@ -1,0 +1,106 @@
+"""compare, trace and trends from a log file, through the command line."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from commands import apilens, ingest
+
+START = datetime(2026, 3, 2, tzinfo=UTC)
+LAYOUT = '$remote_addr - $remote_user [$time_iso8601] "$request" $status $request_time $hostname $request_id'
+
+
+def write(path: Path, calls: list[tuple[datetime, str, str, int, float, str, str]]) -> None:
+    """calls: start, consumer, path, status, seconds, node, request id; nginx stamps the end."""
+    path.write_text(
+        "".join(
+            f'203.0.113.9 - {who} [{(at + timedelta(seconds=took)).isoformat(timespec="seconds")}] "GET {route} HTTP/1.1" {status} {took:.3f} {node} {request}\n'
+            for at, who, route, status, took, node, request in calls
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five weeks: /slower takes 8 % more every week, /grows has a tenth more calls every week, /breaks fails from day 30 on."""
+    folder = tmp_path_factory.mktemp("weeks")
+    random = np.random.default_rng(5)
+    calls = []
+    for day in range(35):
+        for route, rate in (("/steady", 60), ("/slower", 60), ("/grows", 60 * 1.1 ** (day / 7)), ("/breaks", 60)):
+            for second in sorted(random.random(int(random.poisson(rate))) * 86_400):
+                took = float(np.exp(random.normal(np.log(0.1), 0.3))) * (1.08 ** (day / 7) if route == "/slower" else 1)
+                status = 500 if route == "/breaks" and day >= 30 and random.random() < 0.3 else 200
+                at = START + timedelta(days=day, seconds=float(second))
+                calls.append((at, "app-1", route, status, took, "gw-0", f"r{len(calls)}"))
+    write(folder / "access.log", calls)
+    ingest(folder / "lake", folder / "access.log", "--log-format", LAYOUT)
+    return folder / "lake"
+
+
+def verdicts(lake: Path, before: str, after: str) -> dict[str, str]:
+    ran = apilens("compare", "--lake", lake, "--before", before, "--after", after, "--output", "ndjson")
+    return {row["route"]: row["verdict"] for row in ran.rows()}
+
+
+def test_only_the_endpoint_that_broke_is_worse_and_the_exit_code_says_so(lake: Path) -> None:
+    windows = ("--before", "2026-03-30..2026-04-01", "--after", "2026-04-01..2026-04-03")
+    ran = apilens("compare", "--lake", lake, *windows, "--fail-on", "worse", "--output", "ndjson")
+    found = {row["route"]: row for row in ran.rows()}
+    del found["/slower"]  # is slower in any two windows
+    assert {route: row["verdict"] for route, row in found.items()} == {
+        "/breaks": "worse",
+        "/steady": "same",
+        "/grows": "same",
+    }
+    assert found["/breaks"]["error_low"] < 0.3 < found["/breaks"]["error_high"]
+    assert ran.code == 1
+    assert apilens("compare", "--lake", lake, *windows).code == 0
+
+
+def test_the_same_window_twice_is_the_same_and_turned_round_worse_is_better(lake: Path) -> None:
+    assert set(verdicts(lake, "2026-03-20..2026-03-25", "2026-03-20..2026-03-25").values()) == {"same"}
+    assert verdicts(lake, "2026-04-01..2026-04-06", "2026-03-27..2026-04-01")["/breaks"] == "better"
+
+
+def test_what_is_no_window_is_said_with_what_to_type(lake: Path) -> None:
+    ran = apilens("compare", "--lake", lake, "--before", "2d", "--after", "1d..now")
+    assert ran.code == 2
+    assert "expected START..END" in ran.err
+
+
+def test_trends_tell_slower_from_growing_and_take_a_step_for_none(lake: Path) -> None:
+    rows = apilens("trends", "--lake", lake, "--output", "ndjson").rows()
+    found = {row["route"]: row for row in rows}
+    assert {route: row["finding"] for route, row in found.items()} == {
+        "/steady": None, "/slower": "slower", "/grows": "growing", "/breaks": None
+    }  # fmt: skip
+    assert found["/slower"]["latency_per_week"] == pytest.approx(0.08, abs=0.03)
+    assert found["/grows"]["weeks_to_double"] == pytest.approx(7.3, rel=0.4)
+    assert "slower" in apilens("trends", "--lake", lake).out
+
+
+def test_a_request_is_followed_through_two_gateways_to_the_inner_failure(tmp_path: Path) -> None:
+    at = START + timedelta(hours=9)
+    write(
+        tmp_path / "access.log",
+        [
+            (at, "app-1", "/edge/pay", 502, 3.0, "edge", "q1"),
+            (at + timedelta(seconds=1), "app-1", "/pay", 502, 1.0, "inner", "q1"),
+            (at + timedelta(seconds=9), "app-1", "/edge/pay", 200, 1.0, "edge", "q2"),
+            (at + timedelta(hours=5), "app-1", "/edge/pay", 200, 1.0, "edge", "q3"),
+            (at, "app-2", "/edge/pay", 200, 1.0, "edge", "q4"),
+        ],
+    )
+    ingest(tmp_path / "lake", tmp_path / "access.log", "--log-format", LAYOUT)
+    one = apilens("trace", "q1", "--lake", tmp_path / "lake", "--output", "ndjson").rows()
+    assert [(row["path"], row["note"]) for row in one] == [("/edge/pay", None), ("/pay", "failed first")]
+    around = ("--around", "2026-03-02T09:00Z", "--minutes", 30)
+    rows = apilens("trace", "--consumer", "app-1", *around, "--lake", tmp_path / "lake", "--output", "ndjson").rows()
+    assert [(row["request_id"], row["note"]) for row in rows] == [("q1", None), ("q1", "failed first"), ("q2", "retry")]
+    assert apilens("trace", "q1", "--consumer", "app-1", "--lake", tmp_path / "lake").code == 2
+    assert "failed first" in apilens("trace", "q1", "--lake", tmp_path / "lake").out
