@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apilens.formats import FORMATS, Options, detect
+from apilens.errors import UsageError
+from apilens.formats import FORMATS, Options, check_options, detect, json_layout
 from apilens.formats.block import Block, Parsed, parse
+from apilens.formats.configs import read_layouts
 from apilens.formats.json_layout import DEEPEST, too_deep
 
 CASES = Path(__file__).parent / "cases" / "formats"
@@ -472,21 +474,155 @@ def test_columns_of_their_own_go_before_what_a_path_says() -> None:
     assert (found["path"], found["query"], found["host"]) == ("/a", "c=2", "b.example")
 
 
-@pytest.mark.parametrize("inside", ['{"a":' * 501 + "1" + "}" * 501, "[" * 100_000 + "]" * 100_000])
+@pytest.mark.parametrize("inside", ['{"a":' * 1001 + "1" + "}" * 1001, "[" * 100_000 + "]" * 100_000])
 def test_a_line_nested_too_deep_is_set_aside_before_it_is_parsed(inside: str) -> None:
     good = sample("kong_json")[0]
     part = read(good, f'{good[:-1]},"x":{inside}}}', good)
-    assert (part.calls.height, part.rejects["reason"].to_list()) == (2, ["nested deeper than 500"])
+    assert (part.calls.height, part.rejects["reason"].to_list()) == (2, ["nested deeper than 1000"])
 
 
 @settings(max_examples=30)
-@given(st.lists(st.tuples(st.integers(0, 1100), st.sampled_from('[{"\\ '), st.booleans()), min_size=1, max_size=4))
+@given(st.lists(st.tuples(st.integers(0, 2100), st.sampled_from('[{"\\ '), st.booleans()), min_size=1, max_size=4))
 def test_depth_is_the_highest_number_of_open_brackets(parts: list[tuple[int, str, bool]]) -> None:
-    texts = ["".join(json.dumps(sign) * n if quoted else sign * n for n, sign, quoted in parts), "[]" * 900]
+    texts = ["".join(json.dumps(sign) * n if quoted else sign * n for n, sign, quoted in parts), "[]" * 1900]
     for text in texts:
         bare = re.sub(r'"(?:[^"\\]|\\.)*"', "", text)
         level = highest = 0
         for sign in bare:
             level += (sign in "[{") - (sign in "]}")
             highest = max(highest, level)
+        # A line that leaves brackets open is no JSON, however deep.
+        text += "]" * level
         assert too_deep(pl.Series(["{}", text, "{}"])).to_list() == [False, highest > DEEPEST, False]
+
+
+CHOSEN = {
+    "when": "%START_TIME%",
+    "request": {"verb": "%REQ(:METHOD)%", "what": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%"},
+    "took": "%DURATION%",
+    "upstream took": "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%",
+    "code": "%RESPONSE_CODE%",
+    "peer": "%DOWNSTREAM_REMOTE_ADDRESS%",
+    "who": "%REQ(:AUTHORITY)%",
+    "why": "%RESPONSE_CODE_DETAILS%",
+    "both": "%PROTOCOL% %ROUTE_NAME%",
+    "site": "north",
+}
+WRITTEN = {
+    "code": 200,
+    "took": 42,
+    "upstream took": "40",
+    "when": "2026-03-09T14:00:00.125Z",
+    "request": {"verb": "GET", "what": "/v1?x=1"},
+    "peer": "203.0.113.7:51000",
+    "who": "shop.example:8443",
+    "why": "via_upstream",
+    "both": "HTTP/2 r1",
+    "site": "north",
+}
+
+
+def test_keys_of_envoys_json_format_are_read_as_their_operators() -> None:
+    layout = json.dumps(CHOSEN)
+    configured = read_layouts(json.dumps({"log_format": {"json_format": CHOSEN}}), "envoy.yaml", lambda *_: ())
+    for options in (Options(log_format=layout), Options(layouts=configured)):
+        block = lines(WRITTEN)
+        found = detect(block, options, "x")
+        row = parse(block, found.reader).calls.row(0, named=True)
+        assert (found.format, found.layout) == ("envoy_json", layout)
+        assert (row["timestamp"], row["duration_ms"], row["upstream_duration_ms"]) == (MOMENT, 42.0, 40.0)
+        assert (row["method"], row["path"], row["query"], row["status_code"]) == ("GET", "/v1", "x=1", 200)
+        assert (row["client_ip"], row["client_port"], row["host"], row["server_port"]) == ("203.0.113.7", 51000, "shop.example", 8443)  # fmt: skip
+        assert dict(row["attributes"]) == {"why": "via_upstream", "both": "HTTP/2 r1", "site": "north"}
+
+
+@pytest.mark.parametrize("layout", ['{"code": "%RESPONSE_CODE%"}', '{"when": "%START_TIME%"'])
+def test_a_json_format_without_a_time_or_cut_off_is_refused(layout: str) -> None:
+    with pytest.raises(UsageError, match=r"%START_TIME%|no JSON"):
+        check_options(Options(log_format=layout))
+
+
+def test_a_text_of_envoy_that_only_looks_like_json_is_read_as_text() -> None:
+    layout = '{"at":"%START_TIME%","code":%RESPONSE_CODE%,"method":"%REQ(:METHOD)%"}'
+    block = lines('{"at":"2026-03-09T14:00:00.125Z","code":200,"method":"GET"}')
+    assert detect(block, Options(log_format=layout), "x").format == "envoy_text"
+
+
+def test_what_an_export_says_of_a_line_in_a_log_record_is_kept() -> None:
+    access = '203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "GET /x HTTP/1.1" 200 5 "-" "c"'
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "edge"}}]}
+    inside = [{"key": "log.file.name", "value": {"stringValue": "a.log"}}]
+    told = {"timeUnixNano": "1773064800000000000", "traceId": "ab" * 16, "spanId": "cd" * 8, "attributes": inside}
+    records = [told | {"body": {"stringValue": text}} for text in (access, "starting worker")]
+    part = read({"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": records}]}]})
+    found = part.calls.row(0, named=True)
+    assert (found["trace_id"], found["span_id"], found["service"]) == ("ab" * 16, "cd" * 8, "edge")
+    assert dict(found["attributes"]) == {"log.timeUnixNano": told["timeUnixNano"], "log.file.name": "a.log"}
+    assert part.rejects["text"].to_list() == ["starting worker"]
+    assert part.rejects["reason"][0].startswith("the body of a log record: does not fit the layout")
+
+
+def test_the_format_that_a_table_misses_by_one_field_is_named() -> None:
+    record = {key: value for key, value in json.loads(sample("gravitee_json")[0]).items() if key != "requestId"}
+    block = lines(record | {"duration_ms": 5, "path": "/x"})
+    found = detect(block, Options(), "x")
+    assert found.format == "table_json"
+    assert found.why.endswith("they would be gravitee_json if they had requestId")
+    assert "would be" not in detect(lines(A_SHAPE), Options(), "x").why
+
+
+def test_objects_between_lines_of_text_are_rejected_for_what_they_lack_as_json() -> None:
+    text = ['203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "GET /x HTTP/1.1" 200 5 "-" "c"'] * 210
+    kong = {key: value for key, value in json.loads(sample("kong_json")[0]).items() if key != "started_at"}
+    part = read(*text, kong, '{"started_at":1,"late', {"a": {"b": 1}, "c": 2})
+    assert part.calls.height == 210
+    assert part.rejects.sort("row")["reason"].to_list() == [
+        "JSON, nearest to kong_json, but without started_at",
+        "JSON that is cut off, broken or nested too deep",
+        "JSON of no known format, with a.b, c",
+    ]
+
+
+#: Values that could be mistaken when names are counted, and names that hide from it.
+TRICKS = (
+    '":1',
+    ':"',
+    {"a": {"b": None}},
+    ['":', ":"],
+    [":1"],
+    {"": 1},
+    " null",
+    "{}",
+    'x":null',
+    "\u2028\\",
+    {"id": {}},
+    ["a", "b"],
+)
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_what_lines_have_in_common_makes_no_difference_to_what_is_read(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = sample(name)
+    record = json.loads(texts[0])
+    odd = [json.dumps(one, separators=(",", ":")) for value in (*VALUES, *TRICKS) for one in changed(record, value)]
+    odd += [json.dumps(record | {"one more": value, "id": 7}) for value in (*VALUES, *TRICKS)]
+    odd += [json.dumps(record, indent=1).replace("\n", blank) for blank in ("", " ", "\t", "\r")]
+    odd += [texts[0].replace('":', '" :'), texts[0].replace('":', '":  '), texts[0].replace('"', '"\\u0061', 1)]
+    odd += [
+        f"{json.dumps(record)[:-1]},{more}}}" for more in ('"m":  5', '"m" :5', '"m"  :5', '"m":5', '"m":"x\\u0022:1"')
+    ]
+    block = lines(*texts, *odd, *HOSTILE)
+    reader = detect(lines(*texts), Options(), "x").reader
+    told = {}
+    for many in (1, 10**9):
+        monkeypatch.setattr(json_layout, "_MANY", many)
+        monkeypatch.setattr(json_layout, "_LEARNED", len(texts))
+        part = parse(block, reader)
+        calls = {}
+        for row in part.calls.iter_rows(named=True):
+            calls[row["row"]] = {key: value for key, value in row.items() if value is not None}
+            calls[row["row"]]["attributes"] = dict(row.get("attributes") or {})
+        told[many] = (calls, sorted(part.rejects.select("row", "reason").rows()), part.filtered)
+    assert told[1] == told[10**9]

@@ -44,6 +44,7 @@ from apilens.formats import (
 )
 from apilens.formats.block import FEW, FILLED, Block, Layout, Parsed, Reader, Wrapper, parse_records, unwrap
 from apilens.formats.format import Format, FoundLayout, Options
+from apilens.formats.json_layout import JsonLayout, dotted, names, shapes
 from apilens.formats.wrappers import WRAPPERS
 
 __all__ = ["FORMATS", "PROBLEMS", "Detection", "Format", "FoundLayout", "Options", "check_options", "detect", "doubts"]
@@ -285,7 +286,11 @@ def detect(head: Block, options: Options, name: str) -> Detection:
     layouts = best.layouts
     if others:
         layouts = (*layouts[:1], _OneOf(_distinct((*layouts[1:], *others))))
+    if not isinstance(layouts[0], JsonLayout):
+        layouts = (*layouts, _Objects(options))
     why = _why(f"{best.fits} of the first {best.records} records fit {best.format}", best)
+    if best.format == table.JSON_FORMAT.name and (near := _near_miss(best.head["line"], options)):
+        why += f"; {near}"
     runners_up = tuple(trial for trial in ranked[1:] if trial.wrappers == best.wrappers)
     return Detection(best.format, Reader(layouts, best.wrappers), why, runners_up)
 
@@ -393,6 +398,79 @@ class _OneOf(Layout):
         hopeless = records.join(left, on="row", how="anti").select("row", pl.lit("no layout fits").alias("reason"))
         part = parse_records(left, self.layouts)
         return Parsed(part.calls, pl.concat([part.rejects, hopeless]), part.header, part.filtered)
+
+
+#: Kinds of objects among the rejects of a block for which a nearest format is looked for.
+_SHAPES = 50
+
+
+@dataclass(frozen=True)
+class _Objects(Layout):
+    """The JSON objects among the lines that a text layout refuses: none of them is a call, but it can be said why."""
+
+    options: Options
+    gateway: str = "JSON"
+    text: str | None = None
+
+    def fits(self, records: pl.DataFrame) -> pl.Series:
+        """None does."""
+        return pl.repeat(False, records.height, eager=True)
+
+    def nearness(self, records: pl.DataFrame) -> float:
+        """As `fits`."""
+        return 0.0
+
+    def read(self, records: pl.DataFrame) -> Parsed:
+        """All as rejects, those that begin with a brace with what they lack of the nearest JSON format."""
+        reasons = records.select("row", pl.lit("no JSON").alias("reason"))
+        like = records["line"].str.contains(r"^\s*\{")
+        if like.any():
+            lines = records.filter(like)
+            shape = shapes(lines["line"])
+            known = shape.drop_nulls().unique(maintain_order=True).head(_SHAPES)
+            said = pl.DataFrame({"shape": known, "reason": [self._reason(one) for one in known.to_list()]})
+            found = lines.select("row", shape=shape).join(said, on="shape", how="left", maintain_order="left")
+            broken = pl.when(pl.col("shape").is_null()).then(pl.lit("JSON that is cut off, broken or nested too deep"))
+            other = pl.coalesce("reason", broken, pl.lit("JSON of no known format"))
+            reasons = pl.concat([reasons.filter(~like), found.select("row", reason=other)])
+        return Parsed(_NOTHING.select("row"), reasons)
+
+    def _reason(self, shape: str) -> str:
+        leaves = _leaves([shape])
+        layout = _nearest(leaves, self.options)
+        if layout is None:
+            return f"JSON of no known format, with {', '.join(leaves[:5])}"
+        return f"JSON, nearest to {layout.gateway}, but without {', '.join(layout.lacking(leaves)) or 'its values'}"
+
+
+def _leaves(lines: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(dotted(path) for path in names(lines)))
+
+
+def _nearest(leaves: Sequence[str], options: Options) -> JsonLayout | None:
+    """The layout of JSON that a record with these fields is nearest to; None: it has little of any."""
+    layouts = [
+        layout
+        for format in FORMATS.values()
+        for layout in format.open(_NOTHING, replace(options, format=None, log_format=None, layouts=(), columns={}))
+        if isinstance(layout, JsonLayout)
+    ]
+    ranked = sorted(layouts, key=lambda layout: -sum(layout.kinship(leaves)))
+    told, known = ranked[0].kinship(leaves)
+    return ranked[0] if told >= _NEAR and known >= _NEAR else None
+
+
+#: Share of what tells a format, and of the fields of a record, from which on the two are called near.
+_NEAR = 0.5
+
+
+def _near_miss(lines: pl.Series, options: Options) -> str | None:
+    """The format that the objects were of if they had one field more, in words; None: there is none."""
+    leaves = _leaves(lines.head(20))
+    layout = _nearest(leaves, options)
+    if layout is None or len(missing := layout.lacking(leaves)) != 1:
+        return None
+    return f"they would be {layout.gateway} if they had {missing[0]}"
 
 
 def _unknown(name: str) -> Format:

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from apilens.formats.attributes import add_attributes
 from apilens.formats.escapes import decode
 
 _NEWLINE = 10
@@ -212,7 +213,8 @@ class Wrapper(ABC):
         record stays as it is).
 
         Several rows may come out of one record, and none. Optional columns: `rows`, of all records that were joined into
-        this one (row is the first of them); `node`, the machine or container that wrote it.
+        this one (row is the first of them); `node`, the machine or container that wrote it; `around`, what else is said of
+        a record that stands inside another one: its columns of AROUND where it has none itself, and attributes.
         """
 
 
@@ -233,19 +235,28 @@ class Reader:
         )
 
 
+#: Keys and values beside a record; keys that are columns.
+_AROUND = pl.List(pl.Struct({"key": pl.String, "value": pl.String}))
+AROUND = ("trace_id", "span_id", "service")
+
 REJECTED = pl.Schema({"row": pl.UInt32, "reason": pl.String})
 
 
 def unwrap(lines: pl.DataFrame, wrappers: Sequence[Wrapper]) -> pl.DataFrame:
     """What lines (row, line) hold under their wrappers: `row` (counted anew), `line`, and where it stood: `at` (row of the
     first line), `record` (how many before it in that line), `took` (rows of all lines it was joined from; null: only that
-    one), `node` (null: not said), `whole` (it is all of its line but the wrapper's own words).
+    one), `node` (null: not said), `around` (as Wrapper.unwrap has it), `whole` (it is all of its line but the wrapper's own
+    words).
 
     A line that a wrapper does not know stays as it is.
     """
     joined = pl.List(pl.UInt32)
     records = lines.with_columns(
-        at=pl.col("row"), took=pl.lit(None, joined), node=pl.lit(None, pl.String), whole=pl.lit(True)
+        at=pl.col("row"),
+        took=pl.lit(None, joined),
+        node=pl.lit(None, pl.String),
+        around=pl.lit(None, _AROUND),
+        whole=pl.lit(True),
     )
     for wrapper in wrappers:
         inside = wrapper.wraps(records["line"]).fill_null(False)
@@ -253,12 +264,13 @@ def unwrap(lines: pl.DataFrame, wrappers: Sequence[Wrapper]) -> pl.DataFrame:
             continue
         wrapped = records.filter(inside)
         found = wrapper.unwrap(wrapped.select("row", "line", "node"))
-        extra = {"rows": pl.lit(None, joined), "node": pl.lit(None, pl.String)}
+        extra = {"rows": pl.lit(None, joined), "node": pl.lit(None, pl.String), "around": pl.lit(None, _AROUND)}
         found = found.with_columns(value.alias(name) for name, value in extra.items() if name not in found.columns)
-        outer = wrapped.select("row", "at", "took", "whole", outer="node", as_it_is="line")
+        outer = wrapped.select("row", "at", "took", "whole", outer="node", beside="around", as_it_is="line")
         found = found.join(outer, on="row", maintain_order="left").with_columns(
             line=pl.coalesce("line", "as_it_is"),
             node=pl.coalesce("node", "outer"),
+            around=pl.coalesce("around", "beside"),
             whole=pl.col("whole") & pl.col("rows").is_null() & pl.col("row").is_unique(),
         )
         if found["rows"].null_count() < found.height:
@@ -298,9 +310,12 @@ def parse(block: Block, reader: Reader) -> Parsed:
         took = records.height
         calls = part.calls
     else:
-        where = records.select("row", "at", "record", text=pl.when(~pl.col("whole")).then("line"))
+        where = records.select("row", "at", "record", "around", text=pl.when(~pl.col("whole")).then("line"))
         rejects = part.rejects.join(where, on="row", maintain_order="left")
-        rejects = rejects.select(row="at", reason="reason", record="record", text="text")
+        inside = (
+            pl.when(pl.col("around").is_not_null()).then(pl.lit("the body of a log record: ")).otherwise(pl.lit(""))
+        )
+        rejects = rejects.select(row="at", reason=inside + pl.col("reason"), record="record", text="text")
         calls = _placed(part.calls, records)
         took = _lines_of(records)
     # A line that names columns may stand beside records in one line of a wrapper.
@@ -328,7 +343,26 @@ def _placed(calls: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
     if found["outer"].null_count() < found.height:
         logged = pl.col("node") if "node" in calls.columns else pl.lit(None, pl.String)
         found = found.with_columns(node=pl.coalesce(logged, "outer"))
+    if records["around"].null_count() < records.height:
+        found = _with_what_is_around(found, records)
     return found.with_columns(row=pl.col("at")).drop("at", "outer")
+
+
+def _with_what_is_around(calls: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
+    """Calls with what stands around their records: columns that they do not fill themselves, and attributes."""
+    said = records.select("row", "around").drop_nulls("around").join(calls, on="row", how="semi")
+    said = (
+        said.explode("around")
+        .unnest("around")
+        .filter(pl.col("value") != "")
+        .unique(["row", "key"], keep="first", maintain_order=True)
+    )
+    for name in AROUND:
+        beside = said.filter(pl.col("key") == name).select("row", beside="value")
+        own = pl.col(name) if name in calls.columns else pl.lit(None, pl.String)
+        calls = calls.join(beside, on="row", how="left", maintain_order="left")
+        calls = calls.with_columns(pl.coalesce(own, "beside").alias(name)).drop("beside")
+    return add_attributes(calls, said.filter(~pl.col("key").is_in(AROUND)))
 
 
 def parse_records(records: pl.DataFrame, layouts: Sequence[Layout]) -> Parsed:
@@ -358,5 +392,5 @@ def _reasoned(rejects: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
 
 
 def _named(rejects: pl.DataFrame) -> pl.Series:
-    """Whether each reason names a value."""
-    return rejects["reason"].str.ends_with(" cannot be read")
+    """Whether each reason names a value, or what a JSON object lacks: a text layout knows nothing of those."""
+    return rejects["reason"].str.contains("^JSON| cannot be read$")

@@ -8,8 +8,9 @@ from functools import cached_property
 
 import polars as pl
 
+from apilens.formats.attributes import add_attributes
 from apilens.formats.block import Layout, Parsed
-from apilens.formats.fields import Field, add_attributes, attribute, outranked, read_carefully, shown
+from apilens.formats.fields import Field, attribute, outranked, read_carefully, shown
 
 #: A quoted cell; one with doubled quotes in it is two of them side by side.
 _QUOTED = r'"[^"]*"'

@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from functools import cache
 
-import polars as pl
-
-from apilens.formats import fields as f
 from apilens.formats.format import fixed, known_or_pasted
 from apilens.formats.layout import TextLayout, Variable
+from apilens.formats.operators import IN_TEXT, OPERATOR, operator
 from apilens.formats.template import check_time, parts
 
 _REQUEST = (
@@ -45,106 +43,6 @@ KNOWN = {
 }
 
 
-def _upstream_host() -> f.Field:
-    """10.0.2.1:80; older Envoys write it as tcp://10.0.2.1:80."""
-
-    def read(raw: pl.Expr) -> f.Columns:
-        return {"upstream_address": raw.str.replace("^[a-z]+://", "")}
-
-    return f.Field(read, read)
-
-
-def _attempts() -> f.Field:
-    return f.integer("upstream_attempts", pl.Int16)
-
-
-#: Operator in lower case, or one with its argument -> the field it is. What else there is goes to attributes.
-_FIELDS: dict[str, f.Field] = {
-    "req(:method)": f.token("method"),
-    "req(:path)": f.url(),
-    "req(x-envoy-original-path)": f.url(),
-    "path": f.url(),
-    "req(:authority)": f.host(),
-    "req(host)": f.host(rank=1),
-    "req(:scheme)": f.token("scheme"),
-    "req(x-forwarded-proto)": f.token("scheme", rank=1),
-    "req(x-forwarded-for)": f.text("forwarded_for"),
-    "req(user-agent)": f.text("user_agent"),
-    "req(referer)": f.text("referrer"),
-    "req(x-request-id)": f.token("request_id"),
-    "req(x-b3-traceid)": f.token("trace_id", rank=1),
-    "req(x-b3-spanid)": f.token("span_id", rank=1),
-    "req(x-real-ip)": f.token("client_ip", rank=4),
-    "resp(x-envoy-upstream-service-time)": f.duration("upstream_duration_ms", 1.0),
-    "protocol": f.http_version(),
-    "response_code": f.status(),
-    "response_flags": f.token("response_flags"),
-    "response_flags_long": f.token("response_flags", rank=1),
-    "bytes_received": f.integer("request_body_bytes"),
-    "bytes_sent": f.integer("response_body_bytes"),
-    "downstream_wire_bytes_received": f.integer("request_bytes"),
-    "downstream_wire_bytes_sent": f.integer("response_bytes"),
-    "duration": f.duration("duration_ms", 1.0),
-    "upstream_host": _upstream_host(),
-    "upstream_remote_address": f.token("upstream_address", rank=1),
-    "upstream_cluster": f.token("upstream_name"),
-    "upstream_cluster_raw": f.token("upstream_name", rank=1),
-    "upstream_request_attempt_count": _attempts(),
-    "downstream_remote_address": f.address("client_ip", "client_port"),
-    "downstream_remote_address_without_port": f.token("client_ip", rank=1),
-    "downstream_remote_port": f.integer("client_port", pl.Int32),
-    "downstream_direct_remote_address": f.kept(
-        f.address("client_ip", "client_port", rank=2), "downstream_direct_remote_address"
-    ),
-    "downstream_direct_remote_address_without_port": f.kept(
-        f.token("client_ip", rank=3), "downstream_direct_remote_address_without_port"
-    ),
-    "downstream_local_port": f.integer("server_port", pl.Int32),
-    "downstream_tls_version": f.token("tls_version"),
-    "route_name": f.text("gateway_route"),
-    "trace_id": f.token("trace_id"),
-    "span_id": f.token("span_id"),
-    "stream_id": f.token("request_id", rank=1),
-    "hostname": f.token("node"),
-    # What Envoy AI Gateway puts into the call's metadata.
-    "req(x-ai-eg-model)": f.text("gen_ai_request_model"),
-    "dynamic_metadata(io.envoy.ai_gateway:model_name_override)": f.text("gen_ai_request_model", rank=1),
-    "dynamic_metadata(io.envoy.ai_gateway:llm_input_token)": f.integer("gen_ai_usage_input_tokens"),
-    "dynamic_metadata(io.envoy.ai_gateway:llm_output_token)": f.integer("gen_ai_usage_output_tokens"),
-}
-
-#: %NAME(argument):length%, and %% for a percent sign.
-_OPERATOR = re.compile(r"%(?:%|([A-Z][A-Z0-9_]+)(?:\(([^()]*(?:\([^()]*\)[^()]*)*)\))?(?::(\d+))?%)")
-#: Ways of writing fractions of seconds, and offsets, that Polars calls otherwise.
-_SPECIFIERS = ((r"%E(\d)S", r"%S.%\1f"), (r"%E\*S", "%S%.f"), (r"%E\*f|%f", "%9f"), ("%E4Y", "%Y"), ("%Ez", "%z"))
-_EPOCHS = {"%s": 1e6, "%s.%3f": 1e6, "%s.%6f": 1e6, "%s.%9f": 1e6, "%s%3f": 1e3, "%s%6f": 1.0, "%s%9f": 1e-3}
-
-
-def _time(kind: str, argument: str | None, tz: str) -> f.Field:
-    """A time in its own layout, or as Envoy writes it; tz: its zone where the layout has none."""
-    if not argument:
-        return f.utc_time(kind) if tz == "UTC" else f.iso_time(kind, tz)
-    if argument in _EPOCHS:
-        return f.epoch_time(kind, _EPOCHS[argument])
-    for written, read in _SPECIFIERS:
-        argument = re.sub(written, read, argument)
-    return f.strftime_time(kind, argument, tz)
-
-
-def _field(name: str, argument: str | None, tz: str) -> f.Field:
-    lower = name.lower()
-    if lower in ("start_time", "start_time_local", "emit_time", "emit_time_local"):
-        # Envoy writes UTC, unless it is told to write its own zone.
-        return _time("start" if lower.startswith("start") else "end", argument, tz if "local" in lower else "UTC")
-    if argument is None:
-        return _FIELDS.get(lower, f.attribute(lower))
-    wanted = argument.lower().split("?")  # A?B: B where the call has no A
-    lower = "req" if lower == "req_without_query" else lower
-    known = (_FIELDS[key] for one in wanted if (key := f"{lower}({one})") in _FIELDS)
-    header = wanted[0] if lower == "req" else f"{lower}.{wanted[0]}"
-    return next(known, f.attribute(header))
-
-
 @cache
 def layout(text: str, tz: str = "UTC", gateway: str = "envoy_text") -> TextLayout:
     """The layout of a format string as it stands in Envoy's or Istio's configuration.
@@ -156,9 +54,9 @@ def layout(text: str, tz: str = "UTC", gateway: str = "envoy_text") -> TextLayou
     def named(match: re.Match[str]) -> tuple[str | Variable]:
         if match[1] is None:
             return ("%",)
-        return (Variable(match[0], _field(match[1], match[2], tz)),)
+        return (Variable(match[0], operator(match[1], match[2], tz)),)
 
-    found = parts(text, _OPERATOR, named)
+    found = parts(text, OPERATOR, named)
     check_time(found, text, "%START_TIME%")
     return TextLayout(gateway, text, found, "none")
 
@@ -174,6 +72,6 @@ TEXT_FORMAT = known_or_pasted(
     "Envoy, default text and any format string given with --log-format",
     '[2026-03-09T14:00:00.125Z] "GET /v1/carts HTTP/2" 200 - 0 512 42 41 "203.0.113.7" "curl/8.5" "9f2c" "shop.example" "10.0.4.11:8080"',
     KNOWN["envoy_text"],
-    re.compile(r"%[A-Z][A-Z0-9_]+(?:\([^%]|:\d+%|%)"),
+    IN_TEXT,
     layout,
 )

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from typing import Any
+
 import polars as pl
 
+from apilens.errors import UsageError
 from apilens.formats import fields as f
 from apilens.formats.format import Format, Options
-from apilens.formats.json_layout import JsonLayout, names
+from apilens.formats.json_layout import JsonLayout, names, path
+from apilens.formats.operators import IN_JSON, OPERATOR, operator
 
 
 def _parent() -> f.Field:
@@ -105,7 +111,9 @@ _OWN = {"response_flags", "response_flag", "upstream_cluster", "upstream_cluster
 
 
 def _open(head: pl.DataFrame, options: Options) -> list[JsonLayout]:
-    """A layout of the keys that the head's records have, where two of them are Envoy's own."""
+    """The layout given; else one of the keys that the head's records have, where two of them are Envoy's own."""
+    if options.log_format is not None:
+        return [_pasted(options.log_format, options.tz)]
     seen = names(head["line"].head(50))
     if len(_OWN & set(seen.values())) < 2:
         return []
@@ -122,9 +130,44 @@ def _open(head: pl.DataFrame, options: Options) -> list[JsonLayout]:
     return [JsonLayout("envoy_json", found, signs=(times[0], statuses[0]))]
 
 
+def _pasted(text: str, tz: str) -> JsonLayout:
+    """The layout of a json_format or typed_json_format: keys as its author chose them, and what their operators write.
+
+    Keys of other operators, and of texts with several, are kept in attributes. Raises UsageError where it is no object or
+    has no time.
+    """
+    try:
+        chosen = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{text[:60]!r} is no JSON ({error}); expected an object as in Envoy's json_format") from None
+    found: dict[str, f.Field] = {}
+    for where, value in _leaves(chosen, ()):
+        if (used := OPERATOR.fullmatch(value)) is None or used[1] is None:
+            continue
+        field = operator(used[1], used[2], tz)
+        if not next(iter(field.careful(pl.lit("")))).startswith("attributes."):
+            found[path(*where)] = field
+    times = tuple(where for where, field in found.items() if field.timestamp_kind)
+    if not times:
+        raise UsageError(f"the layout {text[:60]!r} has no time: expected %START_TIME% among its values")
+    others = tuple(where for where in found if where not in times)
+    return JsonLayout("envoy_json", found, signs=(), any_of=(times, *((others,) if others else ())), text=text)
+
+
+def _leaves(value: Any, inside: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Names on the way to each text in objects, and the text."""
+    if isinstance(value, str):
+        yield inside, value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            if name:
+                yield from _leaves(inner, (*inside, name))
+
+
 FORMAT = Format(
     "envoy_json",
     "Envoy JSON access logs: Istio, Envoy Gateway, Envoy AI Gateway, keys of one's own",
     '{"start_time":"2026-03-09T14:00:00.125Z","method":"GET","path":"/v1/carts","protocol":"HTTP/1.1","response_code":200,"response_flags":"-","duration":42,"upstream_service_time":"39"}',
     _open,
+    pasted=IN_JSON,
 )

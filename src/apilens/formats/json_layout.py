@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from apilens.formats.block import Layout, Parsed
-from apilens.formats.fields import EXTRAS, Field, add_attributes, outranked, read_carefully, text, unlisted
+from apilens.formats.attributes import EXTRAS, add_attributes
+from apilens.formats.block import REJECTED, Layout, Parsed
+from apilens.formats.fields import Field, attribute, outranked, read_carefully, text, unlisted
 
 if TYPE_CHECKING:
     import duckdb
@@ -88,7 +89,22 @@ class JsonLayout(Layout):
         return float(found.select((like.mean() + pl.col("signed").mean()) / 2).item() or 0.0)
 
     def read(self, records: pl.DataFrame) -> Parsed:
-        """Calls and rejects of `records` (row, line); see Parsed."""
+        """Calls and rejects of `records` (row, line); see Parsed.
+
+        Lines that have what the first of them have, which is nearly all, are read in one go; the others are looked into.
+        """
+        if records.height < _MANY:
+            return self._look_into(records)
+        usual = self._read_usual(records)
+        if usual.height == records.height:
+            return Parsed(usual, REJECTED.to_frame())
+        rest = records.join(usual, on="row", how="anti", maintain_order="left")
+        part = self._look_into(rest)
+        found = [frame for frame in (usual, part.calls) if frame.height]
+        return replace(part, calls=pl.concat(found, how="diagonal") if found else part.calls)
+
+    def _look_into(self, records: pl.DataFrame) -> Parsed:
+        """The same for any lines: all paths are asked for, and what else there is is found out."""
         values = self._extract(records)
         if filtered := int(values["filtered"].sum()):
             values = values.filter(~pl.col("filtered"))
@@ -117,11 +133,35 @@ class JsonLayout(Layout):
         return part if extras.is_empty() else replace(part, calls=add_attributes(part.calls, extras))
 
     @cached_property
+    def _groups(self) -> list[tuple[str, ...]]:
+        """Of each of these paths a record has one."""
+        return [*((sign,) for sign in self.signs), *self.any_of]
+
+    def kinship(self, leaves: Collection[str]) -> tuple[float, float]:
+        """How much of what tells this layout a record has, and how many of its fields the layout knows, 0..1 each.
+
+        leaves: the record's fields, as `dotted` has them.
+        """
+        groups = len(self._groups)
+        told = (groups - len(self.lacking(leaves))) / groups if groups else 0.0
+        known = {dotted(path) for path in (*self.paths, *self.dropped)}
+        return told, sum(leaf in known for leaf in leaves) / max(len(leaves), 1)
+
+    def lacking(self, leaves: Collection[str]) -> list[str]:
+        """What a record with these fields lacks to be of this layout, in words."""
+
+        def has(path: str) -> bool:
+            name = dotted(path)
+            return any(leaf == name or leaf.startswith(f"{name}.") for leaf in leaves)
+
+        return [" or ".join(map(dotted, group)) for group in self._groups if not any(map(has, group))]
+
+    @cached_property
     def _sql(self) -> str:
         """One row per record: row, valid, signed, lacks (why it is not, in words), filtered, and per path its text (v0, …)."""
         plain = [path for path in self.paths if not path.startswith("#")]
         asked = _NAMED_PATH.findall(self.where + self.filtered)
-        groups = [*((sign,) for sign in self.signs), *self.any_of]
+        groups = self._groups
         wanted = list(dict.fromkeys([*plain, *(path for group in groups for path in group), *asked]))
         place = {path: f"found[{i + 1}]" for i, path in enumerate(wanted)}
         where, filtered = (
@@ -167,19 +207,10 @@ class JsonLayout(Layout):
         """What the records, all of them objects, hold besides: one row per (row, key, value), key as in attributes."""
         with connection().cursor() as cursor:
             cursor.register("records", self._json(records))
-            parents = list(self._known)
-            listed = ", ".join(map(_quote, parents))
-            seen = cursor.sql(f"""
-                WITH objects AS (
-                         SELECT unnest(json_keys(line, [{listed}])) AS names, unnest([{listed}]) AS parent FROM records
-                     ),
-                     keys AS (SELECT parent, unnest(names) AS name FROM objects)
-                SELECT parent, name, count(*) AS n FROM keys GROUP BY ALL ORDER BY n DESC, parent, name
-                """).fetchall()
             found = {
                 _inside(parent, name): _attribute(parent, name)
-                for parent, name, _ in seen
-                if name and name not in self._known[parent]  # DuckDB has no path to an empty name
+                for parent, name in self._names_in(cursor)
+                if name not in self._known[parent]
             }
             if not found:
                 return EXTRAS.to_frame()
@@ -192,6 +223,96 @@ class JsonLayout(Layout):
                 FROM parts
                 """).pl()
         return extras.filter(pl.col("value").is_not_null() & ~pl.col("value").is_in(["", "-", "[]", "{}"]))
+
+    def _names_in(self, cursor: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
+        """Path of a known object and a name in it, for all names that its table `records` of objects has, the usual first."""
+        listed = ", ".join(map(_quote, self._known))
+        seen = cursor.sql(f"""
+            WITH objects AS (
+                     SELECT unnest(json_keys(line, [{listed}])) AS names, unnest([{listed}]) AS parent FROM records
+                 ),
+                 keys AS (SELECT parent, unnest(names) AS name FROM objects)
+            SELECT parent, name, count(*) AS n FROM keys GROUP BY ALL ORDER BY n DESC, parent, name
+            """).fetchall()
+        return [(parent, name) for parent, name, _ in seen if name]  # DuckDB has no path to an empty name
+
+    # -- usual lines -----------------------------------------------------------------------------------------------
+
+    def _read_usual(self, records: pl.DataFrame) -> pl.DataFrame:
+        """Calls of those records that have nothing which the first of them have not; the others are left out.
+
+        Whether a line has more is told by counting: each value that was found, and each object on the way to one, is a
+        name in the line. A line with more names than that has others.
+        """
+        docs = self._json(records)
+        usual = self._usual(docs.head(_LEARNED))
+        if usual is None:
+            return records.select("row").clear()
+        plain = docs.filter(~docs["line"].str.contains(_UNCOUNTED)).drop_nulls("line")
+        with connection().cursor() as cursor:
+            cursor.register("records", plain)
+            values: pl.DataFrame = cursor.sql(usual.sql).pl()
+        if not values["row"].is_sorted():
+            values = values.sort("row")
+        named = plain["line"].str.count_matches(_NAMED)
+        values = values.filter((named == values.select(usual.names).to_series()) & values["signed"])
+        raws = values.with_columns(
+            pl.when(~pl.col(f"v{i}").is_in(nulls)).then(pl.col(f"v{i}")).alias(f"v{i}")
+            for i, nulls in enumerate(usual.nulls)
+        )
+        part = read_carefully(raws, usual.fields, self.gateway, misfit=pl.lit(None, pl.String), derived=self.derived)
+        unused = outranked(raws, ((dotted(path), field) for path, field in usual.fields.items()))
+        if unused.height:
+            unused = unused.join(part.calls, on="row", how="semi")
+        return part.calls if unused.is_empty() else add_attributes(part.calls, unused)
+
+    def _usual(self, head: pl.DataFrame) -> _Usual | None:
+        """What the lines of a head (row, line, deep) have; None where none of them is a call."""
+        with connection().cursor() as cursor:
+            cursor.register("records", head)
+            values: pl.DataFrame = cursor.sql(self._sql).pl()
+            good = head.join(values.filter("signed"), on="row", how="semi")
+            if good.is_empty():
+                return None
+            cursor.register("records", good)
+            seen = self._names_in(cursor)
+        places = {_inside(parent, name) for parent, name in seen}
+        unknown: dict[str, str] = {}
+        for parent, name in seen:
+            if name not in self._known[parent] and _attribute(parent, name) not in unknown.values():
+                unknown[_inside(parent, name)] = _attribute(parent, name)
+        unknown = dict(list(unknown.items())[:_MOST_UNUSUAL])
+        there = [path for i, path in enumerate(self.paths) if values[f"v{i}"].null_count() < values.height]
+        needed = {name for column in self.derived for name in column.meta.root_names()}
+        fields = {
+            path: field
+            for path, field in self.paths.items()
+            if path in there or field.timestamp_kind or needed & set(field.careful(pl.lit("")))
+        }
+        fields |= {path: attribute(name) for path, name in unknown.items()}
+        keys = {_key(path) for path in (*there, *unknown)} | {
+            path for path in map(_key, self.dropped) if path in places
+        }
+        keys = {path for path in keys if path in places}
+        # What stands inside another key's value is counted there.
+        keys = {path for path in keys if not any(path.startswith(f"{other}.") for other in keys)}
+        ordered = sorted(keys)
+        with connection().cursor() as cursor:
+            cursor.register("records", good)
+            listed = ", ".join(map(_quote, ordered))
+            texts: pl.DataFrame = cursor.sql(f"SELECT json_extract_string(line, [{listed}]) AS found FROM records").pl()
+        nested = [bool(texts["found"].list.get(i).str.contains(_NAMED).any()) for i in range(len(ordered))]
+        return _Usual(
+            fields=fields,
+            nulls=[list(self.nulls) if path in self.paths else _EMPTY for path in fields],
+            there=[*there, *unknown],
+            keys=ordered,
+            nested=nested,
+            lists=[key for path in self.paths if path not in there and (key := _key(path)) != path and key in keys],
+            groups=self._groups,
+            where=self.where,
+            filtered=self.filtered,
+        )
 
     def _json(self, records: pl.DataFrame) -> pl.DataFrame:
         records = records.select("row", "line", deep=too_deep(records["line"]))
@@ -207,11 +328,11 @@ class JsonLayout(Layout):
 
 #: Objects and arrays inside one another that a record may have. Gateways write ten; garbage of 100,000 costs seconds, once
 #: per format that is tried on it.
-DEEPEST = 500
+DEEPEST = 1000
 
 
 def too_deep(lines: pl.Series) -> pl.Series:
-    """Whether each line nests deeper than DEEPEST, told by its brackets outside of strings."""
+    """Whether each line that closes its brackets nests deeper than DEEPEST, told by those outside of strings."""
     # Nearly all lines are too short for that, or have too few brackets.
     long = (lines.str.len_bytes() > 2 * DEEPEST) & (lines.str.count_matches(r"[\[{]") > DEEPEST)
     if not long.any():
@@ -224,6 +345,103 @@ def too_deep(lines: pl.Series) -> pl.Series:
     # A segment ends where the next begins, with the level that both share.
     highest = np.maximum.reduceat(level, starts) - level[starts]
     return pl.repeat(False, len(lines), eager=True).scatter(long.arg_true(), pl.Series(highest > DEEPEST))
+
+
+#: Records from which on it pays to learn what is usual among them, and how many are learned from.
+_MANY, _LEARNED = 2000, 300
+#: Names that no layout knows but that every line has: so many are read with the others.
+_MOST_UNUSUAL = 100
+#: Values that say nothing, of names that no layout knows.
+_EMPTY = ["", "-", "[]", "{}"]
+#: A name and the beginning of its value, unless that is null: then it is as if there were no such name.
+_NAMED = r'": ?[^ n]'
+#: What hides a name from being counted, or looks like one where it is read: escapes by number, white space around a colon.
+_UNCOUNTED = r'\\u|":  |"[ \t\r][ \t\r:]'
+
+
+def _key(path: str) -> str:
+    """The path of the name under which a value stands, or the array it stands in."""
+    found = "$"
+    for quoted, name in _STEP.findall(path.removeprefix("#")):
+        found = _inside(found, _unescaped(quoted) or name)
+    return found
+
+
+@dataclass(frozen=True)
+class _Usual:
+    """How lines are read that have what is usual among them.
+
+    fields: path -> Field, those of unknown names among them. nulls: null markers of each. there: paths that lines have.
+    keys: paths under which values stand, none of them inside another; nested: whether names stand in those values. lists: keys
+    whose values are read otherwise where they are arrays, which none of the first was.
+    """
+
+    fields: dict[str, Field]
+    nulls: list[list[str]]
+    there: list[str]
+    keys: list[str]
+    nested: list[bool]
+    lists: list[str]
+    groups: list[tuple[str, ...]]
+    where: str
+    filtered: str
+
+    @cached_property
+    def sql(self) -> str:
+        """One row per record: row, signed, v{i} per field, k{i} per key that is none."""
+        wanted = list(dict.fromkeys([*(p for p in self.there if not p.startswith("#")), *self.keys]))
+        place = {path: f"found[{i + 1}]" for i, path in enumerate(wanted)}
+        where, filtered = (
+            _NAMED_PATH.sub(lambda path: place.get(path[1], "NULL::VARCHAR"), text)
+            for text in (self.where, self.filtered)
+        )
+        signed = " AND ".join(
+            [f"({self._has(group, place)})" for group in self.groups]
+            + [f"NOT coalesce(starts_with({place[path]}, '['), false)" for path in self.lists]
+            + [f"coalesce({where}, false)", f"NOT coalesce({filtered}, false)"]
+        )
+        values = [
+            f"json_array_length(doc, {_quote(path[1:])})::VARCHAR"
+            if path.startswith("#") and path in self.there
+            else place.get(path, "NULL::VARCHAR")
+            for path in self.fields
+        ]
+        columns = [f"{value} AS v{i}" for i, value in enumerate(values)]
+        columns += [f"{place[path]} AS k{i}" for i, path in enumerate(self.keys) if path not in self.fields]
+        return f"""
+            WITH docs AS (SELECT row, CASE WHEN json_valid(line) THEN line END AS doc FROM records),
+            parts AS (SELECT row, doc, json_extract_string(doc, [{", ".join(map(_quote, wanted))}]) AS found FROM docs)
+            SELECT row, coalesce({signed}, false) AS signed, {", ".join(columns)}
+            FROM parts"""
+
+    def _has(self, group: tuple[str, ...], place: Mapping[str, str]) -> str:
+        """SQL: whether one of the paths is there, or something in the object at it."""
+        inside = [where for path, where in place.items() for one in group if path == one or path.startswith(f"{one}.")]
+        return " OR ".join(f"{where} IS NOT NULL" for where in inside) or "false"
+
+    @cached_property
+    def names(self) -> pl.Expr:
+        """How many names a line has if it has no others."""
+        fields = {path: f"v{i}" for i, path in enumerate(self.fields)}
+        texts = [fields.get(path, f"k{i}") for i, path in enumerate(self.keys)]
+        there = {path: pl.col(text).is_not_null() for path, text in zip(self.keys, texts, strict=True)}
+        parents = {parent for path in self.keys for parent in _parents(path)}
+        objects = [
+            pl.any_horizontal(found for path, found in there.items() if path.startswith(f"{parent}."))
+            for parent in sorted(parents)
+        ]
+        inside = [
+            pl.col(text).str.count_matches(_NAMED).fill_null(0)
+            for text, nested in zip(texts, self.nested, strict=True)
+            if nested
+        ]
+        return pl.sum_horizontal(*(one.cast(pl.UInt32) for one in (*there.values(), *objects)), *inside)
+
+
+def _parents(where: str) -> list[str]:
+    """The paths of the objects around a value, but for the record itself."""
+    steps = [_unescaped(quoted) or name for quoted, name in _STEP.findall(where)]
+    return [path(*steps[:n]) for n in range(1, len(steps))]
 
 
 def header(path: str, column: str | Field, *, rank: int = 0) -> dict[str, Field]:
@@ -258,6 +476,19 @@ def _name(record: dict[str, object], inside: str, prefix: str, found: dict[str, 
             _name(value, path, f"{name}_", found, levels - 1)
         else:
             found.setdefault(path, name)
+
+
+def shapes(lines: pl.Series) -> pl.Series:
+    """What each line that is a JSON object has in it: an object with the same names, and types as values; else null."""
+    records = (
+        lines.to_frame("line").with_columns(pl.when(~too_deep(lines)).then("line").alias("line")).with_row_index("row")
+    )
+    with connection().cursor() as cursor:
+        cursor.register("records", records)
+        found: pl.DataFrame = cursor.sql("""
+            SELECT CASE WHEN json_valid(line) AND json_type(line) = 'OBJECT' THEN json_structure(line)::VARCHAR END AS shape
+            FROM records ORDER BY row""").pl()
+    return found["shape"]
 
 
 def plain_name(name: str) -> str:

@@ -14,9 +14,10 @@ from functools import cached_property
 
 import polars as pl
 
+from apilens.formats.attributes import gather_attributes
 from apilens.formats.block import FEW, REJECTED, Layout, Parsed
 from apilens.formats.escapes import Escape
-from apilens.formats.fields import Field, gather_attributes, read_carefully, shown, typed
+from apilens.formats.fields import Field, read_carefully, shown, typed
 
 
 @dataclass(frozen=True)

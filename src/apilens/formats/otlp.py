@@ -49,6 +49,25 @@ def _attributes(of: str) -> str:
     return _members(f"json_extract({of}, '$.attributes[*]')")
 
 
+def _pairs(of: str, prefix: str) -> str:
+    """The attributes of an object as a list of keys and values in text."""
+    plain = ", ".join(f"'$.value.{kind}Value'" for kind in ("string", "int", "bool", "double", "bytes"))
+    return f"""list_transform(coalesce(json_extract({of}, '$.attributes[*]'), []), lambda one: struct_pack(
+        key := '{prefix}' || coalesce(json_extract_string(one, '$.key'), ''),
+        value := coalesce(list_filter(json_extract_string(one, [{plain}]), lambda value: value IS NOT NULL)[1],
+            json_extract(one, '$.value')::VARCHAR)))"""
+
+
+#: What an export request says of a log record whose body is a line.
+_AROUND = f"""list_transform([{", ".join(f"'$.{name}'" for name in ("traceId", "spanId", "timeUnixNano", "observedTimeUnixNano", "severityText"))}],
+        lambda place: struct_pack(
+            key := CASE place WHEN '$.traceId' THEN 'trace_id' WHEN '$.spanId' THEN 'span_id' ELSE 'log.' || substr(place, 3) END,
+            value := json_extract_string(item, place)))
+    || {_pairs("item", "")}
+    || list_transform({_pairs("described", "resource.")}, lambda one: struct_pack(
+        key := CASE one.key WHEN 'resource.service.name' THEN 'service' ELSE one.key END, value := one.value))"""
+
+
 def _bare(of: str, *names: str) -> str:
     """An object without its attributes and what else is named; empty where it is no object."""
     nulls = ",".join(f'"{name}":null' for name in ("attributes", *names))
@@ -61,17 +80,18 @@ def _items(name: str, groups: str, scopes: tuple[str, str], items: str) -> str:
     nodes = ", ".join(f"""('{{' || resource || '}}')::JSON ->> '$."{node}"'""" for node in _NODES)
     return f"""
         {name}_resources AS (
-            SELECT row, {_attributes("json_extract(one, '$.resource')")} AS resource, {scoped} AS listed, g
+            SELECT row, json_extract(one, '$.resource') AS described,
+                {_attributes("json_extract(one, '$.resource')")} AS resource, {scoped} AS listed, g
             FROM (SELECT row, unnest(listed) AS one, generate_subscripts(listed, 1) AS g
                   FROM (SELECT row, json_extract(doc, '$.{groups}[*]') AS listed FROM docs))
         ), {name}_scopes AS (
-            SELECT row, resource, g, s, json_extract(one, '$.{items}[*]') AS listed,
+            SELECT row, described, resource, g, s, json_extract(one, '$.{items}[*]') AS listed,
                 coalesce(json_extract(one, '$.scope'), json_extract(one, '$.instrumentationLibrary')) AS scope
-            FROM (SELECT row, resource, g, unnest(listed) AS one, generate_subscripts(listed, 1) AS s FROM {name}_resources)
+            FROM (SELECT row, described, resource, g, unnest(listed) AS one, generate_subscripts(listed, 1) AS s FROM {name}_resources)
         ), {name} AS (
-            SELECT row, item, row_number() OVER (ORDER BY row, g, s, i) AS n, coalesce({nodes}) AS node,
+            SELECT row, item, described, row_number() OVER (ORDER BY row, g, s, i) AS n, coalesce({nodes}) AS node,
                 '"resource":{{' || resource || '}},"scope":' || {_bare("scope")} AS around
-            FROM (SELECT row, resource, scope, g, s, unnest(listed) AS item, generate_subscripts(listed, 1) AS i
+            FROM (SELECT row, described, resource, scope, g, s, unnest(listed) AS item, generate_subscripts(listed, 1) AS i
                   FROM {name}_scopes)
         )"""
 
@@ -136,16 +156,17 @@ WITH RECURSIVE lines AS MATERIALIZED (
     SELECT row, CASE WHEN valid THEN line END::JSON AS doc FROM lines WHERE valid
 ), {_items("spans", "resourceSpans", ("scopeSpans", "instrumentationLibrarySpans"), "spans")},
 {_UPSTREAMS}, {_items("logs", "resourceLogs", ("scopeLogs", "instrumentationLibraryLogs"), "logRecords")}
-SELECT row, line, node FROM (
-    SELECT row, 0 AS n, line, NULL AS node FROM lines WHERE NOT valid
+SELECT row, line, node, around FROM (
+    SELECT row, 0 AS n, line, NULL AS node, NULL AS around FROM lines WHERE NOT valid
     UNION ALL
-    SELECT row, n, {_line("span", "item")} AS line, NULL AS node
+    SELECT row, n, {_line("span", "item")} AS line, NULL AS node, NULL AS around
     FROM (SELECT row, n, item, around || coalesce(',"client":' || client, '') AS around, {_attributes("item")} AS members
           FROM spans LEFT JOIN upstreams ON server = n)
     UNION ALL
-    SELECT row, n, CASE WHEN body IS NOT NULL AND NOT told THEN body ELSE {_line("log", "kept")} END AS line, node
+    SELECT row, n, CASE WHEN body IS NOT NULL AND NOT told THEN body ELSE {_line("log", "kept")} END AS line, node,
+        CASE WHEN body IS NOT NULL AND NOT told THEN {_AROUND} END AS around
     FROM (
-        SELECT row, n, around, node, json_extract_string(item, '$.body.stringValue') AS body,
+        SELECT row, n, item, described, around, node, json_extract_string(item, '$.body.stringValue') AS body,
             CASE WHEN json_exists(item, '$.body.kvlistValue') THEN json_merge_patch(item, '{{"body":null}}') ELSE item END AS kept,
             list_has_any(coalesce(json_extract_string(item, '$.attributes[*].key'), []), {list(_TOLD)}) AS told,
             array_to_string(list_filter([{_members("json_extract(item, '$.body.kvlistValue.values[*]')")},
@@ -168,7 +189,11 @@ class Otlp(Wrapper):
         return lines.str.contains(r'^\s*\{.*"resource(?:Spans|Logs)"\s*:\s*\[')
 
     def unwrap(self, records: pl.DataFrame) -> pl.DataFrame:
-        """One record per span or log record; of a log record without attributes of a call its body, which may be a line."""
+        """One record per span or log record; of a log record without attributes of a call its body, which may be a line.
+
+        What is said around such a body goes to the call's columns and attributes. A body that no format reads is a reject:
+        it may be an access line of a layout that has to be given.
+        """
         with connection().cursor() as cursor:
             cursor.register("records", records.select("row", "line"))
             found: pl.DataFrame = cursor.sql(_SQL).pl()
