@@ -38,6 +38,19 @@ class Mark(BaseModel):
     go_live: bool = False
 
 
+class Objective(BaseModel):
+    """An SLO, see measure.slo.Slo: at least `objective` (0..1) of the calls to `endpoints` within `days` are good."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    objective: float = Field(gt=0, lt=1)
+    endpoints: str = "*"
+    service: str | None = None
+    latency_ms: float | None = Field(default=None, gt=0)
+    days: int = Field(default=28, ge=1, le=366)
+
+
 class Config(BaseModel):
     """Everything apilens.toml can say."""
 
@@ -45,6 +58,7 @@ class Config(BaseModel):
 
     sources: tuple[Source, ...] = ()
     marks: tuple[Mark, ...] = ()
+    slo: tuple[Objective, ...] = ()
     apdex_ms: float = Field(default=500.0, gt=0)
     max_reject_ratio: float = Field(default=0.05, ge=0, le=1)
     folder: Path = Field(default=Path(), exclude=True)
@@ -83,7 +97,7 @@ def _explain(file: Path, error: ValidationError) -> str:
     where = [str(part) for part in first["loc"]]
     key = ".".join(where)
     if first["type"] == "extra_forbidden":
-        models: dict[str, type[BaseModel]] = {"sources": Source, "marks": Mark}
+        models: dict[str, type[BaseModel]] = {"sources": Source, "marks": Mark, "slo": Objective}
         model = models[where[0]] if len(where) > 2 else Config
         known = sorted(set(model.model_fields) - {"folder"})
         near = get_close_matches(where[-1], known, n=1)

@@ -21,6 +21,7 @@ from apilens.measure.compare import compare
 from apilens.measure.endpoints import endpoints, set_apart
 from apilens.measure.models import models
 from apilens.measure.quality import CallQuality, call_quality
+from apilens.measure.slo import Slo, budgets, longest, read_slos
 from apilens.measure.trace import trace
 from apilens.measure.trends import trends
 from apilens.routes import OpenApi, RouteMerges, read_openapi
@@ -156,6 +157,11 @@ class Lens:
         """measure.trends.TRENDS of [since, until)."""
         return trends(self.rollups(since, until, now=now).collect())
 
+    def budgets(self, objectives: list[Slo], *, now: datetime) -> pl.DataFrame:
+        """measure.slo.BUDGETS of some objectives as of `now`."""
+        period = longest(objectives, now)
+        return budgets(self.rollups(period.start, period.end).collect(), objectives, now=now)
+
     def connect(self, window: Window = ALWAYS) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection with the views calls, rollups, rejects and ingests, for SQL of your own; see lake.views.connect."""
         return connect(self.lake, self._mapping, window)
@@ -241,6 +247,20 @@ def load_openapi(files: Sequence[str], version: int = 0) -> OpenApi:
             raise ConfigError(f"{file}: is no UTF-8 text; expected an OpenAPI document in YAML or JSON") from None
         read.append((next(iter(documents(text, file)), None), file))
     return read_openapi(read, version)
+
+
+def load_slos(config: Config, files: Sequence[str]) -> list[Slo]:
+    """The objectives of [[slo]] and of OpenSLO or Sloth documents. Raises ConfigError naming the file, or when there is none."""
+    found = [Slo(**one.model_dump()) for one in config.slo]
+    for file in files:
+        try:
+            text = Path(file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{file}: cannot be read: {error}") from None
+        found += read_slos(list(documents(text, file)), file)
+    if not found:
+        raise ConfigError("no objective is set; next: [[slo]] in apilens.toml, or apilens slo --slo FILE")
+    return found
 
 
 def _stored(text: str | None) -> OpenApi:
