@@ -21,6 +21,7 @@ from apilens.measure.compare import compare
 from apilens.measure.endpoints import endpoints, set_apart
 from apilens.measure.models import models
 from apilens.measure.quality import CallQuality, call_quality
+from apilens.measure.signals import implicit_signals
 from apilens.measure.slo import Slo, budgets, longest, read_slos
 from apilens.measure.trace import trace
 from apilens.measure.trends import trends
@@ -156,6 +157,14 @@ class Lens:
     def trends(self, since: Moment = None, until: Moment = None, *, now: datetime | None = None) -> pl.DataFrame:
         """measure.trends.TRENDS of [since, until)."""
         return trends(self.rollups(since, until, now=now).collect())
+
+    def implicit_signals(
+        self, since: Moment = None, until: Moment = None, *, now: datetime | None = None
+    ) -> pl.DataFrame:
+        """measure.signals.IMPLICIT of [since, until): friction told from the sequence of calls."""
+        window = self.window(since, until, now=now)
+        with self.connect(window) as connection:
+            return implicit_signals(connection, window=_within("start_time", window))
 
     def budgets(self, objectives: list[Slo], *, now: datetime) -> pl.DataFrame:
         """measure.slo.BUDGETS of some objectives as of `now`."""

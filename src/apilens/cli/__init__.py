@@ -32,6 +32,7 @@ COMMANDS = {
     "compare": ("apilens.cli.compare", "compare", "Two windows per endpoint, with intervals; exit code for CI."),
     "trace": ("apilens.cli.trace", "trace", "One request or consumer in sequence, and what failed first."),
     "trends": ("apilens.cli.trends", "trends", "What grows or degrades over weeks and months."),
+    "signals": ("apilens.cli.signals", "signals", "Retries, abandonment, polling, loops: friction without an outage."),
     "slo": ("apilens.cli.slo", "slo", "Error budgets, burn rates, hours to exhaustion."),
     "models": ("apilens.cli.models", "models", "Tokens, errors and latency per model of AI gateways."),
     "routes": ("apilens.cli.routes", "routes", "Route templates: learn merges, list them."),
