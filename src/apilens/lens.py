@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -19,6 +20,7 @@ from apilens.lake.views import connect, select
 from apilens.measure import breakdown as _breakdown
 from apilens.measure.compare import compare
 from apilens.measure.endpoints import endpoints, set_apart
+from apilens.measure.explain import explain
 from apilens.measure.models import models
 from apilens.measure.quality import CallQuality, call_quality
 from apilens.measure.signals import implicit_signals
@@ -157,6 +159,21 @@ class Lens:
     def trends(self, since: Moment = None, until: Moment = None, *, now: datetime | None = None) -> pl.DataFrame:
         """measure.trends.TRENDS of [since, until)."""
         return trends(self.rollups(since, until, now=now).collect())
+
+    def explain(self, candidate: Mapping[str, Any]) -> pl.DataFrame:
+        """measure.explain.CARRIERS of a candidate (row of schema.CANDIDATES)."""
+        start, end = candidate["start"], candidate["end"]
+        status = candidate["hint"]["status"]
+        with self.connect(Window(start - timedelta(days=1), end)) as connection:
+            return explain(
+                connection,
+                environment=candidate["environment"],
+                endpoints=candidate["endpoints"],
+                signal=candidate["signal"],
+                status=None if status is None else int(status),
+                start=start,
+                end=end,
+            )
 
     def implicit_signals(
         self, since: Moment = None, until: Moment = None, *, now: datetime | None = None

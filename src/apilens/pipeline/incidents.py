@@ -4,14 +4,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from typing import Any
 
 import polars as pl
 
 from apilens.detect import find_candidates
+from apilens.errors import UsageError
 from apilens.lens import Lens
 from apilens.schema import BIN_S, CANDIDATES, SEVERITIES
 from apilens.store import default_state, open_store
 from apilens.window import Window
+
+
+def explain(lake: str, state: str | None, candidate: str) -> tuple[dict[str, Any], pl.DataFrame]:
+    """A kept candidate (row of schema.CANDIDATES) and what carries it (measure.explain.CARRIERS).
+
+    candidate: its id or the beginning of one. Raises UsageError where none or several begin so.
+    """
+    lens = Lens(lake)
+    with open_store(state or default_state(lake, create=False)) as store:
+        known = store.candidates()
+    fitting = known.filter(pl.col("id").str.starts_with(candidate))
+    if fitting.height != 1:
+        near = get_close_matches(candidate, known["id"].to_list(), n=3, cutoff=0.3)
+        several = fitting["id"].head(3).to_list()
+        what = f"begins {fitting.height} ids: {', '.join(several)}" if several else "is no candidate"
+        raise UsageError(
+            f"{candidate!r} {what}; expected one of `apilens scan`" + (f", such as {', '.join(near)}" if near else "")
+        )
+    row = fitting.row(0, named=True)
+    return row, lens.explain(row)
 
 
 @dataclass(frozen=True)
