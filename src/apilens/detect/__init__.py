@@ -23,6 +23,7 @@ from apilens.detect import (
     latency,
     new_status,
     rate_limit,
+    standing,
     traffic,
 )
 
@@ -31,6 +32,7 @@ DETECTORS: dict[str, Callable[[baseline.Series, baseline.Fleet], pl.DataFrame]] 
     "new_status": new_status.detect,
     "auth": auth.detect,
     "rate_limit": rate_limit.detect,
+    "standing": standing.detect,
     "latency": latency.detect,
     "traffic": traffic.detect,
 }

@@ -330,7 +330,9 @@ def _belongs(run: Run, incident: Incident) -> bool:
             own = run.profile.carrier("consumer") or run.profile.carrier("node")
             if own is not None and own not in (incident.consumer, incident.node):
                 return False
-            return near <= SAME_MOMENT or (near <= SAME_UPSTREAM and _same_upstream(run, incident))
+            # What is bad since the launch began with it: that is no moment to have in common.
+            at_once = near <= SAME_MOMENT and run.opened - run.start < SAME_UPSTREAM
+            return at_once or (near <= SAME_UPSTREAM and _same_upstream(run, incident))
         if near > SIDE_EFFECT:
             return False
         if run.endpoint in endpoints and len(endpoints) <= 3:
