@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from apilens.config import Config, load_config
+from apilens.config import Config, Mark, load_config
 from apilens.documents import documents
 from apilens.errors import ConfigError
 from apilens.ingest.rollup import roll_up
@@ -159,6 +160,13 @@ class Lens:
     def trends(self, since: Moment = None, until: Moment = None, *, now: datetime | None = None) -> pl.DataFrame:
         """measure.trends.TRENDS of [since, until)."""
         return trends(self.rollups(since, until, now=now).collect())
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """The marks of the configuration and those kept with the lake (`apilens mark`), by time."""
+        text = self.lake.read_text("marks.json")
+        kept = [] if text is None else [Mark.model_validate(one) for one in json.loads(text)]
+        return tuple(sorted({*self.config.marks, *kept}, key=lambda mark: (mark.time, mark.label)))
 
     def explain(self, candidate: Mapping[str, Any]) -> pl.DataFrame:
         """measure.explain.CARRIERS of a candidate (row of schema.CANDIDATES)."""

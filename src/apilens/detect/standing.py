@@ -1,4 +1,4 @@
-"""Standing faults: what is bad since an endpoint was first called, and would become its own baseline.
+"""Standing faults: what is bad since the go-live, else since an endpoint was first called, and would become its own baseline.
 
 There is no better past to compare with, so its peers are: the endpoints of the same stretch of the fleet (sorted by service), at
 the same moment. Only in the first days; later a baseline of its own exists, and what was not found by then is known.
@@ -33,8 +33,9 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     if table.is_empty():
         return anomalies.ANOMALIES.to_frame()
     events = Events(table, series, fleet)
-    young = np.flatnonzero((events.age >= WAIT) & (events.age < FIRST_DAYS))
-    born = series.born[events.row]
+    born = np.maximum(series.born[events.row], fleet.launch)
+    age = events.bin - born
+    young = np.flatnonzero((age >= WAIT) & (age < FIRST_DAYS))
     k, n = events.between(young, born[young], events.bin[young] + 1)
     enough = (k >= MIN_HITS) & (n >= MIN_CALLS)
     young, k, n = young[enough], k[enough], n[enough]
