@@ -122,6 +122,7 @@ FLAGS: list[tuple[str, str, str | None, Any]] = [
     ("ingest", "--replace", None, lambda ran, tmp: ran.code == 0),
     ("ingest", "--now", "2026-04-01T00:00Z", lambda ran, tmp: str(ledger(tmp)["ingested_at"][0])[:10] == "2026-04-01"),
     ("ingest", "--metrics", "{tmp}/a.prom", lambda ran, tmp: 'records{outcome="stored"} 22' in (tmp / "a.prom").read_text()),
+    ("ingest", "--scheduler", "local:1", lambda ran, tmp: ledger(tmp)["stored"].to_list() == [22]),
     ("ingest", "--json", None, lambda ran, tmp: ran.json()["stored"] == 22),
     ("parse", "--format", "apache_combined", lambda ran, tmp: ran.rows()[0]["gateway"] == "apache_combined"),
     ("parse", "--log-format", LOG_FORMAT, lambda ran, tmp: ran.rows()[0]["gateway"] == "nginx_log_format"),
@@ -175,6 +176,8 @@ FLAGS: list[tuple[str, str, str | None, Any]] = [
     ("scan", "--until", "2026-04-01", lambda ran, tmp: ran.code == 0),
     ("scan", "--now", "2026-03-10T00:00Z", lambda ran, tmp: "as of 2026-03-10 00:00Z" in ran.err),
     ("scan", "--fail-on", "low", lambda ran, tmp: ran.code == 0),
+    ("scan", "--baseline", "{tmp}/lake", lambda ran, tmp: ran.code == 0),
+    ("scan", "--config", "{tmp}/my.toml", lambda ran, tmp: ran.code == 0),
     ("scan", "--openapi", "{tmp}/api.yaml", lambda ran, tmp: ran.code == 0),
     ("scan", "--lake", "{tmp}/lake", lambda ran, tmp: ran.code == 0),
     ("scan", "--state", "sqlite:///{tmp}/state.db", lambda ran, tmp: (tmp / "state.db").exists()),
@@ -415,10 +418,22 @@ def test_look_leaves_nothing_behind(tmp_path: Path, log: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tmp").mkdir()
     before = sorted(tmp_path.rglob("*"))
-    ran = apilens("look", "-", stdin=log.read_bytes())
-    assert ran.code == 0
-    assert "22 stored" in ran.out and "GET /v1/orders/{id}" in ran.out
+    other = b'203.0.113.7 - - [09/Mar/2026:14:00:01 +0000] "GET /v1/carts HTTP/1.1" 200 512 "-" "client"\n'
+    ran = apilens("look", "-", "--top", "1", stdin=log.read_bytes() + other + b"no call\n")
+    assert ran.code == 4  # 2 of 25 lines fit no format
+    assert "23 stored" in ran.out and "GET /v1/orders/{id}" in ran.out
     assert sorted(tmp_path.rglob("*")) == before
+    # What it says next must not need the lake that is gone.
+    assert "why lines were rejected: apilens parse" in ran.out and "more: --top" in ran.out
+    assert "apilens rejects" not in ran.out and "more: apilens endpoints" not in ran.out
+
+
+def test_the_bytes_a_broken_archive_ends_with_are_no_line_that_could_be_taken(tmp_path: Path, log: Path) -> None:
+    whole = gzip.compress(log.read_bytes() * 50, 1)
+    (tmp_path / "x.log.gz").write_bytes(whole[: len(whole) // 2])
+    ran = apilens("ingest", "--lake", tmp_path / "lake", tmp_path / "x.log.gz")
+    assert ran.code == 4
+    assert "are the beginning of a line" in ran.out and "--final" not in ran.out
 
 
 # -- hostile text ------------------------------------------------------------------------------------------------

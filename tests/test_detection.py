@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from unittest import mock
 
+import polars as pl
 import pytest
 
 from apilens import formats
@@ -16,6 +17,7 @@ from apilens.errors import UsageError
 from apilens.formats import FORMATS, Format, Options, detect
 from apilens.formats.block import Block, Reader, parse, unwrap
 from apilens.formats.format import fixed
+from apilens.formats.w3c import W3cLayout
 from commands import apilens
 
 ROOT = Path(__file__).parent.parent
@@ -72,6 +74,28 @@ def test_no_other_format_takes_a_call_out_of_a_sample(written: str) -> None:
         if part.calls.height:
             taken[read] = part.calls.height
     assert taken == {}
+
+
+def test_what_is_passed_over_at_a_glance_fits_no_line_when_it_is_looked_at() -> None:
+    """Detection looks closer at few layouts: the others are told by literals and names that no line of the head has."""
+    samples = [Block(sample(name)).lines for name in SAMPLED if name != "table_parquet"]
+    samples += [Block(next(case.glob("input.*")).read_bytes()).lines for case in (CASES.parent / "wrappers").iterdir()]
+    lines = pl.concat(samples).select(row=pl.int_range(pl.len(), dtype=pl.UInt32), line="line")
+    lines = lines.filter(lines["line"].str.contains(r"\S"))
+    layouts = [layout for format in FORMATS.values() for layout in format.open(lines, Options())]
+    told = formats._fits(lines, layouts)
+    seen = 0
+    for layout in layouts:
+        # A line of a W3C log fits under what another one says.
+        heads = [s for s in samples if s.height] if isinstance(layout, W3cLayout) else [lines]
+        for head in heads:
+            fits = layout.fits(head)
+            taken = head["line"].filter(fits).to_list()
+            assert all(layout.may_fit([line] if head is lines else head["line"].to_list()) for line in taken)
+            seen += len(taken)
+        if id(layout) in told:
+            assert told[id(layout)].to_list() == layout.fits(lines).to_list()
+    assert seen > 200
 
 
 def test_detection_names_the_wrappers_and_the_first_line_each_runner_up_refuses(tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ def sections(text: str) -> dict[str, str]:
 
 def commands(group: click.Command, words: tuple[str, ...]) -> Iterator[tuple[str, click.Command]]:
     if isinstance(group, click.Group):
+        if group.invoke_without_command:
+            yield " ".join(words), group
         context = click.Context(group)
         for name in group.list_commands(context):
             found = group.get_command(context, name)

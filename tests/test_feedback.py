@@ -11,20 +11,23 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apilens.cli.feedback import feedback
-from apilens.errors import FormatError
-from apilens.feedback import CHANNELS, recognise
-from apilens.feedback.category import categories
-from apilens.feedback.completeness import completeness
+from apilens.errors import FormatError, InputError
+from apilens.feedback import Export, recognise
+from apilens.feedback.category import Rule, categories
+from apilens.feedback.completeness import PARTS, completeness
 from apilens.feedback.duplicates import duplicates
 from apilens.feedback.encoding import decode
 from apilens.feedback.history import history
 from apilens.feedback.masking import mask
+from apilens.feedback.model import predict, train
 from apilens.feedback.records import newest, read_time, to_items
+from apilens.feedback.template import TEMPLATES, template
 from apilens.pipeline import people
 from apilens.schema import CATEGORIES, ITEMS
 from apilens.store import default_state, open_store
@@ -35,7 +38,8 @@ NO_IDS = pl.DataFrame(schema={"channel": pl.String, "id": pl.String, "request_id
 
 
 def read(text: str, channel: str | None = "mail", tz: str = "UTC") -> tuple[pl.DataFrame, list[tuple[int, str]]]:
-    records = recognise(text, "x").parse(text)
+    export = Export("x", text.encode("utf-8", "surrogatepass"))
+    records = recognise(export).parse(export)
     good, bad = to_items(records, channel=channel, tz=ZoneInfo(tz))
     assert records.read == good.height + bad.height
     return good, bad.rows()
@@ -96,22 +100,10 @@ def test_a_quote_that_never_closes_costs_its_line_and_no_other() -> None:
     assert [number for number, _ in bad] == [2, 4]
 
 
-@pytest.mark.parametrize("text", ["<html></html>", '[{"id": 1}]', "name,age\nx,1\n"])
+@pytest.mark.parametrize("text", ["<html></html>", "[]", "name,age\nx,1\n"])
 def test_an_unknown_kind_of_file_says_what_was_found_and_expected(text: str) -> None:
     with pytest.raises(FormatError, match="expected"):
-        recognise(text, "x")
-
-
-@pytest.mark.parametrize("name", sorted(CHANNELS))
-def test_each_channel_reads_a_sample_of_its_own(name: str) -> None:
-    sample = Path(__file__).parent / "cases" / "feedback" / f"{name}.txt"
-    expected = sample.with_suffix(".expected.json")
-    text = sample.read_text(encoding="utf-8")
-    assert recognise(text, name) is CHANNELS[name]
-    good, bad = read(text)
-    assert {"items": json.loads(good.write_json()), "rejects": [list(row) for row in bad]} == json.loads(
-        expected.read_text(encoding="utf-8")
-    )
+        recognise(Export("x", text.encode()))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
@@ -221,6 +213,70 @@ def test_rules_name_a_category_or_abstain(text: str, category: str | None) -> No
     assert (row["reason"] is None) == (category is None)
 
 
+def test_what_people_set_comes_before_rules_types_and_words() -> None:
+    said = items(
+        item("1", body="payment fails", attributes={"type": "New Feature"}),
+        item("2", body="database connection lost", reporter="x@acme.example"),
+        item("3", body="payment fails", attributes={"type": "Task"}),
+        item("4", body="anything", account="vip-7"),
+        item("5", body="database connection lost"),
+    )
+    rules = [
+        Rule(pattern="(?i)database connection", severity="critical", owner="dba"),
+        Rule(pattern="(?i)database", category="dependency", owner="somebody else"),
+        Rule(consumer="vip-*", severity="high"),
+        Rule(consumer="acme.example", module="crm"),
+    ]
+    set_by_kim = pl.DataFrame([("ticket:5", "category", "question", "kim")], schema=["subject", "kind", "verdict", "who"], orient="row")  # fmt: skip
+    found = {row["id"]: row for row in categories(said, rules, set_by_kim).to_dicts()}
+    assert [(found[key]["category"], found[key]["reason"]) for key in "1235"] == [
+        ("enhancement", "its type says new feature"),
+        ("dependency", "rule 2"),
+        ("bug", "says that something does not work"),
+        ("question", "kim says so"),
+    ]
+    assert (found["2"]["severity"], found["2"]["owner"], found["2"]["owner_reason"], found["2"]["module"]) == ("critical", "dba", "rule 1", "crm")  # fmt: skip
+    assert (found["4"]["severity"], found["4"]["severity_reason"], found["1"]["owner"]) == ("high", "rule 3", None)
+
+
+def test_a_model_learns_kinds_from_labels_and_abstains_where_it_is_not_sure() -> None:
+    kinds = {
+        "bug": "wobble broke the gadget",
+        "question": "whereabouts of the gadget",
+        "enhancement": "gadget in mauve",
+    }
+    texts = [f"{words} number {n}" for words in kinds.values() for n in range(20)]
+    labels = [kind for kind in kinds for _ in range(20)]
+    model = train(texts, labels)
+    found = predict(model, ["another wobble broke", "mauve", "nothing known here at all", ""])
+    assert found["category"].to_list() == ["bug", "enhancement", None, None]
+    assert "60 labelled items" in found["reason"][0]
+    said = categories(items(item(body="a wobble broke"), item("2", body="mauve: it fails")), model=model)
+    assert said["category"].to_list() == ["bug", "enhancement"]
+
+
+def test_two_kinds_are_told_apart_as_well() -> None:
+    model = train(["alpha beta"] * 30 + ["gamma delta"] * 30, ["bug"] * 30 + ["question"] * 30)
+    assert predict(model, ["alpha", "delta"])["category"].to_list() == ["bug", "question"]
+
+
+def test_too_few_labels_are_refused_with_what_to_type() -> None:
+    with pytest.raises(InputError, match="apilens feedback set"):
+        train(["a"] * 30 + ["b"] * 3, ["bug"] * 30 + ["question"] * 3)
+
+
+@pytest.mark.parametrize("tracker", sorted(TEMPLATES))
+def test_a_form_asks_for_everything_that_completeness_asks_for(tracker: str) -> None:
+    text = template(tracker)
+    assert all(
+        heading in text for heading in ("Steps", "Exact error", "Environment", "Expected result", "Actual result")
+    )
+    if tracker == "github":
+        assert [part["id"] for part in yaml.safe_load(text)["body"]] == list(PARTS)
+    if tracker == "servicenow":
+        assert json.loads(text)["table"] == "incident"
+
+
 def test_the_same_report_again_is_a_repeat_of_the_earlier_one() -> None:
     text = "Export of the daily report is extremely slow this morning, it takes seven seconds instead of one"
     said = items(
@@ -242,6 +298,20 @@ def test_repeats_by_request_id_or_by_name_need_no_similar_words() -> None:
     assert duplicates(said, ids).select("id", "of_id", "band").rows() == [
         ("M-2", "SHOP-1", "auto"),
         ("M-3", "SHOP-1", "auto"),
+    ]
+
+
+def test_answers_in_a_thread_and_alerts_that_fire_again_repeat_the_first() -> None:
+    said = items(
+        item("M-1", body="pay is broken", attributes={"thread": "M-1"}),
+        item("M-2", body="us too", created_at=MONDAY + 12 * HOUR, attributes={"thread": "M-1"}),
+        item("A-1", body="x", created_at=MONDAY + 12 * HOUR, attributes={"alert": "f1"}),
+        item("A-2", body="y", created_at=MONDAY + 13 * HOUR, attributes={"alert": "f1"}),
+        item("M-3", body="something else", channel="chat", created_at=MONDAY + 13 * HOUR, attributes={"thread": "M-1"}),
+    )
+    assert duplicates(said, NO_IDS).select("id", "of_id", "band").rows() == [
+        ("M-2", "M-1", "auto"),
+        ("A-2", "A-1", "auto"),
     ]
 
 

@@ -294,6 +294,36 @@ def test_rejects_are_kept_byte_for_byte_outside_masked_spans_and_where_they_stoo
     assert b"s3cr3t" not in b"".join(rows["raw"])
 
 
+def test_a_line_longer_than_a_head_is_told_whole_by_every_command(desk: Path) -> None:
+    logged = [[str(1_773_064_800_000_000_000 + i), line(i).decode()] for i in range(4000)]
+    path = desk / "loki.json"
+    path.write_text(json.dumps({"streams": [{"stream": {"pod": "gw-1"}, "values": logged}]}))
+    assert path.stat().st_size > 300_000
+    assert ingest(desk / "lake", "--final", path)["stored"] == 4000
+    assert len(apilens("parse", path).rows()) == 4000
+
+
+def test_the_summary_names_every_format_of_a_mixed_file(desk: Path) -> None:
+    combined = line(1) + b"\n"
+    common = b'203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "GET /v1/carts HTTP/1.1" 200 512\n'
+    path = desk / "mixed.log"
+    path.write_bytes(combined * 3 + common * 2)
+    ran = apilens("ingest", "--lake", desk / "lake", path)
+    assert "mixed.log: nginx_combined 3, apache_common 2: 5 stored" in ran.out
+    path.write_bytes(combined * 2 + common * 2)
+    ran = apilens("ingest", "--lake", desk / "other", "--json", path)
+    assert ran.json()["inputs"][0]["formats"] == {"nginx_combined": 2, "apache_common": 2}
+
+
+def test_the_reason_of_a_line_with_a_secret_speaks_of_a_masked_value(desk: Path) -> None:
+    path = desk / "x.log"
+    path.write_bytes(line(1) + b"\n" + line(2, query="?token=s3cr3t-s3cr3t-s3cr3t").replace(b" 200 ", b" 2OO ") + b"\n")
+    ingest(desk / "lake", path)
+    assert open_lake(str(desk / "lake")).rejects()["reason"].to_list() == [
+        "does not fit the layout: status is a masked value, expected a number 100..999"
+    ]
+
+
 def test_refed_rejects_are_stored_exactly_once(desk: Path) -> None:
     path = mixed(desk)
     done = ingest(desk / "lake", path)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apilens.formats import FORMATS, Options, detect
 from apilens.formats.block import Block, Parsed, parse
+from apilens.formats.json_layout import DEEPEST, too_deep
 
 CASES = Path(__file__).parent / "cases" / "formats"
 JSON = [
@@ -303,3 +306,187 @@ def test_lines_without_a_call_between_those_of_a_table_are_set_aside() -> None:
     table = {"time": "2026-03-09T14:00:00Z", "path": "/v1", "status": 200}
     part = read(table, {"time": "2026-03-09T14:00:00Z", "msg": "started"})
     assert (part.calls.height, part.rejects.height) == (1, 1)
+
+
+def hosted(name: str) -> list[tuple[str, dict[str, Any]]]:
+    """Each call of a sample that has a host, and its line."""
+    text = sample(name)
+    part = read(*text)
+    return [(text[row["row"]], row) for row in part.calls.iter_rows(named=True) if row.get("host")]
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_a_host_is_without_port_and_brackets_and_the_port_is_kept_where_it_is_written(name: str) -> None:
+    for line, row in hosted(name):
+        assert not set(":[]") & set(row["host"])
+        for written, host in ((f"{row['host']}:8443", row["host"]), ("[2001:db8::1]:8443", "2001:db8::1")):
+            again = re.sub(rf"{re.escape(row['host'])}(?::\d+)?(?![\w.-])", written, line)
+            found = read(again).calls.filter(pl.col("host") == host).row(0, named=True)
+            # A port that a field of its own names goes before.
+            assert found["server_port"] in (8443, row.get("server_port"))
+
+
+def test_a_url_says_the_port_only_where_it_stands_in_it() -> None:
+    line = sample("gcp_lb")[0]
+    record = json.loads(line)
+    for url, port in (("https://api.example:8443/v1", 8443), ("https://api.example/v1", None)):
+        record["httpRequest"]["requestUrl"] = url
+        found = call(record)
+        assert (found["host"], found["scheme"], found["server_port"]) == ("api.example", "https", port)
+
+
+def test_the_length_of_gravitees_content_fills_one_column() -> None:
+    for name in ("gravitee_json", "gravitee_csv"):
+        found = call(sample(name)[0])
+        assert found["response_bytes"] is not None
+        assert found.get("response_body_bytes") is None
+
+
+@pytest.mark.parametrize(("client", "port"), [("203.0.113.7", None), ("10.0.0.9", 51000)])
+def test_the_port_of_caddys_peer_is_the_clients_only_where_they_are_the_same(client: str, port: int | None) -> None:
+    request = {"method": "GET", "uri": "/x", "remote_ip": "10.0.0.9", "remote_port": "51000", "client_ip": client}
+    found = call(caddy(request=request))
+    assert (found["client_ip"], found["client_port"]) == (client, port)
+    assert dict(found["attributes"] or {}).get("request.remote_port") == (None if port else "51000")
+
+
+@pytest.mark.parametrize(("name", "port"), [("client.address", None), ("network.peer.address", 51000)])
+def test_the_port_of_a_spans_peer_is_not_the_port_of_a_client_behind_it(name: str, port: int | None) -> None:
+    values = {"url.path": "/x", name: "203.0.113.7", "network.peer.port": "51000"}
+    attributes = [{"key": key, "value": {"stringValue": value}} for key, value in values.items()]
+    span = {"spanId": "a", "kind": 2, "startTimeUnixNano": "10", "attributes": attributes}
+    found = call({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]})
+    assert (found["client_ip"], found["client_port"]) == ("203.0.113.7", port)
+
+
+CONSOLE = ("2026/03/09 14:00:00.125", "\x1b[34mINFO\x1b[0m", "http.log.access.log0", "handled request")
+
+
+@pytest.mark.parametrize("blank", ["\t", " "])
+def test_caddys_console_lines_are_read_like_its_objects(blank: str) -> None:
+    record = caddy(request={"method": "GET", "uri": "/x?a=1", "proto": "HTTP/2.0", "remote_ip": "10.0.0.9"})
+    del record["ts"]
+    access = blank.join((*CONSOLE, json.dumps(record)))
+    other = blank.join((CONSOLE[0], "info", 'serving "initial" configuration'))
+    failed = blank.join((CONSOLE[0], "error", "http.log.error", "dial tcp", json.dumps(record)))
+    part = read(access, other, failed, access.replace(CONSOLE[1], "info").replace(".log0", ""))
+    assert (part.calls.height, part.filtered) == (2, 2)
+    first = part.calls.row(0, named=True)
+    assert (first["timestamp"], first["duration_ms"], first["url"] or first["query"]) == (MOMENT, 42.0, "a=1")
+    assert dict(first["attributes"]) == {"level": "INFO", "logger": "http.log.access.log0", "msg": "handled request"}
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "error"),
+    [
+        ("azure_frontdoor", '"NoError"', "OriginDNSError"),
+        ("aws_cloudfront_json", '"x-edge-detailed-result-type": "Miss"', "OriginDNSError"),
+        ("aws_cloudfront", "\tMiss\t", "ClientCommError"),
+    ],
+)
+def test_only_errors_are_response_flags(name: str, said: str, error: str) -> None:
+    lines = sample(name)
+    assert said in "".join(lines)
+    first = read(*lines).calls.row(0, named=True)
+    assert first["response_flags"] is None
+    assert re.findall(r"\w+", said)[-1] in dict(first["attributes"]).values()
+    again = [line.replace(said, said.replace(re.findall(r"\w+", said)[-1], error)) for line in lines]
+    assert read(*again).calls.row(0, named=True)["response_flags"] == error
+
+
+def test_tyks_trace_id_has_a_column_and_a_key_behind_an_alias_is_kept() -> None:
+    record = json.loads(sample("tyk_json")[0]) | {"trace_id": "ab" * 16, "alias": "acme", "api_key": "3e2d1c0b"}
+    found = call(record)
+    assert (found["trace_id"], found["application_id"]) == ("ab" * 16, "acme")
+    assert dict(found["attributes"])["api_key"] == "3e2d1c0b"
+    header, line = sample("tyk_csv")[:2]
+    found = call(header, line.replace("key-a1;org-o1,,", "key-a1;org-o1,acme,"))
+    assert found["application_id"] == "acme"
+    assert dict(found["attributes"])["APIKey"] == "5f1e9c2d"
+
+
+def test_a_cell_of_another_form_is_named_with_what_was_expected() -> None:
+    header, line, *_ = sample("tyk_csv")
+    part = read(header, line, line.replace(",March,", ",03,"), line.replace("2026-03-09 14:00:00", "09.03.2026 14:00"))
+    assert [reason.split(",")[0] for reason in part.rejects["reason"]] == [
+        'Month is "03"',
+        'TimeStamp is "09.03.2026 14:00.125 +0000 UTC"',
+    ]
+    assert "expected the name of a month" in part.rejects["reason"][0]
+
+
+A_SHAPE = {"time": "2026-03-09T14:00:00Z", "path": "/v1/a", "status": 200, "latency_ms": 5, "user": "mia"}
+OTHER_SHAPE = {
+    "@timestamp": "2026-03-09T14:00:01Z",
+    "url": "/v1/b?x=1",
+    "http_status": 404,
+    "duration_s": 0.007,
+    "user": {"name": "noa"},
+}
+
+
+@pytest.mark.parametrize("between", [0, 300])  # beyond the lines that are looked at for names
+def test_each_line_of_a_table_is_read_by_its_own_names(between: int) -> None:
+    part = read(*[A_SHAPE] * (1 + between), OTHER_SHAPE)
+    assert part.rejects.is_empty()
+    names = ("path", "query", "status_code", "duration_ms", "user_name", "gateway")
+    found = part.calls.sort("row").select(names)
+    assert found.row(0) == ("/v1/a", None, 200, 5.0, "mia", "table_json")
+    assert found.row(-1) == ("/v1/b", "x=1", 404, 7.0, "noa", "table_json")
+
+
+def test_of_several_names_of_a_column_the_best_is_taken_and_the_others_are_kept() -> None:
+    first = A_SHAPE | {"http_status": 503, "duration_ms": 9}
+    second = {key: value for key, value in first.items() if key not in ("status", "duration_ms")}
+    rows = read(second, first).calls.sort("row").rows(named=True)
+    assert [(row["status_code"], row["duration_ms"]) for row in rows] == [(503, 5.0), (200, 9.0)]
+    assert dict(rows[1]["attributes"]) == {"http_status": "503", "latency_ms": "5"}
+
+
+def test_nginxs_seconds_are_no_other_lines_seconds() -> None:
+    nginx = {"time_iso8601": "2026-03-09T14:00:00+00:00", "remote_addr": "1.2.3.4", "request": "GET /x HTTP/1.1"}
+    nginx |= {"status": "200", "request_time": "0.125", "body_bytes_sent": 5}
+    rows = read(nginx, A_SHAPE | {"request_time": 7, "bytes": 9}).calls.sort("row").rows(named=True)
+    assert [(row["duration_ms"], row["path"]) for row in rows] == [(125.0, "/x"), (5.0, "/v1/a")]
+    assert dict(rows[1]["attributes"])["request_time"] == "7"
+
+
+TARGETS = [
+    ("/a?b=1", ("/a", "b=1", None, None, None)),
+    ("https://shop.example:8443/a?b=1", ("/a", "b=1", "shop.example", 8443, "https://shop.example:8443/a?b=1")),
+]
+
+
+@pytest.mark.parametrize(("written", "expected"), TARGETS)
+@pytest.mark.parametrize("kind", ["json", "csv"])
+def test_a_path_of_a_table_may_be_a_target_or_a_url(written: str, expected: tuple[Any, ...], kind: str) -> None:
+    row = {"timestamp": "2026-03-09T14:00:00Z", "method": "get", "path": written, "status": 200}
+    found = call(row) if kind == "json" else call(",".join(row), ",".join(map(str, row.values())))
+    assert tuple(found[name] for name in ("path", "query", "host", "server_port", "url")) == expected
+    assert found["method"] == "GET"
+
+
+def test_columns_of_their_own_go_before_what_a_path_says() -> None:
+    row = {"timestamp": "2026-03-09T14:00:00Z", "path": "http://a.example/a?b=1", "query": "?c=2", "host": "b.example"}
+    found = call(row | {"status": 200})
+    assert (found["path"], found["query"], found["host"]) == ("/a", "c=2", "b.example")
+
+
+@pytest.mark.parametrize("inside", ['{"a":' * 501 + "1" + "}" * 501, "[" * 100_000 + "]" * 100_000])
+def test_a_line_nested_too_deep_is_set_aside_before_it_is_parsed(inside: str) -> None:
+    good = sample("kong_json")[0]
+    part = read(good, f'{good[:-1]},"x":{inside}}}', good)
+    assert (part.calls.height, part.rejects["reason"].to_list()) == (2, ["nested deeper than 500"])
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.integers(0, 1100), st.sampled_from('[{"\\ '), st.booleans()), min_size=1, max_size=4))
+def test_depth_is_the_highest_number_of_open_brackets(parts: list[tuple[int, str, bool]]) -> None:
+    texts = ["".join(json.dumps(sign) * n if quoted else sign * n for n, sign, quoted in parts), "[]" * 900]
+    for text in texts:
+        bare = re.sub(r'"(?:[^"\\]|\\.)*"', "", text)
+        level = highest = 0
+        for sign in bare:
+            level += (sign in "[{") - (sign in "]}")
+            highest = max(highest, level)
+        assert too_deep(pl.Series(["{}", text, "{}"])).to_list() == [False, highest > DEEPEST, False]

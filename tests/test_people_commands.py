@@ -122,9 +122,71 @@ def test_a_wrong_context_is_a_usage_error_and_keeps_the_links(lake: Path, tmp_pa
 
 def test_state_may_live_elsewhere(lake: Path, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/team.db"
-    assert apilens("queue", "--lake", lake, "--state", url).out.startswith("the queue is empty")
     apilens("feedback", "import", tmp_path / "items.ndjson", "--lake", lake, "--state", url)
     assert len(apilens("queue", "--lake", lake, "--state", url, "--output", "json").json()["queue"]) == 3
+
+
+@pytest.mark.parametrize("command", [["queue"], ["feedback", "list"], ["links"], ["report"], ["tickets", "plan"]])
+def test_a_mistyped_state_is_no_empty_queue_and_makes_no_file(command: list[str], lake: Path, tmp_path: Path) -> None:
+    options = ["--out", str(tmp_path / "r.html")] if command == ["report"] else []
+    options += ["--tracker", f"folder:{tmp_path}/t"] if command[0] == "tickets" else []
+    ran = apilens(*command, *options, "--lake", lake, "--state", f"sqlite:///{tmp_path}/taem.db")
+    assert (ran.code, ran.out) == (3, "")
+    assert "no state database here" in ran.err
+    assert not (tmp_path / "taem.db").exists()
+
+
+@pytest.mark.parametrize("url", ["taem.db", "mysql://x/y", "postgresql://host:port/x"])
+def test_a_malformed_state_is_wrong_usage(url: str, lake: Path) -> None:
+    assert apilens("queue", "--lake", lake, "--state", url).code == 2
+
+
+def test_links_are_made_where_something_came_in_since(lake: Path, tmp_path: Path) -> None:
+    first = apilens("links", "--lake", lake, "--output", "ndjson")
+    assert "linked anew" in first.err
+    assert {row["feedback_id"]: row["band"] for row in first.rows()} == {"T-100": "auto", "T-2": "none", "T-3": "auto"}
+    again = apilens("links", "--lake", lake, "--output", "json")
+    assert (again.err, again.json()["links"]) == ("", first.rows())
+    assert "names status 502" in apilens("links", "--lake", lake).out
+
+
+def test_what_people_decide_about_a_link_stands(lake: Path) -> None:
+    found = {
+        row["feedback_id"]: row["candidate_id"] for row in apilens("links", "--lake", lake, "--output", "ndjson").rows()
+    }
+    name = found["T-100"]
+
+    def now() -> dict[str, tuple[str | None, list[str]]]:
+        rows = apilens("links", "--lake", lake, "--output", "ndjson").rows()
+        return {row["feedback_id"]: (row["candidate_id"], row["reasons"]) for row in rows}
+
+    assert apilens("links", "reject", "ticket:T-100", name, "--who", "kim", "--lake", lake).code == 0
+    assert now()["T-100"][0] is None
+    assert now()["T-3"][0] is None  # it only repeated the other
+    assert apilens("links", "confirm", "ticket:T-2", name, "--who", "kim", "--lake", lake).code == 0
+    assert now()["T-2"] == (name, ["confirmed by kim"])
+    assert apilens("links", "confirm", "ticket:T-2", "--who", "lee", "--lake", lake).code == 0
+    assert now()["T-2"] == (None, ["lee says so"])
+    apilens("triage", "--lake", lake)
+    assert now()["T-2"][0] is None
+
+
+@pytest.mark.parametrize(("item", "candidate", "said"), [("ticket:T-9", "", "apilens feedback list"), ("ticket:T-2", "pay-2", "did you mean pay-1?")])  # fmt: skip
+def test_a_decision_about_what_is_not_there_is_refused(item: str, candidate: str, said: str, lake: Path) -> None:
+    ran = apilens("links", "reject", item, candidate or "x", "--lake", lake)
+    assert (ran.code, said in ran.err) == (3, True)
+
+
+def test_forget_reaches_feedback_and_candidates(lake: Path, tmp_path: Path) -> None:
+    apilens("triage", "--lake", lake, "--context", tmp_path / "context.toml")
+    dry = apilens("lake", "forget", "--consumer", "app-01", "--lake", lake, "--dry-run")
+    assert "1 feedback items would go, 1 candidates" in dry.out
+    done = apilens("lake", "forget", "--consumer", "app-01", "--lake", lake)
+    assert "1 feedback items forgotten, 1 candidates" in done.out
+    assert [row["id"] for row in apilens("feedback", "list", "--lake", lake, "--output", "ndjson").rows()] == [
+        "T-2",
+        "T-3",
+    ]
 
 
 def test_channel_and_zone_fill_what_records_leave_out(tmp_path: Path) -> None:
@@ -134,3 +196,73 @@ def test_channel_and_zone_fill_what_records_leave_out(tmp_path: Path) -> None:
     (row,) = apilens("feedback", "list", "--lake", tmp_path / "l", "--output", "ndjson").rows()
     assert row["channel"] == "chat"
     assert row["created_at"].startswith("2026-03-09T11:00:00") or row["created_at"].startswith("2026-03-09 11:00:00")
+
+
+def test_silent_lists_whom_to_tell_and_how_well_they_are_known(lake: Path, tmp_path: Path) -> None:
+    apilens("triage", "--lake", lake, "--context", tmp_path / "context.toml")
+    shown = apilens("queue", "--silent", "--lake", lake).out
+    assert "app-02, app-03" in shown
+    assert "95%" in shown
+    rows = apilens("queue", "--silent", "--lake", lake, "--output", "ndjson").rows()
+    assert [(row["hit"], row["silent"], row["silent_consumers"]) for row in rows] == [(3, 2, ["app-02", "app-03"])]
+
+
+def test_what_a_person_sets_is_kept_and_shown_with_who_says_it(lake: Path) -> None:
+    ran = apilens(
+        "feedback", "set", "ticket:T-100", "--category", "question", "--owner", "desk", "--who", "kim", "--lake", lake
+    )
+    assert ran.code == 0
+    shown = apilens("feedback", "show", "ticket:T-100", "--lake", lake, "--output", "json").json()
+    assert (shown["category"], shown["category_reason"], shown["owner"]) == ("question", "kim says so", "desk")
+    assert apilens("feedback", "set", "ticket:T-100", "--lake", lake).code == 2
+    assert apilens("feedback", "set", "ticket:T-9", "--owner", "x", "--lake", lake).code == 3
+    assert "labelled items" in apilens("feedback", "train", "--lake", lake).err
+
+
+def test_the_model_is_trained_on_the_types_of_trackers_and_said_how_good_it_is(tmp_path: Path) -> None:
+    words = {"Bug": "wobble broke", "Question": "whereabouts please", "New Feature": "mauve gadget"}
+    rows = [{"id": f"{kind}{n}", "channel": "t", "created_at": "2026-03-09", "type": kind, "body": f"{text} {n}"} for kind, text in words.items() for n in range(20)]  # fmt: skip
+    rows.append({"id": "x", "channel": "t", "created_at": "2026-03-09", "body": "one more mauve"})
+    (tmp_path / "a.ndjson").write_text("\n".join(json.dumps(row) for row in rows))
+    apilens("feedback", "import", tmp_path / "a.ndjson", "--lake", tmp_path / "l")
+    assert (
+        apilens("feedback", "train", "--lake", tmp_path / "l").out
+        == "trained on 60 labelled items; macro-F1 1.00 in five-fold validation\n"
+    )
+    shown = apilens("feedback", "show", "t:x", "--lake", tmp_path / "l", "--output", "json").json()
+    assert (shown["category"], "reads like 60" in shown["category_reason"]) == ("enhancement", True)
+
+
+def test_rules_of_the_configuration_are_checked_and_used(
+    lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "apilens.toml").write_text("[[rules]]\npattern = 'gives (502'\nowner = 'pay'\n")
+    assert "no regular expression" in apilens("feedback", "list", "--lake", lake).err
+    (tmp_path / "apilens.toml").write_text("[[rules]]\npattern = 'gives 502'\nowner = 'pay'\nseverity = 'high'\n")
+    rows = {row["id"]: row for row in apilens("feedback", "list", "--lake", lake, "--output", "ndjson").rows()}
+    assert (rows["T-100"]["owner"], rows["T-100"]["owner_reason"], rows["T-2"]["owner"]) == ("pay", "rule 1", None)
+
+
+def test_related_problems_are_decided_by_people(lake: Path) -> None:
+    with open_store(default_state(str(lake))) as store:
+        store.save_candidates(candidates(candidate(), candidate("search", endpoints=["GET /s"])), MONDAY, Window())
+    assert "proposed" in apilens("related", "--lake", lake).out
+    assert apilens("related", "confirm", "search-1", "blocks", "pay-1", "--who", "kim", "--lake", lake).code == 0
+    assert apilens("related", "reject", "search-1", "caused_by", "pay-1", "--who", "kim", "--lake", lake).code == 0
+    rows = apilens("related", "--lake", lake, "--output", "ndjson").rows()
+    assert [(row["kind"], row["verdict"]) for row in rows] == [("blocks", "confirmed"), ("caused_by", "rejected")]
+    assert apilens("related", "--lake", lake, "--output", "json").json()["related"] == rows
+    assert "did you mean pay-1?" in apilens("related", "confirm", "pay-2", "blocks", "search-1", "--lake", lake).err
+
+
+def test_escalations_are_listed_in_every_form(lake: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.ndjson").write_text(
+        '{"id": "1", "channel": "chat", "created_at": "2026-03-09", "body": "production is down"}'
+    )
+    apilens("feedback", "import", tmp_path / "c.ndjson", "--lake", lake)
+    assert "severe" in apilens("feedback", "escalate", "--lake", lake).out
+    rows = apilens("feedback", "escalate", "--lake", lake, "--output", "ndjson").rows()
+    assert [row["id"] for row in rows] == ["1"]
+    assert apilens("feedback", "escalate", "--lake", lake, "--output", "json").json()["escalations"] == rows
+    assert 'label: "Steps"' in apilens("feedback", "template", "github").out

@@ -11,9 +11,9 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
-from apilens.errors import LakeError
+from apilens.errors import LakeError, UsageError
 from apilens.feedback.duplicates import DUPLICATES as MADE_DUPLICATES
-from apilens.feedback.history import HISTORY
+from apilens.feedback.history import HISTORY, history
 from apilens.schema import CANDIDATES, ITEMS, LINKS
 from apilens.store import open_store, tables
 from apilens.store.store import DUPLICATES, REVISIONS
@@ -171,7 +171,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["state.db", "mysql://x/y", "://"])
 def test_a_url_of_another_kind_is_refused_with_an_example(url: str) -> None:
-    with pytest.raises(LakeError, match="sqlite:///"):
+    with pytest.raises(UsageError, match="sqlite:///"):
         open_store(url)
 
 
@@ -232,3 +232,37 @@ def test_times_keep_their_moment_in_any_zone(state_url: str) -> None:
     with open_store(state_url) as store:
         store.save_items(items(item(created_at=local)), NO_HISTORY, local)
         assert store.items()["created_at"].item() == local
+
+
+def test_a_decision_takes_the_place_of_an_earlier_one_and_both_are_events(state_url: str) -> None:
+    with open_store(state_url) as store:
+        for verdict, who in (("confirmed", "kim"), ("rejected", "lee")):
+            store.decide("link", "mail:1", verdict, of="pay-1", who=who, why=None, now=MONDAY)
+        store.decide("category", "mail:1", "bug", who="kim", why="reads so", now=MONDAY)
+        assert store.decisions("link").select("subject", "object", "verdict", "who").rows() == [
+            ("mail:1", "pay-1", "rejected", "lee")
+        ]
+        assert store.decisions("link", "category").height == 2
+        assert store.events().select("field", "old", "new").rows() == [
+            ("link pay-1", None, "confirmed"),
+            ("link pay-1", "confirmed", "rejected"),
+            ("category", None, "bug"),
+        ]
+
+
+def test_a_consumer_is_forgotten_in_items_candidates_and_on_the_disk(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with open_store(f"sqlite:///{path}") as store:
+        only = candidate("own", affected_consumers=["app-secret"], hint={"status": None, "upstream": None, "consumer": "app-secret", "node": None})  # fmt: skip
+        store.save_candidates(
+            candidates(candidate(affected_consumers=["app-secret", "app-02"]), only), MONDAY, Window()
+        )
+        said = items(item("1", reporter="app-secret", body="words of app-secret"), item("2"))
+        store.save_items(said, history(said), MONDAY)
+        store.decide("category", "ticket:1", "bug", who="kim", why=None, now=MONDAY)
+        gone = store.forget(["app-secret"], said.filter(id="1").select("channel", "id"))
+        assert gone == {"items": 1, "candidates": 2}
+        assert store.items()["id"].to_list() == ["2"]
+        assert store.candidates()["affected_consumers"].to_list() == [["app-02"]]
+        assert store.candidates()["consumers_hit"].to_list() == [2]
+    assert b"app-secret" not in b"".join(file.read_bytes() for file in tmp_path.iterdir())

@@ -196,6 +196,16 @@ def test_a_pasted_layout_without_a_time_or_a_form_is_wrong_usage(layout: str) ->
         read(["x"], log_format=layout)
 
 
+def test_a_creation_time_in_another_age_gives_an_alb_call_no_duration() -> None:
+    line = sample("aws_alb").read_bytes().split(b"\n")[2]
+    assert b" -1 -1 -1 " in line
+    found = detect(Block(line), Options(), "x").reader
+    for time, waited in ((b"2026-03-09T14:00:02.000000Z", 0.0), (b"-12026-03-09T14:00:02.000000Z", None)):
+        at = line.rindex(b"2026-03-09T14:00:02.000000Z")
+        part = parse(Block(line[:at] + time + line[at + 27 :]), found)
+        assert part.calls["duration_ms"].to_list() == [waited]
+
+
 JUNK = [
     b"",
     b"\x1b[31m",
@@ -244,3 +254,101 @@ def test_a_damaged_line_is_set_aside_or_keeps_its_values_in_bounds(name: str, da
     ):
         if column in part.calls.columns:
             assert part.calls[column].drop_nulls().is_between(least, most).all()
+
+
+_CALL = '[09/Mar/2026:14:00:00 +0000] "GET /v1/carts HTTP/1.1" 200 740 "-" "curl/8.5"'
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        "web-1  | 203.0.113.7 - -",
+        "| 203.0.113.7 - -",
+        "web-1 | -",
+        "2026-03-09T14:00:02.125Z 203.0.113.7 - -",
+        "2026-03-09 14:00:10 203.0.113.7 - -",
+        "14:00:09 203.0.113.7 - -",
+        "shop-7d9f8b6c5-abcde nginx 203.0.113.7 - -",
+    ],
+)
+def test_a_prefix_among_lines_of_other_kinds_is_no_client_host_or_user(begin: str) -> None:
+    plain = f"203.0.113.7 - - {_CALL}"
+    lines = [plain, f"Mar  9 14:00:03 edge nginx: {plain}", f"{begin} {_CALL}", plain]
+    block = Block("\n".join(lines).encode())
+    part = parse(block, detect(block, Options(), "x").reader)
+    assert set(part.calls["client_ip"]) == {"203.0.113.7"}
+    assert part.calls["row"].to_list() == [0, 1, 3]
+    assert part.rejects["row"].to_list() == [2]
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        "203.0.113.7", "2001:db8::7", "::1", "0:0:0:0:0:0:0:1", "fe80::1%eth0", "unix:", "localhost", "client.example",
+        "203.0.113.x", "host_7", "-",
+    ],
+)  # fmt: skip
+def test_a_client_is_an_address_or_a_host_name(client: str) -> None:
+    block = Block(f"{client} - jo hn {_CALL}\n".encode())
+    calls = parse(block, detect(block, Options(), "x").reader).calls
+    assert calls["client_ip"].to_list() == [None if client == "-" else client]
+    assert calls["user_name"].to_list() == ["jo hn"]
+
+
+@pytest.mark.parametrize(
+    ("begin", "expected"),
+    [
+        ("[2001:db8::1]:443 203.0.113.7 -", ("203.0.113.7", None, "2001:db8::1", 443)),  # Apache's vhost combined
+        ("shop.example:8443 203.0.113.7 -", ("203.0.113.7", None, "shop.example", 8443)),
+        ("shop.example 2001:db8::7 -", ("2001:db8::7", None, "shop.example", None)),
+        ("203.0.113.7:4711 -", ("203.0.113.7", 4711, None, None)),
+        ("[2001:db8::7]:4711 -", ("2001:db8::7", 4711, None, None)),
+    ],
+)
+def test_hosts_and_clients_stand_without_port_and_brackets(begin: str, expected: tuple[object, ...]) -> None:
+    block = Block(f"{begin} - {_CALL}\n".encode())
+    calls = parse(block, detect(block, Options(), "x").reader).calls
+    columns = ("client_ip", "client_port", "host", "server_port")
+    assert tuple(calls[name][0] if name in calls.columns else None for name in columns) == expected
+
+
+def test_an_upstream_is_host_and_port_without_scheme_and_path() -> None:
+    line = f'203.0.113.7 - - {_CALL} 13 "shop@docker" "http://[2001:db8::8]:8080/base" 42ms'
+    block = Block(line.encode())
+    assert parse(block, detect(block, Options(), "x").reader).calls["upstream_address"].to_list() == [
+        "[2001:db8::8]:8080"
+    ]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        b'203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "GET /a%s HTTP/1.1" 200 740 "-" "curl/8.5"',
+        b'{"request":{"method":"GET","uri":"/a%s","url":"http://shop.example:8000/a%s","querystring":{},"headers":{}},'
+        b'"response":{"status":200,"size":"512","headers":{}},"latencies":{"request":42,"kong":1,"proxy":41},'
+        b'"client_ip":"203.0.113.7","started_at":1773064800000}',
+    ],
+)
+def test_paths_of_different_bytes_stay_different(call: bytes) -> None:
+    odd = [b"\xe9", b"\xff", b"\xff\xfe", "\ufffd".encode(), b"%FF", "é".encode()]
+    block = Block(b"\n".join(call.replace(b"%s", path) for path in odd))
+    part = parse(block, detect(block, Options(), "x").reader)
+    assert part.rejects.rows() == []
+    paths = part.calls.sort("row")["path"].to_list()
+    assert len(set(paths)) == len(odd)
+    assert paths[:3] == [r"/a\xe9", r"/a\xff", r"/a\xff\xfe"]
+
+
+def test_escaped_bytes_that_are_no_text_stay_different_too() -> None:
+    lines = [rf"203.0.113.7 - - {_CALL.replace('carts', path)} 0.042" for path in (r"\xE9", r"\xFF", r"\xC3\xA9")]
+    assert [call["path"] for call in read(lines)] == [r"/v1/\xe9", r"/v1/\xff", "/v1/é"]
+
+
+def test_lighttpd_s_and_squid_s_values_have_their_own_names_in_reasons() -> None:
+    names = [
+        part.name
+        for layout in FORMATS["apache_combined"].open(Block(b"").lines, Options())
+        for part in layout.parts
+        if not isinstance(part, str)
+    ]
+    assert {"%V", "%Ss", "%Sh"} <= set(names) and not any("lighttpd" in name or "squid" in name for name in names)

@@ -14,7 +14,20 @@ from apilens.errors import ConfigError
 from apilens.feedback.category import categories
 from apilens.feedback.duplicates import DUPLICATES
 from apilens.schema import LINKS, QUEUE, SEVERITIES, SIGNALS
-from apilens.triage import CALLS_NAMED, Context, inherit, link, queue, read_context, request_ids, surprise
+from apilens.store.store import DECISIONS
+from apilens.triage import (
+    CALLS_NAMED,
+    VERDICTS,
+    Context,
+    escalations,
+    inherit,
+    link,
+    queue,
+    read_context,
+    related,
+    request_ids,
+    surprise,
+)
 from apilens.triage.priority import SHARES, prioritise
 from apilens.triage.severity import label, severity
 from apilens.triage.words import is_route, paths, signals, statuses, stems, tokens
@@ -133,7 +146,7 @@ def test_words_of_other_languages_meet_the_words_of_routes() -> None:
 
 
 def test_signal_words_are_of_known_signals() -> None:
-    said = "slow, fails with an error, cannot log in, 429 rate limit, nothing arrives, outage"
+    said = "slow, fails with an error, unauthorized, 429 rate limit, nothing arrives, outage"
     assert signals(said) == ["latency", "errors", "auth", "rate_limit", "traffic"]
     assert set(signals(said)) == set(SIGNALS)
 
@@ -214,11 +227,19 @@ def test_a_customer_who_was_not_hit_speaks_against() -> None:
 
 
 def test_two_problems_that_explain_a_report_equally_halve_each_other() -> None:
-    said = items(item(body="POST /v1/orders/12/pay gives 502"))
+    said = items(item(body="payment and refund give 502"))
     alone = linked(said, candidates(candidate()))[0]["confidence"]
-    both = linked(said, candidates(candidate(), candidate("twin", request_ids=[])))[0]
-    assert alone > 0.99
+    twin = candidate("twin", request_ids=[], endpoints=["POST /v1/payment/{id}/refund"])
+    both = linked(said, candidates(candidate(endpoints=["POST /v2/payment/{id}/refund"]), twin))[0]
+    assert alone > 0.9
     assert both["confidence"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_two_sides_of_one_problem_share_their_confidence() -> None:
+    said = items(item(body="POST /v1/orders/12/pay gives 502"))
+    both = linked(said, candidates(candidate(), candidate("slow", signal="latency", request_ids=[])))[0]
+    assert both["candidate_id"] == "pay-1"
+    assert both["confidence"] > 0.9
 
 
 @pytest.mark.parametrize(
@@ -445,3 +466,128 @@ def test_law_every_item_and_candidate_is_in_the_queue_exactly_once(texts: list[s
         if row["kind"] == "candidate":
             assert row["silent"] <= row["hit"]
             assert row["hit"] - row["silent"] <= row["told"]
+
+
+# -- learning from people
+
+
+def verdict(name: str, candidate_id: str | None, said: str = "confirmed") -> tuple[str, str, str | None, str, str]:
+    return ("ticket", name, candidate_id, said, "kim")
+
+
+def test_what_people_reject_makes_the_same_evidence_weaker_for_others() -> None:
+    said = items(*(item(f"T-{n}", body="payments fail") for n in range(12)))
+    problem = candidates(candidate(affected_consumers=[f"app-{n:02}" for n in range(1, 61)]))
+    plain = linked(said, problem)[-1]["confidence"]
+    decided = pl.DataFrame([verdict(f"T-{n}", "pay-1", "rejected") for n in range(11)], schema=VERDICTS, orient="row")
+    links = link(said, problem, NO_CALLS, categories(said), SHOP, LOGGED, 100, verdicts=decided).to_dicts()
+    assert [row["candidate_id"] for row in links[:11]] == [None] * 11
+    assert links[-1]["confidence"] < plain - 0.1
+
+
+def test_words_of_confirmed_reports_link_the_next_one() -> None:
+    said = items(
+        *(item(f"T-{n}", body="the blue thing blinks") for n in range(4)), *(item(f"U-{n}") for n in range(40))
+    )
+    problem = candidates(candidate())
+    assert linked(said, problem)[3]["candidate_id"] is None
+    decided = pl.DataFrame([verdict(f"T-{n}", "pay-1") for n in range(3)], schema=VERDICTS, orient="row")
+    row = link(said, problem, NO_CALLS, categories(said), SHOP, LOGGED, 100, verdicts=decided).to_dicts()[3]
+    assert row["candidate_id"] == "pay-1"
+    assert any("confirmed" in reason for reason in row["reasons"])
+
+
+def test_an_endpoint_of_the_logs_that_fits_better_speaks_against_a_candidate() -> None:
+    said = items(item(body="refunds of orders fail"))
+    problem = candidates(candidate(affected_consumers=[f"app-{n:02}" for n in range(1, 61)]))
+    alone, beside = (
+        link(said, problem, NO_CALLS, categories(said), Context(), LOGGED, 100, endpoints=known).row(0, named=True)
+        for known in ((), ("POST /v1/orders/{id}/refunds", "GET /v1/search", "GET /v1/exports/{id}"))
+    )
+    assert alone["candidate_id"] == "pay-1"
+    assert beside["confidence"] < alone["confidence"] - 0.05
+
+
+def test_an_alert_is_evidence_and_no_reporter() -> None:
+    alert = item("A-1", body="POST /v1/orders/12/pay 502", reporter=None, attributes={"automatic": "true"})
+    said = items(item(body="POST /v1/orders/12/pay gives 502"), alert)
+    (row,) = ranked(candidates(candidate()), said)
+    assert (row["told"], len(row["reports"])) == (1, 2)
+
+
+# -- escalation
+
+
+def escalated(said: pl.DataFrame, problems: pl.DataFrame, repeats: pl.DataFrame = NO_REPEATS) -> list[dict[str, Any]]:
+    context = read_context('[accounts]\nbig = { domains = ["big.example"], vip = true }', "c")
+    kinds = categories(said)
+    links = link(said, problems, NO_CALLS, kinds, context, LOGGED, 100)
+    return escalations(said, links, repeats, kinds, problems, context, 100).to_dicts()
+
+
+def talk(name: str, body: str, **given: Any) -> dict[str, Any]:
+    return item(name, body=body, channel="chat", **given)
+
+
+@pytest.mark.parametrize(
+    ("body", "given", "why"),
+    [
+        ("production is down", {}, "words are those of something severe"),
+        ("it fails for us", {"reporter": "kim@mail.big.example"}, "VIP account"),
+        ("it fails for us", {}, None),
+        ("how do I ask when production is down?", {}, None),
+        ("production is down", {"channel": "jira"}, None),
+    ],
+)
+def test_talk_becomes_a_ticket_for_a_reason_or_stays_talk(body: str, given: dict[str, Any], why: str | None) -> None:
+    found = escalated(items(talk("C-1", body) | given), candidates())
+    assert [why in "; ".join(row["why"]) for row in found if why] == ([True] if why else [])
+    assert len(found) == (why is not None)
+    assert all(row["widespread"] == "unknown: no trace in the logs" for row in found)
+
+
+def test_what_the_logs_show_is_escalated_with_everybody_who_wrote_and_how_widespread_it_is() -> None:
+    said = [talk(f"C-{n}", "POST /v1/orders/12/pay gives 502", reporter=f"p{n}") for n in range(3)]
+    hit = [f"app-{n}" for n in range(30)]
+    (row,) = escalated(items(*said), candidates(candidate(affected_consumers=hit)))
+    assert (row["id"], row["reporters"], row["candidate_id"]) == ("C-0", ["p0", "p1", "p2"], "pay-1")
+    assert row["why"] == ["3 people wrote about it", "the logs show it: pay: 502"]
+    assert (row["hit"], row["widespread"]) == (30, "yes: 30 consumers of 100 hit")
+    ticket = item("T-1", body="POST /v1/orders/12/pay gives 502")
+    assert escalated(items(*said, ticket), candidates(candidate(affected_consumers=hit))) == []
+
+
+# -- problems that cause each other
+
+NO_DECISIONS = pl.DataFrame(schema=DECISIONS)
+
+
+def behind(node: str | None, consumer: str | None = None) -> dict[str, str | None]:
+    return {"status": "502", "upstream": node, "consumer": consumer, "node": None}
+
+
+@pytest.mark.parametrize(
+    ("given", "proposed"),
+    [
+        ({"hint": behind("db-1")}, "both behind upstream db-1, 10 minutes after it began"),
+        ({"hint": behind("db-2")}, None),
+        ({"hint": behind(None)}, "the same service, 100% of the same consumers, 10 minutes after it began"),
+        ({"hint": behind(None), "affected_consumers": ["x", "y", "z"]}, None),
+        ({"hint": behind("db-1"), "start": MONDAY + 11 * HOUR}, None),
+        ({"hint": behind("db-1"), "endpoints": ["POST /v1/orders/{id}/pay"]}, None),
+    ],
+)
+def test_a_cause_is_proposed_from_what_two_problems_share(given: dict[str, Any], proposed: str | None) -> None:
+    first = candidate(hint=behind("db-1") if given["hint"]["upstream"] else behind(None))
+    then = candidate("search", **{"endpoints": ["GET /v1/search"], "start": MONDAY + 10 * HOUR + timedelta(minutes=10), **given})  # fmt: skip
+    found = related(candidates(then, first), NO_DECISIONS).to_dicts()
+    assert [row["why"] for row in found] == ([proposed] if proposed else [])
+    assert all((row["id"], row["other"], row["verdict"]) == ("search-1", "pay-1", "proposed") for row in found)
+
+
+def test_what_people_say_about_a_cause_takes_the_place_of_the_proposal() -> None:
+    first, then = candidate(), candidate("search", endpoints=["GET /v1/search"])
+    said = ("caused_by", then["fingerprint"], first["fingerprint"], "rejected", "kim", "chance", MONDAY)
+    decided = pl.DataFrame([said], schema=DECISIONS, orient="row")
+    (row,) = related(candidates(first, then), decided).to_dicts()
+    assert (row["verdict"], row["why"]) == ("rejected", "kim says so: chance")

@@ -120,3 +120,14 @@ def test_seconds_of_the_draft_and_milliseconds_of_iis_are_told_apart(tmp_path: P
     ]:
         (tmp_path / "a.log").write_text(head.format(software, taken))
         assert apilens("parse", tmp_path / "a.log").rows()[0]["duration_ms"] == ms
+
+
+def test_the_zone_of_a_client_s_address_is_kept(tmp_path: Path) -> None:
+    fields = (
+        b"#Fields: date time s-ip cs-method cs-uri-stem cs-uri-query s-port cs-username c-ip sc-status time-taken\n"
+    )
+    row = b"2026-03-09 14:00:00 10.0.0.1 GET /v1/carts - 443 - %s 200 42\n"
+    (tmp_path / "x.log").write_bytes(fields + row.replace(b"%s", b"fe80::1%12") + row.replace(b"%s", b"203.0.113.7"))
+    zoned, plain = apilens("parse", tmp_path / "x.log").rows()
+    assert (zoned["client_ip"], dict(zoned["attributes"])["c-ip"]) == ("fe80::1", "fe80::1%12")
+    assert plain["client_ip"] == "203.0.113.7" and "c-ip" not in (plain["attributes"] or {})

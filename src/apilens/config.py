@@ -6,15 +6,16 @@ import tomllib
 from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+import polars as pl
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from apilens.errors import ConfigError
 
 
 class Source(BaseModel):
-    """What is declared about inputs whose path, seen from the configuration's folder, matches `match`."""
+    """What is declared about inputs whose path, seen from the configuration's folder, or whose URL matches `match`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -51,6 +52,49 @@ class Objective(BaseModel):
     days: int = Field(default=28, ge=1, le=366)
 
 
+class PullSource(BaseModel):
+    """Where feedback is asked for: an interface of one of feedback.PULLS, or imap.
+
+    user: with it HTTP Basic (or the mail account), without it a bearer token. secret: name of the environment variable that
+    holds password or token; null: APILENS_NAME_SECRET. query: what to ask for, in the interface's own terms.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str
+    url: str
+    query: str = ""
+    user: str | None = None
+    secret: str | None = None
+    channel: str | None = None
+
+
+class FeedbackRule(BaseModel):
+    """What a report that fits is: all conditions given must hold, the first rule that says something counts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pattern: str | None = None
+    consumer: str | None = None
+    channel: str | None = None
+    category: (
+        Literal["bug", "configuration", "training_gap", "capacity", "dependency", "question", "enhancement"] | None
+    ) = None
+    severity: Literal["critical", "high", "medium", "low"] | None = None
+    module: str | None = None
+    owner: str | None = None
+
+    @field_validator("pattern")
+    @classmethod
+    def _linear(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            try:
+                pl.Series([""]).str.contains(pattern)
+            except pl.exceptions.ComputeError as bad:
+                raise ValueError(f"no regular expression: {str(bad).splitlines()[0]}") from None
+        return pattern
+
+
 class Config(BaseModel):
     """Everything apilens.toml can say."""
 
@@ -59,14 +103,16 @@ class Config(BaseModel):
     sources: tuple[Source, ...] = ()
     marks: tuple[Mark, ...] = ()
     slo: tuple[Objective, ...] = ()
+    rules: tuple[FeedbackRule, ...] = ()
+    pulls: dict[str, PullSource] = Field(default_factory=dict)
     apdex_ms: float = Field(default=500.0, gt=0)
     max_reject_ratio: float = Field(default=0.05, ge=0, le=1)
     folder: Path = Field(default=Path(), exclude=True)
 
-    def source_of(self, path: Path) -> Source | None:
-        """The first [[sources]] that matches; None: nothing is declared about this path."""
+    def source_of(self, path: Path | str) -> Source | None:
+        """The first [[sources]] that matches; None: nothing is declared about this path, or (as text) URL."""
         try:
-            relative = path.resolve().relative_to(self.folder.resolve()).as_posix()
+            relative = path if isinstance(path, str) else path.resolve().relative_to(self.folder.resolve()).as_posix()
         except ValueError:
             return None
         return next((source for source in self.sources if fnmatch(relative, source.match)), None)
@@ -97,7 +143,13 @@ def _explain(file: Path, error: ValidationError) -> str:
     where = [str(part) for part in first["loc"]]
     key = ".".join(where)
     if first["type"] == "extra_forbidden":
-        models: dict[str, type[BaseModel]] = {"sources": Source, "marks": Mark, "slo": Objective}
+        models: dict[str, type[BaseModel]] = {
+            "sources": Source,
+            "marks": Mark,
+            "pulls": PullSource,
+            "rules": FeedbackRule,
+            "slo": Objective,
+        }
         model = models[where[0]] if len(where) > 2 else Config
         known = sorted(set(model.model_fields) - {"folder"})
         near = get_close_matches(where[-1], known, n=1)

@@ -64,6 +64,12 @@ class LakeError(ApilensError):
     exit_code = Exit.INPUT
 
 
+class ConflictError(LakeError):
+    """Another run committed to the lake while this one was about to; nothing of this commit counts."""
+
+    exit_code = Exit.LOCKED
+
+
 class LockedError(ApilensError):
     """Another run holds the lock."""
 

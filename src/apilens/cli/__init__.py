@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import click
 
+from apilens import objects
 from apilens.errors import ApilensError, Exit
 from apilens.reports.visible import safe_lines
 from apilens.version import __version__
@@ -43,6 +44,8 @@ COMMANDS = {
     "explain": ("apilens.cli.explain", "explain", "What carries a candidate: before and after, by dimension."),
     "feedback": ("apilens.cli.feedback", "feedback", "Import and list what people reported."),
     "triage": ("apilens.cli.triage", "triage", "Link feedback with candidates, with reasons."),
+    "links": ("apilens.cli.links", "links", "Links of feedback and candidates; confirm or reject them."),
+    "related": ("apilens.cli.related", "related", "Problems that cause or block each other."),
     "queue": ("apilens.cli.queue", "queue", "Candidates and feedback in one ranked queue."),
     "tickets": ("apilens.cli.tickets", "tickets", "Plan and file tickets, each problem once."),
     "report": ("apilens.cli.report", "report", "Write the HTML report."),
@@ -105,8 +108,18 @@ def run(argv: Sequence[str] | None = None) -> int:
         return Exit.DONE
     except SystemExit:
         raise
+    except Exception as error:
+        if not objects.is_failure(error):
+            return _internal()
+        click.echo(f"apilens: {safe_lines(objects.words(error))}", err=True)
+        return Exit.INPUT
     except BaseException:  # a panic inside Polars is no Exception, and its exit code must not read as a finding
-        click.echo(traceback.format_exc(), err=True)
-        click.echo("apilens: internal error; nothing half-written is visible. Please report the lines above.", err=True)
-        return Exit.INTERNAL
+        return _internal()
     return code if isinstance(code, int) else Exit.DONE
+
+
+def _internal() -> int:
+    """Inside an except clause: say what went wrong in us."""
+    click.echo(traceback.format_exc(), err=True)
+    click.echo("apilens: internal error; nothing half-written is visible. Please report the lines above.", err=True)
+    return Exit.INTERNAL

@@ -121,4 +121,4 @@ def print_endpoints(
             return
         table("", [headings[0], *(Column(name, "right") for name in headings[1:])], cells)
         if first is not None and found.height > first:
-            click.echo(f"… and {found.height - first} more: apilens endpoints")
+            click.echo(f"… and {found.height - first} more: --top {found.height}")

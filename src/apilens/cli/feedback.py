@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,9 +17,18 @@ from apilens.cli.options import (
     output_option,
     state_option,
     tz_option,
+    who_option,
+    why_option,
     zone,
 )
-from apilens.errors import Exit, InputError
+from apilens.errors import Exit, InputError, UsageError
+
+#: As in apilens.schema, whose import costs Polars.
+_CATEGORIES = ("bug", "configuration", "training_gap", "capacity", "dependency", "question", "enhancement")
+_SEVERITIES = ("critical", "high", "medium", "low")
+
+if TYPE_CHECKING:
+    from apilens.pipeline.people import Imported
 
 _SHOWN = 20  # rejects written to stderr; --output json has them all
 
@@ -34,7 +45,8 @@ def feedback() -> None:
 
 @feedback.command("import")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--channel", metavar="NAME", help="Channel of records that name none.")
+@click.option("--channel", metavar="NAME", help="Channel of records that name none; default: the kind of export.")
+@click.option("--mapping", metavar="FILE", help='What the columns of a table mean (TOML: [fields] title = "Summary").')
 @tz_option
 @now_option
 @config_option
@@ -44,6 +56,7 @@ def feedback() -> None:
 def import_(
     paths: tuple[str, ...],
     channel: str | None,
+    mapping: str | None,
     tz: str | None,
     now: str | None,
     config: str | None,
@@ -51,18 +64,19 @@ def import_(
     lake: str,
     state: str | None,
 ) -> int:
-    """Store the items in PATH... (files, folders, globs or -) of NDJSON or CSV; compressed ones too.
+    """Store the items in PATH... (files, folders, globs or -), compressed or not; the kind is told by the content.
 
-    Columns: id, channel, created_at, and reporter, account, title, body, status, resolved_at, updated_at where known;
-    any other becomes an attribute. An item is known by channel and id: importing it again updates it. Secrets in texts
-    are masked. Exit 4 when an input could not be used, or more records were set aside than max_reject_ratio allows.
+    Exports of Jira, ServiceNow, Zendesk, GitHub, GitLab, Slack (zip), Teams, Alertmanager, PagerDuty; mbox, .eml, Maildir;
+    surveys (CSV, XLSX); notes in Markdown. Else CSV, XLSX, Parquet, NDJSON or JSON with columns id, channel, created_at, and
+    reporter, account, title, body, status, resolved_at, updated_at where known; any other becomes an attribute. An item is
+    known by channel and id: importing it again updates it. Secrets in texts are masked, attachments named and not stored.
+    Exit 4 when an input could not be used, or more records were set aside than max_reject_ratio allows.
 
     \b
-    apilens feedback import exports/*.ndjson
-    apilens feedback import --channel chat --tz Europe/Berlin chat.csv
+    apilens feedback import jira.csv mails.mbox slack-export.zip
+    apilens feedback import --mapping helpdesk.toml --tz Europe/Berlin helpdesk.xlsx
     """
     from apilens.pipeline import people
-    from apilens.reports.terminal import safe
 
     done = people.import_feedback(
         paths,
@@ -72,7 +86,49 @@ def import_(
         tz=zone(tz),
         now=moment(now) or datetime.now(UTC),
         config=config,
+        mapping=mapping,
     )
+    return _said(done, output)
+
+
+@feedback.command()
+@click.argument("names", nargs=-1, metavar="[NAME...]")
+@tz_option
+@now_option
+@config_option
+@output_option("table", "json")
+@lake_option
+@state_option
+def pull(
+    names: tuple[str, ...],
+    tz: str | None,
+    now: str | None,
+    config: str | None,
+    output: str,
+    lake: str,
+    state: str | None,
+) -> int:
+    """Ask the interfaces of apilens.toml ([pulls.NAME]; all of them, or those named) for what is new, and store it.
+
+    Jira, ServiceNow, Zendesk, GitHub, GitLab, Slack, IMAP; only reads there. Goes on where the last pull ended. Secrets come
+    from the environment. Exit 3 when none could be read, 4 when some could not.
+
+    \b
+    apilens feedback pull
+    apilens feedback pull shop-jira --output json
+    """
+    from apilens.pipeline import people
+
+    done = people.pull_feedback(
+        names, lake=lake, state=state, tz=zone(tz), now=moment(now) or datetime.now(UTC), config=config
+    )
+    return _said(done, output)
+
+
+def _said(done: Imported, output: str) -> int:
+    """What an import or pull did, and its exit code."""
+    from apilens.reports.terminal import safe
+
     for line in (*done.remarks, *done.failures):
         click.echo(safe(line), err=True)
     for name, number, reason in done.rejects.head(_SHOWN).rows():
@@ -180,6 +236,119 @@ def show(item: str, output: str, lake: str, state: str | None) -> int:
                 click.echo(f"{name}: {safe(str(entry))}")
         elif value is not None:
             click.echo(f"{name}: {safe(str(value))}")
+    return Exit.DONE
+
+
+@feedback.command("set")
+@click.argument("item", metavar="CHANNEL:ID")
+@click.option("--category", type=click.Choice(_CATEGORIES), help="What kind of thing it is.")
+@click.option("--severity", type=click.Choice(_SEVERITIES), help="How bad it is.")
+@click.option("--module", metavar="NAME", help="Part of the product.")
+@click.option("--owner", metavar="TEAM", help="Team that answers for it.")
+@who_option
+@why_option
+@now_option
+@lake_option
+@state_option
+def set_(
+    item: str,
+    category: str | None,
+    severity: str | None,
+    module: str | None,
+    owner: str | None,
+    who: str | None,
+    why: str | None,
+    now: str | None,
+    lake: str,
+    state: str | None,
+) -> int:
+    """Say what an item is; rules and the model do not change it again, and `feedback train` learns from it.
+
+    \b
+    apilens feedback set ticket:T-1 --category bug --severity high --who kim --why "reproduced"
+    apilens feedback set chat:CHAT-3 --owner payments
+    """
+    from apilens.pipeline import people
+
+    given = {"category": category, "severity": severity, "module": module, "owner": owner}
+    values = {name: value for name, value in given.items() if value is not None}
+    if not values:
+        raise UsageError("nothing to set: give --category, --severity, --module or --owner")
+    at = moment(now) or datetime.now(UTC)
+    people.set_item(item, values, lake=lake, state=state, who=who or getpass.getuser(), why=why, now=at)
+    return Exit.DONE
+
+
+@feedback.command()
+@lake_option
+@state_option
+def train(lake: str, state: str | None) -> int:
+    """Train the model of categories on what people set and on the types their trackers gave, and keep it in the state.
+
+    Prints its macro-F1 in five-fold validation, an abstention counted as wrong. It is asked after the rules of apilens.toml.
+
+    \b
+    apilens feedback train
+    apilens feedback train --state sqlite:///team.db
+    """
+    from apilens.pipeline import people
+
+    examples, quality = people.train_categories(lake=lake, state=state)
+    click.echo(f"trained on {examples:,} labelled items; macro-F1 {quality:.2f} in five-fold validation")
+    return Exit.DONE
+
+
+@feedback.command()
+@click.argument("tracker", type=click.Choice(["jira", "github", "servicenow"]))
+def template(tracker: str) -> int:
+    """Print a form for a tracker that asks for steps, exact error, environment, expected and actual result.
+
+    \b
+    apilens feedback template github > .github/ISSUE_TEMPLATE/problem.yml
+    apilens feedback template jira
+    """
+    from apilens.feedback.template import template as form
+
+    click.echo(form(tracker), nl=False)
+    return Exit.DONE
+
+
+@feedback.command("escalate")
+@output_option("table", "json", "ndjson")
+@lake_option
+@state_option
+def escalate(output: str, lake: str, state: str | None) -> int:
+    """List what only chat, mail and surveys are about and should be a ticket: why, who wrote, and whether it is widespread.
+
+    Three people, severe words or a rule, a VIP account, or a problem the logs show make a ticket of it. Reads the state as the
+    last triage left it, changes nothing.
+
+    \b
+    apilens feedback escalate
+    apilens feedback escalate --output ndjson | jq 'select(.hit > 10)'
+    """
+    from apilens.pipeline import people
+    from apilens.reports.terminal import table
+
+    found = people.to_escalate(lake=lake, state=state)
+    if output == "ndjson":
+        click.echo(found.write_ndjson(), nl=False)
+    elif output == "json":
+        click.echo(json.dumps({"schema_version": 1, "escalations": found.to_dicts()}, ensure_ascii=False))
+    else:
+        table(
+            f"{found.height:,} matters to file",
+            ["item", "reporters", "widespread", "because"],
+            (
+                (
+                    f"{row['channel']}:{row['id']}",
+                    ", ".join(row["reporters"][:5]),
+                    row["widespread"],
+                    "; ".join(row["why"]),
+                )
+                for row in found.to_dicts()
+            ),
+        )
     return Exit.DONE
 
 

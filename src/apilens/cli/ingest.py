@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 @tz_option
 @click.option("--final", is_flag=True, help="Take a last line without line end; by default it waits for the next run.")
 @click.option("--replace", is_flag=True, help="Parse what is known once more and replace it, e.g. with another layout.")
+@click.option(
+    "--scheduler", metavar="ADDRESS", help="Parse on a Dask cluster (tcp://HOST:PORT), or in local:N processes here."
+)
 @now_option
 @click.option("--metrics", metavar="FILE", help="Write the run's figures for Prometheus (textfile collector).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
@@ -45,6 +48,7 @@ def ingest(
     tz: str | None,
     final: bool,
     replace: bool,
+    scheduler: str | None,
     now: str | None,
     metrics: str | None,
     as_json: bool,
@@ -69,7 +73,7 @@ def ingest(
     options = parse_options(format_, log_format, columns, tz, log_format_from)
     request = Request(paths, options, source, environment, final, replace)
     with progress_bar() as progress:
-        result = logs.ingest(lake, request, config, now=moment(now), progress=progress)
+        result = logs.ingest(lake, request, config, now=moment(now), progress=progress, scheduler=scheduler)
     if as_json:
         click.echo(json.dumps(summary(result)))
     else:
@@ -102,6 +106,7 @@ def summary(result: IngestResult) -> dict[str, object]:
             {
                 "input": report.name,
                 "format": report.format,
+                "formats": dict(report.formats.most_common()),
                 "why": report.why,
                 "log_format": report.log_format,
                 "compression": report.compression,
@@ -115,8 +120,8 @@ def summary(result: IngestResult) -> dict[str, object]:
     }
 
 
-def print_summary(result: IngestResult) -> None:
-    """The same for people: a line per input, then the equations of the whole run."""
+def print_summary(result: IngestResult, rejects: str = "rejected lines are kept: apilens rejects") -> None:
+    """The same for people: a line per input, then the equations of the whole run; rejects: where the rejected lines are."""
     for report in result.reports:
         if not report.usable:
             continue
@@ -129,11 +134,14 @@ def print_summary(result: IngestResult) -> None:
         parts = [f"{counts.stored:,} stored"]
         parts += [f"{n:,} {word}" for word, n in (
             ("rejected", counts.rejected), ("filtered", counts.filtered), ("duplicate", counts.duplicate)) if n]  # fmt: skip
-        click.echo(
-            f"{safe(report.name)}{kind}: {report.format or ('blank lines only' if counts.lines else 'nothing whole yet')}: {', '.join(parts)}"
-        )
+        form = report.format or ("blank lines only" if counts.lines else "nothing whole yet")
+        if len(report.formats) > 1:
+            form = ", ".join(f"{name} {n:,}" for name, n in report.formats.most_common())
+        click.echo(f"{safe(report.name)}{kind}: {form}: {', '.join(parts)}")
         if report.waiting_bytes:
-            click.echo(f"  {report.waiting_bytes:,} bytes without line end wait for the next run; --final takes them")
+            # What a broken archive ends with is no line that could be taken.
+            rest = "are the beginning of a line" if report.problem else "wait for the next run; --final takes them"
+            click.echo(f"  {report.waiting_bytes:,} bytes without line end {rest}")
     totals = result.totals
     click.echo(
         records_equation(
@@ -145,4 +153,4 @@ def print_summary(result: IngestResult) -> None:
         lines_equation(lines=totals.lines, records=totals.record_lines, header=totals.header, blank=totals.blank)
     )
     if totals.rejected:
-        click.echo("rejected lines are kept: apilens rejects")
+        click.echo(rejects)

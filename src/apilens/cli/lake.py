@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from apilens.cli.options import lake_option, moment, now_option, output_option
+from apilens.cli.options import lake_option, moment, now_option, output_option, state_option
 from apilens.errors import Exit
 
 
@@ -90,10 +90,14 @@ def vacuum(lake: str, retention_hours: int) -> int:
 @click.option("--consumer", "consumers", multiple=True, metavar="NAME", help="Forget all calls of this consumer.")
 @now_option
 @click.option("--dry-run", is_flag=True, help="Only count.")
-def forget(lake: str, before: str | None, consumers: tuple[str, ...], now: str | None, dry_run: bool) -> int:
+@state_option
+def forget(
+    lake: str, before: str | None, consumers: tuple[str, ...], now: str | None, dry_run: bool, state: str | None
+) -> int:
     """Take calls out of the lake for good: off the disk, out of older versions, and kept out when met again.
 
-    Rewrites the files that hold them. Nobody else should use the lake meanwhile.
+    With --consumer also what it reported, and its name in candidates, out of the state database. Tickets that were filed are
+    the tracker's. Rewrites the files that hold them. Nobody else should use the lake meanwhile.
 
     \b
     apilens lake forget --before 90d --dry-run
@@ -105,7 +109,9 @@ def forget(lake: str, before: str | None, consumers: tuple[str, ...], now: str |
     from apilens.window import parse_time
 
     time = None if before is None else parse_time(before, now=moment(now) or datetime.now(UTC))
-    gone = upkeep.forget(lake, before=time, consumers=consumers, dry_run=dry_run)
+    gone = upkeep.forget(lake, state=state, before=time, consumers=consumers, dry_run=dry_run)
     verb = "would go" if dry_run else "forgotten"
     click.echo(f"{gone.calls:,} calls and {gone.rejects:,} rejected lines {verb}; {gone.files:,} files deleted")
+    if gone.items or gone.candidates:
+        click.echo(f"{gone.items:,} feedback items {verb}, {gone.candidates:,} candidates without these names")
     return Exit.DONE

@@ -49,7 +49,7 @@ def look(
         request = Request(paths, parse_options(format_, log_format, columns, tz, log_format_from), final=True)
         with progress_bar() as progress:
             result = logs.ingest(lake, request, config, progress=progress)
-        print_summary(result)
+        print_summary(result, "why lines were rejected: apilens parse FILE > /dev/null")
         for report in result.reports:
             for text in (*report.doubts, *([report.problem] if report.problem else [])):
                 click.echo(f"apilens: {safe_lines(text)}", err=True)

@@ -21,7 +21,7 @@ lake_option = click.option(
     default="apilens-data",
     show_default=True,
     metavar="DIR",
-    help="Folder of the lake.",
+    help="Folder of the lake, or s3://BUCKET/PREFIX.",
 )
 state_option = click.option(
     "--state",
@@ -44,6 +44,10 @@ context_option = click.option(
     metavar="FILE",
     help="Business context: features, accounts, owners, value of endpoints.",
 )
+who_option = click.option(
+    "--who", "who", envvar="APILENS_WHO", metavar="NAME", help="Who decides; default: the user of this session."
+)
+why_option = click.option("--why", "why", metavar="TEXT", help="Why, in words; kept with the decision.")
 now_option = click.option(
     "--now", "now", metavar="TIME", help="Answer as of this moment (reproducible runs), for example 2026-11-22T10:00Z."
 )

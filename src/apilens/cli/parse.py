@@ -27,7 +27,8 @@ def parse(
 ) -> int:
     """Preview the calls of FILE (or - for standard input) as canonical rows; stores nothing and masks nothing.
 
-    Reads the input once, a block at a time. Lines that fit no layout are named on stderr (exit 4).
+    Reads the input once, a block at a time; a last line without line end is taken, as `ingest --final` does. Lines that fit
+    no layout are named on stderr (exit 4).
 
     \b
     apilens parse access.log | head

@@ -20,10 +20,13 @@ _NUMBERS = ("rank", "weight", "hit", "told", "silent")
 @click.command()
 @context_option
 @now_option
+@click.option(
+    "--silent", is_flag=True, help="Whom to tell: problems with consumers who were hit and said nothing, most first."
+)
 @output_option("table", "json", "ndjson", "markdown")
 @lake_option
 @state_option
-def queue(context: str | None, now: str | None, output: str, lake: str, state: str | None) -> int:
+def queue(context: str | None, now: str | None, silent: bool, output: str, lake: str, state: str | None) -> int:
     """Rank candidates and reports together: severity, priority with its parts, and who was hit, told, stayed silent.
 
     Reads the state database, changes nothing. Links, context and --now are those of the last `apilens triage` unless
@@ -36,9 +39,11 @@ def queue(context: str | None, now: str | None, output: str, lake: str, state: s
     from apilens.pipeline import people
     from apilens.reports.markdown import md
     from apilens.reports.terminal import Column, table
-    from apilens.triage import surprise
+    from apilens.triage import silent_first, surprise
 
     ranked = people.queue(lake=lake, state=state, context=context, now=moment(now))
+    if silent:
+        ranked = silent_first(ranked)
     if output == "ndjson":
         click.echo(ranked.write_ndjson(), nl=False)
     elif output == "json":
@@ -49,6 +54,34 @@ def queue(context: str | None, now: str | None, output: str, lake: str, state: s
         click.echo("|" + "|".join("---:" if name in _NUMBERS else "---" for name in _HEADINGS) + "|")
         for cells in _rows(ranked):
             click.echo("| " + " | ".join("–" if cell is None else md(str(cell)) for cell in cells) + " |")
+    elif silent:
+        table(
+            f"{ranked.height:,} problems with silent consumers",
+            [
+                "rank",
+                "priority",
+                Column("hit", "right"),
+                Column("told", "right"),
+                Column("silent", "right"),
+                "known",
+                "problem",
+                "who to tell",
+            ],
+            (
+                (
+                    row["rank"],
+                    row["priority"],
+                    row["hit"],
+                    row["told"],
+                    row["silent"],
+                    # The share of calls whose consumer is known: behind shared addresses "hit" is no number of people.
+                    "–" if row["identity_coverage"] is None else f"{row['identity_coverage']:.0%}",
+                    row["title"] or row["id"],
+                    _some(row["silent_consumers"] or []),
+                )
+                for row in ranked.to_dicts()
+            ),
+        )
     elif ranked.is_empty():
         click.echo(
             "the queue is empty: no candidates and no feedback; type: apilens scan, apilens feedback import FILE"
@@ -76,6 +109,11 @@ def _rows(ranked: pl.DataFrame) -> list[tuple[Any, ...]]:
         )
         for row in ranked.to_dicts()
     ]
+
+
+def _some(names: list[str]) -> str:
+    """The first few; all of them are in --output json."""
+    return ", ".join(names[:12]) + (f" and {len(names) - 12:,} more" if len(names) > 12 else "")
 
 
 def _problem(row: dict[str, Any]) -> str:

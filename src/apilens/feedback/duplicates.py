@@ -38,7 +38,7 @@ def duplicates(items: pl.DataFrame, request_ids: pl.DataFrame) -> pl.DataFrame:
     """
     ordered = items.sort("created_at", "channel", "id").with_row_index("row")
     best = (
-        pl.concat([_same_request(ordered, request_ids), _names_other(ordered), _alike(ordered)])
+        pl.concat([_same_request(ordered, request_ids), _same_thread(ordered), _names_other(ordered), _alike(ordered)])
         .filter(pl.col("similarity") >= SUGGESTED)
         .sort(["row", "similarity", "of"], descending=[False, True, False])
         .unique("row", keep="first", maintain_order=True)
@@ -64,6 +64,23 @@ def _same_request(ordered: pl.DataFrame, request_ids: pl.DataFrame) -> pl.DataFr
             pl.format("names the same request id {}", "request_id").alias("reason"),
         )
     )
+
+
+def _same_thread(ordered: pl.DataFrame) -> pl.DataFrame:
+    """Messages of one conversation, and alerts that fired again: each points to the first of them."""
+    keys = [("thread", "answers in the thread of {}"), ("alert", "the same alert as {} again")]
+    found = []
+    for name, reason in keys:
+        of = ordered.select("row", "channel", "id", key=pl.col("attributes").map.get(name)).drop_nulls("key")
+        first = of.group_by("channel", "key").agg(
+            pl.col("row").min().alias("of"), first=pl.col("id").sort_by("row").first()
+        )
+        found.append(
+            of.join(first, on=["channel", "key"])
+            .filter(pl.col("row") > pl.col("of"))
+            .select("row", "of", pl.lit(1.0).alias("similarity"), pl.format(reason, "first").alias("reason"))
+        )
+    return pl.concat(found)
 
 
 def _names_other(ordered: pl.DataFrame) -> pl.DataFrame:

@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
+from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
 import polars as pl
 
+from apilens.feedback.export import Export
 from apilens.feedback.masking import mask
 from apilens.schema import ITEMS
 
@@ -17,6 +19,8 @@ from apilens.schema import ITEMS
 MAX_TEXT = 1_000_000
 _YEARS = range(1990, 2100)  # as for calls
 _FIELDS = frozenset(ITEMS.names()) - {"attributes"}
+#: Attributes that join items: a masked one would join what does not belong together.
+_KEYS = frozenset({"thread", "room", "alert"})
 _EPOCH = re.compile(r"(\d{9,10})(?:\.(\d{1,9}))?|(\d{12,13})", re.ASCII)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -26,10 +30,17 @@ REJECTS = pl.Schema([("line", pl.Int64), ("reason", pl.String)])
 
 @dataclass(slots=True)
 class Records:
-    """What a channel found: records as (line, field -> text), and lines it could not read with the reason."""
+    """What a channel found: records as (line, field -> text), and lines it could not read with the reason.
+
+    remarks: what is to be said about it. damage: why the input was read only in part; None: it was read whole.
+    time_format: strptime's, of times that are neither ISO 8601 nor epoch.
+    """
 
     records: list[tuple[int, dict[str, str]]] = field(default_factory=list)
     rejects: list[tuple[int, str]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    damage: str | None = None
+    time_format: str | None = None
 
     @property
     def read(self) -> int:
@@ -38,13 +49,17 @@ class Records:
 
 
 class Channel(Protocol):
-    """One kind of file people's feedback arrives in."""
+    """One way people's feedback arrives."""
 
-    def recognises(self, text: str) -> bool:
-        """Whether the text looks like this kind."""
+    @property
+    def name(self) -> str | None:
+        """What items are said to come by when neither the record nor `--channel` says it; None: they must."""
 
-    def parse(self, text: str) -> Records:
-        """Its records; names of fields lower case, a field without value left out."""
+    def recognises(self, export: Export) -> bool:
+        """Whether a file looks like this kind."""
+
+    def parse(self, export: Export) -> Records:
+        """Its records; names of fields lower case, a field without value left out. Raises InputError."""
 
 
 class BadRecordError(ValueError):
@@ -62,7 +77,7 @@ def to_items(records: Records, *, channel: str | None, tz: tzinfo) -> tuple[pl.D
     rejects = list(records.rejects)
     for line, record in records.records:
         try:
-            items.append(_item(record, channel, tz))
+            items.append(_item(record, channel, tz, records.time_format))
         except BadRecordError as bad:
             rejects.append((line, str(bad)))
     return (
@@ -85,8 +100,9 @@ def newest(items: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def read_time(text: str, tz: tzinfo) -> datetime:
-    """A moment in UTC from ISO 8601 or epoch seconds or milliseconds. Raises BadRecordError."""
+def read_time(text: str, tz: tzinfo, time_format: str | None = None) -> datetime:
+    """A moment in UTC from ISO 8601, epoch seconds or milliseconds, RFC 5322 (mail), Jira's `30/Sep/21 17:20`,
+    `30.09.2021 17:20`, or in `time_format` (strptime's). Raises BadRecordError."""
     word = text.strip()
     try:
         if (epoch := _EPOCH.fullmatch(word)) is not None:
@@ -94,16 +110,90 @@ def read_time(text: str, tz: tzinfo) -> datetime:
             micros += int((epoch[2] or "0").ljust(6, "0")[:6])
             moment = datetime.fromtimestamp(micros // 1_000_000, UTC).replace(microsecond=micros % 1_000_000)
         else:
-            moment = datetime.fromisoformat(word)
+            moment = _written(word, time_format)
             moment = (moment if moment.tzinfo else moment.replace(tzinfo=tz)).astimezone(UTC)
-    except (ValueError, OverflowError, OSError):
+    except (ValueError, OverflowError, OSError, TypeError, IndexError):
         raise BadRecordError(f"{_short(text)} is no time, expected ISO 8601 or epoch seconds") from None
     if moment.year not in _YEARS:
         raise BadRecordError(f"{_short(text)} is not within 1990..2099")
     return moment
 
 
-def _item(record: dict[str, str], channel: str | None, tz: tzinfo) -> dict[str, Any]:
+_ISO = re.compile(r"\d{4}-?\d\d-?\d\d.*", re.ASCII)
+_ZONE_WORD = re.compile(r"\s*(UTC|GMT|Z)$", re.ASCII)
+_NAMED_MONTH = re.compile(r"(\d{1,2})[/. -]([^\W\d_]{3,9})\.?[/. -](\d{4}|\d\d),?\s+(.*)")
+_DOTTED = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4}),?\s*(.*)", re.ASCII)
+#: First letters of month names in English, German, French and Spanish exports.
+_MONTHS = {
+    name: number
+    for number, names in enumerate(
+        ("jan ene", "feb fév fev", "mar mär mrz", "apr avr abr", "may mai", "jun juin", "jul juil", "aug aoû aou ago",
+         "sep", "oct okt", "nov", "dec dez déc dic"), 1
+    )
+    for name in names.split()
+}  # fmt: skip
+_CLOCKS = ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M:%S %p", "%H:%M %z", "%H:%M:%S %z")
+
+
+def _written(word: str, time_format: str | None) -> datetime:
+    """The moment a text writes out. Raises ValueError and what the parsers raise besides."""
+    if _ISO.fullmatch(word):
+        return datetime.fromisoformat(_ZONE_WORD.sub("+00:00", word))
+    if time_format is not None:
+        return datetime.strptime(word, time_format)
+    if (named := _NAMED_MONTH.fullmatch(word)) is not None:
+        letters = named[2].casefold()
+        month = _MONTHS.get(letters[:4]) or _MONTHS.get(letters[:3])
+        if month is not None:
+            year = int(named[3]) + (2000 if len(named[3]) == 2 else 0)
+            return _at_clock(datetime(year, month, int(named[1])), named[4])
+    if (dotted := _DOTTED.fullmatch(word)) is not None:
+        return _at_clock(datetime(int(dotted[3]), int(dotted[2]), int(dotted[1])), dotted[4])
+    return parsedate_to_datetime(word)
+
+
+def _at_clock(day: datetime, clock: str) -> datetime:
+    if not clock.strip():
+        return day
+    clock = _ZONE_WORD.sub(" +0000", clock.strip())
+    for pattern in _CLOCKS:
+        try:
+            time = datetime.strptime(clock, pattern)
+        except ValueError:
+            continue
+        return day.replace(hour=time.hour, minute=time.minute, second=time.second, tzinfo=time.tzinfo)
+    raise ValueError(clock)
+
+
+_SLASHED = re.compile(
+    r"\s*(\d{1,2})/(\d{1,2})/(\d{4}|\d\d)(?:,?\s+(\d{1,2}:\d\d)(:\d\d)?(\s*[AaPp][Mm])?)?\s*", re.ASCII
+)
+
+
+def slashed_times(times: Iterable[str]) -> tuple[str | None, str | None]:
+    """The strptime format of a column of times such as 3/9/2026 11:00 (None: they are no such), and a remark.
+
+    Whether day or month comes first is told by the column: a number above 12 is a day. Where none is, the month is
+    taken to be first, as Google's and Microsoft's forms write it, and the remark says so.
+    """
+    found = [match for time in times if (match := _SLASHED.fullmatch(time)) is not None]
+    if not found:
+        return None, None
+    day_first = any(int(match[1]) > 12 for match in found)
+    month_first = any(int(match[2]) > 12 for match in found)
+    year = "%Y" if len(found[0][3]) == 4 else "%y"
+    half = any(match[6] for match in found)
+    clock = "" if not found[0][4] else (" %I:%M" if half else " %H:%M") + ("" if not found[0][5] else ":%S")
+    clock += " %p" if half else ""
+    remark = None
+    if not day_first and not month_first:
+        remark = (
+            "dates such as 3/9/2026 are read month first; if the day is first, say so with time_format in a mapping"
+        )
+    return ("%d/%m/" if day_first else "%m/%d/") + year + clock, remark
+
+
+def _item(record: dict[str, str], channel: str | None, tz: tzinfo, time_format: str | None) -> dict[str, Any]:
     record = {name: _SURROGATE.sub("�", value).replace("\0", "�") for name, value in record.items() if value.strip()}
     for name, value in record.items():
         if len(value) > MAX_TEXT:
@@ -115,29 +205,29 @@ def _item(record: dict[str, str], channel: str | None, tz: tzinfo) -> dict[str, 
     if "created_at" not in record:
         raise BadRecordError("no created_at: without it the item cannot be joined with the logs")
     attributes = {
-        _SURROGATE.sub("�", name).replace("\0", "�"): mask(value)
+        _SURROGATE.sub("�", name).replace("\0", "�"): value if name in _KEYS else mask(value)
         for name, value in record.items()
         if name not in _FIELDS
     }
     if "updated_at" in attributes:
-        attributes["updated_at"] = _time(record, "updated_at", tz).isoformat(timespec="microseconds")
+        attributes["updated_at"] = _time(record, "updated_at", tz, time_format).isoformat(timespec="microseconds")
     return {
         "id": record["id"].strip(),
         "channel": record.get("channel", channel or "").strip(),
-        "created_at": _time(record, "created_at", tz),
+        "created_at": _time(record, "created_at", tz, time_format),
         "reporter": _stripped(record, "reporter"),
         "account": _stripped(record, "account"),
         "title": mask(record["title"]) if "title" in record else None,
         "body": mask(record["body"]) if "body" in record else None,
         "status": _stripped(record, "status"),
-        "resolved_at": _time(record, "resolved_at", tz) if "resolved_at" in record else None,
+        "resolved_at": _time(record, "resolved_at", tz, time_format) if "resolved_at" in record else None,
         "attributes": attributes or None,
     }
 
 
-def _time(record: dict[str, str], name: str, tz: tzinfo) -> datetime:
+def _time(record: dict[str, str], name: str, tz: tzinfo, time_format: str | None) -> datetime:
     try:
-        return read_time(record[name], tz)
+        return read_time(record[name], tz, time_format)
     except BadRecordError as bad:
         raise BadRecordError(f"{name} {bad}") from None
 
@@ -150,8 +240,14 @@ def _short(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:60] + "…")
 
 
-def lines(text: str) -> Iterable[tuple[int, str]]:
-    """The lines with their 1-based number; a line ends with LF, CR LF, or CR where a text has no LF at all."""
-    terminator = "\n" if "\n" in text else "\r"
-    for number, line in enumerate(text.split(terminator), 1):
-        yield number, line.removesuffix("\r")
+def renamed(record: dict[str, str], fields: dict[str, tuple[str, ...]]) -> dict[str, str]:
+    """The record under our names; what no field takes keeps its own name, with _ between the words.
+
+    fields: our field -> names in the export, of which the first with a value counts.
+    """
+    taken = {name: next((own for own in names if record.get(own, "").strip()), None) for name, names in fields.items()}
+    used = {own for own in taken.values() if own is not None}
+    rest = {"_".join(re.findall(r"\w+", own)) or own: value for own, value in record.items() if own not in used}
+    # What the export calls by one of our names means something else there: "status" of a survey is its completeness.
+    kept = {(f"its_{own}" if own in _FIELDS else own): value for own, value in rest.items()}
+    return kept | {name: record[own] for name, own in taken.items() if own is not None}

@@ -5,7 +5,7 @@ A format is one file that compiles layouts, and one line in FORMATS.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from importlib.metadata import entry_points
@@ -42,7 +42,7 @@ from apilens.formats import (
     tyk_json,
     wso2,
 )
-from apilens.formats.block import FILLED, Block, Layout, Parsed, Reader, Wrapper, parse_records, unwrap
+from apilens.formats.block import FEW, FILLED, Block, Layout, Parsed, Reader, Wrapper, parse_records, unwrap
 from apilens.formats.format import Format, FoundLayout, Options
 from apilens.formats.wrappers import WRAPPERS
 
@@ -125,8 +125,6 @@ FORMATS: dict[str, Format] = _registry(
     )
 )
 
-#: Lines of the head that detection reads.
-_SAMPLE_LINES = 200
 #: Wrappers inside one another that are looked for: a container's line in a journal in an exporter's document.
 _MAX_WRAPPERS = 5
 
@@ -228,9 +226,12 @@ class Trial:
     @property
     def first_reject(self) -> str | None:
         """The first record of the head that its likeliest layout refuses, and why; None: it takes all."""
-        reject = self.layouts[0].read(self.head.select("row", "line")).rejects.sort("row").head(1)
+        records = self.head.select("row", "line")
+        layout = self.layouts[0] if self.fits else max(self.layouts, key=lambda layout: layout.nearness(records))
+        reject = layout.read(records).rejects.sort("row").head(1)
         if reject.is_empty():
             return None
+        reject = layout.explain(records, reject)
         at = self.head.filter(pl.col("row") == reject["row"][0])["at"][0]
         return f"line {int(at) + self.first_line}: {reject['reason'][0]}"
 
@@ -402,35 +403,61 @@ def _unknown(name: str) -> Format:
 
 def _sample(head: Block) -> pl.DataFrame:
     lines = head.lines
-    return lines.filter(lines["line"].str.contains(FILLED)).head(_SAMPLE_LINES)
+    return lines.filter(lines["line"].str.contains(FILLED)).head(FEW)
 
 
 def _trials(head: Block, options: Options, wrappers: tuple[Wrapper, ...]) -> list[Trial]:
     """How every format that could be meant fits the head under its wrappers, in the registry's order."""
     records = unwrap(_sample(head), wrappers)
-    records = records.filter(records["line"].str.contains(FILLED)).head(_SAMPLE_LINES)
+    records = records.filter(records["line"].str.contains(FILLED)).head(FEW)
     plain = records.select("row", "line")
     named = _named(options)
+    opened = {
+        name: layouts
+        for name in (FORMATS if named is None else (named,))
+        if (layouts := tuple(FORMATS[name].open(plain, options)))
+    }
+    fits = _fits(plain, [layout for layouts in opened.values() for layout in layouts])
     found = []
-    for format in FORMATS.values() if named is None else (FORMATS[named],):
-        layouts = tuple(format.open(plain, options))
-        if layouts:
-            ordered, fits = _likeliest_first(plain, layouts)
-            found.append(Trial(format.name, ordered, wrappers, fits, records, head.line))
+    for name, layouts in opened.items():
+        ordered, taken = _likeliest_first(plain, layouts, fits)
+        found.append(Trial(name, ordered, wrappers, taken, records, head.line))
     return found
 
 
-def _likeliest_first(records: pl.DataFrame, layouts: Sequence[Layout]) -> tuple[tuple[Layout, ...], int]:
-    """The layouts in the order given, those last that fit nothing an earlier one left; and how many records fit any."""
-    left, taking, idle = records, [], []
+def _fits(records: pl.DataFrame, layouts: Sequence[Layout]) -> dict[int, pl.Series]:
+    """Whether each record fits, by id of those layouts that a glance or their regex tells it of; all regexes in one go."""
+    lines = records["line"].to_list()
+    hopeful = {id(layout): layout.pattern for layout in layouts if layout.may_fit(lines)}
+    told = records.select(
+        pl.col("line").str.contains(pattern).alias(str(key)) for key, pattern in hopeful.items() if pattern is not None
+    )
+    nothing = pl.repeat(False, records.height, eager=True)
+    return {
+        id(layout): told[str(id(layout))] if hopeful.get(id(layout)) is not None else nothing
+        for layout in layouts
+        if id(layout) not in hopeful or hopeful[id(layout)] is not None
+    }
+
+
+def _likeliest_first(
+    records: pl.DataFrame, layouts: Sequence[Layout], known: Mapping[int, pl.Series]
+) -> tuple[tuple[Layout, ...], int]:
+    """The layouts in the order given, those last that fit nothing an earlier one left; and how many records fit any.
+
+    known: as `_fits` has it.
+    """
+    left, taking, idle = pl.repeat(True, records.height, eager=True), [], []
     for layout in layouts:
-        fits = layout.fits(left) if left.height else None
-        if fits is not None and fits.any():
+        fits = known.get(id(layout))
+        if fits is None and left.any():
+            fits = layout.fits(records)
+        if fits is not None and (fits & left).any():
             taking.append(layout)
-            left = left.filter(~fits)
+            left &= ~fits
         else:
             idle.append(layout)
-    return (*taking, *idle), records.height - left.height
+    return (*taking, *idle), int((~left).sum())
 
 
 def _explain_failure(name: str, ranked: Sequence[Trial]) -> str:

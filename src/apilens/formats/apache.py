@@ -69,8 +69,8 @@ _FIELDS: dict[str, f.Field] = {
     "B": f.integer("response_body_bytes"),
     "O": f.integer("response_bytes"),
     "I": f.integer("request_bytes"),
-    "v": f.token("host"),
-    "V": f.token("host", rank=1),
+    "v": f.host(),
+    "V": f.host(rank=1),
     "p": f.integer("server_port", pl.Int32),
     "{canonical}p": f.integer("server_port", pl.Int32),
     "{local}p": f.integer("server_port", pl.Int32),
@@ -86,16 +86,27 @@ _FIELDS: dict[str, f.Field] = {
     "{referer}i": f.text("referrer"),
     "{user-agent}i": f.text("user_agent"),
     "{x-forwarded-for}i": f.text("forwarded_for"),
-    "{host}i": f.token("host", rank=2),
+    "{host}i": f.host(rank=2),
     "{x-request-id}i": f.token("request_id"),
     "{x-request-id}o": f.token("request_id", rank=1),
     "{unique_id}e": f.token("request_id", rank=2),
     "L": f.token("request_id", rank=3),
     "{ssl_protocol}x": f.token("tls_version"),
     # Not Apache's own: what sister servers write in the same places.
-    "{lighttpd}v": f.strictly(f.text("host"), r"(?:[\w-]+\.[\w.-]+|localhost)(?::\d+)?"),
+    "{lighttpd}v": f.strictly(f.host(), r"(?:[\w-]+\.[\w.-]+|localhost)(?::\d+)?"),
     "{squid_result}x": f.strictly(f.text("cache_status"), "(?:TCP|UDP|NONE)[A-Z_]*"),
     "{squid_hierarchy}x": f.attribute("squid_hierarchy", r"[A-Z_]+"),
+}
+
+#: What lighttpd and Squid call them, as people know them.
+_OWN_NAMES = {"{lighttpd}v": "%V", "{squid_result}x": "%Ss", "{squid_hierarchy}x": "%Sh"}
+#: What stands in their places where another layout, or a prefix, was written is none of them.
+_WRITTEN = {
+    "h": f.client(rank=1),
+    "a": f.client(),
+    "l": f.strictly(f.attribute("remote_logname"), r"[\w.@$-]+", "a user's name"),
+    "u": f.strictly(f.text("user_name"), f.USER, "a user's name"),
+    "v": f.strictly(f.host(), f.HOST, "a host name"),
 }
 
 _DIRECTIVE = re.compile(r'^\s*LogFormat\s+"((?:[^"\\]|\\.)*)"(?:\s+\S+)?\s*$', re.IGNORECASE)
@@ -211,11 +222,12 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "apache_logformat") 
                 key = "s"
             if key == "U" and text.startswith("%q", at):
                 key = "U?"
-            name = found[0]
+            name = _OWN_NAMES.get(key, found[0])
             while name in seen:
                 name += "'"
             seen.add(name)
-            known = _FIELDS.get(key)
+            known = _WRITTEN.get(key) if gateway in KNOWN else None
+            known = known or _FIELDS.get(key)
             if known is None:
                 doubts += _doubt(found[0], argument, letter)
             parts.append(Variable(name, known or _attribute(letter, argument)))

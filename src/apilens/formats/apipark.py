@@ -47,7 +47,7 @@ def layout(tz: str = "UTC") -> JsonLayout:
             "$.request_method": f.token("method"),
             "$.request_uri": f.whole_url(rank=1),
             "$.request_scheme": f.token("scheme"),
-            "$.request_host": f.token("host"),
+            "$.request_host": f.host(),
             "$.src_ip": f.token("client_ip"),
             "$.remote_addr": f.token("client_ip", rank=1),
             "$.proxy_addr": f.upstream_text("upstream_address", count=True),
@@ -107,7 +107,7 @@ INFLUX = JsonLayout(
         "$.timing": f.duration("duration_ms", 1.0),
         "$.status": f.status(),
         "$.method": f.token("method"),
-        "$.host": f.token("host"),
+        "$.host": f.host(),
         "$.request": f.size("request_body_bytes"),
         "$.response": f.size("response_body_bytes"),
         "$.retry": f.integer("_retries", pl.Int16),
@@ -173,7 +173,7 @@ def _variables(tz: str) -> dict[str, f.Field]:
     headers = replace(_headers(), accept=lambda raw, columns: raw.is_null() | ~raw.str.contains("[%+]"))
     return {path.removeprefix("$."): field for path, field in layout(tz).paths.items()} | {
         "scheme": f.token("scheme"),
-        "host": f.token("host"),
+        "host": f.host(),
         "header": headers,
         "request_header": headers,
         "url": f.url(),

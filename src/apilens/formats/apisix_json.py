@@ -33,7 +33,7 @@ LAYOUT = JsonLayout(
         "$.service_id": f.text("service"),
         "$.consumer.username": f.text("user_name"),
         "$.server.hostname": f.text("node"),
-        **header("$.request.headers.host", "host"),
+        **header("$.request.headers.host", f.host()),
         **header('$.request.headers."user-agent"', "user_agent"),
         **header("$.request.headers.referer", "referrer"),
         **header('$.request.headers."x-forwarded-for"', "forwarded_for"),
@@ -56,7 +56,7 @@ LAYOUT = JsonLayout(
 _CUSTOM: dict[str, f.Field] = {
     **dict.fromkeys(("timestamp", "time", "time_iso8601", "time_local"), f.written_time("end")),
     **dict.fromkeys(("client_ip", "remote_addr", "remote_ip", "ip"), f.token("client_ip")),
-    **dict.fromkeys(("host", "http_host"), f.token("host")),
+    **dict.fromkeys(("host", "http_host"), f.host()),
     "request": f.request_line(),
     **dict.fromkeys(("method", "request_method"), f.token("method")),
     **dict.fromkeys(("request_uri", "uri", "url", "path"), f.url()),

@@ -181,7 +181,7 @@ def layout(text: str, gateway: str) -> TextLayout:
     total = pl.col("_request_ms") + pl.col("upstream_duration_ms") + pl.col("_response_ms")
     if alb and ("request_creation_time" in text or "{tail}" in text):
         waited = (pl.col("timestamp") - pl.col("_created")).dt.total_microseconds() / 1e3
-        total = pl.coalesce(total, pl.when(waited >= 0).then(waited))
+        total = pl.coalesce(total, pl.when(waited.is_between(0, f.LONGEST_MS, closed="left")).then(waited))
     return TextLayout(gateway, text, found, "apache", derived=(total.round(6).alias("duration_ms"),))
 
 

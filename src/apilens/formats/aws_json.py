@@ -57,7 +57,7 @@ _CONTEXT: Mapping[str, f.Field] = {
     "identity_source_ip": f.token("client_ip", rank=1),
     "user_agent": f.text("user_agent"),
     "identity_user_agent": f.text("user_agent"),
-    "domain_name": f.token("host"),
+    "domain_name": f.host(),
     "response_length": f.size("response_bytes"),
     "request_id": f.token("request_id"),
     "extended_request_id": f.token("request_id", rank=1),
@@ -84,8 +84,8 @@ def _open_api_gateway(head: pl.DataFrame, options: Options) -> list[JsonLayout]:
     own = {"route_key", "resource_path", "integration_latency", "response_latency", "response_length", "xray_trace_id"}
     if not times or "request_id" not in columns or "status" not in columns or not own & columns.keys():
         return []
-    where = "coalesce({}) IS NOT NULL".format(", ".join(f"{{{path}}}" for path in times))
-    return [JsonLayout("aws_apigateway_json", found, signs=(columns["request_id"], columns["status"]), where=where)]
+    signs = (columns["request_id"], columns["status"])
+    return [JsonLayout("aws_apigateway_json", found, signs=signs, any_of=(tuple(times),))]
 
 
 API_GATEWAY_FORMAT = Format(
@@ -118,9 +118,9 @@ CLOUDFRONT = JsonLayout(
         '$."cs-method"': f.token("method"),
         '$."cs-uri-stem"': f.path_and_query(),
         '$."cs-uri-query"': f.token("query", rank=-1),
-        '$."x-host-header"': f.token("host"),
-        '$."cs(Host)"': f.token("host", rank=1),
-        '$."cs-host"': f.token("host", rank=2),
+        '$."x-host-header"': f.host(),
+        '$."cs(Host)"': f.host(rank=1),
+        '$."cs-host"': f.host(rank=2),
         '$."c-ip"': f.token("client_ip"),
         '$."c-port"': f.integer("client_port", pl.Int32),
         '$."cs-bytes"': f.size("request_bytes"),
@@ -133,13 +133,13 @@ CLOUDFRONT = JsonLayout(
         '$."x-forwarded-for"': _percent("forwarded_for"),
         '$."x-edge-request-id"': f.token("request_id"),
         '$."x-edge-result-type"': f.token("cache_status"),
-        '$."x-edge-detailed-result-type"': f.text("response_flags"),
+        '$."x-edge-detailed-result-type"': f.error("x-edge-detailed-result-type", f.CLOUDFRONT_FINE),
         '$."cs-protocol-version"': f.spoken_version(),
         '$."cs-protocol"': f.token("scheme"),
         '$."ssl-protocol"': f.text("tls_version"),
     },
     signs=('$."sc-status"', '$."cs-uri-stem"'),
-    where='coalesce({$."x-edge-location"}, {$."x-edge-result-type"}, {$."c-ip"}, {$."time-taken"}) IS NOT NULL',
+    any_of=(('$."x-edge-location"', '$."x-edge-result-type"', '$."c-ip"', '$."time-taken"'),),
     derived=(
         pl.coalesce(
             "timestamp",

@@ -65,6 +65,8 @@ def _listed(spelling: _Spelling, names: str) -> str:
     return ", ".join(f"{{{path}}}" for name in names.split() for path in spelling(name))
 
 
+#: Of Front Door and of Application Gateway: there was no error.
+_FINE = "(?i)NoError|ERRORINFO_NO_ERROR"
 _SIDES = ("request", "response", "backendRequest", "backendResponse")
 APIM = _layouts(
     "azure_apim",
@@ -124,14 +126,14 @@ _APPGW_NAMES = {
     "serverResponseLatency": f.duration("upstream_duration_ms", 1e3),
     "serverStatus": f.upstream_status(),
     "serverRouted": f.text("upstream_address"),
-    "host": f.token("host"),
-    "originalHost": f.token("host", rank=1),
+    "host": f.host(),
+    "originalHost": f.host(rank=1),
     "transactionId": f.token("request_id"),
     "sslProtocol": f.text("tls_version"),
     "backendPoolName": f.text("upstream_name"),
     "ruleName": f.text("gateway_route"),
-    "error_info": f.text("response_flags"),
-    "errorInfo": f.text("response_flags"),
+    "error_info": f.error("error_info", _FINE),
+    "errorInfo": f.error("errorInfo", _FINE),
 }
 #: Only v2 gateways log one of these; timeTaken is in seconds there, and in milliseconds in v1.
 _V2 = "serverRouted serverStatus serverResponseLatency transactionId sslProtocol ruleName"
@@ -165,12 +167,12 @@ FRONTDOOR = _layouts(
         "userAgent": f.text("user_agent"),
         "referer": f.text("referrer"),
         "referrer": f.text("referrer"),
-        "hostName": f.token("host"),
-        "hostname": f.token("host"),
+        "hostName": f.host(),
+        "hostname": f.host(),
         "trackingReference": f.token("request_id"),
         "cacheStatus": f.token("cache_status"),
-        "errorInfo": f.text("response_flags"),
-        "ErrorInfo": f.text("response_flags"),
+        "errorInfo": f.error("errorInfo", _FINE),
+        "ErrorInfo": f.error("ErrorInfo", _FINE),
         "routingRuleName": f.text("gateway_route"),
         "routeName": f.text("gateway_route"),
         "securityProtocol": f.text("tls_version"),

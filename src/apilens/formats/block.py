@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,8 +12,20 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from apilens.formats.escapes import decode
+
 _NEWLINE = 10
 _BOM = "\ufeff".encode()
+#: Bytes of an input's beginning from which its format is told.
+_HEAD_BYTES = 256 << 10
+
+
+def _lines(data: bytes, starts: np.ndarray[Any, np.dtype[np.int64]]) -> pl.Series:
+    """The lines that begin at `starts`, of which the last is the end of the data, with their terminators."""
+    column = pa.LargeStringArray.from_buffers(len(starts) - 1, pa.py_buffer(starts), pa.py_buffer(data))
+    text = pl.from_arrow(column)
+    assert isinstance(text, pl.Series)
+    return text
 
 
 @dataclass(frozen=True)
@@ -44,22 +56,22 @@ class Block:
 
     @cached_property
     def lines(self) -> pl.DataFrame:
-        """One row per line: `row` (0-based), `line` (text without terminator; invalid UTF-8 as U+FFFD).
+        """One row per line: `row` (0-based), `line` (text without terminator; bytes that are no UTF-8 as in escapes.decode).
 
         The text column is built on the block's own bytes, without a copy, when they are valid UTF-8.
         """
-        data, starts = self.data, self._starts
-        ascii_only = data.isascii()
-        if not ascii_only:
-            try:
+        data, ascii_only = self.data, self.data.isascii()
+        try:
+            if not ascii_only:
                 data.decode()
-            except UnicodeDecodeError:
-                # Decoding keeps every newline, so the repaired copy has the same lines at other offsets.
-                repaired = Block(data.decode("utf-8", "replace").encode())
-                data, starts = repaired.data, repaired._starts
-        column = pa.LargeStringArray.from_buffers(len(starts) - 1, pa.py_buffer(starts), pa.py_buffer(data))
-        text = pl.from_arrow(column)
-        assert isinstance(text, pl.Series)
+            text = _lines(data, self._starts)
+        except UnicodeDecodeError:
+            # Decoding keeps every newline, so the repaired copies have the same lines at other offsets.
+            text, json = (
+                _lines(copy.data, copy._starts)
+                for copy in (Block(decode(data, json=json).encode()) for json in (False, True))
+            )
+            text = json.zip_with(json.str.contains('{"', literal=True), text)
         text = text.str.strip_chars_end("\r\n")
         if not ascii_only and _BOM in data:
             text = text.str.strip_prefix("\ufeff")  # exports begin with it, and so do the parts of joined ones
@@ -78,6 +90,12 @@ class Block:
             if at or self.data.startswith(mark):
                 found.append(self.data[at:].partition(b"\n")[0] + b"\n")
         return b"".join(found)
+
+    @property
+    def head(self) -> Block:
+        """The first lines, from which a format is told: whole, however long, and the same whoever asks."""
+        end = self.data.rfind(b"\n", 0, _HEAD_BYTES) + 1 or self.data.find(b"\n") + 1 or len(self.data)
+        return Block(self.data[:end], self.offset, self.line)
 
     @property
     def has_records(self) -> bool:
@@ -120,6 +138,10 @@ class Parsed:
     lines: int = 0
 
 
+#: Lines so few that each may be looked at by itself: those of a head, and those that are left of a block.
+FEW = 200
+
+
 class Layout(ABC):
     """One way of writing calls, compiled: what a format opens an input with.
 
@@ -130,6 +152,15 @@ class Layout(ABC):
     gateway: str
     text: str | None
     doubts: tuple[str, ...] = ()
+
+    @property
+    def pattern(self) -> str | None:
+        """The regex that every line matches which fits, and no other; None: no regex alone tells."""
+        return None
+
+    def may_fit(self, lines: Sequence[str]) -> bool:
+        """Whether any of a few lines may fit, told at a glance; False is certain, True is not."""
+        return True
 
     @abstractmethod
     def fits(self, records: pl.DataFrame) -> pl.Series:
@@ -142,6 +173,10 @@ class Layout(ABC):
     @abstractmethod
     def read(self, records: pl.DataFrame) -> Parsed:
         """Parse `records` (row, line), none of them blank. Raises nothing: what does not fit is a reject."""
+
+    def explain(self, records: pl.DataFrame, rejects: pl.DataFrame) -> pl.DataFrame:
+        """`rejects` that `read` made of `records`, their reasons as exact as can be told; that costs more than reading."""
+        return rejects
 
     def take(self, records: pl.DataFrame) -> Parsed:
         """As `read`, of records that another layout has refused: why this one refuses them as well matters little."""
@@ -249,6 +284,8 @@ def parse(block: Block, reader: Reader) -> Parsed:
     if not filled.all():
         records = records.filter(filled)
     part = parse_records(records.select("row", "line"), reader.layouts)
+    if part.rejects.height:
+        part = replace(part, rejects=reader.layouts[0].explain(records, part.rejects))
     if not reader.wrappers:
         rejects = part.rejects.with_columns(record=pl.lit(0, pl.Int64), text=pl.lit(None, pl.String))
         took = records.height
@@ -295,6 +332,8 @@ def parse_records(records: pl.DataFrame, layouts: Sequence[Layout]) -> Parsed:
         if left.is_empty():
             break
         part = layout.take(left) if i else layout.read(left)
+        if i and part.rejects.height == left.height and not _named(part.rejects).any():
+            continue  # neither a call nor a better reason
         calls.append(part.calls)
         header, filtered = header + part.header, filtered + part.filtered
         rejects = part.rejects if i == 0 else _reasoned(rejects.join(part.rejects, on="row", how="semi"), part.rejects)
@@ -306,7 +345,11 @@ def parse_records(records: pl.DataFrame, layouts: Sequence[Layout]) -> Parsed:
 
 def _reasoned(rejects: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
     """Rejects with the reason of another layout where only that one names a value."""
-    named = pl.col("reason").str.ends_with(" cannot be read")
-    found = rejects.join(others.filter(named), on="row", how="left", suffix="_other", maintain_order="left")
-    better = pl.when(~named & pl.col("reason_other").is_not_null()).then("reason_other").otherwise("reason")
+    found = rejects.join(others.filter(_named(others)), on="row", how="left", suffix="_other", maintain_order="left")
+    better = pl.when(~_named(found) & pl.col("reason_other").is_not_null()).then("reason_other").otherwise("reason")
     return found.select("row", better.alias("reason"))
+
+
+def _named(rejects: pl.DataFrame) -> pl.Series:
+    """Whether each reason names a value."""
+    return rejects["reason"].str.ends_with(" cannot be read")

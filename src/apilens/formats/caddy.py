@@ -37,6 +37,38 @@ def _duration() -> f.Field:
     return f.Field(read, read, None, accept, accept)
 
 
+def _remote() -> f.Field:
+    """The peer's address, which is the client's unless a trusted proxy forwarded the call."""
+
+    def read(raw: pl.Expr) -> f.Columns:
+        return {"client_ip": raw, "_remote_ip": raw}
+
+    return f.Field(read, read, rank=1)
+
+
+#: What the console encoder writes, between tabs (copies make blanks of them): time, level in colour or not, logger, message,
+#: and the other fields as JSON.
+_CONSOLE = (
+    r"^(\S+(?: \d\d:\d\d:\d\d\S*)?)[\t ]+(?:\x1b\[\d+m)?((?i)debug|info|warn|error|panic|fatal)(?:\x1b\[0m)?[\t ]+"
+    r"(?:([a-z][\w.-]*)\t|(http\.[\w.-]+)[\t ]+)?([^\t{]*?)[\t ]*(\{.*\})?\s*$"
+)
+
+
+def _console(line: pl.Expr) -> pl.Expr:
+    """A console line as the object that the JSON encoder would have written; null where it is none."""
+    parts = pl.when(~line.str.starts_with("{")).then(line).str.extract_groups(_CONSOLE).struct
+    written = [parts.field("1"), parts.field("2"), pl.coalesce(parts.field("3"), parts.field("4")), parts.field("5")]
+    members = [
+        pl.concat_str(pl.lit(f'"{name}":"'), text.str.replace_all(r'(["\\])', r"\${1}"), pl.lit('"'))
+        for name, text in zip(("ts", "level", "logger", "msg"), written, strict=True)
+    ]
+    rest = parts.field("6").str.strip_prefix("{").str.strip_suffix("}").str.replace(r"^\s+$", "")
+    told = pl.concat_str(
+        *(pl.coalesce(member + ",", pl.lit("")) for member in (*members[:3], pl.when(rest != "").then(rest)))
+    )
+    return pl.concat_str(pl.lit("{"), told, members[3], pl.lit("}"))
+
+
 #: The key of the time can be chosen; these are the usual ones.
 _TIMES = ("ts", "time", "timestamp", "@timestamp")
 
@@ -55,11 +87,11 @@ def layout(tz: str = "UTC") -> JsonLayout:
             "$.request.method": f.token("method"),
             "$.request.uri": f.url(),
             "$.request.proto": f.spoken_version(),
-            "$.request.host": f.token("host"),
+            "$.request.host": f.host(),
             "$.request.client_ip": f.token("client_ip"),
-            "$.request.remote_ip": f.token("client_ip", rank=1),
+            "$.request.remote_ip": _remote(),
             "$.request.remote_addr": f.peer(rank=2),
-            "$.request.remote_port": f.integer("client_port", pl.Int32),
+            "$.request.remote_port": f.integer("_remote_port", pl.Int32),
             "$.user_id": f.text("user_name"),
             **header('$.request.headers."User-Agent"', "user_agent"),
             **header("$.request.headers.Referer", "referrer"),
@@ -73,6 +105,8 @@ def layout(tz: str = "UTC") -> JsonLayout:
         # A handler that failed is logged twice: http.log.error tells why, http.log.access is the call.
         filtered="{$.level} IS NOT NULL AND {$.msg} IS NOT NULL"
         " AND ({$.duration} IS NULL OR {$.status} IS NULL OR {$.logger} LIKE 'http.log.error%')",
+        derived=_PORTS,
+        json=_console,
         dropped=(
             "$.request.headers.Authorization",
             "$.request.headers.Cookie",
@@ -81,6 +115,13 @@ def layout(tz: str = "UTC") -> JsonLayout:
         ),
     )
 
+
+#: A port belongs to the peer, which a forwarded call's client is not.
+_DIRECT = (pl.col("client_ip") == pl.col("_remote_ip")).fill_null(False)
+_PORTS = (
+    pl.coalesce("client_port", pl.when(_DIRECT).then("_remote_port")).alias("client_port"),
+    pl.when(~_DIRECT).then("_remote_port").alias("attributes.request.remote_port"),
+)
 
 FORMAT = fixed(
     "caddy_json",

@@ -54,7 +54,7 @@ LAYOUT = JsonLayout(
         "$.ClientRequestMethod": f.token("method"),
         "$.ClientRequestURI": f.url(),
         "$.ClientRequestPath": f.url(rank=1),
-        "$.ClientRequestHost": f.token("host"),
+        "$.ClientRequestHost": f.host(),
         "$.ClientRequestScheme": f.token("scheme"),
         "$.ClientRequestProtocol": f.spoken_version(),
         "$.ClientIP": f.token("client_ip"),
@@ -70,7 +70,7 @@ LAYOUT = JsonLayout(
         "$.RayID": f.token("request_id"),
     },
     signs=("$.EdgeStartTimestamp",),
-    where="coalesce({$.RayID}, {$.ClientRequestMethod}, {$.ClientRequestURI}, {$.EdgeResponseStatus}) IS NOT NULL",
+    any_of=(("$.RayID", "$.ClientRequestMethod", "$.ClientRequestURI", "$.EdgeResponseStatus"),),
     derived=(
         pl.when(pl.col("_end_ns") >= pl.col("_start_ns"))
         .then(((pl.col("_end_ns") - pl.col("_start_ns")) / 1e6).round(6))

@@ -81,7 +81,7 @@ def _kinds(software: str | None) -> Mapping[str, f.Field]:
         "ssl-protocol": f.text("tls_version"),
         "x-edge-request-id": f.text("request_id"),
         "x-edge-result-type": f.text("cache_status"),
-        "x-edge-detailed-result-type": f.text("response_flags"),
+        "x-edge-detailed-result-type": f.error("x-edge-detailed-result-type", f.CLOUDFRONT_FINE),
     }
 
 

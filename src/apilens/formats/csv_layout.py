@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import polars as pl
 
 from apilens.formats.block import Layout, Parsed
-from apilens.formats.fields import Field, attribute, read_carefully
+from apilens.formats.fields import Field, add_attributes, attribute, outranked, read_carefully, shown
 
 #: A quoted cell; one with doubled quotes in it is two of them side by side.
 _QUOTED = r'"[^"]*"'
@@ -20,16 +21,20 @@ _MAX_FURTHER = 50
 class CsvLayout(Layout):
     """text: the header line; None: there is none. fields: what the cells are, in their order, by name.
 
-    shape: regex of the lines. further: name of the cells that may follow those with names; None: none may.
+    forms: cell -> regex that it matches as it stands in the line, quotes and all, and what that is in words. further: name of the cells that may follow those with names; None: none may.
     """
 
     gateway: str
     text: str | None
     separator: str
     fields: Mapping[str, Field]
-    shape: str = ""
+    forms: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     further: str | None = None
     nulls: tuple[str, ...] = ("-", "")
+
+    def may_fit(self, lines: Sequence[str]) -> bool:
+        """Whether a line has separators enough."""
+        return any(line.count(self.separator) >= len(self.fields) - 1 for line in lines)
 
     def fits(self, records: pl.DataFrame) -> pl.Series:
         """Whether each line is the header or can be read under it."""
@@ -44,7 +49,7 @@ class CsvLayout(Layout):
         """Calls and rejects of `records` (row, line); see Parsed. A quoted line break is not supported: two rejects."""
         is_header = records["line"].is_in([self.text])
         rest = records.filter(~is_header)
-        cell = rf'(?:"[^"]*"(?:"[^"]*")*|[^"{self.separator}]*)'
+        cell = self._cell
         unquoted = rest["line"].str.replace_all(_QUOTED, "")
         separators = unquoted.str.count_matches(self.separator, literal=True)
         wanted = len(self.fields) - 1
@@ -58,10 +63,10 @@ class CsvLayout(Layout):
             .then(pl.lit(f"fewer cells than the {len(self.fields)} {named}"))
             .when(separators > most)
             .then(pl.lit(f"more cells than the {len(self.fields)} {named}"))
-            .when(~rest["line"].str.contains(self.shape))
-            .then(pl.lit("its cells are others"))
             .alias("reason"),
         )
+        if self.forms:
+            wrong = wrong.with_columns(pl.coalesce("reason", self._misshapen(rest["line"])))
         fits = wrong["reason"].is_null()
         rest, broken = rest.filter(fits), wrong.filter(~fits)
         if rest.is_empty():
@@ -77,5 +82,38 @@ class CsvLayout(Layout):
             schema={f"v{i}": pl.String for i in range(len(fields))},
             null_values=list(self.nulls),
         )
-        part = read_carefully(cells.with_columns(rest["row"]), fields, self.gateway, misfit=pl.lit(None, pl.String))
+        raws = cells.with_columns(rest["row"])
+        part = read_carefully(raws, fields, self.gateway, misfit=pl.lit(None, pl.String))
+        unused = outranked(raws, fields.items())
+        if unused.height and part.calls.height:
+            part = replace(part, calls=add_attributes(part.calls, unused.join(part.calls, on="row", how="semi")))
         return Parsed(part.calls, pl.concat([broken, part.rejects]), header=int(is_header.sum()))
+
+    @property
+    def _cell(self) -> str:
+        """Regex of any cell."""
+        return rf'(?:"[^"]*"(?:"[^"]*")*|[^"{self.separator}]*)'
+
+    @cached_property
+    def _cells(self) -> list[str]:
+        """Regex of each cell."""
+        return [f"(?:{self.forms[name][0]})" if name in self.forms else self._cell for name in self.fields]
+
+    def _misshapen(self, lines: pl.Series) -> pl.Series:
+        """The first cell of each line that has another form than it should; null where there is none."""
+        left = lines.to_frame("line").with_row_index()
+        left = left.filter(~left["line"].str.contains(f"^{self.separator.join(self._cells)}(?:{self.separator}|$)"))
+        found = [left.select("index", reason=pl.lit(None, pl.String)).clear()]
+        for i, name in enumerate(self.fields):
+            if left.is_empty():
+                break
+            begin = "^" + "".join(f"{one}{self.separator}" for one in self._cells[:i])
+            if name not in self.forms:
+                continue
+            fits = left["line"].str.contains(f"{begin}{self._cells[i]}(?:{self.separator}|$)")
+            value = pl.col("line").str.extract(f"{begin}({self._cell})")
+            reason = pl.lit(f"{name} is ") + shown(value) + pl.lit(f", expected {self.forms[name][1]}")
+            found.append(left.filter(~fits).select("index", reason=reason))
+            left = left.filter(fits)
+        index = pl.DataFrame({"index": pl.Series(range(len(lines)), dtype=pl.get_index_type())})
+        return index.join(pl.concat(found), on="index", how="left", maintain_order="left")["reason"]

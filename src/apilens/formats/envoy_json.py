@@ -22,7 +22,7 @@ def _parent() -> f.Field:
 _METHOD, _URL, _STATUS = f.token("method"), f.url(rank=1), f.status()
 _AGENT, _REQUEST_ID, _FORWARDED = f.text("user_agent"), f.token("request_id"), f.text("forwarded_for")
 _UPSTREAM_MS = f.duration("upstream_duration_ms", 1.0)
-_CLIENT, _HOST, _FLAGS = f.peer(), f.token("host"), f.text("response_flags")
+_CLIENT, _HOST, _FLAGS = f.peer(), f.host(), f.text("response_flags")
 _MODEL, _INPUT, _OUTPUT = (
     f.text("gen_ai_request_model"),
     f.size("gen_ai_usage_input_tokens"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable
 from typing import Literal
@@ -9,6 +10,22 @@ from typing import Literal
 import polars as pl
 
 Escape = Literal["nginx", "apache", "json", "percent", "uri", "hash", "quote", "go", "none"]
+
+
+def _in_json(error: UnicodeError) -> tuple[str, int]:
+    """As backslashreplace, with the backslash that a JSON string needs before a backslash."""
+    assert isinstance(error, UnicodeDecodeError)
+    return "".join(f"\\\\x{byte:02x}" for byte in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("apilens.json", _in_json)
+
+
+def decode(data: bytes, *, json: bool = False) -> str:
+    """The text of logged bytes. What is no UTF-8 becomes `\\xff`, as gateways write it, so that different bytes stay
+    different; json: it stands in JSON, which reads that back."""
+    return data.decode("utf-8", "apilens.json" if json else "backslashreplace")
+
 
 _SHORT = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"b": b"\b", b"f": b"\f"}
 _HEX = re.compile(rb"\\x([0-9A-Fa-f]{2})")
@@ -47,7 +64,7 @@ def _quote(match: re.Match[bytes]) -> bytes:
     return b'"'
 
 
-#: What every escaped value of a style has in it; a regex.
+#: What every escaped value of a style has in it: a character, or a regex.
 _SIGNS = {"uri": r"%", "percent": r"[%+]", "hash": "#"}
 
 _STYLES: dict[str, tuple[re.Pattern[bytes], Callable[[re.Match[bytes]], bytes]]] = {
@@ -63,14 +80,15 @@ _STYLES: dict[str, tuple[re.Pattern[bytes], Callable[[re.Match[bytes]], bytes]]]
 
 
 def unescape(values: pl.Series, escape: Escape) -> pl.Series:
-    """The values as they were before the gateway escaped them; invalid UTF-8 becomes U+FFFD, null stays null.
+    """The values as they were before the gateway escaped them; bytes that are no UTF-8 as in `decode`, null stays null.
 
     Escaped bytes of one character (`\\xE4\\xBE\\x8B`) are joined before decoding. Values without an escape are returned
     as they are; the others are rewritten in one pass of a regex over all of them together.
     """
     if escape == "none":
         return values
-    escaped = values.str.contains(_SIGNS.get(escape, r"\\")).fill_null(False)
+    sign = _SIGNS.get(escape, "\\")
+    escaped = values.str.contains(sign, literal=len(sign) == 1).fill_null(False)
     if not escaped.any():
         return values
     pattern, replace = _STYLES[escape]
@@ -84,5 +102,5 @@ def unescape(values: pl.Series, escape: Escape) -> pl.Series:
         joined = _JOIN.join(text.encode() for text in several.to_list())
         plain = pattern.sub(lambda match: _NEWLINE if (made := replace(match)) == b"\n" else made, joined)
         parts = plain.split(_JOIN) if several.len() > 1 else [plain]
-        decoded += [part.replace(_NEWLINE, b"\n").decode("utf-8", "replace") for part in parts]
+        decoded += [decode(part.replace(_NEWLINE, b"\n")) for part in parts]
     return values.replace(pl.concat([part for part in passes if part.len()]), pl.Series(decoded, dtype=pl.String))

@@ -8,7 +8,7 @@ quick reading does not accept is read again carefully; only what careful reading
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -125,6 +125,38 @@ _IP = r"^(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)$"
 _PRIVATE = r"^(?:10\.|127\.|192\.168\.|169\.254\.|172\.(?:1[6-9]|2\d|3[01])\.|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|::1$|f[cd]|fe80)"
 
 
+#: IPv4; IPv6 with all its groups or `::`, and a zone.
+_IPV4 = r"\d{1,3}(?:\.\d{1,3}){3}"
+_IPV6 = r"(?:[0-9A-Fa-f:]*::[0-9A-Fa-f:.]*|(?:[0-9A-Fa-f]{1,4}:){6,7}[0-9A-Fa-f.]+)(?:%[\w.-]+)?"
+#: A host's name, or what an anonymiser made of an address. It has a letter, so that no date and no time of day is one.
+_NAME = r"[\d.-]*(?:[^\W\d]|\*)[\w.*-]*"
+_CLIENT = rf"{_IPV4}|{_IPV6}|{_NAME}|unix:"
+#: What a Host header may be in a layout that was guessed: it stands where others have an address, a date or a tag.
+HOST = rf"(?:{_IPV4}|\[{_IPV6}\]|{_NAME}|[^\s,|\"\d\[\]<{{(:][^\s,|\":]*)(?::\d+)?"
+
+
+def client(*, rank: int = 0) -> Field:
+    """The client's address or host name where the layout was guessed: a tag, a time or a bar in its place is none. A port
+    behind it is the client's. rank as in Field."""
+
+    def careful(raw: pl.Expr) -> Columns:
+        parts = raw.str.extract_groups(rf"^({_IPV4}|\[{_IPV6}\]):(\d{{1,5}})$").struct
+        return {
+            "client_ip": pl.coalesce(parts.field("1"), raw).str.strip_chars("[]"),
+            "client_port": parts.field("2").cast(pl.Int32, strict=False),
+        }
+
+    return Field(
+        lambda raw: {"client_ip": raw},
+        careful,
+        accept=lambda raw, columns: raw.is_null() | raw.str.contains(f"^(?:{_CLIENT})$"),
+        pattern=rf"(?:{_CLIENT}|(?:{_IPV4}|\[{_IPV6}\])(?::\d{{1,5}})?|-)",
+        rank=rank,
+        escaped=True,
+        expected="an address or a host name",
+    )
+
+
 def proxied_address() -> Field:
     """A proxy chain in the client's place: the first public address is the client, else the first one; list kept."""
 
@@ -133,16 +165,76 @@ def proxied_address() -> Field:
         public = ips.list.eval(pl.element().filter(~pl.element().str.contains(_PRIVATE)))
         return {"client_ip": pl.coalesce(public.list.first(), ips.list.first()), "forwarded_for": raw}
 
-    return Field(read, read, pattern=r'[^\s"]+(?: [^\s"]+)*', escaped=True)
+    ip = rf"(?:{_IPV4}(?::\d+)?|{_IPV6}|\[{_IPV6}\](?::\d+)?)"
+    one = rf"(?:{ip}|{_NAME}|-)"
+    form = rf"(?:{one}(?:, ?{one})+|{ip})(?: {ip})*|{_NAME}|-"
+    return Field(
+        read,
+        read,
+        accept=lambda raw, columns: raw.is_null() | raw.str.contains(f"^(?:{form})$"),
+        pattern=f"(?:{form})",
+        escaped=True,
+        expected="a list of addresses",
+    )
 
 
-def unlisted(column: str, *, rank: int = 0) -> Field:
-    """A string that is no JSON array of strings and no object. rank as in Field."""
+#: A user's name where the layout was guessed: a hyphen or a bar by itself belongs to what another layout has there.
+_WORD = r"(?:(?:[^\s\"\\|-]|\\.)(?:[^\s\"\\]|\\.)*|[|-](?:[^\s\"\\]|\\.)+)"
+USER = rf"(?: *{_WORD}(?: +{_WORD})* *|\"\"|-)"
+
+
+def host(*, rank: int = 0) -> Field:
+    """A Host header or an authority: `host` without a port and, where it is IPv6, without brackets; `server_port` where it
+    is written. rank as in Field.
+    """
 
     def read(raw: pl.Expr) -> Columns:
-        return {column: pl.when(~raw.str.contains(r'^(?:\["|\{"|\[\]$|\{\}$)')).then(raw)}
+        return split_authority(raw)
 
-    return Field(read, read, rank=rank)
+    return Field(read, read, rank=rank, pattern=r"\S*", escaped=True)
+
+
+def split_authority(raw: pl.Expr) -> Columns:
+    """`api.example:8443`, `[2001:db8::1]:8443`, or without a port; an IPv6 address without brackets has none."""
+    # Digits taken off the end: a regex with groups takes five times as long.
+    before = raw.str.strip_chars_end("0123456789")
+    one = raw.str.count_matches(":", literal=True) == 1
+    ported = before.str.ends_with(":") & (one | raw.str.starts_with("["))
+    name = pl.when(ported).then(before.str.strip_suffix(":")).otherwise(raw)
+    port = pl.when(ported).then(raw.str.strip_prefix(before)).cast(pl.Int32, strict=False)
+    return {"host": name.str.strip_chars("[]"), "server_port": port}
+
+
+def upstream() -> Field:
+    """Where a call was sent: `upstream_address` as host:port as logged, without the scheme and the path of a URL."""
+
+    def read(raw: pl.Expr) -> Columns:
+        return {"upstream_address": pl.coalesce(raw.str.extract(r"^[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)"), raw)}
+
+    return Field(read, read, pattern=_UNQUOTED, escaped=True)
+
+
+def unlisted(field: Field) -> Field:
+    """The same, null where the value is a JSON array of strings or an object."""
+
+    def read(raw: pl.Expr) -> Columns:
+        return field.careful(pl.when(~raw.str.contains(r'^(?:\["|\{"|\[\]$|\{\}$)')).then(raw))
+
+    return replace(field, quick=read, careful=read)
+
+
+def error(name: str, none: str) -> Field:
+    """What went wrong, as response_flags; a value that says that nothing did (regex `none`) is the attribute `name`."""
+
+    def read(raw: pl.Expr) -> Columns:
+        fine = raw.str.contains(f"^(?:{none})$")
+        return {"response_flags": pl.when(~fine).then(raw), f"attributes.{name}": pl.when(fine).then(raw)}
+
+    return Field(read, read, pattern=_UNQUOTED, escaped=True)
+
+
+#: What CloudFront calls the result of a call that did not fail: where it came from, and who made it.
+CLOUDFRONT_FINE = "(?:Refresh|OriginShield)?Hit|Miss|Redirect|[A-Za-z]*GeneratedResponse"
 
 
 def peer(ip: str = "client_ip", port: str = "client_port", *, rank: int = 0) -> Field:
@@ -160,8 +252,9 @@ def peer(ip: str = "client_ip", port: str = "client_port", *, rank: int = 0) -> 
     return Field(read, read, rank=rank)
 
 
-def strictly(field: Field, pattern: str) -> Field:
-    """The same, where only values of this form fit: the layout is guessed, and another one has something else there.
+def strictly(field: Field, pattern: str, expected: str = "") -> Field:
+    """The same, where only values of this form (expected: in words) fit: the layout is guessed, and another one has something
+    else there.
 
     For careful reading, whose values are unescaped, the pattern says so.
     """
@@ -169,7 +262,7 @@ def strictly(field: Field, pattern: str) -> Field:
     def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
         return raw.is_null() | raw.str.contains(f"^(?:{pattern})$")
 
-    return replace(field, accept=accept, pattern=f"(?:{pattern}|-)")
+    return replace(field, accept=accept, pattern=f"(?:{pattern}|-)", expected=expected or field.expected)
 
 
 def attribute(name: str, pattern: str = _UNQUOTED) -> Field:
@@ -231,7 +324,7 @@ def status(column: str = "status_code") -> Field:
 
 
 #: No call takes a year: a longer span is garbage, and a start that far back would be as well.
-_LONGEST_MS = 3.2e10
+LONGEST_MS = 3.2e10
 
 
 def duration(column: str, ms_per_unit: float, *, rank: int = 0, decimals: int | None = None) -> Field:
@@ -247,11 +340,11 @@ def duration(column: str, ms_per_unit: float, *, rank: int = 0, decimals: int | 
         return {column: pl.when(ms >= 0).then(ms)}
 
     def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
-        return written(raw, columns[column] < _LONGEST_MS)
+        return written(raw, columns[column] < LONGEST_MS)
 
     def accept_careful(raw: pl.Expr, columns: Columns) -> pl.Expr:
         span = raw.cast(pl.Float64, strict=False)
-        return written(raw, span.is_finite() & (span < _LONGEST_MS / ms_per_unit))
+        return written(raw, span.is_finite() & (span < LONGEST_MS / ms_per_unit))
 
     def written(raw: pl.Expr, readable: pl.Expr) -> pl.Expr:
         return raw.is_null() | (readable if decimals is None else readable & raw.str.contains(f"^{form}$"))
@@ -280,7 +373,7 @@ def go_duration(column: str, ms_per_unit: float = 1e3, *, rank: int = 0) -> Fiel
 
     def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
         assert plain.accept is not None
-        return (raw.str.contains(_GO_SPAN) & (columns[column] < _LONGEST_MS).fill_null(True)) | plain.accept(
+        return (raw.str.contains(_GO_SPAN) & (columns[column] < LONGEST_MS).fill_null(True)) | plain.accept(
             raw, columns
         )
 
@@ -297,7 +390,7 @@ def _listed(raw: pl.Expr) -> pl.Expr:
 
 def upstream_duration(column: str, ms_per_unit: float, *, total: bool) -> Field:
     """Time spent upstream: the sum over all attempts, or the last attempt's; null where none was contacted."""
-    longest = _LONGEST_MS / ms_per_unit
+    longest = LONGEST_MS / ms_per_unit
 
     def quick(raw: pl.Expr) -> Columns:
         return {column: (raw.cast(pl.Float64, strict=False) * ms_per_unit).round(6)}
@@ -309,7 +402,7 @@ def upstream_duration(column: str, ms_per_unit: float, *, total: bool) -> Field:
         return {column: pl.when(known.list.len() > 0).then(ms.round(6))}
 
     def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
-        return raw.is_null() | columns[column].is_between(0, _LONGEST_MS, closed="left")
+        return raw.is_null() | columns[column].is_between(0, LONGEST_MS, closed="left")
 
     def accept_careful(raw: pl.Expr, columns: Columns) -> pl.Expr:
         one = (pl.element() == "-") | pl.element().cast(pl.Float64, strict=False).is_between(0, longest, closed="left")
@@ -428,16 +521,12 @@ def url(*, rank: int = 0) -> Field:
 
 
 def whole_url(*, rank: int = 0) -> Field:
-    """The same where it is absolute: scheme and host come out of it too, unless the log names them itself."""
+    """The same where it is absolute: scheme, host and port come out of it too, unless the log names them itself."""
 
     def read(raw: pl.Expr) -> Columns:
-        parts = raw.str.extract_groups(
-            r"^(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?:[^/@?#]*@)?(?P<host>\[[^\]]*\]|[^/:?#]*)"
-        )
-        return target(raw) | {
-            "scheme": parts.struct.field("scheme").str.to_lowercase(),
-            "host": parts.struct.field("host").str.strip_chars("[]"),
-        }
+        parts = raw.str.extract_groups(r"^([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/@?#]*@)?([^/?#]*)")
+        scheme, authority = parts.struct.field("1"), parts.struct.field("2")
+        return target(raw) | {"scheme": scheme.str.to_lowercase()} | split_authority(authority)
 
     return Field(read, read, pattern=r"\S+", escaped=True, rank=rank)
 
@@ -754,6 +843,27 @@ def add_attributes(calls: pl.DataFrame, extras: pl.DataFrame) -> pl.DataFrame:
         .with_columns(pl.col("attributes").cast(pl.Map(pl.String, pl.String)), pl.col("row").cast(pl.UInt32))
     )
     return calls.join(folded, on="row", how="left", maintain_order="left")
+
+
+def outranked(raws: pl.DataFrame, fields: Iterable[tuple[str, Field]]) -> pl.DataFrame:
+    """Values for which another field of the same column was preferred, as EXTRAS, unless they are the same.
+
+    raws: as in `read_carefully`. fields: key in attributes and field of each. A value that is the only one of an array in JSON is the same as that array.
+    """
+    columns: dict[str, list[tuple[int, int]]] = {}
+    names = []
+    for i, (name, field) in enumerate(fields):
+        names.append(name)
+        if read := field.careful(pl.lit("")):
+            columns.setdefault(next(iter(read)), []).append((field.rank, i))
+    found = []
+    for contenders in columns.values():
+        ranked = [i for _, i in sorted(contenders) if raws[f"v{i}"].null_count() < raws.height]
+        for k, i in enumerate(ranked[1:], start=1):
+            value, best = pl.col(f"v{i}"), pl.coalesce(f"v{other}" for other in ranked[:k])
+            other = (value != best) & (value != pl.concat_str(pl.lit('["'), best, pl.lit('"]')))
+            found.append(raws.filter(other).select("row", pl.lit(names[i]).alias("key"), value.alias("value")))
+    return pl.concat([EXTRAS.to_frame(), *found])
 
 
 def gather_attributes(calls: pl.DataFrame) -> pl.DataFrame:

@@ -52,7 +52,7 @@ LAYOUT = JsonLayout(
         "$.insertId": f.token("request_id"),
     },
     signs=("$.timestamp", "$.httpRequest"),
-    where="coalesce({$.httpRequest.requestMethod}, {$.httpRequest.requestUrl}, {$.httpRequest.status}) IS NOT NULL",
+    any_of=(("$.httpRequest.requestMethod", "$.httpRequest.requestUrl", "$.httpRequest.status"),),
     filtered="{$.insertId} IS NOT NULL AND {$.logName} IS NOT NULL AND {$.httpRequest} IS NULL",
 )
 

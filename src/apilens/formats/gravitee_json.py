@@ -42,22 +42,19 @@ def _template() -> f.Field:
     return f.Field(read, read, rank=1)
 
 
-def _content(body: str, whole: str) -> f.Field:
-    """Bytes of the content. Headers are not counted: it is also the nearest that is known of the whole."""
-    size = f.size(body)
-
-    def read(raw: pl.Expr) -> f.Columns:
-        columns = size.careful(raw)
-        return columns | {whole: columns[body]}
-
-    return f.Field(read, read, accept=size.accept, accept_careful=size.accept_careful)
-
-
-def _layout(names: dict[str, f.Field], where: str, filtered: str) -> JsonLayout:
+def _layout(
+    names: dict[str, f.Field], any_of: tuple[tuple[str, ...], ...], filtered: str, where: str = "true"
+) -> JsonLayout:
     """names: those of v2 and v4, the time first -> the field they fill."""
     paths = {path(name): field for both, field in names.items() for name in both.split()}
     return JsonLayout(
-        "gravitee_json", paths, signs=(next(iter(paths)),), where=where, filtered=filtered, nulls=("", "-", "-1")
+        "gravitee_json",
+        paths,
+        signs=(next(iter(paths)),),
+        any_of=any_of,
+        where=where,
+        filtered=filtered,
+        nulls=("", "-", "-1"),
     )
 
 
@@ -74,21 +71,21 @@ _JSON = _layout(
         "mappedPath": f.text("gateway_route"),
         "path": _template(),
         "requestContentLength": f.size("request_body_bytes"),
-        "responseContentLength": _content("response_body_bytes", "response_bytes"),
+        "responseContentLength": f.size("response_bytes"),
         "remoteAddress": f.token("client_ip"),
         "api apiId": f.text("api_id"),
         "apiName": f.text("service"),
         "application applicationId": f.text("application_id"),
         "user": f.text("user_name"),
         "userAgent": f.text("user_agent"),
-        "host": f.token("host"),
+        "host": f.host(),
         "requestId": f.token("request_id"),
         "transactionId": f.token("request_id", rank=1),
         "endpoint": f.text("upstream_address"),
         "errorKey": f.text("response_flags"),
         "failure": f.attribute("failure"),
     },
-    where="{$.requestId} IS NOT NULL AND coalesce({$.proxyResponseTimeMs}, {$.gatewayResponseTimeMs}) IS NOT NULL",
+    any_of=(("$.requestId",), ("$.proxyResponseTimeMs", "$.gatewayResponseTimeMs")),
     filtered="{$.timestamp} IS NOT NULL AND {$.proxyResponseTimeMs} IS NULL AND {$.gatewayResponseTimeMs} IS NULL"
     " AND coalesce({$.clientRequest}, {$.proxyRequest}, {$.entrypointRequest}, {$.endpointRequest}, {$.connectorType},"
     " {$.steps}, {$.jvm}, {$.operation}) IS NOT NULL",
@@ -105,14 +102,14 @@ _ELASTICSEARCH = _layout(
         "mapped-path": f.text("gateway_route"),
         "path": _template(),
         "request-content-length": f.size("request_body_bytes"),
-        "response-content-length": _content("response_body_bytes", "response_bytes"),
+        "response-content-length": f.size("response_bytes"),
         "remote-address": f.token("client_ip"),
         "api api-id": f.text("api_id"),
         "api-name": f.text("service"),
         "application application-id": f.text("application_id"),
         "user": f.text("user_name"),
         "user-agent": f.text("user_agent"),
-        "host": f.token("host"),
+        "host": f.host(),
         "request-id": f.token("request_id"),
         "_id": f.token("request_id", rank=1),
         "transaction transaction-id": f.token("request_id", rank=2),
@@ -123,8 +120,8 @@ _ELASTICSEARCH = _layout(
         "ai-output-tokens": f.size("gen_ai_usage_output_tokens"),
     },
     where='coalesce({$."response-time"}, {$."gateway-response-time-ms"}, {$."request-ended"},'
-    " CASE WHEN {$.type} IN ('request', 'v4-metrics') THEN {$.type} END) IS NOT NULL"
-    ' AND coalesce({$.transaction}, {$."transaction-id"}, {$."request-id"}) IS NOT NULL',
+    " CASE WHEN {$.type} IN ('request', 'v4-metrics') THEN {$.type} END) IS NOT NULL",
+    any_of=(("$.transaction", '$."transaction-id"', '$."request-id"'),),
     filtered="{$.index._index} IS NOT NULL OR ({$.gateway} IS NOT NULL AND"
     " {$.type} IN ('health', 'monitor', 'log', 'v4-log', 'v4-message-metrics', 'v4-message-log', 'event-metrics'))",
 )

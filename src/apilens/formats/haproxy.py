@@ -186,7 +186,7 @@ def _fields(tz: str) -> dict[str, f.Field]:
         "{all}hrl": f.text("attributes.captured_headers", pattern=_LIST),
         "pid": f.attribute("pid", r"\d+"),
         "[src]": f.token("client_ip", rank=1),
-        "[req.hdr(host)]": f.token("host"),
+        "[req.hdr(host)]": f.host(),
         "[capture.req.hdr(0)]": f.strictly(f.attribute("captured_request_headers"), r"[\w.:-]+"),
         "[ssl_fc_sni]": f.attribute("ssl_fc_sni", r"\S+"),
         "HM": f.token("method"),

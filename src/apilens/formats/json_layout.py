@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from apilens.formats.block import Layout, Parsed
-from apilens.formats.fields import EXTRAS, Field, add_attributes, read_carefully, text, unlisted
+from apilens.formats.fields import EXTRAS, Field, add_attributes, outranked, read_carefully, text, unlisted
 
 if TYPE_CHECKING:
     import duckdb
@@ -35,7 +36,8 @@ _MAX_EXTRAS = 500
 class JsonLayout(Layout):
     """paths: DuckDB JSON path -> the Field it fills; `#$.tries` is the length of an array.
 
-    signs: paths of which a record must have every one to be a call of this format. where: SQL condition that must hold
+    signs: paths of which a record must have every one to be a call of this format; any_of: of each of these it must have one.
+    where: SQL condition that must hold
     besides, with paths in braces: `{$.category} = 'GatewayLogs'`. mark: regex that such a line matches, to tell others soon.
     filtered: as where, for records that this gateway writes between its calls but which are none. derived: columns made of
     those that the fields filled; names that begin with `_` are only steps. dropped: paths that are never kept. json: what of
@@ -45,6 +47,7 @@ class JsonLayout(Layout):
     gateway: str
     paths: Mapping[str, Field]
     signs: tuple[str, ...]
+    any_of: tuple[tuple[str, ...], ...] = ()
     text: str | None = None
     where: str = "true"
     mark: str = ""
@@ -54,14 +57,23 @@ class JsonLayout(Layout):
     nulls: tuple[str, ...] = ("", "-")
     json: Callable[[pl.Expr], pl.Expr] | None = None
 
+    @cached_property
+    def _names(self) -> list[str]:
+        """What the line of a record has in it somewhere. Most formats tried on a head are not meant: that tells, without a
+        parse."""
+        return [dotted(sign).rsplit(".")[-1] for sign in self.signs]
+
+    def may_fit(self, lines: Sequence[str]) -> bool:
+        """Whether a line has the names of all signs, and a brace where it is all JSON."""
+        brace = "{" if self.json is None else ""
+        return any(brace in line and all(name in line for name in self._names) for line in lines)
+
     def fits(self, records: pl.DataFrame) -> pl.Series:
         """Whether each line is a JSON object with this layout's signs."""
-        # Most formats tried on a head are not meant: the names alone tell, without a parse.
-        names = [dotted(sign).rsplit(".")[-1] for sign in self.signs]
         hopeful = records.select(
             pl.all_horizontal(
                 pl.col("line").str.contains(self.mark),
-                *(pl.col("line").str.contains(name, literal=True) for name in names),
+                *(pl.col("line").str.contains(name, literal=True) for name in self._names),
             ).alias("hopeful")
         ).to_series()
         if not hopeful.any():
@@ -72,7 +84,8 @@ class JsonLayout(Layout):
     def nearness(self, records: pl.DataFrame) -> float:
         """Half for being JSON objects, half for the signs, 0..1."""
         found = self._extract(records)
-        return float(found.select((pl.col("valid").mean() + pl.col("signed").mean()) / 2).item() or 0.0)
+        like = pl.col("valid") | pl.col("deep")
+        return float(found.select((like.mean() + pl.col("signed").mean()) / 2).item() or 0.0)
 
     def read(self, records: pl.DataFrame) -> Parsed:
         """Calls and rejects of `records` (row, line); see Parsed."""
@@ -83,12 +96,15 @@ class JsonLayout(Layout):
             pl.when(~pl.col(f"v{i}").is_in(self.nulls)).then(pl.col(f"v{i}")).alias(f"v{i}")
             for i in range(len(self.paths))
         )
-        lacking = f"JSON, but without {', '.join(self.signs)}" if self.signs else f"JSON, but not of {self.gateway}"
         misfit = pl.coalesce(
             pl.when(~pl.col("valid")).then(
-                pl.lit("not a JSON object" if self.json is None else f"no record of {self.gateway}")
+                pl.when("deep")
+                .then(pl.lit(f"nested deeper than {DEEPEST}"))
+                .otherwise(pl.lit("not a JSON object" if self.json is None else f"no record of {self.gateway}"))
             ),
-            pl.when(~pl.col("signed")).then(pl.lit(lacking)),
+            pl.when(~pl.col("signed")).then(
+                pl.lit("JSON, but ") + pl.coalesce("lacks", pl.lit(f"not of {self.gateway}"))
+            ),
         )
         part = replace(
             read_carefully(raws, self.paths, self.gateway, misfit=misfit, derived=self.derived), filtered=filtered
@@ -96,15 +112,17 @@ class JsonLayout(Layout):
         if part.calls.is_empty():
             return part
         called = records if part.calls.height == records.height else records.join(part.calls, on="row", how="semi")
-        extras = pl.concat([self._lost(raws), self._extras(called)], how="diagonal_relaxed")
+        unused = outranked(raws, ((dotted(path), field) for path, field in self.paths.items()))
+        extras = pl.concat([unused, self._extras(called)], how="diagonal_relaxed")
         return part if extras.is_empty() else replace(part, calls=add_attributes(part.calls, extras))
 
     @cached_property
     def _sql(self) -> str:
-        """One row per record: row, valid, signed, filtered, and per path its text (v0, v1, …)."""
+        """One row per record: row, valid, signed, lacks (why it is not, in words), filtered, and per path its text (v0, …)."""
         plain = [path for path in self.paths if not path.startswith("#")]
         asked = _NAMED_PATH.findall(self.where + self.filtered)
-        wanted = list(dict.fromkeys([*plain, *self.signs, *asked]))
+        groups = [*((sign,) for sign in self.signs), *self.any_of]
+        wanted = list(dict.fromkeys([*plain, *(path for group in groups for path in group), *asked]))
         place = {path: f"found[{i + 1}]" for i, path in enumerate(wanted)}
         where, filtered = (
             _NAMED_PATH.sub(lambda path: place[path[1]], condition) for condition in (self.where, self.filtered)
@@ -116,39 +134,23 @@ class JsonLayout(Layout):
             for i, path in enumerate(self.paths)
         ]
         # What is valid and begins with a brace is an object: every JSON function parses its argument anew.
-        signed = " AND ".join([*(f"{place[sign]} IS NOT NULL" for sign in self.signs), f"({where})"])
+        has = [f"coalesce({', '.join(place[path] for path in group)}) IS NOT NULL" for group in groups]
+        words = (" or ".join(map(dotted, group)) for group in groups)
+        missing = "".join(
+            f" || CASE WHEN {one} THEN '' ELSE {_quote(f', {name}')} END" for one, name in zip(has, words, strict=True)
+        )
+        signed = " AND ".join([*has, f"({where})"])
         return f"""
             WITH docs AS (
-                SELECT row, CASE WHEN json_valid(line) AND ltrim(line, ' \t\r\n')[1] = '{{' THEN line END AS doc FROM records
+                SELECT row, deep, CASE WHEN json_valid(line) AND ltrim(line, ' \t\r\n')[1] = '{{' THEN line END AS doc
+                FROM records
             ), parts AS (
-                SELECT row, doc, json_extract_string(doc, [{", ".join(map(_quote, wanted))}]) AS found FROM docs
+                SELECT row, deep, doc, json_extract_string(doc, [{", ".join(map(_quote, wanted))}]) AS found FROM docs
             )
-            SELECT row, doc IS NOT NULL AS valid, coalesce({signed}, false) AS signed,
+            SELECT row, deep, doc IS NOT NULL AS valid, coalesce({signed}, false) AS signed,
+                   CASE WHEN NOT ({" AND ".join(has) or "true"}) THEN 'without' || substr(''{missing}, 2) END AS lacks,
                    coalesce({filtered}, false) AS filtered, {", ".join(columns)}
             FROM parts"""
-
-    @cached_property
-    def _contenders(self) -> dict[int, list[int]]:
-        """Field -> those that go before it in the column they all fill."""
-        columns: dict[str, list[tuple[int, int]]] = {}
-        for i, field in enumerate(self.paths.values()):
-            columns.setdefault(next(iter(field.careful(pl.lit("")))), []).append((field.rank, i))
-        ranked = (sorted(fields) for fields in columns.values())
-        return {fields[k][1]: [i for _, i in fields[:k]] for fields in ranked for k in range(1, len(fields))}
-
-    def _lost(self, raws: pl.DataFrame) -> pl.DataFrame:
-        """Values for which another field of the same column was preferred, as EXTRAS, unless they are the same."""
-        if not self._contenders:
-            return EXTRAS.to_frame()
-        paths = list(self.paths)
-        kept = {}
-        for i, others in self._contenders.items():
-            value, best = pl.col(f"v{i}"), pl.coalesce(f"v{other}" for other in others)
-            kept[dotted(paths[i])] = pl.when(
-                (value != best) & (value != pl.concat_str(pl.lit('["'), best, pl.lit('"]')))
-            ).then(value)
-        found = raws.select("row", **kept)
-        return found.unpivot(index="row", variable_name="key").drop_nulls("value").select("row", "key", "value")
 
     @cached_property
     def _known(self) -> dict[str, set[str]]:
@@ -192,8 +194,9 @@ class JsonLayout(Layout):
         return extras.filter(pl.col("value").is_not_null() & ~pl.col("value").is_in(["", "-", "[]", "{}"]))
 
     def _json(self, records: pl.DataFrame) -> pl.DataFrame:
-        line = pl.col("line")
-        return records.select("row", line if self.json is None else pl.coalesce(self.json(line), line).alias("line"))
+        records = records.select("row", "line", deep=too_deep(records["line"]))
+        line = pl.when(~pl.col("deep")).then("line")
+        return records.with_columns(line=line if self.json is None else pl.coalesce(self.json(line), line))
 
     def _extract(self, records: pl.DataFrame) -> pl.DataFrame:
         with connection().cursor() as cursor:
@@ -202,9 +205,31 @@ class JsonLayout(Layout):
         return values.sort("row")  # DuckDB would carry every column through its sort
 
 
-def header(path: str, column: str, *, rank: int = 0) -> dict[str, Field]:
+#: Objects and arrays inside one another that a record may have. Gateways write ten; garbage of 100,000 costs seconds, once
+#: per format that is tried on it.
+DEEPEST = 500
+
+
+def too_deep(lines: pl.Series) -> pl.Series:
+    """Whether each line nests deeper than DEEPEST, told by its brackets outside of strings."""
+    # Nearly all lines are too short for that, or have too few brackets.
+    long = (lines.str.len_bytes() > 2 * DEEPEST) & (lines.str.count_matches(r"[\[{]") > DEEPEST)
+    if not long.any():
+        return pl.repeat(False, len(lines), eager=True)
+    bare = lines.filter(long).str.replace_all(r'"(?:[^"\\]|\\.)*"', "").str.replace_all(r"[^\[\]{}]", "")
+    text = np.frombuffer("".join(bare.to_list()).encode(), np.uint8)
+    lengths = bare.str.len_bytes().to_numpy().astype(np.int64)
+    starts = np.cumsum(lengths) - lengths
+    level = np.concatenate(([0], np.cumsum(np.where((text == ord("[")) | (text == ord("{")), 1, -1))))
+    # A segment ends where the next begins, with the level that both share.
+    highest = np.maximum.reduceat(level, starts) - level[starts]
+    return pl.repeat(False, len(lines), eager=True).scatter(long.arg_true(), pl.Series(highest > DEEPEST))
+
+
+def header(path: str, column: str | Field, *, rank: int = 0) -> dict[str, Field]:
     """Fields for a header at `path`, which is a string, or an array of them where it came more than once."""
-    return {f"{path}[0]": text(column, rank=rank), path: unlisted(column, rank=rank + 1)}
+    field = text(column) if isinstance(column, str) else column
+    return {f"{path}[0]": replace(field, rank=rank), path: replace(unlisted(field), rank=rank + 1)}
 
 
 def names(lines: Iterable[str]) -> dict[str, str]:

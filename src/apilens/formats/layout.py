@@ -7,14 +7,14 @@ accept (escapes, lists, garbage; a few lines in a thousand) is read once more wi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
 
 import polars as pl
 
-from apilens.formats.block import REJECTED, Layout, Parsed
+from apilens.formats.block import FEW, REJECTED, Layout, Parsed
 from apilens.formats.escapes import Escape
 from apilens.formats.fields import Field, gather_attributes, read_carefully, shown, typed
 
@@ -40,6 +40,18 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return next(swapped, None) or next(iter(get_close_matches(name, names, n=1, cutoff=0.88)), None)
 
 
+def _in_order(literals: Iterable[str], line: str) -> bool:
+    at = 0
+    for literal in literals:
+        found = line.find(literal, at)
+        if found < 0:
+            return False
+        at = found + len(literal)
+    return True
+
+
+#: Reason of a record that has not the shape of the layout, before it is told where it leaves it.
+_MISFIT = "does not fit the layout"
 _NO_CALLS = pl.DataFrame(schema={"row": pl.UInt32})
 
 
@@ -80,6 +92,16 @@ class TextLayout(Layout):
         """Field per variable, in the layout's order."""
         return {part.name: part.field for part in self.parts if isinstance(part, Variable)}
 
+    @property
+    def pattern(self) -> str:
+        """The whole line, one group per variable."""
+        return self._regex
+
+    def may_fit(self, lines: Sequence[str]) -> bool:
+        """Whether a line holds all literals in their order: an eighth of the known layouts is left after that."""
+        literals = [part for part in self.parts if isinstance(part, str)]
+        return any(_in_order(literals, line) for line in lines)
+
     def fits(self, records: pl.DataFrame) -> pl.Series:
         """Whether each line has this layout's shape."""
         return records["line"].str.contains(self._regex)
@@ -105,14 +127,17 @@ class TextLayout(Layout):
 
     def take(self, records: pl.DataFrame) -> Parsed:
         """As `read`, of records that another layout has refused; those without this one's shape are looked at no further."""
-        fits = self.fits(records)
-        part = self.read(records.filter(fits)) if fits.any() else Parsed(_NO_CALLS, REJECTED.to_frame())
-        others = records.filter(~fits)
+        part, others = Parsed(_NO_CALLS, REJECTED.to_frame()), records
+        if records.height > FEW or self.may_fit(records["line"].to_list()):
+            fits = self.fits(records)
+            if fits.any():
+                part, others = self.read(records.filter(fits)), records.filter(~fits)
         if self.filtered is not None:
             no_call = others["line"].str.contains(self.filtered)
-            part = replace(part, filtered=part.filtered + int(no_call.sum()))
-            others = others.filter(~no_call)
-        misfit = others.select("row", pl.lit("does not fit the layout").alias("reason"))
+            if no_call.any():
+                part = replace(part, filtered=part.filtered + int(no_call.sum()))
+                others = others.filter(~no_call)
+        misfit = others.select("row", pl.lit(_MISFIT).alias("reason"))
         return replace(part, rejects=pl.concat([part.rejects, misfit]))
 
     # -- quick ---------------------------------------------------------------------------------------------------
@@ -268,18 +293,13 @@ class TextLayout(Layout):
         raws = groups.select(
             pl.when(pl.col(name) != '""').then(self._without_nulls(pl.col(name))).alias(name) for name in groups.columns
         )
-        raws = raws.with_columns(
-            records["row"],
-            records["line"],
-            departure=self._departures(
-                records["line"], groups.select(pl.all_horizontal(pl.all().is_null())).to_series()
-            ),
-        )
+        none = groups.select(pl.all_horizontal(pl.all().is_null())).to_series()
+        raws = raws.with_columns(records["row"], records["line"], misfit=none)
         part = read_carefully(
             raws,
             self._fields,
             self.gateway,
-            misfit=pl.col("departure"),
+            misfit=pl.when("misfit").then(pl.lit(_MISFIT)),
             escape=self.escape,
             derived=self.derived,
         )
@@ -289,25 +309,29 @@ class TextLayout(Layout):
         no_call = wrong["line"].str.contains(self.filtered)
         return Parsed(part.calls, part.rejects.filter(~no_call), filtered=int(no_call.sum()))
 
-    def _departures(self, lines: pl.Series, misfit: pl.Series) -> pl.Series:
-        """Where each line that does not fit leaves the layout: `status is "2OO", expected a number 100..999`; else null.
+    def explain(self, records: pl.DataFrame, rejects: pl.DataFrame) -> pl.DataFrame:
+        """Where each line that does not fit leaves the layout: `status is "2OO", expected a number 100..999`.
 
         That is the first part which no way of reading those before it lets follow.
         """
-        left = lines.to_frame("line").with_row_index().filter(misfit)
-        found = [left.select("index", reason=pl.lit(None, pl.String)).clear()]
-        for i in range(len(self.parts)):
-            if left.is_empty():
-                break
-            goes_on = left["line"].str.contains(f"(?s)^{''.join(self._pieces[: i + 1])}")
-            found.append(left.filter(~goes_on).select("index", reason=self._departure(i)))
-            left = left.filter(goes_on)
-        found.append(
-            left.select("index", reason=pl.lit("the layout ends before ") + shown(self._rest(len(self.parts))))
-        )
-        reasons = pl.concat(found).select("index", reason=pl.lit("does not fit the layout: ") + pl.col("reason"))
-        index = pl.DataFrame({"index": pl.Series(range(len(lines)), dtype=pl.get_index_type())})
-        return index.join(reasons, on="index", how="left", maintain_order="left")["reason"]
+        vague = pl.col("reason") == _MISFIT
+        left = rejects.filter(vague).select("row").join(records, on="row", how="left", maintain_order="left")
+        if left.is_empty():
+            return rejects
+        begins = (f"(?s)^{''.join(self._pieces[: i + 1])}" for i in range(len(self.parts)))
+        followed = left.select(
+            pl.sum_horizontal(pl.col("line").str.contains(begin) for begin in begins).alias("parts")
+        ).to_series()
+        found = []
+        for i in followed.unique().to_list():
+            reason = (
+                self._departure(i)
+                if i < len(self.parts)
+                else pl.lit("the layout ends before ") + shown(self._rest(len(self.parts)))
+            )
+            found.append(left.filter(followed == i).select("row", exact=pl.lit(f"{_MISFIT}: ") + reason))
+        exact = rejects.join(pl.concat(found), on="row", how="left", maintain_order="left")
+        return exact.select("row", reason=pl.coalesce("exact", "reason"))
 
     def _rest(self, i: int) -> pl.Expr:
         """What stands in a line from part i on."""

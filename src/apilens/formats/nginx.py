@@ -147,9 +147,9 @@ _FIELDS: dict[str, f.Field] = {
     "upstream_cache_status": f.token("cache_status"),
     "proxy_host": f.token("upstream_name"),
     "proxy_upstream_name": f.token("upstream_name"),
-    "host": f.token("host"),
-    "http_host": f.token("host", rank=1),
-    "server_name": f.token("host", rank=2),
+    "host": f.host(),
+    "http_host": f.host(rank=1),
+    "server_name": f.host(rank=2),
     "server_port": f.integer("server_port"),
     "scheme": f.token("scheme"),
     "hostname": f.token("node"),
@@ -182,8 +182,11 @@ _FIELDS: dict[str, f.Field] = {
 _WRITTEN = {
     "request_time": f.duration("duration_ms", 1e3, decimals=3),
     "body_bytes_sent": f.integer("response_body_bytes", optional=False),
-    # What begins with a list is the client's address, not the host before it.
-    "http_host": f.strictly(f.token("host", rank=1), r"[^\s,]*"),
+    # What stands in their places where another layout, or a prefix, was written is none of them.
+    "remote_addr": f.client(),
+    "realip_remote_addr": f.client(rank=1),
+    "remote_user": f.strictly(f.text("user_name"), f.USER, "a user's name"),
+    "http_host": f.strictly(f.host(rank=1), f.HOST, "a host name"),
 }
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))", re.ASCII)

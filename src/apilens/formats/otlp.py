@@ -203,6 +203,17 @@ def _own_path() -> f.Field:
     return f.Field(read, read, rank=-1)
 
 
+def _peer_address() -> f.Field:
+    """The peer's address, which is the client's unless that is named apart: a proxy may stand between them."""
+    peer = f.peer(rank=2)
+
+    def read(raw: pl.Expr) -> f.Columns:
+        columns = peer.careful(raw)
+        return columns | {"_peer_ip": columns["client_ip"]}
+
+    return replace(peer, quick=read, careful=read)
+
+
 def _nanoseconds(column: str) -> f.Field:
     """A moment as a step; a duration is made of two of them, exact to the ns."""
 
@@ -240,7 +251,7 @@ _ATTRIBUTES: dict[str, f.Field] = {
     '$."http.route"': f.text("gateway_route"),
     **_first_of(f.status(), "http.response.status_code", "http.status_code"),
     **_first_of(f.token("scheme"), "url.scheme", "http.scheme"),
-    **_first_of(f.peer("host", "server_port"), "server.address", "http.host", "http.server_name", "net.host.name"),
+    **_first_of(f.host(), "server.address", "http.host", "http.server_name", "net.host.name"),
     **_first_of(
         f.integer(
             "server_port",
@@ -249,12 +260,10 @@ _ATTRIBUTES: dict[str, f.Field] = {
         "server.port",
         "net.host.port",
     ),
-    **_first_of(
-        f.peer(), "client.address", "http.client_ip", "network.peer.address", "net.sock.peer.addr", "net.peer.ip"
-    ),
-    **_first_of(
-        f.integer("client_port", pl.Int32), "client.port", "network.peer.port", "net.sock.peer.port", "net.peer.port"
-    ),
+    **_first_of(f.peer(), "client.address", "http.client_ip"),
+    **_first_of(_peer_address(), "network.peer.address", "net.sock.peer.addr", "net.peer.ip"),
+    '$."client.port"': f.integer("client_port", pl.Int32),
+    **_first_of(f.integer("_peer_port", pl.Int32), "network.peer.port", "net.sock.peer.port", "net.peer.port"),
     **_first_of(f.spoken_version(), "network.protocol.version", "net.protocol.version", "http.flavor"),
     **_first_of(f.text("user_agent"), "user_agent.original", "http.user_agent"),
     **_first_of(f.size("request_body_bytes"), "http.request.body.size", "http.request_content_length"),
@@ -275,6 +284,12 @@ _ATTRIBUTES: dict[str, f.Field] = {
     **{f'$.resource."{name}"': f.text("node", rank=rank) for rank, name in enumerate(_NODES)},
 }
 _URL = pl.when(pl.col("_own").is_null()).then("url").alias("url")
+#: The peer's port is not the port of a client behind it.
+_DIRECT = (pl.col("client_ip") == pl.col("_peer_ip")).fill_null(False)
+_PORTS = (
+    pl.coalesce("client_port", pl.when(_DIRECT).then("_peer_port")).alias("client_port"),
+    pl.when(~_DIRECT).then("_peer_port").alias("attributes.network.peer.port"),
+)
 _SECRET = tuple(
     f'$."http.{header}"'
     for header in ("request.header.authorization", "request.header.cookie", "response.header.set-cookie")
@@ -302,6 +317,7 @@ TRACE = JsonLayout(
     filtered=f"{{$.span.spanId}} IS NOT NULL AND coalesce({{$.span.kind}}, '0') NOT IN {_SERVER}",
     derived=(
         _URL,
+        *_PORTS,
         pl.when(pl.col("_end") >= pl.col("_start"))
         .then(((pl.col("_end") - pl.col("_start")) / 1e6).round(6))
         .alias("duration_ms"),
@@ -320,8 +336,8 @@ LOGS = JsonLayout(
         '$."http.server.request.duration"': f.duration("duration_ms", 1e3),
     },
     signs=("$.log",),
-    where="coalesce({}) IS NOT NULL".format(", ".join(f'{{$."{name}"}}' for name in _HTTP)),
-    derived=(_URL,),
+    any_of=(tuple(f'$."{name}"' for name in _HTTP),),
+    derived=(_URL, *_PORTS),
     dropped=_SECRET,
     nulls=("", "0"),
 )

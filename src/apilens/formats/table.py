@@ -9,11 +9,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from apilens.errors import UsageError
 from apilens.formats import fields as f
+from apilens.formats.block import REJECTED, Layout, Parsed
 from apilens.formats.csv_layout import CsvLayout
 from apilens.formats.format import Format, Options
 from apilens.formats.json_layout import JsonLayout, dotted, names, path, plain_name
@@ -96,7 +98,8 @@ _NGINX: dict[str, f.Field] = {
     "bytes_sent": f.integer("response_bytes"),
     "body_bytes_sent": f.integer("response_body_bytes"),
 }
-#: Three of these names are no accident.
+#: So many of these names are no accident.
+_TELLING = 3
 _OF_NGINX = {"remote_addr", "remote_user", "time_local", "time_iso8601", "body_bytes_sent", "http_user_agent", "http_referer"} | {
     "request_time", "request_method", "request_uri", "request_length", "upstream_addr", "upstream_response_time", "server_protocol",
     "http_x_forwarded_for", "upstream_status", "bytes_sent",
@@ -112,7 +115,15 @@ def _field(column: str, unit: str | None, tz: str) -> f.Field:
     if column in _DURATIONS:
         return f.duration(column, _TO_MS[unit or "ms"])
     if column == "url":
-        return f.whole_url(rank=1)
+        return f.whole_url(rank=2)
+    if column == "path":
+        return _path()
+    if column == "query":
+        return _query()
+    if column == "method":
+        return _method()
+    if column == "host":
+        return f.host()
     if column == "status_code":
         return f.status()
     if column in _BYTES:
@@ -129,8 +140,42 @@ def _field(column: str, unit: str | None, tz: str) -> f.Field:
     return f.text(column)
 
 
-def _bind(names: Mapping[str, str], mapping: Mapping[str, str], tz: str) -> dict[str, f.Field]:
+def _path() -> f.Field:
+    """A path, which some tools log with its query, or as the whole URL; columns of their own for these go before."""
+    whole = f.whole_url(rank=1)
+
+    def read(raw: pl.Expr) -> f.Columns:
+        columns = whole.careful(raw)
+        return columns | {"url": pl.when(columns["host"].is_not_null()).then(raw)}
+
+    return replace(whole, quick=read, careful=read)
+
+
+def _query() -> f.Field:
+    """A query, with its question mark or without."""
+
+    def read(raw: pl.Expr) -> f.Columns:
+        return {"query": raw.str.strip_prefix("?")}
+
+    return f.Field(read, read)
+
+
+def _method() -> f.Field:
+    """A method; tools that log it in lower case mean the same."""
+
+    def read(raw: pl.Expr) -> f.Columns:
+        return {"method": raw.str.to_uppercase()}
+
+    return f.Field(read, read)
+
+
+def _bind(
+    names: Mapping[str, str], mapping: Mapping[str, str], tz: str, *, of_nginx: bool = False, all_aliases: bool = False
+) -> dict[str, f.Field]:
     """Field per source name. names: source name -> plain name. mapping: column -> source name, or `name:unit`; empty: by name.
+
+    of_nginx: names that NGINX's variables have are those. all_aliases: lines may have other names for a column than the best
+    one that is there; the first that a line has is taken.
 
     Raises UsageError when the mapping names a source the table does not have.
     """
@@ -142,26 +187,40 @@ def _bind(names: Mapping[str, str], mapping: Mapping[str, str], tz: str) -> dict
         bound[name] = _field(column, unit, tz)
     if mapping:
         return bound
-    plain: dict[str, str] = {}
+    plain: dict[str, list[str]] = {}
     for name, words in names.items():
-        plain.setdefault(words, name)
-    # Apinto's fields have some of these names too, and other units; its format stands before the tables.
-    if len(_OF_NGINX & plain.keys()) >= 3:
-        bound |= {plain[name]: field for name, field in _NGINX.items() if name in plain}
+        plain.setdefault(words, []).append(name)
+    if of_nginx:
+        bound |= {name: field for words, field in _NGINX.items() for name in plain.get(words, [])}
     filled = {column for field in bound.values() for column in _columns(field)}
     for column, aliases in _ALIASES.items():
         if column in filled:
             continue
-        for alias in (column, *aliases):
-            spelled = {alias: _UNITS.get(alias)} | {f"{alias}_{unit}": unit for unit in _TO_MS}
-            found = next((spelling for spelling in spelled if spelling in plain), None)
-            if found is None or plain[found] in bound:
-                continue
-            if column in _DURATIONS and found == alias != column and spelled[found] is None:
-                continue  # a duration without a unit says nothing
-            bound[plain[found]] = _field(column, spelled[found], tz)
-            break
+        place = 0
+        for alias in dict.fromkeys((column, *aliases)):
+            for spelling, unit in ({alias: _UNITS.get(alias)} | {f"{alias}_{unit}": unit for unit in _TO_MS}).items():
+                if column in _DURATIONS and spelling == alias != column and unit is None:
+                    continue  # a duration without a unit says nothing
+                for name in plain.get(spelling, []):
+                    if name in bound or (place and not all_aliases):
+                        continue
+                    field = _field(column, unit, tz)
+                    bound[name] = replace(field, rank=_ALIASES_AT_MOST * field.rank + place)
+                    place += 1
     return bound
+
+
+#: A field's rank is of more weight than the place of its name among the aliases of a column.
+_ALIASES_AT_MOST = 1000
+
+
+def _of_nginx(plain: Iterable[str]) -> set[str]:
+    """Names of NGINX's variables among plain ones; none where there are so few that they may be anybody's.
+
+    Apinto's fields have some of these names too, and other units; its format stands before the tables.
+    """
+    found = _OF_NGINX & set(plain)
+    return found if len(found) >= _TELLING else set()
 
 
 def _source(source: str) -> tuple[str, str | None]:
@@ -179,28 +238,84 @@ def csv_layout(header: str, mapping: Mapping[str, str], tz: str) -> CsvLayout | 
         return None
     if len(names) < 2 or len(set(names)) < len(names):
         return None
-    bound = _bind({name: plain_name(name) for name in names}, mapping, tz)
+    plain = {name: plain_name(name) for name in names}
+    bound = _bind(plain, mapping, tz, of_nginx=bool(_of_nginx(plain.values())))
     fields = {name: bound.get(name, f.attribute(name)) for name in names}
     return CsvLayout("table_csv", header, separator, fields) if _sufficient(fields) else None
 
 
-def json_layout(lines: Iterable[str], mapping: Mapping[str, str], tz: str) -> JsonLayout | None:
-    """The layout of JSON lines like `lines`; None when they name no time or nothing that was called."""
+def json_layouts(lines: Iterable[str], mapping: Mapping[str, str], tz: str) -> list[JsonLayout]:
+    """Layouts of JSON lines like `lines`, whose shapes may differ; none when they name no time or nothing that was called.
+
+    The first is of lines with NGINX's variables, where there are such.
+    """
     plain = names(lines)
     if not plain:
-        return None
+        return []
     paths = {dotted(where): where for where in reversed(plain)}
     # A field that the first records lack can be meant all the same.
     paths |= {name: path(*name.split(".")) for name, _ in map(_source, mapping.values()) if name not in paths}
-    bound = _bind({name: plain.get(where, "") for name, where in reversed(paths.items())}, mapping, tz)
-    # By names alone a time and a status are not enough: nested logs have them at the top and the rest further down.
-    if not _sufficient(bound, what_was_called=not mapping):
-        return None
-    fields = {paths[name]: field for name, field in bound.items()}
-    times = [where for where, field in fields.items() if field.timestamp_kind]
-    calls = [where for where, field in fields.items() if _CALLED & _columns(field)]
-    said = ", ".join(f"{{{where}}}" for where in calls)
-    return JsonLayout("table_json", fields, signs=tuple(times[:1]), where=f"coalesce({said}) IS NOT NULL")
+    spelled = {name: plain.get(where, "") for name, where in reversed(paths.items())}
+    telling = [] if mapping else [name for name, words in spelled.items() if words in _of_nginx(spelled.values())]
+    found = []
+    for of_nginx in (True, False) if telling else (False,):
+        bound = _bind(spelled, mapping, tz, of_nginx=of_nginx, all_aliases=True)
+        # By names alone a time and a status are not enough: nested logs have them at the top and the rest further down.
+        if not _sufficient(bound, what_was_called=not mapping):
+            continue
+        fields = {paths[name]: _apart(field, paths[name], plain) for name, field in bound.items()}
+        times = tuple(where for where, field in fields.items() if field.timestamp_kind)
+        calls = tuple(where for where, field in fields.items() if _CALLED & _columns(field))
+        count = " + ".join(f"({{{paths[name]}}} IS NOT NULL)::INT" for name in telling)
+        where = f"{count} >= {_TELLING}" if of_nginx else "true"
+        found.append(JsonLayout("table_json", fields, signs=(), any_of=(times, calls), where=where))
+    return found
+
+
+def _apart(field: f.Field, where: str, plain: Mapping[str, str]) -> f.Field:
+    """The field, of a name that is an object in some lines: there it is not what is meant, and stays an attribute."""
+    if not any(other.startswith(f"{where}.") for other in plain):
+        return field
+
+    def read(raw: pl.Expr) -> f.Columns:
+        structured = raw.str.starts_with("{")
+        return field.careful(pl.when(~structured).then(raw)) | {
+            f"attributes.{dotted(where)}": pl.when(structured).then(raw)
+        }
+
+    return replace(field, quick=read, careful=read)
+
+
+@dataclass(frozen=True)
+class _Further(Layout):
+    """Lines of shapes that the head has none of: read by their own names."""
+
+    mapping: Mapping[str, str]
+    tz: str
+    gateway: str = "table_json"
+    text: str | None = None
+
+    def fits(self, records: pl.DataFrame) -> pl.Series:
+        """None: what is in the head is the business of the other layouts."""
+        return pl.repeat(False, records.height, eager=True)
+
+    def nearness(self, records: pl.DataFrame) -> float:
+        """As `fits`."""
+        return 0.0
+
+    def read(self, records: pl.DataFrame) -> Parsed:
+        """Calls and rejects of `records` (row, line) by the names in the first of them."""
+        left, calls = records, []
+        for layout in json_layouts(records["line"].head(_SHOWING), self.mapping, self.tz):
+            part = layout.read(left)
+            calls.append(part.calls)
+            left = left.join(part.rejects, on="row", how="semi")
+        rejects = left.select("row", pl.lit("no table").alias("reason"))
+        return Parsed(pl.concat(calls, how="diagonal") if calls else REJECTED.to_frame().select("row"), rejects)
+
+
+#: Lines whose names are looked at.
+_SHOWING = 200
 
 
 #: Of these a record has one, if it is a call.
@@ -227,9 +342,9 @@ def _open_csv(head: pl.DataFrame, options: Options) -> list[CsvLayout]:
     return [] if found is None else [found]
 
 
-def _open_json(head: pl.DataFrame, options: Options) -> list[JsonLayout]:
-    found = json_layout(head["line"].head(20), options.columns, options.tz)
-    return [] if found is None else [found]
+def _open_json(head: pl.DataFrame, options: Options) -> list[Layout]:
+    found = json_layouts(head["line"].head(_SHOWING), options.columns, options.tz)
+    return [*found, _Further(options.columns, options.tz)] if found else []
 
 
 JSON_FORMAT = Format(

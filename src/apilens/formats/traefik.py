@@ -20,8 +20,8 @@ KNOWN = (
 )
 
 _FIELDS: dict[str, f.Field] = {
-    "ClientHost": f.token("client_ip"),
-    "ClientUsername": f.text("user_name"),
+    "ClientHost": f.client(),
+    "ClientUsername": f.strictly(f.text("user_name"), f.USER, "a user's name"),
     "StartUTC": f.clf_time("start"),
     "Request": f.request_line(),
     "OriginStatus": f.status(),
@@ -30,7 +30,7 @@ _FIELDS: dict[str, f.Field] = {
     "User-Agent": f.text("user_agent"),
     "RequestCount": f.attribute("RequestCount", r"\d+|-"),
     "RouterName": f.text("gateway_route"),
-    "ServiceURL": f.text("upstream_address"),
+    "ServiceURL": f.upstream(),
     "Duration": f.duration("duration_ms", 1.0, decimals=0),
 }
 

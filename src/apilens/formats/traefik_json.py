@@ -34,7 +34,7 @@ def layout(tz: str = "UTC") -> JsonLayout:
             "$.RequestMethod": f.token("method"),
             "$.RequestPath": f.url(),
             "$.RequestProtocol": f.spoken_version(),
-            "$.RequestHost": f.token("host"),
+            "$.RequestHost": f.host(),
             "$.RequestPort": f.integer("server_port", pl.Int32),
             "$.RequestScheme": f.token("scheme"),
             "$.RequestContentSize": f.size("request_body_bytes"),
@@ -61,7 +61,7 @@ def layout(tz: str = "UTC") -> JsonLayout:
         },
         signs=("$.DownstreamStatus",),
         # Any of the others can be dropped by the configuration, but hardly all.
-        where="coalesce({$.RequestMethod}, {$.RequestPath}, {$.Duration}, {$.StartUTC}) IS NOT NULL",
+        any_of=(("$.RequestMethod", "$.RequestPath", "$.Duration", "$.StartUTC"),),
         filtered="{$.level} IS NOT NULL AND coalesce({$.msg}, {$.message}) IS NOT NULL AND {$.DownstreamStatus} IS NULL"
         " AND {$.RequestMethod} IS NULL",
         derived=_DERIVED,

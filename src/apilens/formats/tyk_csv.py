@@ -32,7 +32,17 @@ _KNOWN = tuple(
     )
 )
 _MONTH = "(?:January|February|March|April|May|June|July|August|September|October|November|December)"
-_SHAPE = rf",{_MONTH},\d{{1,4}},\d{{1,2}},\d+,.*,\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? [+-]\d{{4}} "
+#: Cells by which a line without a header is told.
+_FORMS = {
+    "Month": (f'"?{_MONTH}"?', "the name of a month, as March"),
+    "Year": (r'"?\d{1,4}"?', "a year"),
+    "Hour": (r'"?\d{1,2}"?', "an hour, 0..23"),
+    "ResponseCode": (r'"?\d+"?', "a number 100..999"),
+    "TimeStamp": (
+        r'"?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? [+-]\d{4} [^",]*"?',
+        "a time like 2026-03-09 14:00:00.125 +0000 UTC",
+    ),
+}
 #: A negative number, which Go turns into an unsigned one: unknown.
 _NEGATIVE = r"^18446744\d{12}$"
 
@@ -91,8 +101,8 @@ _FIELDS: Mapping[str, f.Field] = {
     "ResponseCode": f.status(),
     "Method": f.token("method"),
     "RawPath": f.url(),
-    "Host": f.token("host"),
-    "IPAddress": f.token("client_ip"),
+    "Host": f.host(),
+    "IPAddress": f.peer(),
     "APIID": f.text("api_id"),
     "APIName": f.text("service"),
     "Alias": f.text("application_id"),
@@ -106,7 +116,7 @@ _FIELDS: Mapping[str, f.Field] = {
 
 def _layout(names: list[str], header: str | None) -> CsvLayout:
     fields = {name: _FIELDS.get(name) or f.attribute(name) for name in names}
-    return CsvLayout("tyk_csv", header, ",", fields, _SHAPE)
+    return CsvLayout("tyk_csv", header, ",", fields, _FORMS)
 
 
 def _open(head: pl.DataFrame, options: Options) -> list[CsvLayout]:

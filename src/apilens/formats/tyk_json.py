@@ -58,7 +58,7 @@ LAYOUT = JsonLayout(
         "$.request_uri_full": f.url(rank=1),
         "$.path": f.url(rank=2),
         "$.request_uri": f.url(rank=3),
-        "$.host": f.token("host"),
+        "$.host": f.host(),
         "$.user_agent": f.text("user_agent"),
         "$.ip_address": f.peer(),
         "$.api_id": f.text("api_id"),
@@ -66,9 +66,10 @@ LAYOUT = JsonLayout(
         "$.alias": f.text("application_id"),
         "$.api_key": _key(),
         "$.content_length": f.size("request_body_bytes"),
+        "$.trace_id": f.token("trace_id"),
     },
     signs=("$.response_code", "$.api_id", "$.org_id"),
-    where="coalesce({$.request_time}, {$.request_time_ms}, {$.latency.total}) IS NOT NULL",
+    any_of=(("$.request_time", "$.request_time_ms", "$.latency.total"),),
     dropped=("$.raw_request", "$.raw_response"),  # base64 of whole messages: bodies, credentials
     json=_record,
 )

@@ -48,6 +48,11 @@ class W3cLayout(Layout):
     said: Directives = Directives()
     text: str | None = None
 
+    def may_fit(self, lines: Sequence[str]) -> bool:
+        """Whether a line is a directive, or begins as one does where directives are missing."""
+        begin = "|".join({self.patterns.get(known.split()[0].lower(), r"\S+") for known in self.known})
+        return self.said.fields is not None or any(line.startswith("#") or re.match(begin, line) for line in lines)
+
     def fits(self, records: pl.DataFrame) -> pl.Series:
         """Whether each line is a directive, or has as many cells as the fields that apply to it."""
         told = self._told(records)
@@ -211,11 +216,14 @@ def method() -> f.Field:
     return f.Field(read, read)
 
 
-def address(column: str) -> f.Field:
-    """An IP address, without brackets and zone."""
+def address(column: str, name: str) -> f.Field:
+    """An IP address, without brackets and zone; where it has a zone, all of it is the attribute `name` as well."""
 
     def read(raw: pl.Expr) -> f.Columns:
-        return {column: raw.str.strip_prefix("[").str.replace(r"(?:%[^\]]*)?\]?(?:\(http[^)]*\))?$", "")}
+        return {
+            column: raw.str.strip_prefix("[").str.replace(r"(?:%[^\]]*)?\]?(?:\(http[^)]*\))?$", ""),
+            f"attributes.{name}": pl.when(raw.str.contains("%", literal=True)).then(raw),
+        }
 
     return f.Field(read, read)
 

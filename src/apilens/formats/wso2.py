@@ -49,7 +49,7 @@ LAYOUT = JsonLayout(
         **_ai("$.properties"),
     },
     signs=("$.requestTimestamp", "$.proxyResponseCode"),
-    where="coalesce({$.apiName}, {$.apiId}, {$.apiResourceTemplate}, {$.correlationId}) IS NOT NULL",
+    any_of=(("$.apiName", "$.apiId", "$.apiResourceTemplate", "$.correlationId"),),
     derived=(
         pl.when(pl.col("_request_ms").is_not_null() | pl.col("_response_ms").is_not_null())
         .then((pl.col("_request_ms").fill_null(0) + pl.col("_response_ms").fill_null(0)).round(6))

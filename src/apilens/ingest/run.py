@@ -2,48 +2,43 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import polars as pl
 
 from apilens.config import Config, Source
-from apilens.errors import ApilensError, Exit, InputError, LockedError, UsageError, worst
+from apilens.errors import ApilensError, ConflictError, Exit, InputError, LakeError, LockedError, UsageError, worst
 from apilens.formats import Detection, FoundLayout, Options, check_options, detect, doubts
 from apilens.formats.block import Block, Reader
 from apilens.ingest.enrich import Declared
-from apilens.ingest.forget import tombstone
 from apilens.ingest.layout_files import layouts_from
-from apilens.ingest.pieces import Cut, Known, Origin, Piece, cut
-from apilens.ingest.redact import Redactor
+from apilens.ingest.pieces import Cut, Known, Origin, cut
 from apilens.ingest.rollup import roll_up
 from apilens.ingest.sources import Input, expand, open_input, sizes
-from apilens.ingest.unit import Counts, make_unit
+from apilens.ingest.unit import Counts
+from apilens.ingest.workers import Hire, Task, Workers, threads
 from apilens.lake import Lake, Unit
-from apilens.lake.lake import Table
 from apilens.progress import Progress, unseen
 from apilens.schema import INGESTS
 
-#: Threads that parse and write at once. Polars and zstd release the GIL; a third thread brought nothing on two cores.
-WORKERS = 2
 #: Units of one commit. Fewer commits are quicker; a killed run repeats at most this much work.
 BATCH = 16
-#: Bytes of an input's beginning from which its format is told.
-_HEAD_BYTES = 256 << 10
 #: Attempts to commit an input that other writers keep taking away from us.
 _RETRIES = 5
 
 
 @dataclass
 class InputReport:
-    """What became of one input. form: what was turned into lines, so that offsets count in those; None: the input has lines.
+    """What became of one input. format: that of most of its head; formats: stored calls by the format that read them. form: what was turned into lines, so that offsets count in those; None: the input has lines.
     problem: why some of it is missing; None: all of it was read. doubts: see formats.doubts."""
 
     name: str
     format: str | None = None
+    formats: Counter[str] = field(default_factory=Counter)
     why: str | None = None
     log_format: str | None = None
     compression: str | None = None
@@ -73,7 +68,17 @@ class _Job:
 
     report: InputReport
     head_sha256: str
-    future: Future[tuple[Unit, Counts]]
+    future: Future[tuple[Unit, Counts, dict[str, int]]]
+
+
+@dataclass(frozen=True)
+class _Done:
+    """The same when its files are written. formats: as in InputReport."""
+
+    job: _Job
+    unit: Unit
+    counts: Counts
+    formats: dict[str, int]
 
 
 class IngestRun:
@@ -87,6 +92,7 @@ class IngestRun:
         *,
         now: datetime,
         progress: Progress = unseen,
+        hire: Hire = threads,
     ) -> None:
         self.lake = lake
         self.request = request
@@ -94,9 +100,8 @@ class IngestRun:
         self.now = now
         self.progress = progress
         self.reports: list[InputReport] = []
-        self._redactor = Redactor(lake.masking_key)
+        self._hire = hire
         self._layout_files: dict[str, tuple[FoundLayout, ...]] = {}
-        self._forgotten = tombstone(lake)
         self._own: dict[str, str] = {}  # unit -> the input of this run that brought it
         self._begun: set[str] = set()  # units that this run has, or that a worker still makes for it
         self._remember(lake.ledger())
@@ -138,27 +143,29 @@ class IngestRun:
             work = [(item, report) for item, report in work if report.name in self._contested]
             for _, report in work:
                 report.counts = Counts()
+                report.formats.clear()
         raise LockedError(f"{', '.join(sorted(self._contested))}: other runs keep ingesting the same; run again later")
 
     def _read_all(self, work: Sequence[tuple[Input, InputReport]]) -> None:
-        with ThreadPoolExecutor(WORKERS, thread_name_prefix="apilens-parse") as pool:
+        with self._hire(self.lake) as workers:
+            batch = max(BATCH, workers.ahead)
             jobs: deque[_Job] = deque()
-            done: list[tuple[_Job, Unit, Counts]] = []
+            done: list[_Done] = []
 
             def take() -> None:
                 job = jobs.popleft()
-                done.append((job, *job.future.result()))
+                done.append(_Done(job, *job.future.result()))
 
             for item, report in work:
                 try:
-                    for job in self._read(item, report, pool):
+                    for job in self._read(item, report, workers):
                         jobs.append(job)
-                        while len(jobs) > WORKERS:
+                        while len(jobs) > workers.ahead:
                             take()
-                        if len(done) >= BATCH:
+                        if len(done) >= batch:
                             self._commit(done)
                             done.clear()
-                except UsageError:
+                except (UsageError, LakeError, LockedError):
                     raise
                 except ApilensError as error:
                     report.problem, report.usable = str(error), False
@@ -180,9 +187,10 @@ class IngestRun:
         return (item for item in items if not (strict and item.found_in_folder and declared[item] is None))
 
     def _declared(self, item: Input) -> Source | None:
-        return None if item.path is None else self.config.source_of(item.path)
+        where = item.path or item.url
+        return None if where is None else self.config.source_of(where)
 
-    def _read(self, item: Input, report: InputReport, pool: ThreadPoolExecutor) -> Iterator[_Job]:
+    def _read(self, item: Input, report: InputReport, workers: Workers) -> Iterator[_Job]:
         """Jobs for the new pieces of an input; known ones are accounted for at once."""
         source = self._declared(item) or Source(match="")
         options = self._options(source)
@@ -201,7 +209,7 @@ class IngestRun:
             for piece in cut(stream, origin, self._known, state, final=self.request.final):
                 # Of the input, known or not: that is where a table names its columns.
                 if head is None and piece.block.has_records:
-                    head = Block(piece.block.data[: piece.block.data.rfind(b"\n", 0, _HEAD_BYTES) + 1 or _HEAD_BYTES])
+                    head = piece.block.head
                 before, said = said, Block(said + piece.block.directives).directives
                 self.progress(self._passed + stream.position, self._size, piece.block.line_count)
                 if piece.known is not None and (not self.request.replace or piece.unit_id in self._begun):
@@ -215,7 +223,8 @@ class IngestRun:
                 attempt = 1 if entry is None else int(entry["attempt"]) + 1
                 self._begun.add(piece.unit_id)
                 self._by_head.setdefault(piece.head_sha256, []).append(Known(piece.unit_id, len(piece.block.data)))
-                future = pool.submit(self._process, piece, reader or Reader(), origin, declared, attempt)
+                task = Task(piece, origin, declared, attempt, self.now)
+                future = workers.submit(task, reader or Reader())
                 yield _Job(report, piece.head_sha256, future)
                 reader = reader and reader.after(piece.block)
         finally:
@@ -241,18 +250,6 @@ class IngestRun:
             self._layout_files[file] = layouts_from(file)
         return self._layout_files[file]
 
-    def _process(
-        self, piece: Piece, reader: Reader, origin: Origin, declared: Declared, attempt: int
-    ) -> tuple[Unit, Counts]:
-        """In a worker: parse a piece and write its files, which nobody sees before they are committed."""
-        made = make_unit(
-            piece, reader, self._redactor, forgotten=self._forgotten,
-            origin=origin, declared=declared, attempt=attempt, now=self.now,
-        )  # fmt: skip
-        frames: dict[Table, pl.DataFrame] = {"calls": made.calls, "rollups": made.rollups, "rejects": made.rejects}
-        files = {name: self.lake.write(name, frame, piece.unit_id, attempt) for name, frame in frames.items()}
-        return Unit(made.entry, files["calls"], files["rollups"], files["rejects"]), made.counts
-
     # -- identity ------------------------------------------------------------------------------------------------
 
     def _remember(self, ledger: pl.DataFrame) -> None:
@@ -276,32 +273,45 @@ class IngestRun:
         again = self._own.get(unit_id) == report.name  # read once more after another writer got in between
         report.counts += _counts_of(entry) if again else _as_duplicate(_counts_of(entry))
 
-    def _commit(self, done: Sequence[tuple[_Job, Unit, Counts]]) -> None:
+    def _commit(self, done: Sequence[_Done]) -> None:
         """Commit what the workers made, except pieces that another writer has taken meanwhile."""
+        for left in reversed(range(_RETRIES)):
+            try:
+                others, ours = self._commit_ours(done)
+                break
+            except ConflictError:
+                if not left:
+                    raise
+        same = set(others["unit_id"])
+        for row in others.iter_rows(named=True):
+            self._entries[row["unit_id"]] = row
+        for made in ours:
+            self._entries[made.unit.unit_id] = made.unit.entry
+            self._own[made.unit.unit_id] = made.job.report.name
+            made.job.report.counts += made.counts
+            made.job.report.formats.update(made.formats)
+        for made in done:
+            if made.unit.unit_id in same and made.job.report.name not in self._contested:
+                self._count_duplicate(made.unit.unit_id, made.job.report)
+        late, self._late = self._late, []
+        for unit_id, report in late:
+            self._count_duplicate(unit_id, report)
+
+    def _commit_ours(self, done: Sequence[_Done]) -> tuple[pl.DataFrame, list[_Done]]:
+        """What others brought into the ledger meanwhile, and what of `done` was committed beside it."""
         with self.lake.lock("commit"):
             fresh = self.lake.ledger() if done else INGESTS.to_frame()
             others = fresh.filter(~pl.col("unit_id").is_in(list(self._entries)))
             begun = set(others["head_sha256"])
             same = set(others["unit_id"])
             ours = []
-            for job, unit, counts in done:
-                if job.head_sha256 in begun and unit.unit_id not in same:
-                    self._contested.add(job.report.name)
-                if job.report.name not in self._contested and unit.unit_id not in same:
-                    ours.append((job, unit, counts))
-            self.lake.commit([unit for _, unit, _ in ours])
-        for row in others.iter_rows(named=True):
-            self._entries[row["unit_id"]] = row
-        for job, unit, counts in ours:
-            self._entries[unit.unit_id] = unit.entry
-            self._own[unit.unit_id] = job.report.name
-            job.report.counts += counts
-        for job, unit, _ in done:
-            if unit.unit_id in same and job.report.name not in self._contested:
-                self._count_duplicate(unit.unit_id, job.report)
-        late, self._late = self._late, []
-        for unit_id, report in late:
-            self._count_duplicate(unit_id, report)
+            for made in done:
+                if made.job.head_sha256 in begun and made.unit.unit_id not in same:
+                    self._contested.add(made.job.report.name)
+                if made.job.report.name not in self._contested and made.unit.unit_id not in same:
+                    ours.append(made)
+            self.lake.commit([made.unit for made in ours])
+        return others, ours
 
     def _finish_rollups(self) -> None:
         """Rebuild rollups that a killed run left out, from the calls it committed."""

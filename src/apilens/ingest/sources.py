@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, cast
 
 from isal import igzip_lib, isal_zlib
 
+from apilens import objects
 from apilens.errors import InputError
 from apilens.ingest.lines import Lines
 
@@ -42,15 +43,20 @@ _DAMAGE = (EOFError, OSError, lzma.LZMAError, ValueError, zlib.error, cast(type[
 
 @dataclass(frozen=True)
 class Input:
-    """One thing to read. path None: standard input. name: as the user would recognise it."""
+    """One thing to read: a file, an object, or (both None) standard input. name: as the user would recognise it.
+
+    bytes: of an object, as listed.
+    """
 
     name: str
     path: Path | None = None
     found_in_folder: bool = False
+    url: str | None = None
+    bytes: int | None = None
 
 
 def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
-    """The inputs behind files, folders (recursively, hidden files left out), globs and `-`; each path once.
+    """The inputs behind files, folders (recursively, hidden files left out), globs, URLs of objects and `-`; each once.
 
     A path that leads to nothing comes back as an InputError in its place, so that the others can go on.
     """
@@ -58,6 +64,9 @@ def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
     for text in dict.fromkeys(paths):
         if text == "-":
             yield Input("-")
+            continue
+        if objects.is_url(text):
+            yield from _expand_url(text)
             continue
         path = Path(text)
         if path.is_dir():
@@ -78,10 +87,26 @@ def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
                 yield Input(name, one, found_in_folder=path.is_dir())
 
 
+def _expand_url(url: str) -> Iterator[Input | InputError]:
+    try:
+        found = objects.find(url)
+    except InputError as error:
+        yield error
+        return
+    if not found:
+        yield InputError(
+            f"{url}: no such object; expected an object, a quoted glob or the beginning of names in the bucket"
+        )
+    for one, size in found:
+        yield Input(one, found_in_folder=one != url, url=one, bytes=size)
+
+
 def sizes(inputs: Sequence[Input]) -> int | None:
     """Bytes of all inputs together, compressed as they are; None where one is a pipe or cannot be looked at."""
     try:
-        found = [None if item.path is None or not item.path.is_file() else item.path.stat().st_size for item in inputs]
+        found = [
+            item.bytes if item.path is None or not item.path.is_file() else item.path.stat().st_size for item in inputs
+        ]
     except OSError:
         return None
     known = [size for size in found if size is not None]
@@ -154,7 +179,7 @@ def open_input(item: Input) -> Stream:
     Raises InputError when it cannot be opened, or is of a kind that is no log.
     """
     try:
-        raw: BinaryIO = sys.stdin.buffer if item.path is None else cast(BinaryIO, item.path.open("rb"))
+        raw = _opened(item)
         head = _peek(raw)
         kind = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
     except OSError as error:
@@ -163,13 +188,20 @@ def open_input(item: Input) -> Stream:
         raise InputError(
             f"{item.name}: is a zip archive; unpack it first, gzip, zstd, bzip2 and xz are read as they are"
         )
-    if isinstance(raw, io.BufferedReader) and item.path is None and kind in ("parquet",):
+    is_stdin = item.path is None and item.url is None
+    if is_stdin and kind == "parquet":
         raise InputError("-: Parquet cannot be read from standard input; give the file's path")
     try:
-        source = _decoder(raw, kind, item)
+        source = _decoder(raw, kind)
     except (OSError, ValueError) as error:
         raise InputError(f"{item.name}: is a damaged {kind} file: {_words(error)}") from None
-    return Stream(item.name, kind, complete=kind is not None or item.path is None, _source=Lines(source), _raw=raw)
+    return Stream(item.name, kind, complete=kind is not None or is_stdin, _source=Lines(source), _raw=raw)
+
+
+def _opened(item: Input) -> BinaryIO:
+    if item.url is not None:
+        return io.BufferedReader(objects.ObjectReader(item.url), 1 << 20)
+    return sys.stdin.buffer if item.path is None else item.path.open("rb")
 
 
 def _peek(raw: BinaryIO) -> bytes:
@@ -177,7 +209,7 @@ def _peek(raw: BinaryIO) -> bytes:
     return raw.peek(6)[:6]
 
 
-def _decoder(raw: BinaryIO, kind: str | None, item: Input) -> BinaryIO:
+def _decoder(raw: BinaryIO, kind: str | None) -> BinaryIO:
     match kind:
         case "gzip":
             return cast(BinaryIO, _Members(raw, lambda: isal_zlib.decompressobj(wbits=31)))
@@ -190,8 +222,7 @@ def _decoder(raw: BinaryIO, kind: str | None, item: Input) -> BinaryIO:
         case "xz":
             return cast(BinaryIO, _Members(raw, lzma.LZMADecompressor))
         case "parquet":
-            assert item.path is not None
-            return cast(BinaryIO, io.BufferedReader(_ParquetLines(item.path)))
+            return io.BufferedReader(_ParquetLines(raw))
         case _:
             return raw
 
@@ -250,10 +281,10 @@ class _Members:
 class _ParquetLines(io.RawIOBase):
     """A Parquet file as JSON lines, a batch of rows at a time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, raw: BinaryIO) -> None:
         import pyarrow.parquet as pq
 
-        self._batches = pq.ParquetFile(path).iter_batches(batch_size=50_000)
+        self._batches = pq.ParquetFile(raw).iter_batches(batch_size=50_000)
         self._rest = b""
 
     def readable(self) -> bool:

@@ -64,6 +64,11 @@ class Made:
     rollups: pl.DataFrame = field(repr=False)
     rejects: pl.DataFrame = field(repr=False)
 
+    @property
+    def formats(self) -> dict[str, int]:
+        """Stored calls by the format that read them, the most first."""
+        return dict(self.calls["gateway"].value_counts(sort=True).iter_rows())
+
 
 def make_unit(
     piece: Piece,
@@ -178,5 +183,5 @@ def _safe_reason(reason: str, redactor: Redactor, *, secret: bool) -> str:
     shows what it is.
     """
     if secret:
-        reason = _QUOTED.sub("a value that is not shown", reason)
+        reason = _QUOTED.sub("a masked value", reason)
     return redactor.mask(reason.encode("utf-8", "replace")).decode()

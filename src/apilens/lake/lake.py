@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import secrets
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
 from hashlib import sha256
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-from apilens.errors import LakeError, LockedError
+from apilens.errors import ConflictError, LakeError
+from apilens.lake.storage import Hold, Storage, storage_at
 from apilens.schema import CALLS, INGESTS, REJECTS, ROLLUPS
 from apilens.window import ALWAYS, Window
 
@@ -38,6 +38,10 @@ MERGED = "merged-"
 #: Days, then months, over which one unit may spread before its partitions get coarser.
 _MAX_PARTITIONS = 62
 _KEY_BYTES = 32
+_MARKER = "_apilens/lake.json"
+_TRANSACTIONS = pl.Schema({"unit_id": pl.String, "attempt": pl.Int64})
+#: Commits read at once: a bucket answers each after some 20 ms, and there are up to 50 behind a checkpoint.
+_LOG_READERS = 8
 
 
 @dataclass(frozen=True)
@@ -71,93 +75,80 @@ class Unit:
 
 
 def open_lake(path: str, *, create: bool = False) -> Lake:
-    """The lake in folder `path`.
+    """The lake in folder `path`, or under a URL (s3://bucket/prefix).
 
     Raises LakeError when there is none (unless create), or when a newer apilens laid it out: nothing is changed then.
     """
-    root = Path(path)
-    marker = root / "_apilens" / "lake.json"
-    if not marker.exists():
+    storage = storage_at(path)
+    try:
+        there = storage.read(_MARKER) is not None
+    except OSError:
+        there = False  # what stands in the way is told by whoever tries to make a lake
+    if not there:
         if not create:
             raise LakeError(f"{path}: no lake here; make one with: apilens ingest YOUR.log --lake {path}")
         try:
-            marker.parent.mkdir(parents=True, exist_ok=True)
+            storage.create("_apilens/masking.key", secrets.token_hex(_KEY_BYTES).encode())
             for name, schema in TABLES.items():
-                _create_table(root / name, schema, name in _PARTITIONED)
-            _create_key(marker.parent / "masking.key")
-        except FileExistsError:
-            pass  # another run is making the same lake; what it wrote first stays
-        except OSError as error:
-            raise LakeError(
-                f"{path}: the lake cannot be made here: {error.strerror or error}; give --lake DIR"
-            ) from None
-        partial = marker.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps({"layout_version": LAYOUT_VERSION}) + "\n")
-        partial.replace(marker)
-    refuse_newer(root)
-    return Lake(root)
+                _create_table(storage, name, schema)
+            storage.create(_MARKER, json.dumps({"layout_version": LAYOUT_VERSION}).encode() + b"\n")
+        except (OSError, DeltaError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise LakeError(f"{path}: the lake cannot be made here: {reason}; give --lake DIR") from None
+    refuse_newer(path)
+    return Lake(path)
 
 
-def _create_key(path: Path) -> None:
-    """Make the masking key, whole or not at all; one that is there stays."""
-    if path.exists():
-        return
-    partial = path.with_suffix(f".{secrets.token_hex(8)}")
+def refuse_newer(path: str) -> None:
+    """Raises LakeError when the lake at `path` was laid out by a newer apilens, or its marker is damaged."""
     try:
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-            out.write(secrets.token_hex(_KEY_BYTES))
-        os.link(partial, path)  # fails where another run was quicker
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def refuse_newer(root: Path) -> None:
-    """Raises LakeError when the lake at `root` was laid out by a newer apilens, or its marker is damaged."""
-    marker = root / "_apilens" / "lake.json"
-    if not marker.exists():
-        return
-    try:
-        version = json.loads(marker.read_text())["layout_version"]
+        marker = storage_at(path).read(_MARKER)
+        version = LAYOUT_VERSION if marker is None else json.loads(marker)["layout_version"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise LakeError(f'{marker}: is damaged; expected {{"layout_version": {LAYOUT_VERSION}}}') from None
+        where = storage_at(path).uri(_MARKER)
+        raise LakeError(f'{where}: is damaged; expected {{"layout_version": {LAYOUT_VERSION}}}') from None
     if not isinstance(version, int) or version > LAYOUT_VERSION:
         raise LakeError(
-            f"{root}: the lake has layout version {version}, this apilens knows up to {LAYOUT_VERSION}; nothing was changed."
+            f"{path}: the lake has layout version {version}, this apilens knows up to {LAYOUT_VERSION}; nothing was changed."
             " Upgrade with: pip install --upgrade apilens"
         )
 
 
-def _create_table(path: Path, schema: pl.Schema, partitioned: bool) -> None:
+def _create_table(storage: Storage, name: Table, schema: pl.Schema) -> None:
     columns = schema.to_frame()
-    if partitioned:
+    if name in _PARTITIONED:
         columns = columns.with_columns(date=pl.lit(None, pl.Date))
     DeltaTable.create(
-        str(path),
+        storage.uri(name),
         Schema.from_arrow(columns.to_arrow().schema),
         mode="ignore",
-        partition_by=["date"] if partitioned else None,
+        partition_by=["date"] if name in _PARTITIONED else None,
         configuration={"delta.checkpointInterval": "50"},
+        storage_options=storage.options,
     )
 
 
 class Lake:
     """Reads committed data only; every reader sees whole units."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: str) -> None:
         self.root = root
+        self.storage = storage_at(root)
         self._run = secrets.token_hex(8)
+        self._logs = {name: _Log(self.storage, name) for name in TABLES}
+        self._hold: Hold | None = None
 
     @cached_property
     def masking_key(self) -> bytes:
         """The key under which secrets are masked. Raises LakeError when it is lost: new hashes would not match old ones."""
         try:
-            key = bytes.fromhex((self.root / "_apilens" / "masking.key").read_text().strip())
+            key = bytes.fromhex((self.storage.read("_apilens/masking.key") or b"").decode().strip())
             if len(key) != _KEY_BYTES:
                 raise ValueError
             return key
         except (OSError, ValueError):
             raise LakeError(
-                f"{self.root}/_apilens/masking.key is missing or damaged; masked values would no longer match those stored."
+                f"{self.storage.uri('_apilens/masking.key')} is missing or damaged; masked values would no longer match those stored."
                 " Restore it from a backup, or start a new lake with --lake DIR"
             ) from None
 
@@ -166,10 +157,10 @@ class Lake:
     def table(self, name: Table) -> DeltaTable:
         """The table at its latest version."""
         try:
-            return DeltaTable(str(self.root / name))
+            return DeltaTable(self.storage.uri(name), storage_options=self.storage.options)
         except TableNotFoundError:
             raise LakeError(f"{self.root}: table {name} is missing; the lake is damaged") from None
-        except DeltaError as error:
+        except (DeltaError, OSError) as error:
             raise LakeError(f"{self.root}: table {name} cannot be read ({error}); the lake is damaged") from None
 
     def files(self, name: Table, window: Window = ALWAYS) -> list[str]:
@@ -185,12 +176,12 @@ class Lake:
                 # A rollup bin reaches past its start; one bin more does no harm.
                 first = pl.col(f"max.{column}").dt.offset_by("5m" if name == "rollups" else "0s")
                 actions = actions.filter((first >= window.start).fill_null(True))
-        files = [self.root / name / path for path in actions["path"].sort()]
-        if (lost := next((file for file in files if not file.exists()), None)) is not None:
+        files = [self.storage.uri(f"{name}/{path}") for path in actions["path"].sort()]
+        if (lost := self.storage.lost(files)) is not None:
             raise LakeError(
                 f"{lost}: is missing; the lake is damaged. Restore the file, or start a new lake: --lake DIR"
             )
-        return [str(file) for file in files]
+        return files
 
     def scan(self, name: Table, window: Window = ALWAYS) -> pl.LazyFrame:
         """The committed rows of a table, as stored; for calls and rollups those whose start lies in the window."""
@@ -198,9 +189,7 @@ class Lake:
         schema = TABLES[name]
         if not files:
             return schema.to_frame().lazy()
-        rows = pl.scan_parquet(
-            files, schema=schema, missing_columns="insert", extra_columns="ignore", hive_partitioning=False
-        )
+        rows = self.scan_files(name, files)
         if name in TIME:
             column = pl.col(TIME[name])
             if window.start is not None:
@@ -208,6 +197,18 @@ class Lake:
             if window.end is not None:
                 rows = rows.filter(column < window.end)
         return rows
+
+    def scan_files(self, name: Table, files: Sequence[str]) -> pl.LazyFrame:
+        """The rows of some files of a table, named as by files()."""
+        return pl.scan_parquet(
+            list(files),
+            schema=TABLES[name],
+            missing_columns="insert",
+            extra_columns="ignore",
+            hive_partitioning=False,
+            storage_options=self.storage.options,
+            credential_provider=None,
+        )
 
     def ledger(self) -> pl.DataFrame:
         """schema.INGESTS of the units that are committed: the entry whose attempt `calls` carries."""
@@ -227,43 +228,28 @@ class Lake:
         return rows.join(self._attempts("calls"), on=["unit_id", "attempt"], how="semi", maintain_order="left")
 
     def _attempts(self, name: Literal["calls", "rollups"]) -> pl.DataFrame:
-        """Every unit's committed attempt: unit_id, attempt.
-
-        These are the table's application transactions, read from its log at once; the library hands them out one by one and
-        goes through the log each time (2.6 ms a unit at 60 commits).
-        """
-        log = self.root / name / "_delta_log"
-        try:
-            pointer = json.loads((log / "_last_checkpoint").read_text())
-            since = int(pointer["version"])
-            checkpoint = pl.read_parquet(log / f"{since:020}.checkpoint.parquet", columns=["txn"])["txn"].drop_nulls()
-            known = checkpoint.struct.unnest().select(unit_id="appId", attempt=pl.col("version").cast(pl.Int64))
-        except FileNotFoundError:
-            since, known = -1, pl.DataFrame(schema={"unit_id": pl.String, "attempt": pl.Int64})
-        commits = sorted(path for path in log.glob("*.json") if path.stem.isdigit() and int(path.stem) > since)
-        actions = (json.loads(line) for path in commits for line in path.read_text().splitlines() if '"txn"' in line)
-        later = [(action["txn"]["appId"], action["txn"]["version"]) for action in actions if "txn" in action]
-        fresh = pl.DataFrame(later, schema={"unit_id": pl.String, "attempt": pl.Int64}, orient="row")
-        return pl.concat([known, fresh]).unique("unit_id", keep="last", maintain_order=True)
+        """Every unit's committed attempt: unit_id, attempt."""
+        return self._logs[name].transactions()
 
     def read_text(self, name: str) -> str | None:
         """A file of what is no table (routes.json, forgotten.json); None: it was never written."""
-        try:
-            return (self.root / "_apilens" / name).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None
+        data = self.storage.read(f"_apilens/{name}")
+        return None if data is None else data.decode()
 
     # -- writing -------------------------------------------------------------------------------------------------
 
     @contextmanager
     def lock(self, name: str, *, wait: bool = True) -> Iterator[None]:
-        """Hold the lake's lock `name` on this machine; raises LockedError when another run has it and wait is False."""
-        with (self.root / "_apilens" / f"{name}.lock").open("w") as handle:
+        """Hold the lake's lock `name`; raises LockedError when another run has it and wait is False."""
+        with self.storage.lock(name, wait=wait) as hold:
+            if name != "commit":
+                yield
+                return
+            self._hold = hold
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise LockedError(f"{self.root}: another run holds the {name} lock; this one changed nothing") from None
-            yield
+                yield
+            finally:
+                self._hold = None
 
     def write(self, name: Table, rows: pl.DataFrame, unit_id: str, attempt: int) -> tuple[DataFile, ...]:
         """Write rows as Parquet files of a table without making them visible; one file per partition."""
@@ -279,23 +265,20 @@ class Lake:
         Files whose names end alike have the same columns.
         """
         folder = "/".join(f"{key}={value}" for key, value in partition.items())
-        (self.root / name / folder).mkdir(exist_ok=True)
         if name == "calls":
             # A third of the writing went into columns that the format does not log; what a file lacks reads as null.
             rows = rows.select(column for column in rows if column.null_count() < rows.height)
         columns = sha256(",".join(rows.columns).encode()).hexdigest()[:8]
         path = f"{folder}/{stem}-{columns}.parquet" if folder else f"{stem}-{columns}.parquet"
-        target = self.root / name / path
         try:
-            rows.write_parquet(target, compression="zstd", compression_level=level)
+            size = self.storage.write_parquet(f"{name}/{path}", rows, level)
         except (OSError, pl.exceptions.ComputeError) as error:
-            target.unlink(missing_ok=True)
             raise LakeError(
-                f"{target}: cannot be written ({error}); nothing of it counts. Make room, then run it again"
+                f"{self.storage.uri(f'{name}/{path}')}: cannot be written ({error}); nothing of it counts. Make room, then run it again"
             ) from None
         column = TIME.get(name)
         first, last = (rows[column].min(), rows[column].max()) if column else (None, None)
-        return DataFile(path, target.stat().st_size, rows.height, partition, first, last)  # type: ignore[arg-type]  # min() of a Datetime column is a datetime
+        return DataFile(path, size, rows.height, partition, first, last)  # type: ignore[arg-type]  # min() of a Datetime column is a datetime
 
     def _partitions(self, name: Table, rows: pl.DataFrame) -> Iterator[tuple[dict[str, str], pl.DataFrame]]:
         if rows.is_empty():
@@ -318,13 +301,18 @@ class Lake:
             yield {"date": start.isoformat()}, part.drop("date")
 
     def commit(self, units: Sequence[Unit]) -> None:
-        """Make units visible, all or none: ledger and rejects first, then calls with the units' transactions, then rollups."""
+        """Make units visible, all or none: ledger and rejects first, then calls with the units' transactions, then rollups.
+
+        Raises ConflictError when another run committed since the ledger was read.
+        """
         if not units:
             return
+        ingests = self.table("ingests")
+        self._unchanged("calls", self.table("calls"))
         entries = pl.DataFrame([unit.entry for unit in units], schema=INGESTS)
         written = [added(file) for file in self.write("ingests", entries, secrets.token_hex(16), 1)]
         # A run that died between these steps left rows of the same attempts; this commit would make them count.
-        self.transact("ingests", [*_removes(self.table("ingests"), self._dead_entries(entries)), *written])
+        self.transact("ingests", [*_removes(ingests, self._dead_entries(entries)), *written], table=ingests)
         dead = _removes(self.table("rejects"), [f"{_stem(unit.unit_id)}-{unit.attempt}-" for unit in units])
         rejects = [added(file) for unit in units for file in unit.rejects]
         if dead or rejects:
@@ -337,12 +325,16 @@ class Lake:
         files = self.files("ingests")
         if not files:
             return []
-        held = pl.scan_parquet(files, include_file_paths="file").select("unit_id", "attempt", "file")
+        held = pl.concat(
+            self.scan_files("ingests", [file]).select("unit_id", "attempt", file=pl.lit(file)) for file in files
+        )
         same = held.join(entries.lazy().select("unit_id", "attempt"), on=["unit_id", "attempt"], how="semi")
-        return [Path(file).name for file in same.select(pl.col("file").unique()).collect()["file"]]
+        return [PurePosixPath(file).name for file in same.select(pl.col("file").unique()).collect()["file"]]
 
     def _register(self, name: Literal["calls", "rollups"], units: Sequence[Unit]) -> None:
         table = self.table(name)
+        if name == "calls":
+            self._unchanged(name, table)
         transactions = {unit.unit_id: unit.attempt for unit in units}
         replaced = [unit.unit_id for unit in units if unit.attempt > 1]
         for child in self._refed(replaced):
@@ -367,18 +359,27 @@ class Lake:
         """
         removes, adds = [], []
         for file in pl.DataFrame(table.get_add_actions()).select("path", "size_bytes").iter_rows(named=True):
-            if not Path(file["path"]).name.startswith(only):
+            if not PurePosixPath(file["path"]).name.startswith(only):
                 continue
-            rows = pl.scan_parquet(self.root / name / file["path"], schema=TABLES[name], missing_columns="insert", hive_partitioning=False)  # fmt: skip
+            rows = self.scan_files(name, [self.storage.uri(f"{name}/{file['path']}")])
             hit = drop.fill_null(False)
             if not rows.select(hit.any()).collect().item():
                 continue
             removes.append(removed(file["path"], file["size_bytes"]))
             left = rows.filter(~hit).collect()
             if left.height:
-                stem = f"{only}{secrets.token_hex(16)}" if only else f"{Path(file['path']).stem}-{secrets.token_hex(4)}"
+                stem = (
+                    f"{only}{secrets.token_hex(16)}"
+                    if only
+                    else f"{PurePosixPath(file['path']).stem}-{secrets.token_hex(4)}"
+                )
                 adds.append(added(self.write_file(name, left, partition_of(file["path"]), stem), TIME.get(name)))
         return removes, adds
+
+    def _unchanged(self, name: Table, table: DeltaTable) -> None:
+        """Raises ConflictError when a table is not the one whose transactions were read: units were chosen by those."""
+        if table.version() != self._logs[name].seen:
+            raise ConflictError(f"{self.root}: another run committed after the ledger was read; run it again")
 
     def _refed(self, units: Sequence[str]) -> list[str]:
         """Units that hold what was re-fed from the rejects of `units`."""
@@ -394,21 +395,36 @@ class Lake:
         transactions: list[Transaction] | None = None,
         table: DeltaTable | None = None,
     ) -> None:
+        """Commit on top of the version of `table` (None: the latest) and of no other.
+
+        Raises ConflictError when another run committed meanwhile, LakeError when the commit cannot be written.
+        """
         table = table or self.table(name)
-        table.create_write_transaction(
-            list(actions),
-            mode="append",
-            schema=table.schema(),
-            partition_by=["date"] if name in _PARTITIONED else None,
-            commit_properties=CommitProperties(app_transactions=transactions),
-        )
+        if self._hold is not None:
+            self._hold.check()
+        try:
+            table.create_write_transaction(
+                list(actions),
+                mode="append",
+                schema=table.schema(),
+                partition_by=["date"] if name in _PARTITIONED else None,
+                commit_properties=CommitProperties(app_transactions=transactions, max_commit_retries=0),
+            )
+        except CommitFailedError as error:
+            raise ConflictError(
+                f"{self.root}: another run committed to {name} meanwhile ({error}); run it again"
+            ) from None
+        except (OSError, DeltaError) as error:
+            raise LakeError(
+                f"{self.storage.uri(name)}: the commit cannot be written ({error}); nothing of it counts. Make room, then run it again"
+            ) from None
 
     def save_text(self, name: str, text: str) -> None:
         """Replace a file of what is no table, at once for every reader."""
-        target = self.root / "_apilens" / name
-        partial = target.with_suffix(f".{self._run}")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(target)
+        try:
+            self.storage.replace(f"_apilens/{name}", text.encode())
+        except OSError as error:
+            raise LakeError(f"{self.storage.uri(f'_apilens/{name}')}: cannot be written ({error})") from None
 
     def unfinished_rollups(self) -> list[tuple[str, int]]:
         """(unit_id, attempt) whose calls are committed while their rollups are not: a run died between the two."""
@@ -418,6 +434,46 @@ class Lake:
     def register_rollups(self, units: Sequence[Unit]) -> None:
         """Commit rollups that were rebuilt from committed calls; see unfinished_rollups."""
         self._register("rollups", units)
+
+
+class _Log:
+    """The application transactions in a table's log.
+
+    The library hands them out one by one and goes through the log each time (2.6 ms a unit at 60 commits). Read at once
+    here, and a commit, which never changes, only once. seen: the version up to which they were read.
+    """
+
+    def __init__(self, storage: Storage, name: Table) -> None:
+        self._storage, self._folder = storage, f"{name}/_delta_log"
+        self._since = self.seen = -1
+        self._known = _TRANSACTIONS.to_frame()  # up to the checkpoint `_since`
+        self._commits: dict[int, list[tuple[str, int]]] = {}  # and behind it
+
+    def transactions(self) -> pl.DataFrame:
+        """unit_id, attempt: the latest of each unit."""
+        pointer = self._storage.read(f"{self._folder}/_last_checkpoint")
+        since = -1 if pointer is None else int(json.loads(pointer)["version"])
+        if since > self._since:
+            file = self._storage.uri(f"{self._folder}/{since:020}.checkpoint.parquet")
+            scan = pl.scan_parquet(file, storage_options=self._storage.options, credential_provider=None)
+            entries = scan.select(pl.col("txn").struct.field("appId", "version")).collect().drop_nulls("appId")
+            self._known = entries.select(unit_id="appId", attempt=pl.col("version").cast(pl.Int64))
+            self._since = since
+            self._commits = {version: pairs for version, pairs in self._commits.items() if version > since}
+        names = self._storage.names(self._folder, f"{self._since:020}.json" if self._since >= 0 else "")
+        fresh = [int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit()]
+        fresh = [version for version in fresh if version > self._since and version not in self._commits]
+        with ThreadPoolExecutor(_LOG_READERS) as pool:
+            self._commits.update(zip(fresh, pool.map(self._read, fresh), strict=True))
+        self.seen = max(self._commits, default=self._since)
+        later = [pair for version in sorted(self._commits) for pair in self._commits[version]]
+        recent = pl.DataFrame(later, schema=_TRANSACTIONS, orient="row")
+        return pl.concat([self._known, recent]).unique("unit_id", keep="last", maintain_order=True)
+
+    def _read(self, version: int) -> list[tuple[str, int]]:
+        text = (self._storage.read(f"{self._folder}/{version:020}.json") or b"").decode()
+        actions = (json.loads(line) for line in text.splitlines() if '"txn"' in line)
+        return [(action["txn"]["appId"], action["txn"]["version"]) for action in actions if "txn" in action]
 
 
 def added(file: DataFile, time_column: str | None = None, *, data_change: bool = True) -> AddAction:

@@ -74,8 +74,7 @@ def _compact_table(lake: Lake, name: Table) -> tuple[int, int]:
 
 def _merge(lake: Lake, name: Table, group: list[dict[str, Any]], *, committed: bool) -> int:
     """Replace the files of a group by one; how many files that made (0: another run was quicker, or no row counts)."""
-    paths = [str(lake.root / name / file["path"]) for file in group]
-    rows = pl.scan_parquet(paths, schema=TABLES[name], missing_columns="insert", hive_partitioning=False).collect()
+    rows = lake.scan_files(name, [lake.storage.uri(f"{name}/{file['path']}") for file in group]).collect()
     if committed:
         rows = lake.committed(rows)
     rows = rows.sort(_ORDER[name], nulls_last=False, maintain_order=True)

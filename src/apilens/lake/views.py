@@ -22,6 +22,7 @@ def connect(lake: Lake, merges: pl.DataFrame | None = None, window: Window = ALW
     still goes through `select`: DuckDB lets COPY overwrite what it lets be read.
     """
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
+    lake.storage.attach(connection)
     committed = {name: lake.files(name, window if name in ("calls", "rollups") else ALWAYS) for name in TABLES}
     ledger = lake.ledger()
     attempts = ledger.select("unit_id", "attempt")

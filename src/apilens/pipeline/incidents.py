@@ -15,7 +15,7 @@ from apilens.detect import find_candidates
 from apilens.errors import UsageError
 from apilens.lens import Lens
 from apilens.schema import BIN_S, CANDIDATES, SEVERITIES
-from apilens.store import default_state, open_store
+from apilens.store import open_state
 from apilens.window import Window
 
 
@@ -36,7 +36,7 @@ def explain(lake: str, state: str | None, candidate: str) -> tuple[dict[str, Any
     candidate: its id or the beginning of one. Raises UsageError where none or several begin so.
     """
     lens = Lens(lake)
-    with open_store(state or default_state(lake, create=False)) as store:
+    with open_state(lake, state, create=False) as store:
         known = store.candidates()
     fitting = known.filter(pl.col("id").str.starts_with(candidate))
     if fitting.height != 1:
@@ -113,7 +113,7 @@ def scan(
     found = find_candidates(rollups, lens.breakdown, now=edge, go_live=max(launches, default=None))
     if baseline is not None:
         found = found.filter(pl.col("detected_at") > begin)
-    with open_store(state or default_state(lake)) as store:
+    with open_state(lake, state) as store:
         store.save_candidates(found, moment, Window(edge - LOOK_BACK, edge))
     window = lens.window(since, until, now=moment)
     if window.start is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
+from apilens import cluster
 from apilens.config import load_config
 from apilens.errors import ApilensError, Exit, InputError, LakeError
 from apilens.formats import Detection, Options, detect
@@ -22,8 +23,10 @@ from apilens.ingest.pieces import Cut, Origin, cut
 from apilens.ingest.run import IngestRun, InputReport, Request
 from apilens.ingest.sources import expand, open_input
 from apilens.ingest.unit import Counts
+from apilens.ingest.workers import threads
 from apilens.lake import Lake, open_lake
 from apilens.lens import load_openapi
+from apilens.objects import is_url
 from apilens.progress import Progress, unseen
 from apilens.routes import OpenApi, RouteMerges, learn
 from apilens.schema import CALLS
@@ -40,17 +43,25 @@ class IngestResult:
 
 
 def ingest(
-    lake: str, request: Request, config: str | None, *, now: datetime | None = None, progress: Progress = unseen
+    lake: str,
+    request: Request,
+    config: str | None,
+    *,
+    now: datetime | None = None,
+    progress: Progress = unseen,
+    scheduler: str | None = None,
 ) -> IngestResult:
     """Read inputs into the lake, making it when there is none.
 
-    config: path of an apilens.toml; None: found as in load_config, or in a folder that is ingested.
+    config: path of an apilens.toml; None: found as in load_config, or in a folder that is ingested. scheduler: address as
+    in cluster.scheduler; None: threads of this process.
     Raises UsageError, ConfigError, LakeError, and LockedError while another run reads the same; problems of one input stand in its report.
     """
     began = time.monotonic()
     settings = load_config(config or _config_inside(request.paths))
     opened = open_lake(lake, create=True)
-    run = IngestRun(opened, request, settings, now=now or datetime.now(UTC), progress=progress)
+    hire = threads if scheduler is None else cluster.scheduler(scheduler)
+    run = IngestRun(opened, request, settings, now=now or datetime.now(UTC), progress=progress, hire=hire)
     # Others may ingest something else meanwhile; the same files again would only wait for this one.
     with nullcontext() if "-" in request.paths else opened.lock(f"ingest-{_same_job(request)}", wait=False):
         run.run()
@@ -61,7 +72,7 @@ def ingest(
 
 def _same_job(request: Request) -> str:
     """What two runs over the same inputs have in common, as a name for a lock."""
-    where = sorted({str(Path(path).absolute()) for path in request.paths})
+    where = sorted({path if is_url(path) else str(Path(path).absolute()) for path in request.paths})
     return sha256(repr((where, request.source, request.environment)).encode()).hexdigest()[:16]
 
 
@@ -113,7 +124,7 @@ def preview(file: str, options: Options) -> Iterator[Parsed]:
     stream, reader = open_input(item), None
     for piece in cut(stream, Origin(), lambda head: [], Cut(), final=True):
         if reader is None and piece.block.has_records:
-            reader = detect(piece.block, options, item.name).reader
+            reader = detect(piece.block.head, options, item.name).reader
         part = enrich(parse(piece.block, reader or Reader()), piece.block, Declared(item.name))
         rejects = part.rejects.with_columns(pl.col("row").cast(pl.Int64) + piece.block.line - 1)
         yield replace(part, calls=canonical(part.calls), rejects=rejects)
@@ -127,7 +138,7 @@ def recognise_format(file: str, options: Options) -> Detection:
         raise item
     for piece in cut(open_input(item), Origin(), lambda head: [], Cut(), final=True):
         if piece.block.has_records:
-            return detect(piece.block, options, item.name)
+            return detect(piece.block.head, options, item.name)
     raise InputError(f"{item.name}: holds no log line")
 
 

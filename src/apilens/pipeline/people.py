@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import os
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import polars as pl
 
-from apilens.config import load_config
+from apilens.config import PullSource, load_config
 from apilens.errors import ApilensError, ConfigError, Exit, InputError
-from apilens.feedback import recognise
-from apilens.feedback.category import categories
+from apilens.feedback import PULLS, Export, recognise
+from apilens.feedback.api import Api, Page
+from apilens.feedback.category import DECIDED, Rule, categories
 from apilens.feedback.completeness import completeness
 from apilens.feedback.duplicates import duplicates
-from apilens.feedback.encoding import decode
+from apilens.feedback.export import MAX_EXPORT
 from apilens.feedback.history import history
+from apilens.feedback.mail import pull_imap
+from apilens.feedback.mapping import mapped, read_mapping
+from apilens.feedback.model import predict, train
 from apilens.feedback.records import REJECTS as REJECTED_RECORDS
 from apilens.feedback.records import Records, newest, to_items
 from apilens.ingest.sources import Input, expand, open_input
 from apilens.lens import Lens
 from apilens.schema import ITEMS
-from apilens.store import Store, default_state, open_store
-from apilens.triage import CALLS_NAMED, inherit, link, read_context, request_ids
+from apilens.store import Store, open_state
+from apilens.triage import CALLS_NAMED, Context, escalations, inherit, link, read_context, related, request_ids
 from apilens.triage import queue as rank
 from apilens.window import Window
 
@@ -70,75 +79,218 @@ def import_feedback(
     tz: tzinfo,
     now: datetime,
     config: str | None = None,
+    mapping: str | None = None,
 ) -> Imported:
     """Store what people reported, from files, folders, globs or `-`; what is there already is not added again.
 
-    channel: of records that name none. tz: zone of times without one. now: stamped on what is new. An input that
-    cannot be used is a failure, and the others are read.
+    channel: of records that name none. tz: zone of times without one. now: stamped on what is new. mapping: file that says
+    what the columns of tables mean. An input that cannot be used is a failure, and the others are read.
     """
     limit = load_config(config).max_reject_ratio
-    items, rejects = [pl.DataFrame(schema=ITEMS)], [pl.DataFrame(schema={"input": pl.String, **REJECTED_RECORDS})]
-    remarks: list[str] = []
-    failures: list[str] = []
-    inputs = read = 0
+    meaning = None if mapping is None else read_mapping(mapping)
+    gathered = _Gathered(tz)
+    inputs = 0
     for item in expand(paths):
         inputs += 1
         if isinstance(item, ApilensError):
-            failures.append(str(item))
+            gathered.failures.append(str(item))
             continue
         try:
-            records, remark, damage = _records(item)
+            export, damage = _export(item)
+            if not export.raw.strip():
+                gathered.remarks.append(f"{item.name}: is empty")
+                continue
+            if meaning is not None:
+                records, name = mapped(export, meaning), None
+            else:
+                kind = recognise(export)
+                records, name = kind.parse(export), kind.name
         except ApilensError as unusable:
-            failures.append(str(unusable))
+            gathered.failures.append(str(unusable))
             continue
-        good, bad = to_items(records, channel=channel, tz=tz)
-        read += records.read
-        items.append(good)
-        rejects.append(bad.select(pl.lit(item.name).alias("input"), "line", "reason"))
-        remarks += [remark] if remark else []
-        failures += [damage] if damage else []
-    found, rejected = pl.concat(items), pl.concat(rejects)
-    unique = newest(found)
-    with open_store(state or default_state(lake)) as store:
-        counts = store.save_items(unique, history(unique, tz), now)
-    duplicate = found.height - unique.height + counts["unchanged"]
-    return Imported(
-        read, counts["new"], counts["updated"], rejected.height, duplicate, rejected, remarks, failures, inputs, limit
-    )
+        gathered.remarks += [f"{item.name}: {export.remark}"] if export.remark else []
+        gathered.failures += [damage] if damage else []
+        gathered.add(item.name, records, channel or name)
+    with open_state(lake, state) as store:
+        return gathered.stored(store, now, inputs, limit)
 
 
-_MAX_EXPORT = 512 * 2**20  # bytes of one export, decompressed: far above any real one, below what a bomb needs
+class _Gathered:
+    """Items on their way into the state database, and what is to be said about them."""
+
+    def __init__(self, tz: tzinfo) -> None:
+        self.tz, self.read = tz, 0
+        self.items = [pl.DataFrame(schema=ITEMS)]
+        self.rejects = [pl.DataFrame(schema={"input": pl.String, **REJECTED_RECORDS})]
+        self.remarks: list[str] = []
+        self.failures: list[str] = []
+
+    def add(self, name: str, records: Records, channel: str | None) -> None:
+        """The records of one input."""
+        good, bad = to_items(records, channel=channel, tz=self.tz)
+        self.read += records.read
+        self.items.append(good)
+        self.rejects.append(bad.select(pl.lit(name).alias("input"), "line", "reason"))
+        self.remarks += [f"{name}: {remark}" for remark in records.remarks]
+        self.failures += [f"{name}: {records.damage}"] if records.damage else []
+
+    def stored(self, store: Store, now: datetime, inputs: int, limit: float) -> Imported:
+        """All of it stored."""
+        found, rejected = pl.concat(self.items), pl.concat(self.rejects)
+        unique = newest(found)
+        counts = store.save_items(unique, history(unique, self.tz), now)
+        duplicate = found.height - unique.height + counts["unchanged"]
+        return Imported(
+            self.read,
+            counts["new"],
+            counts["updated"],
+            rejected.height,
+            duplicate,
+            rejected,
+            self.remarks,
+            self.failures,
+            inputs,
+            limit,
+        )
 
 
-def _records(item: Input) -> tuple[Records, str | None, str | None]:
-    """The records of one input, a remark on it, and its damage. Raises InputError, FormatError."""
+def _export(item: Input) -> tuple[Export, str | None]:
+    """One input in memory, decompressed unless it is an archive of files, and its damage. Raises InputError."""
+    if item.path is not None and item.path.is_file():
+        with item.path.open("rb") as head:
+            packed = head.read(4) in (b"PK\x03\x04", b"PAR1")
+        if packed:
+            if item.path.stat().st_size > MAX_EXPORT:
+                raise InputError(f"{item.name}: more than {MAX_EXPORT >> 20} MiB; export a shorter period")
+            return Export(item.name, item.path.read_bytes()), None
     stream = open_input(item)
     try:
         parts, size = [], 0
         while part := stream.read(2**20):
             parts.append(part)
             size += len(part)
-            if size > _MAX_EXPORT:
-                raise InputError(f"{item.name}: more than {_MAX_EXPORT >> 20} MiB; split the export, import the parts")
+            if size > MAX_EXPORT:
+                raise InputError(f"{item.name}: more than {MAX_EXPORT >> 20} MiB; split the export, import the parts")
     finally:
         stream.close()
-    text, remark = decode(b"".join(parts))
-    said = f"{item.name}: {remark}" if remark else None
     damage = f"{item.name}: {stream.problem}; what was readable is stored" if stream.problem else None
-    if not text.strip():
-        return Records(), f"{item.name}: is empty", damage
-    return recognise(text, item.name).parse(text), said, damage
+    return Export(item.name, b"".join(parts)), damage
 
 
-def reported(*, lake: str, state: str | None) -> pl.DataFrame:
+def pull_feedback(
+    names: Sequence[str], *, lake: str, state: str | None, tz: tzinfo, now: datetime, config: str | None = None
+) -> Imported:
+    """Ask the [pulls.NAME] of the configuration (names empty: all) for what is new since the last time, and store it.
+
+    A page is stored before the next one is asked for, with the place to go on from, so a run that dies is simply started
+    again. A pull that fails is a failure, and the others go on. Raises ConfigError for a name that is not configured.
+    """
+    settings = load_config(config)
+    unknown = [name for name in names if name not in settings.pulls]
+    if unknown or not settings.pulls:
+        known = ", ".join(settings.pulls) or "none; add [pulls.NAME] to apilens.toml, see docs/configuration.md"
+        raise ConfigError(f"no pull named {', '.join(unknown) or 'anything'} is configured; configured: {known}")
+    done: list[Imported] = []
+    failures: list[str] = []
+    chosen = list(names) or list(settings.pulls)
+    with open_state(lake, state) as store:
+        for name in chosen:
+            try:
+                for page, channel in _pages(name, settings.pulls[name], store.settings().get(f"cursor:{name}")):
+                    gathered = _Gathered(tz)
+                    gathered.add(name, page.records, channel)
+                    done.append(gathered.stored(store, now, 1, settings.max_reject_ratio))
+                    store.save_settings({f"cursor:{name}": page.cursor})
+            except ApilensError as unusable:
+                failures.append(f"{name}: {unusable}")
+    return Imported(
+        read=sum(part.read for part in done),
+        new=sum(part.new for part in done),
+        updated=sum(part.updated for part in done),
+        rejected=sum(part.rejected for part in done),
+        duplicate=sum(part.duplicate for part in done),
+        rejects=pl.concat(
+            [pl.DataFrame(schema={"input": pl.String, **REJECTED_RECORDS}), *(part.rejects for part in done)]
+        ),
+        remarks=list(dict.fromkeys(remark for part in done for remark in part.remarks)),
+        failures=[*failures, *(failure for part in done for failure in part.failures)],
+        inputs=len(chosen),
+        max_reject_ratio=settings.max_reject_ratio,
+    )
+
+
+def _pages(name: str, source: PullSource, cursor: str | None) -> Iterator[tuple[Page, str]]:
+    """The pages of one pull with the channel of their items. Raises ConfigError, InputError."""
+    variable = source.secret or f"APILENS_{re.sub(r'[^A-Z0-9]', '_', name.upper())}_SECRET"
+    secret = os.environ.get(variable, "")
+    if not secret:
+        raise ConfigError(f"the environment has no {variable}; put the token or password there, never into a file")
+    if source.kind == "imap":
+        for page in pull_imap(source.url, source.user or "", secret, cursor):
+            yield page, source.channel or "mail"
+        return
+    if source.kind not in PULLS:
+        near = difflib.get_close_matches(source.kind, [*PULLS, "imap"], n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"kind is {source.kind!r}, expected one of {', '.join([*PULLS, 'imap'])}{hint}")
+    channel, pull = PULLS[source.kind]
+    local = urlsplit(source.url).hostname in ("127.0.0.1", "::1", "localhost")
+    if not local and not source.url.startswith("https://"):
+        raise ConfigError(f"url is {source.url!r}, expected https://…: a secret is sent over TLS only")
+    with Api(source.url, user=source.user, secret=secret, secret_name=variable, proxies=not local) as api:
+        for page in pull(api, source.query, cursor):
+            yield page, source.channel or channel
+
+
+def reported(*, lake: str, state: str | None, config: str | None = None) -> pl.DataFrame:
     """schema.ITEMS with category, why it is that category, what a report lacks (missing) and questions to send back."""
-    with open_store(state or default_state(lake, create=False)) as store:
+    with open_state(lake, state, create=False) as store:
         items = store.items()
-    kinds = categories(items).rename({"reason": "category_reason"})
+        kinds = _decided(store, items, config).rename({"reason": "category_reason"})
     complete = completeness(items)
     return items.join(kinds, on=["channel", "id"], maintain_order="left").join(
         complete, on=["channel", "id"], maintain_order="left"
     )
+
+
+def related_problems(*, lake: str, state: str | None) -> pl.DataFrame:
+    """triage.related.RELATED of the candidates that stand."""
+    with open_state(lake, state, create=False) as store:
+        return related(store.candidates(), store.decisions("caused_by", "blocks"))
+
+
+def decide_related(
+    candidate: str,
+    kind: str,
+    other: str,
+    verdict: str,
+    *,
+    lake: str,
+    state: str | None,
+    who: str,
+    why: str | None,
+    now: datetime,
+) -> None:
+    """Keep that a problem is, or is not, caused by or blocking another one. Raises InputError for one that is not there."""
+    with open_state(lake, state, create=False) as store:
+        of = dict(store.candidates().select("id", "fingerprint").rows())
+        for name in (candidate, other):
+            if name not in of:
+                near = difflib.get_close_matches(name, list(of), n=1)
+                hint = f"did you mean {near[0]}?" if near else "list them with: apilens scan"
+                raise InputError(f"{name}: no such candidate; {hint}")
+        store.decide(kind, of[candidate], verdict, of=of[other], who=who, why=why, now=now)
+
+
+def to_escalate(*, lake: str, state: str | None) -> pl.DataFrame:
+    """triage.escalation.ESCALATIONS as the last triage linked; what talk is about and should be a ticket."""
+    with open_state(lake, state, create=False) as store:
+        items, kept = store.items(), store.settings()
+        context = read_context(kept.get("context", ""), "the context of the last triage")
+        kinds = _decided(store, items, None)
+        return escalations(
+            items, store.links(), store.duplicates(), kinds, store.candidates(), context, kept.get("population")
+        )
 
 
 @dataclass(frozen=True)
@@ -172,23 +324,155 @@ def triage(*, lake: str, state: str | None, context: str | None, now: datetime |
     context: file of the business context; None: the one of the last triage. now: None: the end of the logged data.
     """
     lens = Lens(lake)
-    with open_store(state or default_state(lake)) as store:
+    with open_state(lake, state) as store:
         text = _context_text(context) if context is not None else store.settings().get("context", "")
         meaning = read_context(text, context or "the context of the last triage")
-        items, candidates = store.items(), store.candidates()
-        end = lens.data_end
-        moment = now or end or datetime.now(UTC)
-        logged = Window(lens.period[0], end) if lens.period else Window()
-        named = request_ids(items)
-        calls = _calls_named(lens, named["request_id"].unique())
-        kinds = categories(items)
-        known = named.join(calls.select("request_id").unique(), on="request_id")
-        repeats = duplicates(items, known)
-        population = _population(lens)
-        links = inherit(link(items, candidates, calls, kinds, meaning, logged, population), repeats)
+        items = store.items()
+        told = linkable(lens, items, store.candidates(), meaning, _decided(store, items, None))
+        moment = now or lens.data_end or datetime.now(UTC)
+        known = request_ids(told["items"]).join(told["calls"].select("request_id").unique(), on="request_id")
+        repeats = duplicates(told["items"], known)
+        verdicts = _verdicts(store)
+        links = inherit(link(**told, verdicts=verdicts), repeats, verdicts)
         changed = store.save_links(links, repeats, moment)
-        store.save_settings({"context": text, "population": population, "now": moment.isoformat()})
+        stamp = _stamp(told["items"], told["candidates"])
+        kept = {"context": text, "population": told["population"], "now": moment.isoformat(), "linked": stamp}
+        store.save_settings(kept)
+    kinds = told["categories"]
     return Triaged(links, repeats, kinds, changed, moment)
+
+
+def _verdicts(store: Store) -> pl.DataFrame:
+    """triage.VERDICTS of the state."""
+    subject = pl.col("subject").str.splitn(":", 2)
+    return (
+        store.decisions("link")
+        .select(
+            channel=subject.struct.field("field_0"),
+            feedback_id=subject.struct.field("field_1"),
+            candidate_id=pl.when(pl.col("object") != "").then("object"),
+            verdict="verdict",
+            who="who",
+        )
+        .filter(pl.col("verdict") != "withdrawn")
+    )
+
+
+def links(*, lake: str, state: str | None) -> tuple[pl.DataFrame, bool]:
+    """schema.LINKS, and whether they had to be made: where items or candidates came since the last triage, one is run."""
+    with open_state(lake, state, create=False) as store:
+        found, items, candidates = store.links(), store.items(), store.candidates()
+        kept = store.settings().get("linked")
+    fresh = kept == _stamp(items, candidates)
+    return (found, False) if fresh else (triage(lake=lake, state=state, context=None, now=None).links, True)
+
+
+def _stamp(items: pl.DataFrame, candidates: pl.DataFrame) -> str:
+    """What links were made from, as a word that changes with it."""
+    rows = pl.concat([items.hash_rows(seed=1), candidates.select("id", "end", "state").hash_rows(seed=1)])
+    return f"{rows.len()}-{rows.sort().hash(seed=1).sum() or 0}"
+
+
+def decide_link(
+    item: str,
+    candidate: str | None,
+    verdict: str,
+    *,
+    lake: str,
+    state: str | None,
+    who: str,
+    why: str | None,
+    now: datetime,
+) -> None:
+    """Keep that an item (CHANNEL:ID) is, or is not, about a candidate (None: about any), and link anew.
+
+    verdict: confirmed | rejected. Raises InputError for an item or candidate that is not there.
+    """
+    with open_state(lake, state, create=False) as store:
+        _known_item(store, item)
+        known = store.candidates()["id"].to_list()
+        if candidate is not None and candidate not in known:
+            near = difflib.get_close_matches(candidate, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "list them with: apilens scan"
+            raise InputError(f"{candidate}: no such candidate; {hint}")
+        if verdict == "confirmed":
+            # One item is about one problem: an earlier decision for another one, or for none, is over.
+            for other in store.decisions("link").filter(pl.col("subject") == item).to_dicts():
+                if other["object"] != (candidate or "") and (other["verdict"] == "confirmed" or other["object"] == ""):
+                    store.decide("link", item, "withdrawn", of=other["object"], who=who, why=why, now=now)
+        store.decide("link", item, verdict, of=candidate or "", who=who, why=why, now=now)
+    triage(lake=lake, state=state, context=None, now=None)
+
+
+def _known_item(store: Store, item: str) -> None:
+    if item not in store.items().select(pl.format("{}:{}", "channel", "id")).to_series().to_list():
+        raise InputError(f"{item}: no such item; list them with: apilens feedback list")
+
+
+def _decided(store: Store, items: pl.DataFrame, config: str | None) -> pl.DataFrame:
+    """feedback.category.categories by what people set, the configuration's rules and the trained model."""
+    rules = [Rule(**rule.model_dump()) for rule in load_config(config).rules]
+    return categories(items, rules, store.decisions(*DECIDED), store.settings().get("category_model"))
+
+
+def set_item(
+    item: str, values: dict[str, str], *, lake: str, state: str | None, who: str, why: str | None, now: datetime
+) -> None:
+    """Keep what a person says an item is (DECIDED -> value); rules and model do not change it. Raises InputError."""
+    with open_state(lake, state, create=False) as store:
+        _known_item(store, item)
+        for name, value in values.items():
+            store.decide(name, item, value, who=who, why=why, now=now)
+
+
+def train_categories(*, lake: str, state: str | None) -> tuple[int, float]:
+    """Train the model on what people set and on the types of trackers; examples, and macro-F1 in five-fold validation.
+
+    Raises InputError for too few examples.
+    """
+    from sklearn.metrics import f1_score
+
+    with open_state(lake, state, create=False) as store:
+        items = store.items()
+        said = categories(items, (), store.decisions(*DECIDED))
+        text = pl.concat_str(["title", "body"], separator="\n", ignore_nulls=True).fill_null("")
+        known = said["reason"].str.contains("^its type says | says so$").fill_null(False)
+        rows = (
+            items.select(text=text).with_columns(said["category"]).filter(known & (pl.col("text").str.len_chars() > 0))
+        )
+        texts, labels = rows["text"].to_list(), rows["category"].to_list()
+        model = train(texts, labels)
+        guesses: list[str | None] = [None] * len(texts)
+        for fold in range(5):
+            held = range(fold, len(texts), 5)
+            rest = [place for place in range(len(texts)) if place % 5 != fold]
+            try:
+                part = train([texts[place] for place in rest], [labels[place] for place in rest])
+            except InputError:
+                continue
+            for place, guess in zip(held, predict(part, [texts[place] for place in held])["category"], strict=True):
+                guesses[place] = guess
+        store.save_settings({"category_model": model})
+    return len(texts), float(
+        f1_score(labels, [guess or "abstains" for guess in guesses], labels=sorted(set(labels)), average="macro")
+    )
+
+
+def linkable(
+    lens: Lens, items: pl.DataFrame, candidates: pl.DataFrame, context: Context, kinds: pl.DataFrame | None = None
+) -> dict[str, Any]:
+    """What triage.link is given: the items and candidates, and what the logs say about them."""
+    end = lens.data_end
+    return {
+        "items": items,
+        "candidates": candidates,
+        "calls": _calls_named(lens, request_ids(items)["request_id"].unique()),
+        "categories": categories(items) if kinds is None else kinds,
+        "context": context,
+        "logged": Window(lens.period[0], end) if lens.period else Window(),
+        "population": _population(lens),
+        "endpoints": _endpoints(lens),
+    }
 
 
 def queue(*, lake: str, state: str | None, context: str | None, now: datetime | None) -> pl.DataFrame:
@@ -196,7 +480,7 @@ def queue(*, lake: str, state: str | None, context: str | None, now: datetime | 
 
     context: None: the one of the last triage. now: None: the moment of the last triage.
     """
-    with open_store(state or default_state(lake, create=False)) as store:
+    with open_state(lake, state, create=False) as store:
         return ranked(store, context, now)
 
 
@@ -208,7 +492,7 @@ def ranked(store: Store, context: str | None, now: datetime | None) -> pl.DataFr
     items, candidates = store.items(), store.candidates()
     last = datetime.fromisoformat(kept["now"]) if "now" in kept else None
     moment = now or last or candidates.select(pl.col("end").max()).item() or datetime.now(UTC)
-    kinds = categories(items)
+    kinds = _decided(store, items, None)
     links, repeats = store.links(), store.duplicates()
     return rank(candidates, items, links, repeats, kinds, meaning, moment, kept.get("population"))
 
@@ -238,6 +522,20 @@ def _calls_named(lens: Lens, ids: pl.Series) -> pl.DataFrame:
             for column in ("request_id", "trace_id")
         ]
     ).select(CALLS_NAMED.names())
+
+
+_MOST_ENDPOINTS = 5000  # of a lake whose routes are not learned yet: more of them only cost time
+
+
+def _endpoints(lens: Lens) -> list[str]:
+    """`METHOD /route` of every endpoint in the logs, the busiest first."""
+    name = pl.format("{} {}", pl.col("method").fill_null("?"), pl.col("route").fill_null("?"))
+    called = (
+        lens.rollups().filter(pl.col("synthetic_type").is_null()).group_by(endpoint=name).agg(pl.col("calls").sum())
+    )
+    return (
+        called.sort("calls", "endpoint", descending=[True, False]).head(_MOST_ENDPOINTS).collect()["endpoint"].to_list()
+    )
 
 
 def _population(lens: Lens) -> int:

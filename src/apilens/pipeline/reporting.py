@@ -10,7 +10,7 @@ from apilens.config import load_config
 from apilens.lens import Lens
 from apilens.pipeline.people import ranked
 from apilens.reports.html import Mark, Quality, ReportData, render
-from apilens.store import default_state, open_store
+from apilens.store import open_state
 from apilens.window import Window
 
 
@@ -30,7 +30,7 @@ def report(
     lens = Lens(lake, settings, openapi=openapi)
     moment = now or lens.data_end or datetime.now(UTC)
     window = lens.window(since, until, now=moment)
-    with open_store(state or default_state(lake)) as store:
+    with open_state(lake, state, create=False) as store:
         problems, candidates, links = ranked(store, context, now), store.candidates(), store.links()
     # An incident or report belongs to the period when it was alive in it.
     alive = pl.lit(True)

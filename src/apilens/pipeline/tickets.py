@@ -11,7 +11,7 @@ import polars as pl
 
 from apilens.errors import UsageError
 from apilens.pipeline.people import ranked
-from apilens.store import Filing, default_state, open_store
+from apilens.store import Filing, open_state
 from apilens.trackers import open_tracker
 from apilens.trackers.outbox import deliver
 from apilens.trackers.plan import plan, plan_hash
@@ -30,7 +30,7 @@ class Filed:
 def plan_tickets(*, lake: str, state: str | None, tracker: str, include_ended: bool) -> tuple[pl.DataFrame, str]:
     """PLAN and its hash: what apply_tickets would do now. Changes nothing."""
     where = open_tracker(tracker)
-    with open_store(state or default_state(lake, create=False)) as store:
+    with open_state(lake, state, create=False) as store:
         made = plan(store.candidates(), store.tickets(where.name), include_ended)
     return made, plan_hash(made)
 
@@ -52,7 +52,7 @@ def apply_tickets(
     now: as of which the priority in the ticket is; claims in the outbox go by `clock`.
     """
     where = open_tracker(tracker)
-    with open_store(state or default_state(lake, create=False)) as store:
+    with open_state(lake, state, create=False) as store:
         candidates = store.candidates()
         problems = {row["id"]: row for row in ranked(store, None, now).filter(pl.col("kind") == "candidate").to_dicts()}
         rows = {row["id"]: row for row in candidates.to_dicts()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,14 +12,15 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
-from apilens.errors import LakeError, LockedError
+from apilens import objects
+from apilens.errors import LakeError, LockedError, UsageError
 from apilens.lake import refuse_newer
 from apilens.schema import CANDIDATES, ITEMS, LINKS, TIMESTAMP
 from apilens.store import tables
 from apilens.window import Window
 
 #: Every revision this version knows, oldest first (a test holds it equal to the migration files).
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 _VERSION_TABLE = "apilens_version"  # not Alembic's default name: a team's database may hold another application's
 _BUSY_MS = 30_000
 _ONE_WRITER = 7_308_043_225_310_753  # PostgreSQL advisory lock: one writer at a time, as SQLite has it by nature
@@ -46,6 +47,18 @@ DUPLICATES = pl.Schema(
         ("similarity", pl.Float64),
         ("band", pl.String),  # auto | suggested
         ("reason", pl.String),
+    ]
+)
+#: One row per (kind, subject, object) that people decided on: the last decision.
+DECISIONS = pl.Schema(
+    [
+        ("kind", pl.String),  # link | category | severity | module | owner | caused_by | blocks
+        ("subject", pl.String),  # channel:item id, or a candidate's fingerprint
+        ("object", pl.String),  # candidate id or fingerprint; "": none, or it needs none
+        ("verdict", pl.String),  # confirmed | rejected, or the value
+        ("who", pl.String),
+        ("why", pl.String),
+        ("at", TIMESTAMP),
     ]
 )
 #: One row per problem filed in a tracker.
@@ -81,33 +94,62 @@ def default_state(lake: str, *, create: bool = True) -> str:
     """The state database that belongs to a lake when `--state` does not name another.
 
     create: whether there may be nothing yet at `lake`. Raises LakeError for a lake of a newer version, and for none
-    where one is only read: a mistyped folder must not look like an empty queue.
+    where one is only read: a mistyped folder must not look like an empty queue. UsageError for a lake on an object store.
     """
+    if objects.is_url(lake):
+        raise UsageError(
+            f"--lake {lake}: a lake on an object store has no place for the state database;"
+            " give --state sqlite:///FILE or --state postgresql+psycopg://USER@HOST/NAME"
+        )
     if not create and not (Path(lake) / "_apilens").is_dir():
         raise LakeError(f"{lake}: no lake here; make one with: apilens ingest YOUR.log --lake {lake}")
-    refuse_newer(Path(lake))
+    refuse_newer(lake)
     return sqlite_url(Path(lake) / "_apilens" / "state.db")
 
 
-def open_store(url: str) -> Store:
+def open_state(lake: str, state: str | None, *, create: bool = True) -> Store:
+    """The state database of a lake, or the one `--state` names; see open_store. create: whether it may be made.
+
+    A lake's own database is made with the lake's first use; one that is named and not there is a mistyped name to those
+    who only read.
+    """
+    if state is None:
+        return open_store(default_state(lake, create=create))
+    return open_store(state, create=create)
+
+
+def open_store(url: str, *, create: bool = True) -> Store:
     """The state database at `url` (`sqlite:///FILE` or `postgresql+psycopg://…`), created or migrated as needed.
 
-    Raises LakeError, and changes nothing, for a database of a newer version, one that is no database, or one
-    that cannot be reached; LockedError when another run kept it locked for 30 s.
+    Raises UsageError for what is no such URL; LakeError, and changes nothing, for a database of a newer version, one that is
+    no database, one that cannot be reached, or one that is not there and may not be made (create False); LockedError when
+    another run kept it locked for 30 s.
     """
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
-        raise LakeError(f"--state {url!r} is no database URL; expected for example sqlite:///state.db") from None
+    except (sa.exc.ArgumentError, ValueError):
+        raise UsageError(f"--state {url!r} is no database URL; expected for example sqlite:///state.db") from None
     shown = parsed.render_as_string(hide_password=True)
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-        raise LakeError(f"--state {shown}: expected sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME")
+        raise UsageError(f"--state {shown}: expected sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME")
     if parsed.get_backend_name() == "sqlite" and parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        if not create and not Path(parsed.database).is_file():
+            raise LakeError(
+                f"--state {shown}: no state database here, expected a file that apilens made; is the name right? "
+                "apilens scan and apilens feedback import make one"
+            )
+        try:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LakeError(f"--state {shown}: its folder cannot be made: {error.strerror or error}") from None
     try:
         engine = sa.create_engine(parsed)
     except ModuleNotFoundError as missing:
         raise LakeError(f"--state {shown} needs {missing.name}; type: pip install 'apilens[postgres]'") from None
+    except (sa.exc.ArgumentError, TypeError, ValueError) as wrong:
+        raise UsageError(
+            f"--state {shown} is no database URL: {wrong}; expected for example sqlite:///state.db"
+        ) from None
     sa.event.listen(engine, "connect", _on_connect)
     sa.event.listen(engine, "begin", _on_begin)
     store = Store(engine, shown)
@@ -276,6 +318,79 @@ class Store:
     def events(self) -> pl.DataFrame:
         """EVENTS: one row per change, in the order they were recorded; old is null for the first value."""
         return self._frame(sa.select(tables.events).order_by(tables.events.c.seq), EVENTS)
+
+    # -- what people decide
+
+    def decide(
+        self, kind: str, subject: str, verdict: str, *, of: str = "", who: str, why: str | None, now: datetime
+    ) -> None:
+        """Keep a decision (DECISIONS; of: its object); it takes the place of an earlier one on the same, and is an event."""
+        row = {"kind": kind, "subject": subject, "object": of, "verdict": verdict, "who": who, "why": why, "at": now}
+        with self._write() as db:
+            table = tables.decisions
+            query = (
+                sa.select(table.c.verdict).filter_by(kind=kind, subject=subject, object=of).order_by(table.c.seq.desc())
+            )
+            before = db.execute(query.limit(1)).scalar_one_or_none()
+            db.execute(sa.insert(table).values(**_clean(row)))
+            about = "candidate" if kind in ("caused_by", "blocks") else "item"
+            field = f"{kind} {of}".strip()
+            _record(db, [_clean(_event(about, subject, now, who, field, before, verdict))])
+
+    def decisions(self, *kinds: str) -> pl.DataFrame:
+        """DECISIONS of these kinds, in the order they were made."""
+        table = tables.decisions
+        newest = (
+            sa.select(sa.func.max(table.c.seq))
+            .where(table.c.kind.in_(kinds))
+            .group_by(table.c.kind, table.c.subject, table.c.object)
+        )
+        return self._frame(sa.select(table).where(table.c.seq.in_(newest)).order_by(table.c.seq), DECISIONS)
+
+    def forget(self, consumers: Sequence[str], items: pl.DataFrame) -> dict[str, int]:
+        """Take consumers out of the state for good: off the disk too; the counts items, candidates.
+
+        items: columns channel, id of what is theirs; it goes with its events, links and decisions. Candidates that were
+        about one of them alone go as well; in others their names are taken off the list of those hit, whose number stays. A
+        ticket that was filed is the tracker's; its text is taken out of the outbox.
+        """
+        theirs = set(items.select("channel", "id").rows())
+        subjects = {f"{channel}:{key}" for channel, key in theirs}
+        gone = {"items": 0, "candidates": 0}
+        with self._write() as db:
+            if db.dialect.name == "sqlite":
+                db.exec_driver_sql("PRAGMA secure_delete=ON")
+            for channel, key in sorted(theirs):
+                for table, column in ((tables.items, "id"), (tables.links, "feedback_id"), (tables.duplicates, "id")):
+                    this = (table.c.channel == channel) & (table.c[column] == key)
+                    deleted = db.execute(sa.delete(table).where(this)).rowcount
+                    gone["items"] += deleted if table is tables.items else 0
+            db.execute(sa.delete(tables.decisions).where(tables.decisions.c.subject.in_(sorted(subjects))))
+            events = tables.events
+            names = sorted(subjects | set(consumers))
+            db.execute(sa.delete(events).where(events.c.subject.in_(names) | events.c.who.in_(names)))
+            for row in db.execute(sa.select(tables.candidates)).mappings().all():
+                only = (row["hint"] or {}).get("consumer") in consumers
+                left = [name for name in row["affected_consumers"] if name not in consumers]
+                this = tables.candidates.c.id == row["id"]
+                if only:
+                    db.execute(sa.delete(tables.candidates).where(this))
+                    db.execute(sa.delete(events).where(events.c.subject == row["id"]))
+                    db.execute(sa.delete(tables.links).where(tables.links.c.candidate_id == row["id"]))
+                    gone["candidates"] += 1
+                elif len(left) < len(row["affected_consumers"]):
+                    db.execute(sa.update(tables.candidates).where(this).values(affected_consumers=left))
+                    gone["candidates"] += 1
+            box = tables.outbox
+            for filed in db.execute(sa.select(box.c.seq, box.c.payload).where(box.c.state == "done")).all():
+                if any(name in str(filed.payload) for name in consumers):
+                    db.execute(sa.update(box).where(box.c.seq == filed.seq).values(payload={}))
+        if self._engine.dialect.name == "sqlite":
+            with self._explained(), self._engine.connect() as db:
+                raw: Any = db.connection.driver_connection
+                raw.execute("VACUUM")
+                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return gone
 
     # -- what one command leaves for the next
 

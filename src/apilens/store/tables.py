@@ -157,3 +157,18 @@ settings = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", sa.JSON, nullable=False),
 )
+
+#: What people decided, append-only: the last row of a (kind, subject, object) counts.
+decisions = sa.Table(
+    "decisions",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("kind", sa.Text, nullable=False),  # link | category | severity | module | owner | caused_by | blocks
+    sa.Column("subject", sa.Text, nullable=False),  # channel:item id, or a candidate's fingerprint
+    sa.Column("object", sa.Text, nullable=False),  # candidate id or fingerprint; "": none, or it needs none
+    sa.Column("verdict", sa.Text, nullable=False),  # confirmed | rejected, or the value
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("why", sa.Text),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Index("decisions_kind", "kind", "subject"),
+)

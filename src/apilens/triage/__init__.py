@@ -3,7 +3,23 @@
 from __future__ import annotations
 
 from apilens.triage.context import Context, read_context
-from apilens.triage.link import CALLS_NAMED, inherit, link, request_ids
-from apilens.triage.queue import queue, surprise
+from apilens.triage.escalation import escalations
+from apilens.triage.evidence import CALLS_NAMED
+from apilens.triage.link import VERDICTS, inherit, link, request_ids
+from apilens.triage.queue import queue, silent_first, surprise
+from apilens.triage.related import related
 
-__all__ = ["CALLS_NAMED", "Context", "inherit", "link", "queue", "read_context", "request_ids", "surprise"]
+__all__ = [
+    "CALLS_NAMED",
+    "VERDICTS",
+    "Context",
+    "escalations",
+    "inherit",
+    "link",
+    "queue",
+    "read_context",
+    "related",
+    "request_ids",
+    "silent_first",
+    "surprise",
+]

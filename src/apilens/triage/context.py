@@ -23,6 +23,7 @@ class Account(_Strict):
 
     consumers: list[str] = []
     domains: list[str] = []
+    vip: bool = False  # what its people write becomes a ticket
 
 
 class Endpoint(_Strict):
@@ -73,14 +74,23 @@ class Context(_Strict):
 
     def consumers_of(self, reporter: str | None, account: str | None) -> list[str]:
         """The consumers a reporter speaks for: of the account named, else of the account with the mail domain."""
+        entry = self._account(reporter, account)
+        return [] if entry is None else entry.consumers
+
+    def is_vip(self, reporter: str | None, account: str | None) -> bool:
+        """Whether a reporter speaks for an account marked `vip`."""
+        entry = self._account(reporter, account)
+        return entry is not None and entry.vip
+
+    def _account(self, reporter: str | None, account: str | None) -> Account | None:
         if account is not None and (entry := self._by_name.get(account.casefold())) is not None:
-            return entry.consumers
+            return entry
         domain = (reporter or "").rpartition("@")[2].rstrip(">").casefold()
         while domain:
             if (entry := self._by_domain.get(domain)) is not None:
-                return entry.consumers
+                return entry
             domain = domain.partition(".")[2]
-        return []
+        return None
 
     @cached_property
     def _by_name(self) -> dict[str, Account]:

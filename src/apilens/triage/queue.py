@@ -11,7 +11,7 @@ import polars as pl
 from apilens.schema import QUEUE
 from apilens.triage.context import Context, matches
 from apilens.triage.priority import SHARES, prioritise
-from apilens.triage.severity import label, said_severity, severity
+from apilens.triage.severity import CUTS, label, said_severity, severity
 from apilens.triage.words import is_route, paths, stems
 
 _CLOSED = ("resolved", "closed", "done", "fixed", "cancelled", "canceled", "wont_fix", "won't fix", "duplicate")
@@ -50,8 +50,8 @@ def queue(
 ) -> pl.DataFrame:
     """schema.QUEUE: one row per candidate, and one per item (with its certain repeats) that has no candidate.
 
-    candidates, items, links: as in schema; duplicates: feedback.duplicates.DUPLICATES; categories: channel, id,
-    category. population: consumers in the logs, None: unknown.
+    candidates, items, links: as in schema; duplicates: feedback.duplicates.DUPLICATES; categories: as feedback.category makes
+    them. population: consumers in the logs, None: unknown.
     Ordered by weight: raw RICE would put a cosmetic issue of many above the loss of few. Priority also asks how
     urgent it is, so what has ended may weigh much and still be P3. told counts a consumer once however many of its
     people wrote, and a person whose consumer is unknown as one; silent = hit - those of the hit who told.
@@ -75,6 +75,11 @@ def queue(
         .with_columns(severity=label(pl.col("severity")))
     )
     return ranked.select(pl.col(name).cast(dtype) for name, dtype in QUEUE.items())
+
+
+def silent_first(ranked: pl.DataFrame) -> pl.DataFrame:
+    """Of a queue (schema.QUEUE) the problems whose consumers were hit and said nothing, most silent first."""
+    return ranked.filter(pl.col("silent") > 0).sort("silent", "rank", descending=[True, False])
 
 
 def surprise(ranked: pl.DataFrame) -> str | None:
@@ -118,6 +123,7 @@ def _reports(items: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
             resolved=resolved,
             money=text.str.contains(_MONEY),
             law=text.str.contains(_LAW),
+            automatic=(pl.col("attributes").map.get("automatic") == "true").fill_null(False),
             annoyed=text.str.contains(_ANNOYED) | (rating <= 2).fill_null(False),
             text=text,
         )
@@ -214,6 +220,8 @@ def _told(
     told_hit: set[str] = set()
     others: set[str] = set()
     for report in reports:
+        if report["automatic"]:
+            continue  # an alert is evidence and nobody's report
         reporter = report["reporter"] or ""
         names = {report["account"], reporter, reporter.partition("@")[0], *mapped[report["channel"], report["id"]]}
         speaks_for = names & affected
@@ -262,6 +270,11 @@ def _of_feedback(
     category_of = {
         (channel, key): category for channel, key, category in categories.select("channel", "id", "category").rows()
     }
+    # What people or rules set about an item counts before what its words and the context say.
+    given = {
+        (channel, key): (owner, bad)
+        for channel, key, owner, bad in categories.select("channel", "id", "owner", "severity").rows()
+    }
     loose = {(report["channel"], report["id"]): report for report in reports.to_dicts() if not report["candidate_id"]}
     clusters: dict[tuple[str, str], list[_Report]] = {}
     for key, report in loose.items():
@@ -278,6 +291,7 @@ def _of_feedback(
         asks = category in ("question", "enhancement")
         _, people = _told(own, set(), mapped)
         endpoints = [] if asks else _endpoints_named(first["text"], context)
+        owner, bad = given.get((channel, name), (None, None))
         rows.append(
             {
                 "kind": "feedback",
@@ -288,11 +302,11 @@ def _of_feedback(
                 "end": max(report["created_at"] for report in own),
                 "title": first["title"] or first["quote"],
                 "endpoints": endpoints,
-                "owner": context.owner(endpoints),
+                "owner": owner or context.owner(endpoints),
                 "told": len(people),
                 "reports": _quoted(own),
                 "no_trace_reason": "; ".join(first["reasons"]),
-                "severity": 0.1 if asks else _said(own),
+                "severity": CUTS[bad] if bad else 0.1 if asks else _said(own),
                 **({"revenue": 0.0, "compliance": 0.0} if asks else _meaning(context, endpoints, None, own)),
                 "reach": _share(len(people), population),
                 "trend": 0.0 if resolved else 0.3,

@@ -48,23 +48,35 @@ _NO_SUBJECT = frozenset(
 #: Kind of trouble (schema.SIGNALS) -> how people put it.
 _SIGNAL_WORDS = {
     "latency": re.compile(
-        r"(?i)\b(slow\w*|sluggish|crawl\w*|spinning|forever|for ages|time[ds]? ?-?outs?|hang(s|ing)?|hängt?s?|"
-        r"lag(s|gy|ging)?|takes? (too )?long|took \d|needs \d+(\.\d+)? s|langsam\w*|dauert|ewig|lente?s?|lenteur)\b"
+        r"(?i)\b(slow\w*|sluggish|crawl\w*|spinning|spins|forever|for ages|time[ds]?[ -]?outs?|timing out|hang(s|ing)?|hängt?s?|"
+        r"lag(s|gy|ging)?|takes? (too |very |so )?long|took \d|takes? \d+|needs? \d+(\.\d+)? ?s(econds)?|waiting (\d|for|too)|"
+        r"overloaded|response times?|latency|performance|(used to be|was|no longer|not as) (quick|fast|snappy)|"
+        r"langsam\w*|dauert|ewig|träge|lahm|wartezeit\w*|lente?s?|lenteurs?|ralenti\w*|lent[oa]s?|lentitud|tarda)\b"
     ),
     "errors": re.compile(
-        r"(?i)\b(errors?|fail(s|ed|ing|ure|ures)?|broken|crash\w*|exception|rejected|refused|does(n'?t| not) work|"
-        r"not working|cannot|can'?t|can not|could not|fehler\w*|erreurs?|échou\w*|bad gateway|5\d\d|only sometimes|"
-        r"nur manchmal|lottery|second try|charged twice)\b"
+        r"(?i)\b(errors?|fail(s|ed|ing|ure|ures)?|broken|breaks|crash\w*|exceptions?|rejected|refused|(does|do|did)(n'?t| not) "
+        r"work|not working|(stopped|quit) working|cannot|can'?t|can not|could ?n[o']t|not able to|unable|blow\w* up|blew up|"
+        r"went wrong|bounces?d?|invalid|bad gateway|service unavailable|5\d\ds?|only sometimes|lottery|(second|third) try|"
+        r"retry\w* helps|charged twice|problems? with|(known|any) (problem|issue)s?|trouble|intermittent\w*|fehler\w*|"
+        r"fehlgeschlagen|nur manchmal|klappt nicht|geht (\w+ ){0,3}nicht|funktioniert (\w+ ){0,2}nicht|kaputt|erreurs?|"
+        r"échou\w*|ne (marche|fonctionne) (pas|plus)|impossible|fallos?|falla\w*|no funciona|no puedo)\b"
     ),
+    # Somebody who cannot log in meets a broken login as often as refused credentials: the word alone tells neither.
     "auth": re.compile(
-        r"(?i)\b(log(ged)? ?(in|out)|log me (in|out)|sign(ed)? ?(in|out)|password|credentials?|unauthori[sz]ed|"
-        r"forbidden|401|403|session expired|anmeld\w*|keys? (was |is |were |are )?(rotated|revoked|refused|invalid))\b"
+        r"(?i)\b((logged|kicked|thrown|signed) out|(log|sign) ?(me |us )?(in|on) again|login loop|credentials?|unauthori[sz]ed|"
+        r"forbidden|401|403|access denied|permission denied|not authori[sz]ed|session expired|(token|keys?|password|login) "
+        r"(was |is |were |are |got |gets |has been )?(rotated|revoked|refused|rejected|invalid|expired|no longer accepted)|"
+        r"abgemeldet|zugriff verweigert|accès refusé|acceso denegado)\b"
     ),
-    "rate_limit": re.compile(r"(?i)\b(429|rate.?limit\w*|quota|too many requests|throttl\w*)\b"),
+    "rate_limit": re.compile(
+        r"(?i)\b(429|rate.?limit\w*|quota|too many requests|throttl\w*|limit (hit|reached|exceeded))\b"
+    ),
     "traffic": re.compile(
-        r"(?i)\b(outage|down|frozen|nothing (moved|arriv\w*|comes?)|no (connection|data|updates|calls)|"
-        r"not (arriv\w*|accepted)|stopped|silent|cannot (push|reach|connect)|hang(ing)? before|"
-        r"queue .{0,60}growing|hanging|unreachable|ausfall|panne)\b"
+        r"(?i)\b(outages?|down|frozen|dead|offline|nothing (moved|arriv\w*|comes?|goes)|no (connection|data|updates?|calls|"
+        r"answers?|responses?|reply|more)|not a single (answer|response|call)|(does|do|did)(n'?t| not) (answer|respond|reply)|"
+        r"not (arriv\w*|accepted|reachable|responding|answering)|stopped|silent|can(no|')t (push|reach|connect)|"
+        r"hang(ing)? before|queue .{0,60}growing|hanging|unreachable|unavailable|ausfall|nicht erreichbar|antwortet nicht|panne|"
+        r"injoignable|caíd[oa]|no responde)\b"
     ),
 }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from apilens.formats.block import Wrapper
+from apilens.formats.escapes import decode
 from apilens.formats.wrappers.json import query
 from apilens.formats.wrappers.prefix import Prefix
 
@@ -81,7 +82,9 @@ class Journal(Wrapper):
         if coded.any():
             numbers = found["line"].filter(coded).str.json_decode(pl.List(pl.UInt8)).to_list()
             # Only what the journal itself could not print as text comes here, and Polars casts no broken UTF-8.
-            texts = pl.Series([bytes(message).decode("utf-8", "replace") for message in numbers], dtype=pl.String)
+            texts = pl.Series(
+                [decode(raw := bytes(message), json=b'{"' in raw) for message in numbers], dtype=pl.String
+            )
             place = coded.cast(pl.Int64).cum_sum().clip(1) - 1
             found = found.with_columns(line=found["line"].zip_with(~coded, texts.gather(place)))
         return found.select("row", "line", "node")

@@ -1,0 +1,126 @@
+"""The same units on a Dask cluster: this process reads, cuts and commits, workers parse and write files.
+
+A task travels with its bytes (at most 8 MiB) and is done again when its worker dies; what a dead worker wrote is never
+committed. Workers need this package, the lake under the same name, and the credentials for it; they return file names.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from apilens.errors import InputError, UsageError
+from apilens.formats.block import Block, Reader
+from apilens.ingest.unit import Counts
+from apilens.ingest.workers import Desk, Hire, Task, Workers
+from apilens.lake import Lake, Unit, open_lake
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+
+_TIMEOUT_S = 30
+#: A worker that waits for its next task costs more than 8 MiB more on the way.
+_AHEAD_PER_THREAD = 2
+
+
+def scheduler(address: str) -> Hire:
+    """Workers of the Dask cluster at `tcp://HOST:PORT` (or tls://), or `local:N`: N processes of this machine.
+
+    Raises UsageError for another address, or when Dask is not installed; InputError when the cluster does not answer.
+    """
+    local = re.fullmatch(r"local:([1-9]\d{0,2})", address)
+    if local is None and not re.fullmatch(r"(tcp|tls)://\S+:\d+", address):
+        raise UsageError(f"--scheduler {address}: expected tcp://HOST:PORT, tls://HOST:PORT or local:N")
+    try:
+        import distributed  # noqa: F401
+    except ImportError:
+        raise UsageError("--scheduler needs Dask: pip install 'apilens[dask]'") from None
+
+    @contextmanager
+    def hire(lake: Lake) -> Iterator[Workers]:
+        with _processes(int(local[1])) if local else _connected(address) as client:
+            yield _Cluster(client, lake)
+
+    return hire
+
+
+@contextmanager
+def _processes(count: int) -> Iterator[Client]:
+    from distributed import Client, LocalCluster
+
+    # One thread each: Polars' own threads would only take the cores from one another.
+    environment = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    with (
+        LocalCluster(
+            n_workers=count, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, memory_limit=0,
+            env=environment, silence_logs=50,
+        ) as cluster,
+        Client(cluster) as client,
+    ):  # fmt: skip
+        yield client
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Client]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=_TIMEOUT_S)
+        client.wait_for_workers(1, timeout=_TIMEOUT_S)
+    except (OSError, TimeoutError) as error:
+        raise InputError(
+            f"--scheduler {address}: no answer within {_TIMEOUT_S} s, or no worker there ({error}); check that it runs: dask scheduler, dask worker {address}"
+        ) from None
+    with client:
+        yield client
+
+
+class _Cluster:
+    def __init__(self, client: Client, lake: Lake) -> None:
+        # Another key for each run: what a worker has looked up about the lake must not outlive it.
+        self._lake, self._run = lake.root, secrets.token_hex(8)
+        self._pool = client.get_executor(pure=False)
+        self.ahead = _AHEAD_PER_THREAD * max(sum(client.nthreads().values()), 1)
+        self._reader: Reader | None = None
+        self._pickled = b""
+
+    def submit(self, task: Task, reader: Reader) -> Future[tuple[Unit, Counts, dict[str, int]]]:
+        import cloudpickle
+
+        if reader is not self._reader:
+            # Layouts hold closures; 15 to 70 ms, so not for every piece.
+            self._reader, self._pickled = reader, cloudpickle.dumps(reader)
+        block = task.piece.block
+        # An array travels beside the pickled rest, without being copied into it.
+        data = np.frombuffer(block.data, np.uint8)
+        bare = replace(task, piece=replace(task.piece, block=Block(b"", block.offset, block.line)))
+        unit = self._pool.submit(_work, self._lake, self._run, self._pickled, bare, data)
+        return cast(Future[tuple[Unit, Counts, dict[str, int]]], unit)
+
+
+def _work(lake: str, run: str, reader: bytes, bare: Task, data: Bytes) -> tuple[Unit, Counts, dict[str, int]]:
+    """On a worker."""
+    block = replace(bare.piece.block, data=data.tobytes())
+    return _desk(lake, run).work(replace(bare, piece=replace(bare.piece, block=block)), _reader(reader))
+
+
+@lru_cache(maxsize=2)
+def _desk(lake: str, run: str) -> Desk:
+    return Desk(open_lake(lake))
+
+
+@lru_cache(maxsize=8)
+def _reader(pickled: bytes) -> Reader:
+    import cloudpickle
+
+    return cast(Reader, cloudpickle.loads(pickled))

@@ -1,0 +1,102 @@
+"""GitLab issues: CSV export, JSON of the REST interface, and the REST interface itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+from apilens.errors import InputError
+from apilens.feedback.api import Api, Page, next_link
+from apilens.feedback.export import Export, inner, word
+from apilens.feedback.records import Records, renamed
+from apilens.feedback.tables import columns, rows
+
+_CSV = {
+    "id": ("issue id",),
+    "title": ("title",),
+    "body": ("description",),
+    "created_at": ("created at (utc)", "created at"),
+    "updated_at": ("updated at (utc)", "updated at"),
+    "resolved_at": ("closed at (utc)", "closed at"),
+    "reporter": ("author username", "author"),
+    "status": ("state",),
+}
+
+
+class GitLab:
+    """An issue is an item."""
+
+    name = "gitlab"
+
+    def recognises(self, export: Export) -> bool:
+        return {"iid", "title"} <= set(export.first_object) or {"issue id", "title", "state"} <= set(columns(export))
+
+    def parse(self, export: Export) -> Records:
+        if export.first_object:
+            return _issues(export.objects.found, list(export.objects.rejects), export.objects.damage)
+        found = rows(export)
+        found.records = [(line, _of_row(record)) for line, record in found.records]
+        return found
+
+
+def _of_row(record: dict[str, str]) -> dict[str, str]:
+    issue = renamed(record, _CSV)
+    if "id" in issue:
+        issue["id"] = _project(issue.get("url", "")) + "#" + issue["id"]
+    if "status" in issue:
+        issue["status"] = issue["status"].lower()
+    return issue
+
+
+def _project(url: str) -> str:
+    path = url.partition("://")[2].partition("/")[2]
+    return path.partition("/-/")[0] if "/-/" in path else ""
+
+
+def _issues(found: list[tuple[int, Any]], rejects: list[tuple[int, str]], damage: str | None = None) -> Records:
+    records = Records(rejects=rejects, damage=damage)
+    for line, issue in found:
+        if not isinstance(issue, dict):
+            records.rejects.append((line, "no GitLab issue: it is no object"))
+            continue
+        said = {
+            "id": f"{_project(word(issue.get('web_url')) or '')}#{word(issue.get('iid'))}"
+            if issue.get("iid")
+            else None,
+            "title": word(issue.get("title")),
+            "body": word(issue.get("description")),
+            "created_at": word(issue.get("created_at")),
+            "updated_at": word(issue.get("updated_at")),
+            "resolved_at": word(issue.get("closed_at")),
+            "reporter": word(inner(issue, "author", "username") or inner(issue, "author", "name")),
+            "status": word(issue.get("state")),
+            "type": word(issue.get("issue_type")) if issue.get("issue_type") != "issue" else None,
+            "severity": word(issue.get("severity")) if issue.get("severity") != "UNKNOWN" else None,
+            "labels": ", ".join(
+                str(label if isinstance(label, str) else inner(label, "name")) for label in issue.get("labels") or []
+            ),
+            "assignee": word(inner(issue, "assignee", "username")),
+            "url": word(issue.get("web_url")),
+        }
+        records.records.append((line, {name: text for name, text in said.items() if text}))
+    return records
+
+
+def pull(api: Api, query: str, cursor: str | None) -> Iterator[Page]:
+    """`/api/v4/projects/ID/issues`, oldest change first. query: the project's path or number."""
+    if not query:
+        raise InputError("query is empty, expected the project's path (GROUP/NAME) or number")
+    params = {"scope": "all", "order_by": "updated_at", "sort": "asc", "per_page": "100"}
+    path = f"api/v4/projects/{quote(query, safe='')}/issues"
+    answer, headers = api.get(path, params | ({"updated_after": cursor} if cursor else {}))
+    newest = cursor or ""
+    while True:
+        if not isinstance(answer, list):
+            raise InputError("the answer is no list of issues; is the URL that of GitLab?")
+        newest = max([newest, *(word(inner(issue, "updated_at")) or "" for issue in answer)])
+        yield Page(_issues(list(enumerate(answer, 1)), []), newest)
+        further = next_link(headers)
+        if further is None:
+            return
+        answer, headers = api.get(further)

@@ -1,0 +1,85 @@
+"""Surveys as forms export them (CSV, XLSX): CSAT, 1-5, 0-10 and good/bad, after incidents and at the end of hypercare."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from apilens.feedback.export import Export
+from apilens.feedback.rating import rating_fields, scale_of
+from apilens.feedback.records import Records, renamed, slashed_times
+from apilens.feedback.tables import columns, rows
+
+_FIELDS = {
+    "id": ("id", "response id", "responseid", "response_id", "respondent id", "submission id", "token", "#"),
+    "created_at": ("created_at", "timestamp", "submitted at", "submitted_at", "submit date (utc)", "submitdate", "completion time",
+                   "end date", "enddate", "date submitted", "date", "zeitstempel", "recorded date", "recordeddate", "start time"),
+    "reporter": ("email", "email address", "e-mail", "e-mail address", "username", "respondent", "reporter", "name", "e-mail-adresse"),
+    "account": ("account", "company", "organisation", "organization", "customer", "firma", "team"),
+}  # fmt: skip
+_RATING = re.compile(
+    r"(?i)\b(csat|nps|score|rating|rate|satisf\w*|zufrieden\w*|recommend\w*|likely|happy|stars?|overall|bewert\w*|ease|effort|quality)\b"
+)
+_WORDS = re.compile(r"(?i)\b(comments?|feedback|what|why|how could|improve\w*|tell us|reason|suggest\w*|anything|kommentar\w*|explain|describe|issues?|problems?|notes?)\b")  # fmt: skip
+
+
+class Survey:
+    """An answered form is an item: `score` is the first rating on 1..5, `rating` as it was given, the words are the body."""
+
+    name = "survey"
+
+    def recognises(self, export: Export) -> bool:
+        header = columns(export)
+        timed = any(name in _FIELDS["created_at"] for name in header)
+        # Items with a text of their own are read as they stand, whatever rating goes with them.
+        ready = {"id", "created_at"} <= set(header) and bool({"title", "body"} & set(header))
+        return timed and not ready and any(_RATING.search(name) for name in header)
+
+    def parse(self, export: Export) -> Records:
+        return answers(rows(export))
+
+
+def answers(found: Records, scale: str | None = None) -> Records:
+    """The rows of a form as items. scale: of its ratings (rating.SCALES), where it is known."""
+    plain = [(line, renamed(record, _FIELDS)) for line, record in found.records]
+    names = list(dict.fromkeys(name for _, record in plain for name in record))
+    own = {"id", "created_at", "reporter", "account", "channel", "title", "body", "status"}
+    scales = {
+        name: of
+        for name in names
+        if name not in own
+        and (of := scale_of(record.get(name, "") for _, record in plain)) is not None
+        and (scale is not None or _RATING.search(name.replace("_", " ")) or of == "good/bad")
+    }
+    # A rating is a column of few different answers, words one of many: a text column that reads "good" is a rating.
+    texts = [
+        name
+        for name in names
+        if name not in own and name not in scales and (_WORDS.search(name.replace("_", " ")) or _is_prose(plain, name))
+    ]
+    records = Records(rejects=list(found.rejects), remarks=list(found.remarks), damage=found.damage)
+    for line, record in plain:
+        item = dict(record)
+        for place, (name, of) in enumerate(scales.items()):
+            given = item.pop(name, "")
+            rated = rating_fields(given, scale or of)
+            # The first rating is the score; the others keep their question as their name.
+            item |= rated if place == 0 or "score" not in item else ({f"score_{name}": rated["score"]} if rated else {})
+        said = [(name, item.pop(name)) for name in texts if item.get(name, "").strip()]
+        if said and "body" not in item:
+            item["body"] = (
+                said[0][1] if len(texts) == 1 else "\n".join(f"{name.replace('_', ' ')}: {text}" for name, text in said)
+            )
+        if "id" not in item:
+            # A form that numbers nothing: who answered when is the same person's same answer.
+            key = "\x1f".join((record.get("created_at", ""), record.get("reporter", ""), item.get("body", "")))
+            item["id"] = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        records.records.append((line, item))
+    records.time_format, remark = slashed_times(record.get("created_at", "") for _, record in plain)
+    records.remarks += [remark] if remark else []
+    return records
+
+
+def _is_prose(plain: list[tuple[int, dict[str, str]]], name: str) -> bool:
+    texts = [record[name] for _, record in plain if name in record]
+    return bool(texts) and sum(" " in text.strip() for text in texts) > 0.5 * len(texts) and max(map(len, texts)) > 25

@@ -1,0 +1,311 @@
+"""Where a lake lies: a folder, or a prefix of a bucket. The same few operations on both; nothing else knows which one it is."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import polars as pl
+
+from apilens import objects
+from apilens.errors import LakeError, LockedError
+
+if TYPE_CHECKING:
+    import duckdb
+    from obstore.store import ObjectStore
+
+#: How long a lock in a bucket outlives the process that held it. Picked: a killed run delays the next one by half a minute.
+LEASE_S = 30.0
+_RENEWALS = 3  # of a lease, before it would end
+_POLL_S = 0.2
+#: A disk on which a write failed and that has less than this left is full.
+_FULL_BYTES = 64 << 10
+
+
+class Hold(Protocol):
+    """A lock that is held."""
+
+    def check(self) -> None:
+        """Raises LakeError when the lock may have gone to another run meanwhile."""
+
+
+class Storage(Protocol):
+    """Paths are relative to the lake, with slashes."""
+
+    #: For the libraries that open the lake's files by themselves.
+    options: dict[str, str] | None
+
+    def uri(self, path: str) -> str:
+        """What names a file of the lake for those libraries."""
+
+    def read(self, path: str) -> bytes | None:
+        """All bytes of a file; None: there is none."""
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Write a file at once for every reader, in place of the one that is there."""
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Write a file that only its owner may read, whole or not at all; False: another one is there, and stays."""
+
+    def names(self, folder: str, after: str = "") -> list[str]:
+        """Names in a folder that sort behind `after`, sorted."""
+
+    def write_parquet(self, path: str, rows: pl.DataFrame, level: int) -> int:
+        """Write rows as one zstd-compressed Parquet file, whole or not at all; its bytes."""
+
+    def lost(self, files: Sequence[str]) -> str | None:
+        """The first of these files (as named by uri) that is not there, as far as that is cheap to know."""
+
+    def lock(self, name: str, *, wait: bool) -> Any:
+        """Context: hold the lock `name`. Raises LockedError when another run has it and wait is False."""
+
+    def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Let a connection read the lake's files."""
+
+
+def storage_at(path: str) -> Storage:
+    """The storage that a folder's path or a URL names."""
+    return Bucket(path) if objects.is_url(path) else Folder(Path(path))
+
+
+class Folder:
+    """A lake in a folder of this machine."""
+
+    options: dict[str, str] | None = None
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def uri(self, path: str) -> str:
+        return str(self._root / path)
+
+    def read(self, path: str) -> bytes | None:
+        try:
+            return (self._root / path).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def replace(self, path: str, data: bytes) -> None:
+        target = self._root / path
+        partial = target.with_suffix(f".{secrets.token_hex(8)}")
+        try:
+            partial.write_bytes(data)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def create(self, path: str, data: bytes) -> bool:
+        target = self._root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_suffix(f".{secrets.token_hex(8)}")
+        try:
+            with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+                out.write(data)
+            os.link(partial, target)  # fails where another run was quicker
+        except FileExistsError:
+            return False
+        finally:
+            partial.unlink(missing_ok=True)
+        return True
+
+    def names(self, folder: str, after: str = "") -> list[str]:
+        return sorted(path.name for path in (self._root / folder).iterdir() if path.name > after)
+
+    def write_parquet(self, path: str, rows: pl.DataFrame, level: int) -> int:
+        target = self._root / path
+        try:
+            target.parent.mkdir(exist_ok=True)
+            rows.write_parquet(target, compression="zstd", compression_level=level)
+            return target.stat().st_size
+        except (OSError, pl.exceptions.ComputeError):
+            full = shutil.disk_usage(self._root).free < _FULL_BYTES
+            target.unlink(missing_ok=True)
+            if full:  # Polars has no words of its own for a disk that fills up below a file's footer
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+            raise
+
+    def lost(self, files: Sequence[str]) -> str | None:
+        return next((file for file in files if not os.path.exists(file)), None)  # noqa: PTH110 - half the time of Path
+
+    @contextmanager
+    def lock(self, name: str, *, wait: bool) -> Iterator[Hold]:
+        file = self._root / "_apilens" / f"{name}.lock"
+        try:
+            handle = file.open("w")
+        except OSError as error:
+            raise LakeError(f"{file}: cannot be written: {error.strerror or error}; nothing was changed") from None
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise LockedError(_locked(str(self._root), name)) from None
+            yield _Held()
+
+    def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Files are what it reads anyway."""
+
+
+class _Held:
+    """A lock of the operating system: held until this process lets go of it."""
+
+    def check(self) -> None:
+        """It cannot be lost."""
+
+
+class Bucket:
+    """A lake under a prefix of a bucket.
+
+    Locks are leases: safe is what a commit writes, because it takes place only on top of the version it was made from
+    (conditional put), and a lease keeps others from waiting for a run that was killed.
+    """
+
+    options: dict[str, str] | None = objects.OPTIONS
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+
+    @cached_property
+    def _store(self) -> ObjectStore:
+        return objects.open_store(self._url)
+
+    def uri(self, path: str) -> str:
+        return f"{self._url}/{path}"
+
+    def read(self, path: str) -> bytes | None:
+        try:
+            with objects.explained(self._url, LakeError):
+                return bytes(self._store.get(path).bytes())
+        except FileNotFoundError:
+            return None
+
+    def replace(self, path: str, data: bytes) -> None:
+        with objects.explained(self._url, LakeError):
+            self._store.put(path, data)
+
+    def create(self, path: str, data: bytes) -> bool:
+        from obstore.exceptions import AlreadyExistsError
+
+        with objects.explained(self._url, LakeError):
+            try:
+                self._store.put(path, data, mode="create")
+            except AlreadyExistsError:
+                return False
+        return True
+
+    def names(self, folder: str, after: str = "") -> list[str]:
+        with objects.explained(self._url, LakeError):
+            found = self._store.list(f"{folder}/", offset=f"{folder}/{after}").collect()
+        return sorted(meta["path"].rpartition("/")[2] for meta in found)
+
+    def write_parquet(self, path: str, rows: pl.DataFrame, level: int) -> int:
+        data = BytesIO()
+        rows.write_parquet(data, compression="zstd", compression_level=level)
+        with objects.explained(self._url, LakeError):
+            self._store.put(path, data.getbuffer())
+        return data.tell()
+
+    def lost(self, files: Sequence[str]) -> str | None:
+        return None  # a request per file; the reader that meets it says so
+
+    @contextmanager
+    def lock(self, name: str, *, wait: bool) -> Iterator[Hold]:
+        lease = _Lease(self._store, self._url, name)
+        with objects.explained(self._url, LakeError):
+            while not lease.taken():
+                if not wait:
+                    until = time.strftime("%H:%M:%SZ", time.gmtime(lease.until))
+                    raise LockedError(f"{_locked(self._url, name)} (or did when it was killed: free at {until})")
+                time.sleep(_POLL_S)
+        renewing = threading.Thread(target=lease.keep, name=f"apilens-lock-{name}", daemon=True)
+        renewing.start()
+        try:
+            yield lease
+        finally:
+            lease.ended.set()
+            renewing.join()
+            with objects.explained(self._url, LakeError):
+                lease.give_back()
+
+    def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
+        from obstore.fsspec import FsspecStore
+
+        scheme = self._url.partition(":")[0]
+        # DuckDB's own extension for object stores is a download that sites without internet do not have.
+        connection.register_filesystem(FsspecStore(scheme, client_options={"allow_http": True}))  # type: ignore[call-overload]  # scheme is one of its names
+
+
+class _Lease:
+    """A lock object in a bucket: who has it, until when. Renewed while it is held; what was not renewed is free for others."""
+
+    def __init__(self, store: ObjectStore, url: str, name: str) -> None:
+        self._store, self._path, self._said = store, f"_apilens/{name}.lock", _locked(url, name)
+        self._owner = secrets.token_hex(8)
+        self._version: Any = None
+        self.until = 0.0
+        self.ended = threading.Event()
+
+    def taken(self) -> bool:
+        """Try to take the lock; False: another run has it, until `until`."""
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        try:
+            self._put("create")
+        except AlreadyExistsError:
+            try:
+                found = self._store.get(self._path)
+                self.until = float(json.loads(bytes(found.bytes()))["until"])
+                if time.time() < self.until:
+                    return False
+                self._put(_version(found.meta))
+            except (FileNotFoundError, PreconditionError):
+                return False  # given back, or another one was quicker
+        return True
+
+    def _put(self, mode: Any) -> None:
+        until = time.time() + LEASE_S
+        body = json.dumps({"owner": self._owner, "until": until}).encode()
+        self._version = _version(self._store.put(self._path, body, mode=mode))
+        self.until = until
+
+    def keep(self) -> None:
+        """Renew the lease until the lock is given back."""
+        while not self.ended.wait(LEASE_S / _RENEWALS):
+            try:
+                self._put(self._version)
+            except Exception:
+                if time.time() > self.until:
+                    return  # check() says so to whom it concerns
+
+    def check(self) -> None:
+        if time.time() > self.until - LEASE_S / _RENEWALS:
+            raise LakeError(f"{self._said} by now, because this one could not renew it in time; run it again")
+
+    def give_back(self) -> None:
+        """Let others have the lock at once."""
+        try:
+            mine = json.loads(bytes(self._store.get(self._path).bytes()))["owner"] == self._owner
+        except FileNotFoundError:
+            return
+        if mine:
+            self._store.delete(self._path)
+
+
+def _version(meta: Any) -> dict[str, str]:
+    """What a conditional put asks for: stores tell versions by one of these, or by both."""
+    return {key: meta[key] for key in ("e_tag", "version") if meta[key] is not None}
+
+
+def _locked(where: str, name: Literal["commit", "routes"] | str) -> str:
+    return f"{where}: another run holds the {name} lock; this one changed nothing"

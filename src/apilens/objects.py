@@ -1,0 +1,211 @@
+"""Object stores (s3://, gs://, az://): opened by URL, with credentials from their own environment variables, and their errors in words.
+
+Only s3:// is tested, against a real server; gs:// and az:// go the same way through the same library.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache
+from typing import TYPE_CHECKING
+
+from apilens.errors import ApilensError, InputError, UsageError
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+_URL = re.compile(r"(s3|gs|az)://([^/]+)(?:/(.*))?", re.DOTALL)
+#: One request is tried this often, over some seconds: a store that is down must not look like a long run.
+_RETRIES = 5
+#: Bytes asked for at once. A request takes some 30 ms to answer, so smaller ones would wait more than they read.
+RANGE_BYTES = 8 << 20
+#: For libraries that open the store by themselves. http is for stores of one's own; the public ones are https by nature.
+OPTIONS = {"allow_http": "true"}
+
+_VARIABLES = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SKIP_SIGNATURE=true for a public bucket)",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
+_ENDPOINTS = {"s3": "AWS_ENDPOINT_URL and AWS_REGION", "gs": "the network", "az": "AZURE_STORAGE_ACCOUNT_NAME"}
+# What the stores answer, as the libraries hand it on in their texts.
+_NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|bucket does not exist", re.I)
+_REFUSED = re.compile(
+    r"AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken|\b40[13]\b", re.I
+)
+_NO_CREDENTIALS = re.compile(r"169\.254\.|metadata|credential|Account must be specified|token", re.I)
+_UNREACHABLE = re.compile(r"error sending request|connection (?:refused|reset|closed)|dns error|timed? ?out", re.I)
+_OF_A_STORE = re.compile(r"Generic (?:S3|GCS|MicrosoftAzure)|object[-_ ]?store|Error performing [A-Z]+ http", re.I)
+
+
+def is_url(path: str) -> bool:
+    """Whether a path names something on an object store."""
+    return _URL.match(path) is not None
+
+
+def split(url: str) -> tuple[str, str]:
+    """(URL of the bucket, key inside it) of an object's or a prefix's URL."""
+    found = _URL.fullmatch(url)
+    assert found is not None, url
+    scheme, bucket, key = found.groups()
+    return f"{scheme}://{bucket}", key or ""
+
+
+def find(url: str) -> list[tuple[str, int]]:
+    """(URL, bytes) of the objects that a URL means, sorted: the one of this name, else those that match it as a glob, else those
+    whose URLs begin with it. Hidden ones (a part of the key begins with a dot) and folder markers are left out, unless named.
+
+    Raises InputError when the store does not answer, or says no.
+    """
+    bucket, key = split(url)
+    store = open_store(bucket)
+    with explained(url, InputError):
+        if key and not key.endswith("/"):
+            try:
+                return [(url, store.head(key)["size"])]
+            except FileNotFoundError:
+                pass
+        fixed = re.split(r"[*?\[]", key, maxsplit=1)[0]
+        matches = re.compile(_glob(key) if fixed != key else re.escape(key) + ".*", re.DOTALL).fullmatch
+        # Stores list by whole folders.
+        listed = [meta for page in store.list(fixed.rpartition("/")[0] or None) for meta in page]
+    shown = (
+        meta for meta in listed if matches(meta["path"]) and not _hidden(meta["path"][len(fixed) :]) and meta["size"]
+    )
+    return sorted((f"{bucket}/{meta['path']}", meta["size"]) for meta in shown)
+
+
+def _hidden(rest: str) -> bool:
+    return rest.startswith(".") or "/." in rest
+
+
+def _glob(pattern: str) -> str:
+    """A shell glob as a regular expression: * and ? stay within a folder, ** does not."""
+    words = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    tokens = re.findall(r"\*\*/|\*\*|\*|\?|\[!?[^]]+\]|.", pattern, re.DOTALL)
+    return "".join(
+        words.get(token) or (token.replace("[!", "[^", 1) if len(token) > 1 else re.escape(token)) for token in tokens
+    )
+
+
+@cache
+def open_store(url: str) -> ObjectStore:
+    """The store behind a bucket's URL, or behind a prefix in it. Connects to nothing yet; raises UsageError for a setting that is missing."""
+    from obstore.store import from_url
+
+    with explained(url, UsageError):
+        return from_url(
+            url,
+            client_options={"allow_http": True},
+            retry_config={"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=60)},
+        )
+
+
+@contextmanager
+def explained(url: str, kind: type[ApilensError]) -> Iterator[None]:
+    """Turns a store's failure in the block into an error of `kind` that says what to do. FileNotFoundError of an object goes through."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        if not _NO_BUCKET.search(str(error)):
+            raise
+        raise kind(words(error, url)) from None
+    except Exception as error:
+        if not is_failure(error):
+            raise
+        raise kind(words(error, url)) from None
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether an error of any library comes from an object store."""
+    return type(error).__module__.startswith("obstore") or _OF_A_STORE.search(str(error)) is not None
+
+
+def words(error: BaseException, url: str = "s3://") -> str:
+    """What a store's failure means, and what to do; url: what was wanted, as far as that is known."""
+    text, scheme = str(error), url.partition(":")[0]
+    where = url if url != "s3://" else "the object store"
+    code = re.search(r"<Code>(\w+)</Code>", text)
+    if _NO_BUCKET.search(text):
+        return f"{where}: the bucket does not exist; create it first, or give the right name"
+    if _REFUSED.search(text):
+        reason = code.group(1) if code else "access denied"
+        return f"{where}: the store refuses access ({reason}); check the bucket's name, {_VARIABLES[scheme]}, and what they may do"
+    if _NO_CREDENTIALS.search(text):
+        return f"{where}: no credentials found; set {_VARIABLES[scheme]}"
+    if _UNREACHABLE.search(text):
+        return f"{where}: the store cannot be reached; check {_ENDPOINTS[scheme]}, and that it runs. What was committed stays; run it again"
+    return f"{where}: the store failed: {text.splitlines()[0][:300]}. What was committed stays; run it again"
+
+
+class ObjectReader(io.RawIOBase):
+    """An object's bytes, asked for in ranges, the next one while this one is read; two of them are in memory.
+
+    Raises OSError in our words when the store fails, or the object was replaced since it was opened.
+    """
+
+    def __init__(self, url: str) -> None:
+        bucket, self._key = split(url)
+        self._url, self._store = url, open_store(bucket)
+        with explained(url, InputError):
+            self._meta = self._store.head(self._key)
+        self._at = 0
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="apilens-object")
+        self._ahead: tuple[int, Future[bytes]] | None = None
+        self._part, self._part_at = b"", 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._meta["size"]}[whence]
+        self._at = max(start + offset, 0)
+        return self._at
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # io types it as any writable buffer
+        if self._at >= self._meta["size"]:
+            return 0
+        if not self._part_at <= self._at < self._part_at + len(self._part):
+            self._part, self._part_at = self._range(self._at), self._at
+        begin = self._at - self._part_at
+        data = self._part[begin : begin + len(buffer)]
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def _range(self, start: int) -> bytes:
+        ahead, self._ahead = self._ahead, None
+        data = ahead[1].result() if ahead is not None and ahead[0] == start else self._fetch(start)
+        if (following := start + len(data)) < self._meta["size"]:
+            self._ahead = following, self._pool.submit(self._fetch, following)
+        return data
+
+    def _fetch(self, start: int) -> bytes:
+        from obstore.exceptions import PreconditionError
+
+        end = min(start + RANGE_BYTES, self._meta["size"])
+        try:
+            return bytes(
+                self._store.get(self._key, options={"range": (start, end), "if_match": self._meta["e_tag"]}).bytes()
+            )
+        except (PreconditionError, FileNotFoundError):
+            raise OSError("the object was replaced while it was read; run it again") from None
+        except Exception as error:
+            if not is_failure(error):
+                raise
+            raise OSError(words(error, self._url)) from None
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        super().close()

@@ -1,0 +1,85 @@
+"""Ingest on a Dask cluster: the lake of one process, whatever happens to the workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from apilens.ingest import pieces
+from apilens.lake import Lake
+from commands import apilens, calls, ingest, totals
+from logs import broken, log
+
+if os.environ.get("CI"):
+    import distributed
+else:
+    distributed = pytest.importorskip("distributed")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two worker processes on 127.0.0.1, each watched by a nanny that starts it again."""
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs=50
+        ) as running,
+        distributed.Client(running) as client,
+    ):
+        yield client
+
+
+def parts(folder: Path, *, files: int, lines: int) -> list[Path]:
+    folder.mkdir()
+    for n in range(files):
+        (folder / f"{n}.log").write_bytes(log(range(n * lines, (n + 1) * lines)) + broken(n) + b"\n")
+    return sorted(folder.iterdir())
+
+
+def dies_once(marker: str) -> None:
+    """In a worker: the first process to write calls dies right behind that, before anybody hears of it."""
+    real = Lake.write
+
+    def write(self: Lake, name: Any, *rest: Any) -> Any:
+        written = real(self, name, *rest)
+        try:
+            os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return written
+        os.kill(os.getpid(), signal.SIGKILL)
+        return written
+
+    Lake.write = write  # type: ignore[method-assign]
+
+
+def test_a_worker_killed_in_the_middle_of_a_unit_changes_no_total(cluster: Any, tmp_path: Path) -> None:
+    paths = parts(tmp_path / "logs", files=3, lines=200)
+    one, many = tmp_path / "one", tmp_path / "many"
+    with mock.patch.object(pieces, "BLOCK_BYTES", 6000):
+        ingest(one, *paths)
+        cluster.run(dies_once, str(tmp_path / "died"))
+        address = cluster.scheduler_info()["address"]
+        done = ingest(many, *paths, "--scheduler", address)
+        again = ingest(many, *paths, "--scheduler", address)
+    assert (tmp_path / "died").exists()
+    assert (done["stored"], done["rejected"]) == (600, 3) and done["units"] > 6
+    assert (again["stored"], again["duplicate"]) == (0, 603)
+    assert calls(many, how=True) == calls(one, how=True)
+    assert totals(many) == totals(one)
+    left = sum(1 for _ in (many / "calls").rglob("*.parquet")) - len(Lake(str(many)).files("calls"))
+    assert left == 1  # what the dead worker wrote; vacuum takes it
+
+
+def test_an_address_that_is_none_or_does_not_answer_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path,) = parts(tmp_path / "logs", files=1, lines=5)
+    for address in ("local:0", "127.0.0.1:8786", "http://127.0.0.1:1"):
+        ran = apilens("ingest", path, "--lake", tmp_path / "lake", "--scheduler", address)
+        assert ran.code == 2 and "local:N" in ran.err, ran
+    monkeypatch.setattr("apilens.cluster._TIMEOUT_S", 1)
+    ran = apilens("ingest", path, "--lake", tmp_path / "lake", "--scheduler", "tcp://127.0.0.1:9")
+    assert ran.code == 3 and "dask scheduler" in ran.err, ran

@@ -1,0 +1,179 @@
+"""Disks that are full, broken or not ours: what is said, and that nothing half-written counts or stays in the way."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import polars as pl
+import pytest
+
+from apilens.lake import open_lake
+from apilens.lake.storage import Folder
+from commands import apilens, ingest, totals
+from logs import broken, log
+
+_NOBODY = 65534
+
+
+@pytest.fixture
+def tiny() -> Iterator[Path]:
+    """A disk of 6 MiB of our own; skipped where nobody may mount one."""
+    folder = Path(tempfile.mkdtemp(prefix="apilens-tiny-"))
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        folder.rmdir()
+        pytest.skip("only root may mount a small disk")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+        folder.rmdir()
+
+
+def filled(disk: Path, left: int) -> Path:
+    """Fill a disk up to some bytes."""
+    state = os.statvfs(disk)
+    ballast = disk / "ballast"
+    with ballast.open("wb") as out:
+        out.write(b"\0" * max(state.f_bavail * state.f_frsize - left, 0))
+    return ballast
+
+
+def written(path: Path, numbers: range) -> Path:
+    path.write_bytes(log(numbers) + broken(1) + b"\n")
+    return path
+
+
+def test_a_full_disk_at_any_moment_is_said_and_the_next_run_makes_up_for_it(tiny: Path, tmp_path: Path) -> None:
+    old, new = written(tmp_path / "old.log", range(500)), written(tmp_path / "new.log", range(500, 3000))
+    ingest(tmp_path / "whole", old, new)
+    expected, failed = totals(tmp_path / "whole"), 0
+    lake = tiny / "lake"
+    for left in (0, 8 << 10, 60 << 10, 100 << 10, 140 << 10, 172 << 10):
+        ingest(lake, old)
+        before = totals(lake)
+        ballast = filled(tiny, left)
+        ran = apilens("ingest", new, "--lake", lake)
+        assert "Traceback" not in ran.err, ran.err
+        if ran.code != 0:
+            failed += 1
+            assert ran.code == 3 and "o space left" in ran.err and str(lake) in ran.err, (left, ran)
+            assert totals(lake) == before, left
+        ballast.unlink()
+        assert ingest(lake, new)["exit_code"] == 0
+        assert totals(lake) == expected, left
+        subprocess.run(["rm", "-r", lake], check=True)
+    assert failed >= 3
+
+
+def test_a_lake_on_a_full_disk_is_said_and_can_be_made_later(tiny: Path, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.log", range(20))
+    for left in (0, 8 << 10, 20 << 10):
+        ballast = filled(tiny, left)
+        ran = apilens("ingest", path, "--lake", tiny / "lake")
+        assert ran.code == 3 and "o space left" in ran.err and "Traceback" not in ran.err, (left, ran)
+        ballast.unlink()
+    assert ingest(tiny / "lake", path)["stored"] == 20
+
+
+def test_a_lake_on_a_disk_that_is_read_only_can_be_read_and_not_written(tiny: Path, tmp_path: Path) -> None:
+    path, more = written(tmp_path / "a.log", range(20)), written(tmp_path / "b.log", range(20, 40))
+    ingest(tiny / "lake", path)
+    ingest(tiny / "lake", written(tmp_path / "c.log", range(40, 60)))
+    before = totals(tiny / "lake")
+    subprocess.run(["mount", "-o", "remount,ro", tiny], check=True)
+    for command in (["ingest", more], ["lake", "compact"], ["lake", "forget", "--before", "2027-01-01"]):
+        ran = apilens(*command, "--lake", tiny / "lake")
+        assert ran.code == 3 and "ead-only" in ran.err and "Traceback" not in ran.err, ran
+    assert apilens("ingest", more, "--lake", tiny / "new").code == 3
+    assert totals(tiny / "lake") == before
+
+
+@contextmanager
+def nobody() -> Iterator[None]:
+    """Without root's right to do everything."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(_NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_what_we_may_not_read_or_write_is_said() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder, lake = Path(name), Path(name, "lake")
+        folder.chmod(0o755)
+        closed, open_ = written(folder / "closed.log", range(5)), written(folder / "open.log", range(5, 10))
+        ingest(lake, open_)
+        closed.chmod(0)
+        for path in (lake, *lake.rglob("*")):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        before = totals(lake)
+        with nobody():
+            if os.access(closed, os.R_OK):
+                pytest.skip("this user may do everything")
+            ran = apilens("ingest", closed, "--lake", lake)
+            assert ran.code == 3 and "ermission denied" in ran.err and "Traceback" not in ran.err, ran
+            ran = apilens("ingest", open_, "--lake", folder / "other")
+            assert ran.code == 3 and "ermission denied" in ran.err and "--lake" in ran.err, ran
+            assert totals(lake) == before
+        for path in (lake, *lake.rglob("*")):
+            path.chmod(0o755)
+        ran = apilens("ingest", closed, open_, "--lake", lake)
+        assert ran.code in (0, 4)
+
+
+def test_an_input_that_cannot_be_read_to_its_end_is_said() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        good = written(Path(name, "a.log"), range(5))
+        ran = apilens("ingest", "/proc/self/mem", good, "--lake", Path(name, "lake"))  # the kernel answers EIO
+        assert ran.code == 4 and "nput/output error" in ran.err and "Traceback" not in ran.err, ran
+        assert "5 stored" in ran.out
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_a_disk_that_fails_at_any_write_leaves_nothing_half_visible(tmp_path: Path, at: int) -> None:
+    old, new = written(tmp_path / "old.log", range(20)), written(tmp_path / "new.log", range(20, 60))
+    lake = tmp_path / "lake"
+    ingest(tmp_path / "whole", old, new)
+    ingest(lake, old)
+    count = iter(range(1000))
+    real_write, real_transact = Folder.write_parquet, type(open_lake(str(lake))).transact
+
+    def failing() -> bool:
+        return next(count) == at
+
+    def write(self: Folder, path: str, rows: pl.DataFrame, level: int) -> int:
+        if failing():
+            (lake / path).parent.mkdir(exist_ok=True)
+            (lake / path).write_bytes(b"PAR1 half")
+            with mock.patch.object(pl.DataFrame, "write_parquet", side_effect=OSError(errno.EIO, "Input/output error")):
+                return real_write(self, path, rows, level)
+        return real_write(self, path, rows, level)
+
+    def transact(self: Any, *args: Any, **named: Any) -> None:
+        if failing():
+            with mock.patch(
+                "deltalake.DeltaTable.create_write_transaction", side_effect=OSError(errno.EIO, "Input/output error")
+            ):
+                return real_transact(self, *args, **named)
+        return real_transact(self, *args, **named)
+
+    with mock.patch.object(Folder, "write_parquet", write), mock.patch("apilens.lake.lake.Lake.transact", transact):
+        ran = apilens("ingest", new, "--lake", lake)
+    assert next(count) > at
+    assert ran.code == 3 and "nput/output error" in ran.err and "Traceback" not in ran.err, ran
+    assert not [path for path in lake.rglob("*.parquet") if path.read_bytes().startswith(b"PAR1 half")]
+    ingest(lake, new)
+    assert totals(lake) == totals(tmp_path / "whole")

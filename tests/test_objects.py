@@ -1,0 +1,273 @@
+"""Object stores, on a real S3 server: logs read from a bucket, a lake in one, and what is said when it fails."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import polars as pl
+import pytest
+import zstandard
+from obstore.store import S3Store
+
+from apilens import objects
+from apilens.lake import open_lake, storage
+from commands import apilens, calls, ingest, totals
+from logs import broken, log
+
+
+def url(bucket: S3Store, key: str = "") -> str:
+    return f"s3://{bucket.config['bucket']}/{key}"
+
+
+# -- logs in a bucket ----------------------------------------------------------------------------------------------
+
+
+def test_objects_are_found_by_name_glob_and_beginning(bucket: S3Store) -> None:
+    for key in (
+        "logs/a.log",
+        "logs/b.log.1",
+        "logs/deep/er/c.log",
+        "logs/.part",
+        "logs/.tmp/x.log",
+        "logsnot/d.log",
+        "e f.log",
+    ):
+        bucket.put(key, b"x")
+    bucket.put("logs/empty.log", b"")
+
+    def found(key: str) -> list[str]:
+        return [one.removeprefix(url(bucket)) for one, _ in objects.find(url(bucket, key))]
+
+    assert found("logs/a.log") == ["logs/a.log"]
+    assert found("logs/") == ["logs/a.log", "logs/b.log.1", "logs/deep/er/c.log"]
+    assert found("logs") == [*found("logs/"), "logsnot/d.log"]
+    assert found("logs/*.log") == ["logs/a.log"]
+    assert found("logs/**/*.log") == ["logs/a.log", "logs/deep/er/c.log"]
+    assert found("logs/[!a].log.?") == ["logs/b.log.1"]
+    assert found("logs/.part") == ["logs/.part"]
+    assert found("none/") == []
+    assert len(found("")) == 5
+
+
+def test_the_same_data_from_a_bucket_and_from_files_are_stored_once(bucket: S3Store, tmp_path: Path) -> None:
+    text = [log(range(n * 50, n * 50 + 50)) + broken(n) + b"\n" for n in range(3)]
+    (tmp_path / "a.log").write_bytes(text[0])
+    bucket.put("logs/a.log", text[0])
+    bucket.put("logs/b.log.gz", gzip.compress(text[1]))
+    bucket.put("logs/c.zst", zstandard.compress(text[2]))
+    lake = tmp_path / "lake"
+    ingest(lake, tmp_path / "a.log")
+    done = ingest(lake, url(bucket, "logs/"))
+    assert (done["stored"], done["rejected"], done["duplicate"]) == (100, 2, 51)
+    assert [part["compression"] for part in done["inputs"]] == [None, "gzip", "zstd"]
+    assert [part["input"] for part in done["inputs"]] == [
+        url(bucket, f"logs/{n}") for n in ("a.log", "b.log.gz", "c.zst")
+    ]
+    (tmp_path / "b.log").write_bytes(text[1])
+    (tmp_path / "c.log").write_bytes(text[2] + log(range(900, 910)))
+    again = ingest(lake, tmp_path / "b.log", tmp_path / "c.log", url(bucket, "logs/*"))
+    assert (again["stored"], again["duplicate"]) == (10, 5 * 51)
+    assert len(calls(lake)) == 160
+
+
+def test_an_object_is_read_in_ranges_whatever_is_asked_for(bucket: S3Store) -> None:
+    data = bytes(range(256)) * 40
+    bucket.put("x", data)
+    with mock.patch.object(objects, "RANGE_BYTES", 1000):
+        reader = objects.ObjectReader(url(bucket, "x"))
+        assert b"".join(iter(lambda: reader.read(777) or b"", b"")) == data
+        reader.seek(-300, 2)
+        assert reader.read(1000) == data[-300:]
+        reader.seek(5)
+        assert (reader.read(3), reader.tell()) == (data[5:8], 8)
+        reader.close()
+
+
+def test_an_object_that_is_replaced_while_it_is_read_is_not_mixed(bucket: S3Store, tmp_path: Path) -> None:
+    bucket.put("x.log", log(range(400)))
+    with mock.patch.object(objects, "RANGE_BYTES", 4000):
+        real, asked = objects.ObjectReader._fetch, iter(range(1000))
+
+        def fetch(self: objects.ObjectReader, start: int) -> bytes:
+            if next(asked) == 3:
+                bucket.put("x.log", log(range(1000, 1400)))
+            return real(self, start)
+
+        with mock.patch.object(objects.ObjectReader, "_fetch", fetch):
+            ran = apilens("ingest", "--lake", tmp_path / "lake", url(bucket, "x.log"))
+    assert ran.code == 4 and "replaced while it was read" in ran.err, ran
+    stored = calls(tmp_path / "lake")
+    assert len(stored) < 400
+    assert not any("/api/orders/1000" in call for call in stored)
+
+
+def test_sources_are_declared_by_url(bucket: S3Store, tmp_path: Path) -> None:
+    bucket.put("logs/edge/a.log", log(range(5)))
+    bucket.put("logs/notes.txt", b"nothing of ours\n")
+    config = tmp_path / "apilens.toml"
+    config.write_text('[[sources]]\nmatch = "s3://*/edge/*"\nsource = "edge"\n')
+    done = ingest(tmp_path / "lake", url(bucket, "logs/"), "--config", config)
+    assert done["stored"] == 5 and len(done["inputs"]) == 1
+    assert open_lake(str(tmp_path / "lake")).ledger()["source"].to_list() == ["edge"]
+
+
+# -- a lake in a bucket --------------------------------------------------------------------------------------------
+
+
+def test_a_lake_in_a_bucket_answers_as_one_in_a_folder(bucket: S3Store, tmp_path: Path) -> None:
+    for n in range(3):
+        (tmp_path / f"{n}.log").write_bytes(log(range(n * 200, n * 200 + 200)) + broken(n) + b"\n")
+    near, far = tmp_path / "lake", url(bucket, "some/lake")
+    for name in ("0.log", "1.log", "2.log", "1.log"):
+        assert ingest(near, tmp_path / name)["stored"] == ingest(far, tmp_path / name)["stored"]  # type: ignore[arg-type]
+    assert totals(near) == totals(far)  # type: ignore[arg-type]
+    query = "SELECT route, status_code, count(*) AS n FROM calls GROUP BY ALL ORDER BY ALL"
+    for command in (["endpoints", "--output", "json"], ["sql", query], ["rejects"]):
+        here, there = (apilens(*command, "--lake", lake) for lake in (near, far))
+        assert (here.code, here.out) == (there.code, there.out), there
+    assert apilens("lake", "compact", "--lake", far).code == 0
+    assert totals(near) == totals(far)  # type: ignore[arg-type]
+    assert len(open_lake(far).files("calls")) == 1
+    assert apilens("lake", "vacuum", "--retention-hours", "0", "--lake", far).code == 0
+    ran = apilens("lake", "forget", "--before", "2026-11-02T08:05Z", "--lake", far)
+    assert ran.code == 0, ran
+    here = apilens("lake", "forget", "--before", "2026-11-02T08:05Z", "--lake", near)
+    assert here.out.partition(";")[0] == ran.out.partition(";")[0]
+    assert (
+        ingest(far, tmp_path / "0.log", "--replace")["stored"]
+        == ingest(near, tmp_path / "0.log", "--replace")["stored"]
+    )  # type: ignore[arg-type]
+    assert totals(near) == totals(far)  # type: ignore[arg-type]
+    assert pl.scan_delta(
+        f"{far}/calls", storage_options=objects.OPTIONS, credential_provider=None
+    ).collect().height == len(calls(near))
+
+
+def test_the_state_of_a_lake_in_a_bucket_is_kept_where_the_user_says(bucket: S3Store, tmp_path: Path) -> None:
+    bucket.put("a.log", log(range(20)))
+    lake = url(bucket, "lake")
+    ingest(lake, url(bucket, "a.log"))  # type: ignore[arg-type]
+    ran = apilens("scan", "--lake", lake)
+    assert ran.code == 2 and "--state sqlite:///" in ran.err, ran
+    assert apilens("scan", "--lake", lake, "--state", f"sqlite:///{tmp_path}/state.db").code in (0, 1)
+
+
+def test_processes_that_commit_to_a_bucket_at_once_store_each_call_once(bucket: S3Store, tmp_path: Path) -> None:
+    paths = []
+    for n in range(6):
+        paths.append(tmp_path / f"{n}.log")
+        paths[-1].write_bytes(log(range(n * 100, n * 100 + 100)) + broken(n) + b"\n")
+    lake = url(bucket, "lake")
+    command = [sys.executable, "-c", "from apilens.cli import main; main()", "ingest", "--json", "--lake", lake]
+    runs = [
+        subprocess.Popen([*command, *map(str, [*paths[n * 2 :], *paths[: n * 2]][:4])], stdout=-1, stderr=-1)
+        for n in range(3)
+    ]
+    done = [(process, *process.communicate()) for process in runs]
+    assert [process.returncode for process, _, _ in done] == [0] * 3, [err.decode() for _, _, err in done]
+    assert sum(json.loads(out)["stored"] for _, out, _ in done) == 600
+    ingest(tmp_path / "one", *paths)
+    assert totals(tmp_path / "one") == totals(lake)  # type: ignore[arg-type]
+
+
+def test_a_lock_of_a_killed_run_is_free_after_its_lease_and_a_held_one_is_kept(bucket: S3Store) -> None:
+    place = storage.storage_at(url(bucket, "lake"))
+    with mock.patch.object(storage, "LEASE_S", 1.5):
+        with place.lock("x", wait=False):
+            time.sleep(2.5)  # longer than the lease: it is renewed
+            with pytest.raises(storage.LockedError, match="free at"), place.lock("x", wait=False):
+                pass
+        with place.lock("x", wait=False):
+            pass
+        killed = storage._Lease(objects.open_store(url(bucket, "lake")), url(bucket, "lake"), "x")
+        assert killed.taken()
+        began = time.monotonic()
+        with place.lock("x", wait=True):
+            assert time.monotonic() - began > 1.0
+            with pytest.raises(storage.LakeError, match="could not renew"):
+                killed.check()
+
+
+@pytest.mark.parametrize("step", ["calls", "ingests"])
+def test_a_run_whose_lock_was_taken_over_commits_nothing_twice(bucket: S3Store, tmp_path: Path, step: str) -> None:
+    """The worst a lease can do: this run goes to sleep in the middle of its commit, another one does the same work."""
+    for name, numbers in (("a.log", range(30)), ("copy.log", range(30)), ("b.log", range(30, 60))):
+        (tmp_path / name).write_bytes(log(numbers))
+    lake = url(bucket, "lake")
+    ingest(lake, tmp_path / "b.log")  # type: ignore[arg-type]
+    opened = open_lake(lake)
+    real = type(opened).transact
+    slept = threading.Event()
+
+    def transact(self: Any, name: Any, *rest: Any, **named: Any) -> None:
+        if name == step and not slept.is_set():
+            slept.set()
+            bucket.delete("lake/_apilens/commit.lock")  # as if the lease had run out
+            other = [sys.executable, "-c", "from apilens.cli import main; main()", "ingest", "--lake", lake]
+            subprocess.run([*other, str(tmp_path / "copy.log")], check=True, capture_output=True)
+        real(self, name, *rest, **named)
+
+    with mock.patch.object(type(opened), "transact", transact):
+        ran = apilens("ingest", "--lake", lake, tmp_path / "a.log")
+    assert ran.code == 0, ran
+    ingest(tmp_path / "one", tmp_path / "a.log", tmp_path / "b.log")
+    found, expected = totals(lake), totals(tmp_path / "one")  # type: ignore[arg-type]
+    assert found == expected
+
+
+# -- what is said when it fails ------------------------------------------------------------------------------------
+
+
+def test_failures_of_a_store_say_what_to_do(bucket: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.log").write_bytes(log(range(5)))
+    lake = url(bucket, "lake")
+    ingest(lake, tmp_path / "a.log")  # type: ignore[arg-type]
+    attempts = {
+        "read": ["ingest", url(bucket, "logs/"), "--lake", tmp_path / "lake"],
+        "lake": ["endpoints", "--lake", lake],
+        "new": ["ingest", tmp_path / "a.log", "--lake", url(bucket, "other")],
+    }
+
+    def check(*expected: str) -> None:
+        for name, command in attempts.items():
+            ran = apilens(*command)
+            assert ran.code == 3, (name, ran)
+            assert any(text in ran.err for text in expected), (name, ran.err)
+            assert "Traceback" not in ran.err
+
+    ran = apilens("ingest", "s3://no-such-bucket-here/x/", "--lake", tmp_path / "lake")
+    assert ran.code == 3 and "does not exist" in ran.err, ran
+    ran = apilens("endpoints", "--lake", "s3://no-such-bucket-here/x")
+    assert ran.code == 3 and "does not exist" in ran.err, ran
+    ran = apilens("ingest", url(bucket, "none.log"), "--lake", tmp_path / "lake")
+    assert ran.code == 3 and "no such object" in ran.err, ran
+    monkeypatch.setattr(objects, "_RETRIES", 0)
+    objects.open_store.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+        check("refuses access")
+    objects.open_store.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        check("cannot be reached")
+    objects.open_store.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.delenv("AWS_ACCESS_KEY_ID")
+        patch.delenv("AWS_SECRET_ACCESS_KEY")
+        patch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
+        check("no credentials found")
+    objects.open_store.cache_clear()
+
+
+def test_azure_without_an_account_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    ran = apilens("ingest", "az://container/logs/", "--lake", tmp_path / "lake")
+    assert ran.code == 2 and "AZURE_STORAGE_ACCOUNT_NAME" in ran.err, ran
