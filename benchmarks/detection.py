@@ -23,8 +23,27 @@ from apilens.lens import Lens
 from apilens.pipeline.logs import ingest
 
 SETS = {
-    "train": ["calm:1", "calm:2", "stormy:1", "stormy:2", "stormy:3", "quiet:1", "quiet-stormy:1"],
-    "heldout": ["calm:101", "stormy:101", "stormy:102", "stormy:103", "quiet:101", "quiet-stormy:101"],
+    "train": [
+        "calm:1",
+        "calm:2",
+        "stormy:1",
+        "stormy:2",
+        "stormy:3",
+        "quiet:1",
+        "quiet-stormy:1",
+        "golive:1",
+        "golive-stormy:1",
+    ],
+    "heldout": [
+        "calm:101",
+        "stormy:101",
+        "stormy:102",
+        "stormy:103",
+        "quiet:101",
+        "quiet-stormy:101",
+        "golive:101",
+        "golive-stormy:101",
+    ],
 }
 
 
@@ -61,7 +80,9 @@ def main() -> None:
     for name in names:
         folder = world_folder(given.work, name, given.endpoints, given.days, given.calls_per_minute)
         labels, catalog = (json.loads((folder / file).read_text()) for file in ("labels.json", "catalog.json"))
-        by_profile.setdefault(name.split(":")[0], Score()).add(labels, catalog, candidates(folder))
+        by_profile.setdefault(name.split(":")[0], Score()).add(
+            labels, catalog, candidates(folder), 0.0 if name.startswith("golive") else 4.0
+        )
         print(f"{name} scored", file=sys.stderr)
     for profile, score in by_profile.items():
         print(f"== {profile}\n{score.table()}")

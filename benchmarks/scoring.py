@@ -32,6 +32,8 @@ class Score:
     delays_min: dict[str, list[float]] = field(default_factory=dict)
     right_signal: list[bool] = field(default_factory=list)
     right_hint: dict[str, list[bool]] = field(default_factory=lambda: {name: [] for name in HINTS})
+    hits: set[tuple[int, str]] = field(default_factory=set)  # world in order of add(), fault id
+    worlds: int = 0
     rho: list[float] = field(default_factory=list)
 
     def recall(self, *, kind: str | None = None, grade: str | None = None) -> float:
@@ -81,6 +83,7 @@ class Score:
                 self.missed.append(f"{fault['id']} {' '.join(key)} {fault['affected_calls']} calls")
                 continue
             self.found[key] += 1
+            self.hits.add((self.worlds, fault["id"]))
             self.per_fault.append(len(mine))
             delay = max(0.0, (_seconds(mine[0]["detected_at"]) - fault["start"]) / 60)
             self.delays_min.setdefault(fault["kind"], []).append(delay)
@@ -91,6 +94,7 @@ class Score:
                     self.right_hint[name].append(best["hint"][hint] == str(fault[name]))
             impact.append(fault["affected_calls"])
             score.append(max(ticket["score"] for ticket in mine))
+        self.worlds += 1
         if len(impact) > 3:
             self.rho.append(float(np.corrcoef(_ranks(impact), _ranks(score))[0, 1]))
 

@@ -5,7 +5,8 @@
 writes access.log (NGINX `log_format` of README below), labels.json and catalog.json. `calm` is Poisson traffic with daily
 and weekly rhythm and lognormal latency; `stormy` adds what real gateways see: over-dispersed traffic, heavy tails, latency
 that grows with load, retries, batch jobs, scanners, health checks, a holiday, a marketing peak, benign deployments, blips and
-gaps in the log. `quiet` and `quiet-stormy` plant no fault at all. Written before looking at the detector; seeds 1-9 are for
+gaps in the log. `quiet` and `quiet-stormy` plant no fault at all; `golive` and
+`golive-stormy` have theirs in the first four days, standing ones among them. Written before looking at the detector; seeds 1-9 are for
 building (train), seeds 101 and up are held out.
 """
 
@@ -133,9 +134,8 @@ def make(
             wander(random, endpoints, minutes, spread=random.uniform(0.02, 0.08, endpoints), memory_minutes=240)
         )
 
-    planted = plan(
-        random, faults if not profile.startswith("quiet") else 0, minutes, service, services, rate, endpoints
-    )
+    wanted = 0 if profile.startswith("quiet") else faults
+    planted = plan(random, wanted, minutes, service, services, rate, endpoints, first_days=profile.startswith("golive"))
     for fault in planted:
         span = slice(fault.start, fault.end)
         for endpoint in fault.endpoints:
@@ -322,6 +322,7 @@ def plan(
     services: int,
     rate: np.ndarray,
     endpoints: int,
+    first_days: bool,
 ) -> list[Fault]:
     """Faults of every kind in turn, on endpoints busy enough for the kind, in the hours when they are used, not overlapping on an endpoint."""
     planted: list[Fault] = []
@@ -329,6 +330,12 @@ def plan(
     busy_order = np.argsort(-mean)
     taken = np.zeros((endpoints, minutes), dtype=bool)
     grades = ["easy", "medium", "hard"]
+    if first_days:
+        # Standing faults: bad since the launch, and still.
+        for one in random.choice(busy_order[: endpoints * 2 // 3], min(5, endpoints // 4), replace=False):
+            code = int(random.choice([500, 502, 403, 404]))
+            planted.append(Fault("standing", str(random.choice(["easy", "medium"])), 0, minutes, [int(one)], code))
+    standing = {fault.endpoints[0] for fault in planted}
     for _ in range(faults * 6):
         if len(planted) == faults:
             break
@@ -343,9 +350,12 @@ def plan(
             length = int(random.integers(500, 1200))
         if kind == "node_outage":
             length = int(random.integers(12, 40))
-        if minutes < 4.3 * DAY + length:
+        if first_days and kind == "latency_drift":  # takes longer than the first days
+            kind = "error_burst"
+        earliest, latest = (DAY // 4, 4 * DAY) if first_days else (int(4.2 * DAY), minutes - length - 60)
+        if latest <= earliest:
             continue
-        start = int(random.integers(int(4.2 * DAY), minutes - length - 60))
+        start = int(random.integers(earliest, latest))
         busy = busy_order[: max(3, endpoints // 3)]
         one = int(
             random.choice(busy_order[endpoints // 2 : endpoints * 9 // 10] if kind == "low_traffic_fail" else busy)
@@ -369,6 +379,8 @@ def plan(
             fault.code = 503
             fault.node = f"gw-{random.integers(NODES)}"
             fault.endpoints = list(range(endpoints))
+        if one in standing:
+            continue
         span = slice(max(0, start - 120), start + length + 120)
         wide = len(fault.endpoints) > 1
         clash = taken[fault.endpoints, span].any() if not wide else taken[fault.endpoints, span].mean() > 0.05
@@ -468,7 +480,7 @@ def write(world: World, folder: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("profile", choices=["calm", "stormy", "quiet", "quiet-stormy"])
+    parser.add_argument("profile", choices=["calm", "stormy", "quiet", "quiet-stormy", "golive", "golive-stormy"])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--endpoints", type=int, default=40)
     parser.add_argument("--days", type=int, default=14)

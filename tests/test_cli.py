@@ -178,6 +178,8 @@ FLAGS: list[tuple[str, str, str | None, Any]] = [
     ("scan", "--until", "2026-04-01", lambda ran, tmp: ran.code == 0),
     ("scan", "--now", "2026-03-10T00:00Z", lambda ran, tmp: "as of 2026-03-10 00:00Z" in ran.err),
     ("scan", "--fail-on", "low", lambda ran, tmp: ran.code == 0),
+    ("scan", "--baseline", "{tmp}/lake", lambda ran, tmp: ran.code == 0),
+    ("scan", "--config", "{tmp}/my.toml", lambda ran, tmp: ran.code == 0),
     ("scan", "--openapi", "{tmp}/api.yaml", lambda ran, tmp: ran.code == 0),
     ("scan", "--lake", "{tmp}/lake", lambda ran, tmp: ran.code == 0),
     ("scan", "--state", "sqlite:///{tmp}/state.db", lambda ran, tmp: (tmp / "state.db").exists()),

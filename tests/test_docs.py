@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from apilens.cli import cli
-from apilens.config import Config, Mark, Source
+from apilens.config import Config, Mark, Objective, Source
 from apilens.errors import Exit
 from apilens.formats import FORMATS
 from apilens.lake.lake import TABLES
@@ -102,7 +102,9 @@ def words(dtype: pl.DataType) -> str:
     return "time" if dtype == pl.Datetime else str(dtype)
 
 
-@pytest.mark.parametrize("model", [Config, Source, Mark, Context, Account, Endpoint], ids=lambda model: model.__name__)
+@pytest.mark.parametrize(
+    "model", [Config, Source, Mark, Objective, Context, Account, Endpoint], ids=lambda model: model.__name__
+)
 def test_the_configuration_page_names_every_key(model: type[Config]) -> None:
     keys = set(model.model_fields) - {"folder"}  # where the file lies: no key
     text = described(page("configuration.md"))

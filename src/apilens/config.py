@@ -39,6 +39,19 @@ class Mark(BaseModel):
     go_live: bool = False
 
 
+class Objective(BaseModel):
+    """An SLO, see measure.slo.Slo: at least `objective` (0..1) of the calls to `endpoints` within `days` are good."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    objective: float = Field(gt=0, lt=1)
+    endpoints: str = "*"
+    service: str | None = None
+    latency_ms: float | None = Field(default=None, gt=0)
+    days: int = Field(default=28, ge=1, le=366)
+
+
 class PullSource(BaseModel):
     """Where feedback is asked for: an interface of one of feedback.PULLS, or imap.
 
@@ -89,6 +102,7 @@ class Config(BaseModel):
 
     sources: tuple[Source, ...] = ()
     marks: tuple[Mark, ...] = ()
+    slo: tuple[Objective, ...] = ()
     rules: tuple[FeedbackRule, ...] = ()
     pulls: dict[str, PullSource] = Field(default_factory=dict)
     apdex_ms: float = Field(default=500.0, gt=0)
@@ -134,6 +148,7 @@ def _explain(file: Path, error: ValidationError) -> str:
             "marks": Mark,
             "pulls": PullSource,
             "rules": FeedbackRule,
+            "slo": Objective,
         }
         model = models[where[0]] if len(where) > 2 else Config
         known = sorted(set(model.model_fields) - {"folder"})

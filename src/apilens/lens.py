@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
 
-from apilens.config import Config, load_config
+from apilens.config import Config, Mark, load_config
 from apilens.documents import documents
 from apilens.errors import ConfigError
 from apilens.ingest.rollup import roll_up
@@ -19,8 +21,11 @@ from apilens.lake.views import connect, select
 from apilens.measure import breakdown as _breakdown
 from apilens.measure.compare import compare
 from apilens.measure.endpoints import endpoints, set_apart
+from apilens.measure.explain import explain
 from apilens.measure.models import models
 from apilens.measure.quality import CallQuality, call_quality
+from apilens.measure.signals import implicit_signals
+from apilens.measure.slo import Slo, budgets, longest, read_slos
 from apilens.measure.trace import trace
 from apilens.measure.trends import trends
 from apilens.routes import OpenApi, RouteMerges, read_openapi
@@ -156,6 +161,41 @@ class Lens:
         """measure.trends.TRENDS of [since, until)."""
         return trends(self.rollups(since, until, now=now).collect())
 
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """The marks of the configuration and those kept with the lake (`apilens mark`), by time."""
+        text = self.lake.read_text("marks.json")
+        kept = [] if text is None else [Mark.model_validate(one) for one in json.loads(text)]
+        return tuple(sorted({*self.config.marks, *kept}, key=lambda mark: (mark.time, mark.label)))
+
+    def explain(self, candidate: Mapping[str, Any]) -> pl.DataFrame:
+        """measure.explain.CARRIERS of a candidate (row of schema.CANDIDATES)."""
+        start, end = candidate["start"], candidate["end"]
+        status = candidate["hint"]["status"]
+        with self.connect(Window(start - timedelta(days=1), end)) as connection:
+            return explain(
+                connection,
+                environment=candidate["environment"],
+                endpoints=candidate["endpoints"],
+                signal=candidate["signal"],
+                status=None if status is None else int(status),
+                start=start,
+                end=end,
+            )
+
+    def implicit_signals(
+        self, since: Moment = None, until: Moment = None, *, now: datetime | None = None
+    ) -> pl.DataFrame:
+        """measure.signals.IMPLICIT of [since, until): friction told from the sequence of calls."""
+        window = self.window(since, until, now=now)
+        with self.connect(window) as connection:
+            return implicit_signals(connection, window=_within("start_time", window))
+
+    def budgets(self, objectives: list[Slo], *, now: datetime) -> pl.DataFrame:
+        """measure.slo.BUDGETS of some objectives as of `now`."""
+        period = longest(objectives, now)
+        return budgets(self.rollups(period.start, period.end).collect(), objectives, now=now)
+
     def connect(self, window: Window = ALWAYS) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection with the views calls, rollups, rejects and ingests, for SQL of your own; see lake.views.connect."""
         return connect(self.lake, self._mapping, window)
@@ -241,6 +281,20 @@ def load_openapi(files: Sequence[str], version: int = 0) -> OpenApi:
             raise ConfigError(f"{file}: is no UTF-8 text; expected an OpenAPI document in YAML or JSON") from None
         read.append((next(iter(documents(text, file)), None), file))
     return read_openapi(read, version)
+
+
+def load_slos(config: Config, files: Sequence[str]) -> list[Slo]:
+    """The objectives of [[slo]] and of OpenSLO or Sloth documents. Raises ConfigError naming the file, or when there is none."""
+    found = [Slo(**one.model_dump()) for one in config.slo]
+    for file in files:
+        try:
+            text = Path(file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{file}: cannot be read: {error}") from None
+        found += read_slos(list(documents(text, file)), file)
+    if not found:
+        raise ConfigError("no objective is set; next: [[slo]] in apilens.toml, or apilens slo --slo FILE")
+    return found
 
 
 def _stored(text: str | None) -> OpenApi:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from apilens.cli.options import (
+    config_option,
     lake_option,
     moment,
     now_option,
@@ -32,18 +33,27 @@ if TYPE_CHECKING:
     type=click.Choice(["critical", "high", "medium", "low"]),
     help="Exit 1 when an open candidate is at least this severe.",
 )
+@click.option(
+    "--baseline",
+    "baseline",
+    metavar="DIR",
+    help="Lake of a test run or of the old system: it counts as the days right before this lake's first call.",
+)
 @openapi_option
 @lake_option
 @state_option
+@config_option
 @output_option("table", "json", "ndjson")
 def scan(
     since: str | None,
     until: str | None,
     now: str | None,
     fail_on: str | None,
+    baseline: str | None,
     openapi: str | None,
     lake: str,
     state: str | None,
+    config: str | None,
     output: str,
 ) -> int:
     """Compare the rollups with their own past and raise candidate tickets: one per incident, with its evidence.
@@ -58,7 +68,9 @@ def scan(
     from apilens.pipeline import incidents
     from apilens.reports.ndjson import ndjson_text, records
 
-    result = incidents.scan(lake, state, since=since, until=until, now=moment(now), openapi=openapi)
+    result = incidents.scan(
+        lake, state, since=since, until=until, now=moment(now), openapi=openapi, config=config, baseline=baseline
+    )
     found = result.candidates
     if output == "ndjson":
         click.echo(ndjson_text(found), nl=False)

@@ -23,6 +23,7 @@ from apilens.detect import (
     latency,
     new_status,
     rate_limit,
+    standing,
     traffic,
 )
 
@@ -31,13 +32,19 @@ DETECTORS: dict[str, Callable[[baseline.Series, baseline.Fleet], pl.DataFrame]] 
     "new_status": new_status.detect,
     "auth": auth.detect,
     "rate_limit": rate_limit.detect,
+    "standing": standing.detect,
     "latency": latency.detect,
     "traffic": traffic.detect,
 }
 
 
 def find_candidates(
-    rollups: pl.DataFrame, breakdown: incidents.Breakdown, *, now: datetime, include_synthetic: bool = False
+    rollups: pl.DataFrame,
+    breakdown: incidents.Breakdown,
+    *,
+    now: datetime,
+    include_synthetic: bool = False,
+    go_live: datetime | None = None,
 ) -> pl.DataFrame:
     """Candidate tickets (schema.CANDIDATES), one per incident, in the order in which a scan every 5 minutes had raised
     them.
@@ -45,16 +52,18 @@ def find_candidates(
     rollups: schema.ROLLUPS in any order; several rows per key add up. Calls of bots, scanners and health checks are
     left out unless include_synthetic. breakdown: given schema.BREAKDOWN_WINDOWS, returns schema.BREAKDOWN of
     the same calls; asked twice per environment, for some windows per incident. now: bins that end later are not looked
-    at. Empty where nothing is abnormal.
+    at. go_live: since when the endpoints are in use (None: since their first call); what is bad since then is a
+    standing fault. Empty where nothing is abnormal.
     """
     bin_ = pl.col("bin_start").dt.epoch("s") // schema.BIN_S
     seen = rollups.filter((bin_ + 1) * schema.BIN_S <= now.timestamp())
     if not include_synthetic:
         seen = seen.filter(pl.col("synthetic_type").is_null())
+    launch = 0 if go_live is None else int(go_live.timestamp()) // schema.BIN_S
     found = [schema.CANDIDATES.to_frame()]
     for _, part in sorted(seen.group_by("environment"), key=lambda item: str(item[0])):
         first, last = part.select(bin_.min().alias("first"), bin_.max().alias("last")).row(0)
-        fleet, rows = baseline.fleet(part, (first, last + 1))
+        fleet, rows = baseline.fleet(part, (first, last + 1), launch=launch)
         tables = [detect(series, fleet) for series in baseline.chunks(fleet, rows) for detect in DETECTORS.values()]
         runs = incidents.runs_of(pl.concat([anomalies.ANOMALIES.to_frame(), *tables]))
         problems = incidents.group(lasting.outlasting(runs, rows, fleet), fleet, breakdown)

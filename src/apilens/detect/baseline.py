@@ -50,6 +50,7 @@ class Fleet:
     bins: int
     load: Floats  # (bins) calls of all endpoints; 0: nothing was logged, which is missing data and not a drop
     growth: dict[int, Floats]  # window in bins → (7, bins) factor of its traffic since 1..7 days ago; NaN: unknown
+    launch: int  # bin of the go-live; not after any first call where none was named
     code_ratio: dict[int, Floats]  # status_code → (days) median daily share of all calls over the 7 days before
 
     def day_of(self, bin_: Ints) -> Ints:
@@ -82,10 +83,11 @@ class Series:
     buckets: pl.DataFrame  # row, bin, bucket, calls; below 400
 
 
-def fleet(rollups: pl.DataFrame, bins: tuple[int, int]) -> tuple[Fleet, pl.DataFrame]:
+def fleet(rollups: pl.DataFrame, bins: tuple[int, int], launch: int = 0) -> tuple[Fleet, pl.DataFrame]:
     """The fleet of one environment, and its rollups with endpoint, bin and status_code instead of names and times.
 
-    rollups: schema.ROLLUPS of one environment, any order. bins: first and one past the last, in epoch seconds / BIN_S.
+    rollups: schema.ROLLUPS of one environment, any order. bins: first and one past the last, launch: that of the go-live,
+    in epoch seconds / BIN_S.
     """
     first_bin, end_bin = bins
     names = ["environment", "service", "method", "route"]
@@ -120,7 +122,7 @@ def fleet(rollups: pl.DataFrame, bins: tuple[int, int]) -> tuple[Fleet, pl.DataF
     groups = np.zeros((int(hashed["group"].max() or 0) + 1, count))  # type: ignore[arg-type]  # max() of an Int64 column is an int
     groups[grouped["group"].to_numpy(), grouped["bin"].to_numpy()] = grouped["calls"].to_numpy()
     growth = {width: _growth(groups, width) for width in GROWTH_WINDOWS}
-    shape = Fleet(endpoints, first_bin, count, load, growth, {})
+    shape = Fleet(endpoints, first_bin, count, load, growth, max(launch - first_bin, 0), {})
     daily = rows.filter(pl.col("status_code") >= 400).with_columns(day=(pl.col("bin") + first_bin % DAY) // DAY)
     sums = daily.group_by("status_code", "day").agg(pl.col("calls").sum()).sort("status_code")
     per_day = np.bincount(shape.day_of(np.arange(count)), weights=load, minlength=shape.days)

@@ -23,10 +23,12 @@ RATIO_FLOOR = 2e-5
 #: so many errors. Client errors depend on what clients do and vary more. Picked on worlds with clustered errors.
 PRIOR_SPREAD, PRIOR_ERRORS = 0.1, 10.0
 MIN_SPREAD = 0.08
-#: Where an endpoint is younger than two days, its own habit is unknown: 4xx wait, 5xx are expected at this ratio at
-#: least.
+#: Where an endpoint is younger than two days, its own habit is unknown: 5xx and 4xx are expected at these ratios at
+#: least, and 4xx wait for six hours.
 YOUNG = 2 * DAY
 YOUNG_RATIO = 0.02
+YOUNG_CLIENT_RATIO = 0.05
+YOUNG_WAIT = 6 * HOUR
 #: DETECTION: at least 3 calls in at least 3 minutes, excess at least 0.4 points and 1.5 times.
 MIN_CALLS = 3
 MIN_MINUTES = 3
@@ -55,14 +57,14 @@ def excess_of_codes(
     table = series.codes.filter(codes)
     if table.is_empty():
         return anomalies.ANOMALIES.to_frame()
-    events = _Events(table, series, fleet)
+    events = Events(table, series, fleet)
     found = []
     for width in WINDOWS:
         found.append(_window(events, width, detector=detector, signal=signal, unseen_only=unseen_only))
     return anomalies.strongest(pl.concat(found))
 
 
-class _Events:
+class Events:
     """Bins in which a code occurred, per (endpoint, code) pair, with sums over any past window by two lookups."""
 
     def __init__(self, table: pl.DataFrame, series: Series, fleet: Fleet) -> None:
@@ -103,7 +105,8 @@ class _Events:
         """
         end = self.bin[at] - width + 1
         k, n = self.between(at, end - WEEK_DAYS * DAY, end)
-        prior = np.where(self.age[at] < YOUNG, np.maximum(self.prior[at], YOUNG_RATIO), self.prior[at])
+        least = np.where(self.code[at] >= 500, YOUNG_RATIO, YOUNG_CLIENT_RATIO)
+        prior = np.where(self.age[at] < YOUNG, np.maximum(self.prior[at], least), self.prior[at])
         ratio = (k + PRIOR_CALLS * prior) / (n + PRIOR_CALLS)
         if width < DAY:
             reach = max(width, HOUR)
@@ -170,7 +173,7 @@ def _worst_before(daily: Floats) -> Floats:
     return worst
 
 
-def _window(events: _Events, width: int, *, detector: str, signal: str, unseen_only: bool) -> pl.DataFrame:
+def _window(events: Events, width: int, *, detector: str, signal: str, unseen_only: bool) -> pl.DataFrame:
     everything = np.arange(len(events.bin))
     first = events.bin - width + 1
     k, n = events.between(everything, first, events.bin + 1)
@@ -178,7 +181,7 @@ def _window(events: _Events, width: int, *, detector: str, signal: str, unseen_o
     recent, _ = events.between(everything, events.bin - max(width // 3, 1) + 1, events.bin + 1)
     least = MIN_UNSEEN_RATIO if unseen_only else MIN_EXCESS_RATIO
     frequent = (k >= MIN_CALLS) & (k - n * events.prior >= n * least) & (recent >= 0.2 * k)
-    at = everything[frequent & ((events.age >= YOUNG) | (events.code >= 500))]
+    at = everything[frequent & ((events.age >= YOUNG_WAIT) | (events.code >= 500))]
     low = np.searchsorted(events.key, events.pair[at] * events.fleet.bins + np.maximum(first[at], 0))
     minutes = events.minute_sum[at + 1] - events.minute_sum[low]
     at, low = at[minutes >= MIN_MINUTES], low[minutes >= MIN_MINUTES]

@@ -282,7 +282,7 @@ def group(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Incident]
         run.profile, run.recent = profile_of(run, whole, before), profile_of(run, recent, before)
         latest = incidents[::-1]
         home = next((incident for incident in latest if _goes_on(run, incident)), None)
-        home = home or next((incident for incident in latest if _belongs(run, incident)), None)
+        home = home or next((incident for incident in latest if _belongs(run, incident, fleet.launch)), None)
         if home is not None:
             home.runs.append(run)
             home.profile = home.profile.plus(run.profile) if run.signal == home.first.signal else home.profile
@@ -313,7 +313,7 @@ def _goes_on(run: Run, incident: Incident) -> bool:
     return run.start <= last + max(FLAP, 2 * (incident.first.opened - incident.first.start))
 
 
-def _belongs(run: Run, incident: Incident) -> bool:
+def _belongs(run: Run, incident: Incident, launch: int) -> bool:
     """Whether a run that just opened has the incident's cause: who, then where, then the same moment, then a side
     effect."""
     last = incident.last(run.opened)
@@ -330,7 +330,9 @@ def _belongs(run: Run, incident: Incident) -> bool:
             own = run.profile.carrier("consumer") or run.profile.carrier("node")
             if own is not None and own not in (incident.consumer, incident.node):
                 return False
-            return near <= SAME_MOMENT or (near <= SAME_UPSTREAM and _same_upstream(run, incident))
+            # What is bad since the launch began with it: that is no moment to have in common.
+            at_once = near <= SAME_MOMENT and not launch <= run.start < launch + SAME_UPSTREAM
+            return at_once or (near <= SAME_UPSTREAM and _same_upstream(run, incident))
         if near > SIDE_EFFECT:
             return False
         if run.endpoint in endpoints and len(endpoints) <= 3:

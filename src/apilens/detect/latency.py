@@ -20,6 +20,7 @@ from apilens.detect.baseline import (
     Bools,
     Fleet,
     Floats,
+    Ints,
     Series,
     back,
     habit,
@@ -62,6 +63,11 @@ YOUNG = 2 * DAY
 def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     """Anomalies (anomalies.ANOMALIES) of signal latency; observed and expected in ms (geometric mean) or as ratio of
     slow calls."""
+    # Endpoints that are never asked enough on a day are not worth the arithmetic; each row is judged by itself.
+    enough = np.flatnonzero(window_sum(series.timed, DAY).max(axis=1) >= MIN_TIMED)
+    if len(enough) == 0:
+        return anomalies.ANOMALIES.to_frame()
+    first, series = series.first_endpoint, _only(series, enough)
     load = _under_load(series, fleet, series.log_sum, series.timed)
     found = [_shift(series, fleet, load, width, factor, skip=HOUR, steady=False) for width, factor in SHIFT_WINDOWS]
     load = _under_load(series, fleet, series.log_sum, series.timed, skip_days=DRIFT_SKIP // DAY)
@@ -69,7 +75,24 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     slow, timed = _slow_calls(series, fleet)
     slow_load = _under_load(series, fleet, slow, timed)
     found += [_tail(series, fleet, slow_load, slow, timed, width) for width in TAIL_WINDOWS]
-    return anomalies.strongest(pl.concat(found))
+    strongest = anomalies.strongest(pl.concat(found))
+    return strongest.with_columns(endpoint=pl.Series(enough[strongest["endpoint"].to_numpy()] + first, dtype=pl.Int64))
+
+
+def _only(series: Series, rows: Ints) -> Series:
+    """The series of some rows, numbered from 0."""
+    place = pl.DataFrame({"row": rows, "place": np.arange(len(rows))})
+    buckets = series.buckets.join(place.cast({"row": series.buckets["row"].dtype}), on="row", how="inner")
+    return Series(
+        0,
+        series.calls[rows],
+        series.born[rows],
+        series.timed[rows],
+        series.log_sum[rows],
+        series.log_sumsq[rows],
+        series.codes.clear(),
+        buckets.with_columns(row="place").drop("place"),
+    )
 
 
 def _by_load(series: Series, fleet: Fleet, width: int, behind: int) -> tuple[Floats, Floats, Floats]:
@@ -150,21 +173,21 @@ def _shift(
     noise = spread(square, usable, fleet, prior=prior, weight=weight, skip_days=DRIFT_SKIP // DAY if steady else 0)
     z /= np.sqrt(np.maximum(noise, 1.0))
     changed = residual > math.log(factor)
-    onset = _onset_log10_p(series, fleet, width, s - worst - own * n, variance) if not steady else None
+    onset = _onset(series, fleet, width, s - worst - own * n, variance) if not steady else None
     rows, bins = np.nonzero(usable & (z > 2.5) & changed & _still(series, width, residual, factor))
     log10_p = anomalies.log10_tail(stdtr(T_DEGREES, -z[rows, bins]))
     usual = np.full_like(log10_p, -np.inf) if steady else habit(z, fleet)[rows, bins]
     improbable = log10_p < anomalies.OPEN_LOG10_P
     if onset is not None:
-        sudden = onset[rows, bins]
+        sudden = anomalies.log10_tail(stdtr(T_DEGREES, -onset[rows, bins]))
         improbable = (log10_p < EACH_LOG10_P) & (sudden < EACH_LOG10_P) & (log10_p + sudden < BOTH_LOG10_P)
     opens = improbable & (z[rows, bins] > usual) & comparable[rows, bins]
     excess = n * (1.0 - np.exp(-np.maximum(residual, 0.0)))
     return _frame(series, rows, bins, width, log10_p, opens, np.exp(s / safe_n), np.exp(expected), "ms", n, excess)
 
 
-def _onset_log10_p(series: Series, fleet: Fleet, width: int, slowness: Floats, variance: Floats) -> Floats:
-    """log10 of the chance that a window is so much slower than the two hours before it; 0.0 where these are unknown.
+def _onset(series: Series, fleet: Fleet, width: int, slowness: Floats, variance: Floats) -> Floats:
+    """By how many standard errors a window is slower than the two hours before it; 0.0 where these are unknown.
 
     slowness: per window the log latency of its calls, summed, less what its load explains. Slow weather (a cache that
     empties, a holiday) is in both, a step is not.
@@ -178,7 +201,7 @@ def _onset_log10_p(series: Series, fleet: Fleet, width: int, slowness: Floats, v
         variance / safe_n + variance / safe_before
     )
     noise = spread(np.minimum(z**2, SQUARE_LIMIT), usable, fleet, prior=PRIOR_SPREAD, weight=DAY / 4)
-    result: Floats = anomalies.log10_tail(stdtr(T_DEGREES, -z / np.sqrt(np.maximum(noise, 1.0))))
+    result: Floats = z / np.sqrt(np.maximum(noise, 1.0))
     return result
 
 
@@ -249,7 +272,7 @@ def _tail(
     third = max(width // 3, 1)
     reach = max(width, 2 * HOUR)
     before_k, before_n = (back(window_sum(each, reach), width, 0.0) for each in (slow, timed))
-    # Slow weather, see _onset_log10_p: the two hours before had less than half of it.
+    # Slow weather, see _onset: the two hours before had less than half of it.
     sudden = before_k <= np.maximum(share * before_n, k / np.maximum(n, 1.0) * before_n / 2)
     still = window_sum(slow, third) > 1.5 * share * window_sum(timed, third)
     rows, bins = np.nonzero(

@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from typing import Any
 
 import polars as pl
 
+from apilens.config import Mark, load_config
 from apilens.detect import find_candidates
+from apilens.errors import UsageError
 from apilens.lens import Lens
 from apilens.schema import BIN_S, CANDIDATES, SEVERITIES
 from apilens.store import open_state
 from apilens.window import Window
+
+
+def mark(lake: str, time: datetime, label: str, *, go_live: bool) -> None:
+    """Keep a mark with the lake; the same one twice is kept once."""
+    lens = Lens(lake)
+    with lens.lake.lock("marks"):
+        text = lens.lake.read_text("marks.json")
+        kept = [] if text is None else json.loads(text)
+        made = Mark(time=time, label=label, go_live=go_live).model_dump(mode="json")
+        if made not in kept:
+            lens.lake.save_text("marks.json", json.dumps([*kept, made]))
+
+
+def explain(lake: str, state: str | None, candidate: str) -> tuple[dict[str, Any], pl.DataFrame]:
+    """A kept candidate (row of schema.CANDIDATES) and what carries it (measure.explain.CARRIERS).
+
+    candidate: its id or the beginning of one. Raises UsageError where none or several begin so.
+    """
+    lens = Lens(lake)
+    with open_state(lake, state, create=False) as store:
+        known = store.candidates()
+    fitting = known.filter(pl.col("id").str.starts_with(candidate))
+    if fitting.height != 1:
+        near = get_close_matches(candidate, known["id"].to_list(), n=3, cutoff=0.3)
+        several = fitting["id"].head(3).to_list()
+        what = f"begins {fitting.height} ids: {', '.join(several)}" if several else "is no candidate"
+        raise UsageError(
+            f"{candidate!r} {what}; expected one of `apilens scan`" + (f", such as {', '.join(near)}" if near else "")
+        )
+    row = fitting.row(0, named=True)
+    return row, lens.explain(row)
 
 
 @dataclass(frozen=True)
@@ -32,6 +68,15 @@ class Scanned:
         return f"{self.candidates.height} candidates ({still} open)"
 
 
+def _days_before(rollups: pl.DataFrame, begin: datetime) -> pl.DataFrame:
+    """Rollups moved by whole days, so that the hours of the day stay, to end before `begin`."""
+    last = rollups["bin_start"].max()
+    if not isinstance(last, datetime):
+        return rollups
+    days = (begin - last - timedelta(seconds=BIN_S)) // timedelta(days=1)
+    return rollups.with_columns(pl.col("bin_start") + timedelta(days=days))
+
+
 #: A scan looks at so much of the past: eight trailing weeks of baseline and incidents, whatever the lake holds besides.
 LOOK_BACK = timedelta(days=63)
 
@@ -44,19 +89,30 @@ def scan(
     until: str | None = None,
     now: datetime | None = None,
     openapi: str | None = None,
+    config: str | None = None,
+    baseline: str | None = None,
 ) -> Scanned:
     """Find candidates as of `now` (None: the end of the data) and keep them; those of [since, until) are returned.
 
-    openapi: as in Lens.
+    openapi: as in Lens. config: for its marks. baseline: a lake of a test run or of the old system; its calls count as
+    those of the days right before this lake's first call.
     """
-    lens = Lens(lake, openapi=openapi)
+    lens = Lens(lake, load_config(config), openapi=openapi)
     moment = now or lens.data_end
     if moment is None:
         return Scanned(CANDIDATES.to_frame(), None)
     # A bin is judged when it is over: the one that holds the last call counts as over at its end.
     edge = datetime.fromtimestamp(-(-moment.timestamp() // BIN_S) * BIN_S, UTC) if now is None else moment
     rollups = lens.rollups(since=edge - LOOK_BACK, until=edge).collect()
-    found = find_candidates(rollups, lens.breakdown, now=edge)
+    launches = [mark.time for mark in lens.marks if mark.go_live and mark.time <= edge]
+    begin = rollups["bin_start"].min()
+    if baseline is not None and isinstance(begin, datetime):
+        earlier = Lens(baseline, lens.config, openapi=openapi).rollups().collect()
+        rollups = pl.concat([_days_before(earlier, begin), rollups])
+        launches = [begin, *launches]
+    found = find_candidates(rollups, lens.breakdown, now=edge, go_live=max(launches, default=None))
+    if baseline is not None:
+        found = found.filter(pl.col("detected_at") > begin)
     with open_state(lake, state) as store:
         store.save_candidates(found, moment, Window(edge - LOOK_BACK, edge))
     window = lens.window(since, until, now=moment)

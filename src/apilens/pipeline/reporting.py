@@ -53,7 +53,7 @@ def report(
             endpoints=found,
             rollups=rollups,
             quality=_quality(lens, window),
-            marks=tuple(Mark(mark.time, mark.label, mark.go_live) for mark in settings.marks),
+            marks=tuple(Mark(mark.time, mark.label, mark.go_live) for mark in lens.marks),
         )
     )
 

@@ -1,0 +1,113 @@
+"""Standing faults: what is bad since the go-live, else since an endpoint was first called, and would become its own baseline.
+
+There is no better past to compare with, so its peers are: the endpoints of the same stretch of the fleet (sorted by service), at
+the same moment. Only in the first days; later a baseline of its own exists, and what was not found by then is known.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from scipy.special import betainc, betaincinv
+
+from apilens.detect import anomalies
+from apilens.detect.baseline import DAY, HOUR, Fleet, Floats, Ints, Series
+from apilens.detect.counting import Events
+
+#: So long after the first call (the go-live) a fault can still be one of the launch (DETECTION: days 0-4).
+FIRST_DAYS = 4 * DAY
+#: A launch's first two hours are a matter of warming up.
+WAIT = 2 * HOUR
+#: Calls with the code, all calls, and hours with the code that are the least.
+MIN_HITS, MIN_CALLS, MIN_HOURS = 8, 30, 3
+#: Beyond doubt (99.9 %) more than this share of all calls, and so many times what three quarters of the peers have. 404 and 400
+#: are part of how some interfaces are used; 5xx are not. Picked on worlds whose endpoints differ in their usual errors.
+LEAST_SHARE = {"errors": 0.04, "client": 0.12, "auth": 0.06, "rate_limit": 0.06}
+PEER_FACTOR = 4.0
+DOUBT = 0.001
+
+
+def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
+    """Anomalies (anomalies.ANOMALIES) of signals errors, auth and rate_limit, from the first call on."""
+    table = series.codes
+    if table.is_empty():
+        return anomalies.ANOMALIES.to_frame()
+    events = Events(table, series, fleet)
+    born = np.maximum(series.born[events.row], fleet.launch)
+    age = events.bin - born
+    young = np.flatnonzero((age >= WAIT) & (age < FIRST_DAYS))
+    k, n = events.between(young, born[young], events.bin[young] + 1)
+    enough = (k >= MIN_HITS) & (n >= MIN_CALLS)
+    young, k, n = young[enough], k[enough], n[enough]
+    if len(young) == 0:
+        return anomalies.ANOMALIES.to_frame()
+    client = (events.code[young] >= 400) & (events.code[young] < 500)
+    auth, limited = np.isin(events.code[young], [401, 403]), events.code[young] == 429
+    signal = np.select([auth, limited], ["auth", "rate_limit"], "errors")
+    least = np.select(
+        [auth, limited, client],
+        [LEAST_SHARE["auth"], LEAST_SHARE["rate_limit"], LEAST_SHARE["client"]],
+        LEAST_SHARE["errors"],
+    )
+    least = np.maximum(least, PEER_FACTOR * _peers(events, fleet)[events.pair[young], events.bin[young] // HOUR])
+    low = betaincinv(k + 0.5, n - k + 0.5, DOUBT)
+    # Still so in the last two hours that had calls enough to tell, and in several hours.
+    recent, recent_n = events.between(young, events.bin[young] - WAIT + 1, events.bin[young] + 1)
+    hours = _hours(events)[young]
+    # A burst is no standing fault: the first half of its life has as much of it as the second, within a factor of four.
+    middle = (born[young] + events.bin[young]) // 2
+    early, early_n = events.between(young, born[young], middle)
+    even = early / np.maximum(early_n, 1.0) > k / n / 2
+    opens = (low > least) & even & (hours >= MIN_HOURS) & (recent >= 0.5 * k / n * recent_n)
+    at = young[opens]
+    observed, expected = (k / n)[opens], least[opens] / PEER_FACTOR
+    log10_p = anomalies.log10_tail(betainc(k[opens], n[opens] - k[opens] + 1, least[opens]))
+    return pl.DataFrame(
+        {
+            "endpoint": events.row[at] + series.first_endpoint,
+            "detector": "standing",
+            "signal": signal[opens],
+            "status_code": events.code[at],
+            "direction": 1,
+            "bin": events.bin[at],
+            "start_bin": born[at],
+            "opens": True,
+            "log10_p": log10_p,
+            "observed": observed,
+            "expected": expected,
+            "unit": "ratio",
+            "n": n[opens],
+            "excess": (observed - expected) * n[opens],
+        },
+        schema=dict(anomalies.ANOMALIES),
+        strict=False,
+    )
+
+
+def _peers(events: Events, fleet: Fleet) -> Floats:
+    """(pairs, hours) the upper quartile of the code's share so far, over the endpoints of the chunk that are called enough."""
+    hours = -(-fleet.bins // HOUR)
+    ends = np.minimum(np.arange(1, hours + 1) * HOUR, fleet.bins)
+    total = events.total[:, ends]
+    codes, of_code = np.unique(events.code, return_inverse=True)
+    quartile = np.zeros((len(codes), hours))
+    for number in range(len(codes)):
+        hits = np.zeros_like(total)
+        mine = of_code == number
+        np.add.at(hits, (events.row[mine], events.bin[mine] // HOUR), events.calls[mine])
+        share = np.where(total >= MIN_CALLS, np.cumsum(hits, axis=1) / np.maximum(total, 1.0), np.nan)
+        known = ~np.isnan(share).all(axis=0)
+        quartile[number, known] = np.nanquantile(share[:, known], 0.75, axis=0)
+    first = np.r_[True, np.diff(events.pair) != 0]
+    peers: Floats = quartile[of_code[first]]
+    return peers
+
+
+def _hours(events: Events) -> Ints:
+    """Per event in how many hours its pair has had the code so far."""
+    hour = events.bin // HOUR
+    new = np.r_[True, (np.diff(hour) != 0) | (np.diff(events.pair) != 0)]
+    count = np.cumsum(new)
+    first = np.flatnonzero(np.r_[True, np.diff(events.pair) != 0])
+    so_far: Ints = count - count[first][events.pair] + 1
+    return so_far

@@ -1,0 +1,121 @@
+"""Implicit signals: what users ran into without an outage, told from the sequence of their calls.
+
+Each signal is one .sql file beside this one, which marks calls (`hit`), and one line in SIGNALS, which says from when on
+the marked calls of an endpoint are worth a line.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+
+import duckdb
+import polars as pl
+
+from apilens.schema import TIMESTAMP, table
+
+
+@dataclass(frozen=True)
+class Signal:
+    """category: schema.CATEGORIES. An endpoint shows the signal from so many marked calls, so large a share of its calls, and
+    so many consumers on. says: what it means, in words; {calls}, {share}, {consumers} and {endpoint} are filled in."""
+
+    category: str
+    says: str
+    least_calls: int = 10
+    least_share: float = 0.01
+    least_consumers: int = 1
+
+
+SIGNALS = {
+    "retries": Signal("bug", "{calls} calls ({share} of {endpoint}) repeat one that had just failed", least_share=0.02),
+    "abandonment": Signal(
+        "bug", "{calls} times a consumer stopped working right behind an error of {endpoint}", least_share=0.005
+    ),
+    "polling": Signal(
+        "enhancement",
+        "{calls} calls ({share}) ask {endpoint} for the same thing over and over: it lacks an event or a longer answer",
+        60,
+        0.05,
+    ),
+    "auth_loop": Signal(
+        "configuration",
+        "{consumers} consumers are turned away from {endpoint} in a loop, {calls} times",
+        least_share=0.0,
+    ),
+    "client_mistakes": Signal(
+        "training_gap", "{consumers} consumers get {endpoint} wrong, in {share} of its calls", 20, 0.05, 3
+    ),
+    "quota": Signal(
+        "capacity",
+        "{calls} calls ({share} of {endpoint}) were refused because {consumers} consumers had used up their quota",
+    ),
+    "client_aborts": Signal(
+        "capacity", "{calls} callers ({share} of {endpoint}) hung up before the answer came", least_share=0.02
+    ),
+    "old_version": Signal(
+        "question",
+        "{consumers} consumers still make {calls} calls to {endpoint}, of which a newer version is in use",
+        1,
+        0.0,
+    ),
+}
+
+#: One row per (signal, endpoint), most calls first.
+IMPLICIT = table(
+    {
+        "signal": pl.String,  # name in SIGNALS
+        "category": pl.String,
+        "environment": pl.String,
+        "service": pl.String,
+        "method": pl.String,
+        "route": pl.String,
+        "calls": pl.Int64,  # marked calls
+        "share": pl.Float64,  # of the endpoint's calls, 0..1
+        "consumers": pl.Int64,  # known ones with a marked call
+        "top_consumer": pl.String,  # null: no consumer is known
+        "top_share": pl.Float64,  # of the marked calls that are the top consumer's, 0..1
+        "first_seen": TIMESTAMP,
+        "last_seen": TIMESTAMP,
+        "request_ids": pl.List(pl.String),  # first ones, at most 5
+        "says": pl.String,
+    }
+)
+
+
+def implicit_signals(connection: duckdb.DuckDBPyConnection, *, window: str) -> pl.DataFrame:
+    """IMPLICIT of the calls for which the SQL condition `window` holds, without bots, scanners and health checks.
+
+    connection: has the view `calls`. Who cannot be told apart by consumer shows in no sequence (see identity coverage).
+    """
+    connection.execute(
+        f"CREATE OR REPLACE TEMP VIEW real_calls AS SELECT * FROM calls WHERE synthetic_type IS NULL AND {window}"
+    )
+    frame = files("apilens.measure.signals").joinpath("summary.sql").read_text(encoding="utf-8")
+    found = []
+    for name, signal in SIGNALS.items():
+        marked = files("apilens.measure.signals").joinpath(f"{name}.sql").read_text(encoding="utf-8")
+        rows: pl.DataFrame = connection.sql(
+            frame.replace("{marked}", marked),
+            params={"calls": signal.least_calls, "share": signal.least_share, "consumers": signal.least_consumers},
+        ).pl()
+        found.append(rows.with_columns(signal=pl.lit(name), category=pl.lit(signal.category), says=_words(signal)))
+    return (
+        pl.concat(found, how="vertical_relaxed")
+        .select(pl.col(name).cast(dtype) for name, dtype in IMPLICIT.items())
+        .sort("calls", "signal", "environment", "service", "method", "route", descending=[True] + [False] * 5)
+    )
+
+
+def _words(signal: Signal) -> pl.Expr:
+    endpoint = pl.concat_str(pl.col("method").fill_null("-"), pl.lit(" "), pl.col("route").fill_null("-"))
+    share = pl.concat_str((100 * pl.col("share")).round(1).cast(pl.String), pl.lit(" %"))
+    values = {
+        "{calls}": pl.col("calls").cast(pl.String),
+        "{share}": share,
+        "{consumers}": pl.col("consumers").cast(pl.String),
+        "{endpoint}": endpoint,
+    }
+    pieces = re.split(r"(\{\w+\})", signal.says)
+    return pl.concat_str([values.get(piece, pl.lit(piece)) for piece in pieces])

@@ -1,0 +1,110 @@
+"""What carries a change: a table of calls where it is known, and a candidate through the command line."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import polars as pl
+import pytest
+
+from apilens import schema
+from apilens.measure.explain import explain
+from commands import apilens, ingest
+
+START = datetime(2026, 3, 3, 9, tzinfo=UTC)
+END = START + timedelta(hours=2)
+
+
+def calls(seed: int) -> pl.DataFrame:
+    """A day and two hours of 4,000 calls by ten consumers through three nodes, 1 % of them answered with 500."""
+    random = np.random.default_rng(seed)
+    n = 4_000
+    given = pl.DataFrame(
+        {
+            "start_time": [START - timedelta(days=1) + timedelta(hours=26 * at) for at in np.sort(random.random(n))],
+            "consumer": random.integers(0, 10, n).astype(str),
+            "node": random.integers(0, 3, n).astype(str),
+            "duration_ms": np.exp(random.normal(4, 0.5, n)),
+            "status_code": np.where(random.random(n) < 0.01, 500, 200),
+        }
+    )
+    texts = {"method": "GET", "route": "/pay", "environment": "default", "user_agent": "x/1"}
+    return given.select(
+        *(
+            pl.col(name).cast(dtype)
+            if name in given.columns
+            else pl.lit(texts.get(name), pl.String).alias(name).cast(dtype)
+            for name, dtype in schema.CALLS.items()
+            if name != "attributes"
+        )
+    )
+
+
+def carriers(frame: pl.DataFrame, signal: str = "errors", status: int | None = 500) -> list[tuple[str, str]]:
+    with duckdb.connect() as connection:
+        connection.register("calls", frame.to_arrow())
+        found = explain(
+            connection,
+            environment="default",
+            endpoints=["GET /pay"],
+            signal=signal,
+            status=status,
+            start=START,
+            end=END,
+        )
+    return found.filter("carries").select("dimension", "value").rows()
+
+
+def inside(where: pl.Expr) -> pl.Expr:
+    return (pl.col("start_time") >= START) & where
+
+
+def test_the_node_that_fails_is_named_and_nothing_else() -> None:
+    broken = calls(1).with_columns(
+        status_code=pl.when(inside(pl.col("node") == "1")).then(pl.lit(500, pl.Int16)).otherwise("status_code")
+    )
+    assert carriers(broken) == [("node", "1")]
+
+
+def test_the_consumer_that_waits_longer_is_named() -> None:
+    slow = calls(2).with_columns(
+        duration_ms=pl.when(inside(pl.col("consumer") == "3")).then(pl.col("duration_ms") * 20).otherwise("duration_ms")
+    )
+    assert carriers(slow, "latency", None) == [("consumer", "3")]
+
+
+def test_the_consumer_that_stopped_calling_is_named() -> None:
+    assert carriers(calls(3).filter(~inside(pl.col("consumer") == "3")), "traffic", None) == [("consumer", "3")]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_failure_of_everybody_is_nobodys(seed: int) -> None:
+    broken = calls(seed).with_columns(
+        status_code=pl.when(inside(pl.lit(True))).then(pl.lit(500, pl.Int16)).otherwise("status_code")
+    )
+    assert carriers(broken) == []
+    assert carriers(calls(seed)) == []
+
+
+def test_a_candidate_is_explained_by_the_beginning_of_its_id(tmp_path: Path) -> None:
+    random = np.random.default_rng(4)
+    lines = []
+    for second in np.sort(random.random(9_000)) * 3 * 86_400:
+        at = datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=int(second))
+        who = f"app-{random.integers(6)}"
+        status = 500 if who == "app-2" and START <= at < END else 200
+        lines.append(f'203.0.113.9 - {who} [{at:%d/%b/%Y:%H:%M:%S} +0000] "GET /pay HTTP/1.1" {status} 9 "-" "x/1"\n')
+    (tmp_path / "access.log").write_text("".join(lines))
+    ingest(tmp_path / "lake", tmp_path / "access.log")
+    (found,) = apilens("scan", "--lake", tmp_path / "lake", "--output", "ndjson").rows()
+    ran = apilens("explain", found["id"][:9], "--lake", tmp_path / "lake", "--output", "json")
+    assert ran.code == 0, ran.err
+    named = [(one["dimension"], one["value"]) for one in ran.json()["carriers"] if one["carries"]]
+    assert named == [("consumer", "app-2")]
+    assert "app-2" in apilens("explain", found["id"], "--lake", tmp_path / "lake").out
+    wrong = apilens("explain", "nothing", "--lake", tmp_path / "lake")
+    assert wrong.code == 2
+    assert "is no candidate" in wrong.err

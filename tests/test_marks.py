@@ -1,0 +1,69 @@
+"""The go-live mark, deployments, and a baseline from another lake, through the command line."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from commands import apilens, ingest
+
+LAUNCH = datetime(2026, 3, 9, tzinfo=UTC)
+
+
+def log(path: Path, start: datetime, days: float, failing: float, slow: float = 1.0, seed: int = 1) -> None:
+    """Six endpoints with 40 calls an hour each; `failing`: share of /v1/a's calls that are answered with 500."""
+    random = np.random.default_rng(seed)
+    lines = []
+    for second in np.sort(random.random(int(days * 24 * 240))) * days * 86_400:
+        route = "abcdef"[random.integers(6)]
+        status = 500 if random.random() < (failing if route == "a" else 0.002) else 200
+        took = np.exp(random.normal(-2, 0.4)) * (slow if route == "b" else 1)
+        at = start + timedelta(seconds=int(second))
+        lines.append(
+            f'203.0.113.9 - u{random.integers(9)} [{at:%d/%b/%Y:%H:%M:%S} +0000] "GET /v1/{route} HTTP/1.1" {status} 9 "-" "x/1" {took:.3f}\n'
+        )
+    path.write_text("".join(lines))
+
+
+def lake_of(path: Path, *logs: tuple[Any, ...]) -> Path:
+    for number, one in enumerate(logs):
+        file = path.with_suffix(f".{number}.log")
+        log(file, *one, seed=number)  # type: ignore[misc]
+        ingest(path, file, "--log-format", '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" $request_time')  # fmt: skip
+    return path
+
+
+def found(lake: Path, *options: object) -> list[tuple[str, str, str]]:
+    ran = apilens("scan", "--lake", lake, "--output", "ndjson", *options)
+    assert ran.code == 0, ran.err
+    return [(row["signal"], row["endpoints"][0], row["detected_at"][:10]) for row in ran.rows()]
+
+
+def test_marks_are_kept_once_and_listed_by_time(tmp_path: Path) -> None:
+    lake = lake_of(tmp_path / "lake", (LAUNCH, 0.1, 0.0))
+    for _ in range(2):
+        assert apilens("mark", "deploy", "2026-03-10T12:00Z", "--label", "orders 2", "--lake", lake).code == 0
+    ran = apilens("mark", "go-live", "2026-03-09", "--lake", lake, "--output", "json")
+    assert [(one["label"], one["go_live"]) for one in ran.json()["marks"]] == [("go-live", True), ("orders 2", False)]
+    assert "orders 2" in apilens("mark", "--lake", lake).out
+    assert apilens("mark", "deploy", "--lake", lake).code == 2
+    assert apilens("mark", "--label", "x", "--lake", lake).code == 2
+
+
+def test_a_fault_that_stands_since_the_marked_go_live_is_found_behind_weeks_of_rehearsal(tmp_path: Path) -> None:
+    """In the rehearsal, two weeks long, /v1/a failed as well: only the mark says that this is now a fault."""
+    lake = lake_of(tmp_path / "lake", (LAUNCH - timedelta(days=6), 6, 0.12), (LAUNCH, 1, 0.12))
+    before = [one for one in found(lake) if one[2] >= "2026-03-09"]
+    apilens("mark", "go-live", LAUNCH.isoformat(), "--lake", lake)
+    assert before == []
+    assert [one for one in found(lake) if one[2] >= "2026-03-09"] == [("errors", "GET /v1/a", "2026-03-09")]
+
+
+def test_the_old_system_as_baseline_shows_on_the_first_day_what_became_slower(tmp_path: Path) -> None:
+    new = lake_of(tmp_path / "new", (LAUNCH, 0.5, 0.0, 3.0))
+    old = lake_of(tmp_path / "old", (LAUNCH - timedelta(days=300), 4, 0.0))
+    assert found(new) == []
+    assert found(new, "--baseline", old) == [("latency", "GET /v1/b", "2026-03-09")]
