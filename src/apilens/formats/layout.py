@@ -7,7 +7,7 @@ accept (escapes, lists, garbage; a few lines in a thousand) is read once more wi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
@@ -16,6 +16,7 @@ import polars as pl
 
 from apilens.formats.attributes import gather_attributes
 from apilens.formats.block import FEW, REJECTED, Layout, Parsed
+from apilens.formats.classes import plain
 from apilens.formats.escapes import Escape
 from apilens.formats.fields import Field, read_carefully, shown, typed
 
@@ -282,9 +283,9 @@ class TextLayout(Layout):
             after = self.parts[i + 1] if i + 1 < len(self.parts) else ""
             inside = isinstance(before, str) and isinstance(after, str) and before[-1:] == '"' and after[:1] == '"'
             # A number in quotes is told from text in quotes where the layout was guessed.
-            plain = part.field.pattern if self.strict and not part.field.escaped else quoted
-            pieces.append(f"({plain if inside else part.field.pattern})")
-        return pieces
+            unquoted = part.field.pattern if self.strict and not part.field.escaped else quoted
+            pieces.append(f"({unquoted if inside else part.field.pattern})")
+        return [plain(piece) for piece in pieces]
 
     def _read_carefully(self, records: pl.DataFrame) -> Parsed:
         """Calls, rejects and filtered records of those that quick reading did not take."""
@@ -319,20 +320,31 @@ class TextLayout(Layout):
         left = rejects.filter(vague).select("row").join(records, on="row", how="left", maintain_order="left")
         if left.is_empty():
             return rejects
-        begins = (f"(?s)^{''.join(self._pieces[: i + 1])}" for i in range(len(self.parts)))
-        followed = left.select(
-            pl.sum_horizontal(pl.col("line").str.contains(begin) for begin in begins).alias("parts")
-        ).to_series()
         found = []
-        for i in followed.unique().to_list():
+        for i, lines in self._followed(left, 0, len(self.parts)):
             reason = (
                 self._departure(i)
                 if i < len(self.parts)
                 else pl.lit("the layout ends before ") + shown(self._rest(len(self.parts)))
             )
-            found.append(left.filter(followed == i).select("row", exact=pl.lit(f"{_MISFIT}: ") + reason))
+            found.append(lines.select("row", exact=pl.lit(f"{_MISFIT}: ") + reason))
         exact = rejects.join(pl.concat(found), on="row", how="left", maintain_order="left")
         return exact.select("row", reason=pl.coalesce("exact", "reason"))
+
+    def _followed(self, lines: pl.DataFrame, least: int, most: int) -> Iterator[tuple[int, pl.DataFrame]]:
+        """The lines, which have the first `least` parts from their start on and at most `most`, by how many they have.
+
+        Halved: to compile the regex of each number of parts costs more than to try it on the few lines that come here.
+        """
+        if least == most:
+            yield most, lines
+            return
+        middle = (least + most + 1) // 2
+        holds = lines["line"].str.contains(f"(?s)^{''.join(self._pieces[:middle])}")
+        if holds.any():
+            yield from self._followed(lines.filter(holds), middle, most)
+        if not holds.all():
+            yield from self._followed(lines.filter(~holds), least, middle - 1)
 
     def _rest(self, i: int) -> pl.Expr:
         """What stands in a line from part i on."""
