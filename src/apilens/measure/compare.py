@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import polars as pl
-from scipy.special import ndtr, ndtri
 
 from apilens.schema import ENDPOINT, table
 
@@ -38,7 +38,7 @@ FALSE_DISCOVERIES = 0.05
 #: Changes below these are no matter, however certain (picked: half a point, a tenth).
 MIN_ERROR_DIFFERENCE, MIN_LATENCY_FACTOR = 0.005, 1.10
 MIN_CALLS = 30
-_Z = float(ndtri(0.975))
+_Z = NormalDist().inv_cdf(0.975)
 
 
 def compare(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
@@ -145,6 +145,8 @@ def _two_sided(rows: pl.DataFrame, value: str, error: str) -> np.ndarray:
     z = rows.select(
         pl.when(pl.col("enough")).then((pl.col(value) / pl.col(error).clip(1e-12)).abs()).otherwise(0.0).fill_null(0.0)
     ).to_series()
+    from scipy.special import ndtr  # takes half a second to import
+
     return np.asarray(2 * ndtr(-z.to_numpy()))
 
 

@@ -8,7 +8,6 @@ from importlib.resources import files
 import duckdb
 import numpy as np
 import polars as pl
-from scipy.special import betainc
 
 from apilens.schema import table
 
@@ -103,6 +102,8 @@ def explain(
     hits = np.floor(rows["excess"].fill_null(0.0).to_numpy())
     n = np.maximum(np.ceil(rows["total"].fill_null(0.0).to_numpy()), hits)
     traffic_share = rows["traffic_share"].fill_null(0.0).to_numpy()
+    from scipy.special import betainc  # takes half a second to import
+
     p = np.where(hits >= 1, betainc(np.maximum(hits, 1), np.maximum(n - hits + 1, 1), traffic_share), 1.0)
     tested = int((rows["values"] > 1).sum())
     carries = (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import polars as pl
-from scipy.special import ndtri
 
 from apilens.schema import ENDPOINT, table
 
@@ -95,7 +96,7 @@ def trends(rollups: pl.DataFrame) -> pl.DataFrame:
         .join(busiest, on=on, how="left", nulls_equal=True)
     )
     # Bonferroni over endpoints; the bound on z is that of a normal tail, one-sided.
-    z = float(-ndtri(SIGNIFICANCE / max(rows.height, 1)))
+    z = -NormalDist().inv_cdf(SIGNIFICANCE / max(rows.height, 1))
     grows = {name: pl.col(f"{name}_s") > z * pl.col("variance").sqrt() for name in _SLOPES}
     per_week = {name: pl.col(f"{name}_slope").exp() - 1 for name in ("log_calls", "log_ms")}
     slower = grows["log_ms"] & (per_week["log_ms"] >= MIN_PER_WEEK)

@@ -26,7 +26,6 @@ from apilens.ingest.sources import expand, open_input
 from apilens.ingest.unit import Counts
 from apilens.ingest.workers import threads
 from apilens.lake import Lake, open_lake
-from apilens.lens import load_openapi
 from apilens.objects import is_url
 from apilens.progress import Progress, unseen
 from apilens.routes import OpenApi, RouteMerges, learn
@@ -107,6 +106,8 @@ def keep_openapi(lake: str, files: Sequence[str]) -> None:
 
     Raises ConfigError when one cannot be read; nothing is changed then.
     """
+    from apilens.lens import load_openapi  # all that measures comes with it, which ingest does without
+
     opened = open_lake(lake)
     found = load_openapi(files)
     with opened.lock("routes"):
