@@ -33,6 +33,8 @@ ENDPOINTS = table(
     }
 )
 _ENDPOINT = "environment, service, method, route"
+#: Of the status only whether it is a server's error matters to latencies.
+_SERVER_ERROR = "CASE WHEN status_code >= 500 THEN 500 END AS status_code"
 #: Durations that differ by less than some two percent share a number, and a longer one never has a smaller one. Picked: on 10 M
 #: calls whose durations nearly all differ, four percent of them lie where a percentile does.
 _RANGE = "ceil(50 * ln(least(greatest(duration_ms, 1e-6), 1e15)))::INTEGER"
@@ -58,8 +60,10 @@ def endpoints(
     connection.register("edges", edges.to_arrow())
     real = "true" if include_synthetic else "synthetic_type IS NULL"
     measured = f"SELECT * FROM ({_measured(bins)}) WHERE {real}"
-    unnested = f"SELECT {_ENDPOINT}, status_code, unnest(bucket) AS bucket, unnest(bucket_calls) AS n FROM measured"
-    latencies = f"SELECT {_ENDPOINT}, status_code, {histogram.ESTIMATE_SQL} AS value_ms, n FROM ({unnested})"
+    unnested = f"SELECT {_ENDPOINT}, {_SERVER_ERROR}, unnest(bucket) AS bucket, unnest(bucket_calls) AS n FROM measured"
+    # Summed by bucket before buckets become durations: there are a hundred times as many bins as endpoints.
+    counted = f"SELECT {_ENDPOINT}, status_code, bucket, sum(n)::BIGINT AS n FROM ({unnested}) GROUP BY ALL"
+    latencies = f"SELECT {_ENDPOINT}, status_code, {histogram.ESTIMATE_SQL} AS value_ms, n FROM ({counted})"
     if exact is not None:
         latencies = _logged(connection, f"duration_ms IS NOT NULL AND {exact} AND {real}")
     try:
@@ -75,8 +79,7 @@ def endpoints(
 
 def _logged(connection: duckdb.DuckDBPyConnection, condition: str) -> str:
     """SQL for the logged durations of `calls`, prepared in the connection; see exact.sql."""
-    # Of the status only whether it is a server's error matters behind this.
-    logged = f"SELECT {_ENDPOINT}, CASE WHEN status_code >= 500 THEN 500 END AS status_code, duration_ms FROM calls WHERE {condition}"
+    logged = f"SELECT {_ENDPOINT}, {_SERVER_ERROR}, duration_ms FROM calls WHERE {condition}"
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE ranges AS SELECT {_ENDPOINT}, status_code, {_RANGE} AS range,"
         f" max(duration_ms) AS value_ms, count(*) AS n FROM ({logged}) GROUP BY ALL"
