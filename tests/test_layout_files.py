@@ -140,6 +140,7 @@ def test_httpd_conf_gives_its_log_formats_and_the_logs_they_are_for(tmp_path: Pa
         ("data:\n  log-format-upstream: '[$time_local] $status'\n", [("nginx", "[$time_local] $status")]),
         ("frontend x\n  log-format \"%ci [%tr] \\\"%r\\\" %ST\"\n", [("haproxy", '%ci [%tr] "%r" %ST')]),
         ("  log-format %ci\\ %ST # why\n  log-format '%ci \"%r\"'\n", [("haproxy", "%ci %ST"), ("haproxy", '%ci "%r"')]),
+        ("defaults\n  option tcplog # why\n", [("haproxy", "%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq")]),
         ("[%START_TIME%] %RESPONSE_CODE%\\n\n", [("envoy", "[%START_TIME%] %RESPONSE_CODE%")]),
         ('{\n "id": "$context.requestId",\n "code": $context.status\n}\n', [("aws", '{ "id": "$context.requestId", "code": $context.status }')]),
         ("$remote_addr [$time_local] $status\n", [("", "$remote_addr [$time_local] $status")]),

@@ -173,6 +173,8 @@ def test_haproxy_s_time_is_that_of_its_zone() -> None:
         ("[%START_TIME%] %REQ(X-A?:PATH):3% %REQ(X-A)%", "[2026-03-09T14:00:00.125Z] /ab -", {"url": "/ab"}),
         ("%EMIT_TIME% %DURATION%\\n", "2026-03-09T14:00:00.125Z 7", {"timestamp_kind": "end"}),
         ("%START_TIME_LOCAL(%F %T.%3f)% %DURATION%", "2026-03-09 15:00:00.125 7", {"duration_ms": 7.0}),
+        ("%ci [%T] %HPO %HQ", "::1 [09/Mar/2026:14:00:00 +0000] /a ?b=c", {"path": "/a", "query": "b=c"}),
+        ('%ci [%T] %HM %ST %{+Q}hrl', '::1 [09/Mar/2026:14:00:00 +0000] <BADREQ> 400 ', {"method": None, "status_code": 400}),
         ('%ci:%cp %[date] %{+Q}r %T %ms', '::1:5 x "GET / HTTP/1.1" 09/Mar/2026:14:00:00 +0000 125', {"client_port": 5}),
         ("$context.requestTimeEpoch,$context.authorizer.x,$context.status", "1773064800125,a b,0", {"status_code": None}),
         ("%(t)s %(h)s %(M)s %({x-request-id}i)s", "[09/Mar/2026:14:00:00 +0000] ::1 42 r1", {"request_id": "r1"}),

@@ -42,6 +42,7 @@ def packed(**members: Any) -> str:
 #: A line of each wrapper around a line of a gateway, and the node that it names.
 ONE: dict[str, tuple[Wrap, str | None]] = {
     "docker json-file": (lambda text: packed(log=text + "\n", stream="stdout", time=STAMP), None),
+    "docker json-file, copied without line breaks": (lambda text: packed(log=text, stream="stdout", time=STAMP), None),
     "CRI": (lambda text: f"{STAMP} stdout F {text}", None),
     "kubectl logs --prefix": (lambda text: f"[pod/gw-7d9f8c6b5-x2x4z/nginx] {text}", "gw-7d9f8c6b5-x2x4z"),
     "kail": (lambda text: f"prod/gw-7d9f8c6b5-x2x4z[nginx]: {text}", "gw-7d9f8c6b5-x2x4z"),

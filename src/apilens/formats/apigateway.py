@@ -9,7 +9,7 @@ from functools import cache
 import polars as pl
 
 from apilens.formats import fields as f
-from apilens.formats.format import known_or_pasted
+from apilens.formats.format import Format, Options
 from apilens.formats.layout import TextLayout, Variable
 from apilens.formats.template import check_time, parts
 
@@ -21,10 +21,10 @@ CLF = (
 )
 CSV = ",".join(re.findall(r"\$context\.[\w.]+", CLF))
 _EXTENDED = "$context.extendedRequestId"
+#: With a blank there it could be another server's.
+_BLANK = CLF.replace(']"', '] "')
 KNOWN = tuple(
-    text
-    for layout in (CLF, CLF.replace(']"', '] "'), CSV)
-    for text in (f"{layout}{',' if layout is CSV else ' '}{_EXTENDED}", layout)
+    text for layout in (CLF, _BLANK, CSV) for text in (f"{layout}{',' if layout is CSV else ' '}{_EXTENDED}", layout)
 )
 
 #: A request id: a UUID, or 16 characters of Base64 (HTTP APIs). An Apache log may hold a number there.
@@ -91,36 +91,43 @@ _FIELDS: dict[str, f.Field] = {
     "error.responsetype": f.text("response_flags", rank=2),
     "xraytraceid": f.xray_trace(),
 }
-#: How these stand in the layouts that are tried unasked.
+#: How these stand in the layouts that are tried unasked, and the ids in the one that another server might write.
 _WRITTEN = {
-    "requestid": _id(),
-    "extendedrequestid": f.kept(_id(rank=1), "extendedRequestId"),
+    "requestid": _wide(f.token("request_id")),
+    "extendedrequestid": f.kept(_wide(f.token("request_id", rank=1)), "extendedRequestId"),
     "resourcepath": f.text("gateway_route", pattern=r"[^\s,]+"),
     "identity.caller": f.attribute("identity.caller", r"[^\s,]+"),
 }
+_WRITTEN_IDS = {"requestid": _id(), "extendedrequestid": f.kept(_id(rank=1), "extendedRequestId")}
 
 _VARIABLE = re.compile(r"\$context\.([A-Za-z0-9_]+(?:[.-][A-Za-z0-9_]+)*)")
 
 
 @cache
-def layout(text: str, tz: str = "UTC") -> TextLayout:
-    """The layout of a stage's access log format. Raises UsageError when it holds no time."""
+def layout(text: str, *, unasked: bool = False) -> TextLayout:
+    """The layout of a stage's access log format; unasked: tried on any log. Raises UsageError when it holds no time."""
+    fields = _FIELDS
+    if unasked:
+        fields = _FIELDS | _WRITTEN | (_WRITTEN_IDS if text.startswith(_BLANK) else {})
 
     def named(match: re.Match[str]) -> tuple[Variable]:
-        name = match[1].lower()
-        field = _FIELDS.get(name) or f.attribute(match[1])
-        return (Variable(match[0], _WRITTEN.get(name, field) if text in KNOWN else field),)
+        return (Variable(match[0], fields.get(match[1].lower()) or f.attribute(match[1])),)
 
     found = parts(text, _VARIABLE, named)
     check_time(found, text, "$context.requestTime or $context.requestTimeEpoch")
     return TextLayout("aws_apigateway_text", text, found, "none")
 
 
-FORMAT = known_or_pasted(
+def _open(head: pl.DataFrame, options: Options) -> list[TextLayout]:
+    if options.log_format is not None:
+        return [layout(options.log_format)]
+    return [layout(text, unasked=True) for text in KNOWN]
+
+
+FORMAT = Format(
     "aws_apigateway_text",
     "AWS API Gateway: CLF, CSV and any text of $context variables given with --log-format",
     '203.0.113.7 - - [09/Mar/2026:14:00:00 +0000]"GET /v1/carts/{id} HTTP/1.1" 200 512 caa4a500-2651-4476-aa1f-a639b858819b',
-    KNOWN,
-    re.compile(r"\$context\."),
-    layout,
+    _open,
+    pasted=re.compile(r"\$context\."),
 )

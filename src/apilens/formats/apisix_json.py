@@ -23,7 +23,7 @@ LAYOUT = JsonLayout(
         "$.apisix_latency": f.duration("gateway_duration_ms", 1.0),
         "$.request.method": f.token("method"),
         "$.request.uri": f.url(),
-        "$.request.url": f.whole_url(rank=1),
+        "$.request.url": f.whole_url(rank=2),
         "$.request.size": f.size("request_bytes"),
         "$.response.status": f.status(),
         "$.response.size": f.size("response_bytes"),

@@ -14,6 +14,7 @@ from typing import Any
 from apilens.documents import documents, line_of
 from apilens.errors import ConfigError
 from apilens.formats.format import FoundLayout
+from apilens.formats.haproxy import OPTIONS
 from apilens.formats.nginx import COMBINED
 
 #: (what an include names, file it stands in) -> (name, text) of the files meant.
@@ -41,7 +42,7 @@ def read_layouts(text: str, name: str, include: Include) -> tuple[FoundLayout, .
 
 
 _EXPECTED = (
-    "log_format (nginx.conf), LogFormat (httpd.conf), log-format (haproxy.cfg), text_format or json_format (Envoy), "
+    "log_format (nginx.conf), LogFormat (httpd.conf), log-format or option httplog (haproxy.cfg), text_format or json_format (Envoy), "
     "accessLogFormat (Istio), an access log Format (API Gateway), or a layout alone"
 )
 
@@ -238,14 +239,20 @@ class _Httpd:
 
 # -- HAProxy ---------------------------------------------------------------------------------------------------------
 
-_HAPROXY = re.compile(r"^\s*log-format\s", re.MULTILINE)
+_HAPROXY = re.compile(r"^\s*(?:log-format|option\s+(?:https?log|tcplog))(?:\s|$)", re.MULTILINE)
+_HAPROXY_OPTION = re.compile(r"^\s*option\s+(https?log|tcplog)(?:\s+(clf))?\s*(?:#.*)?$")
 _HAPROXY_LINE = re.compile(r"^\s*log-format\s+(.*?)\s*$")
 
 
 def _haproxy(text: str, name: str) -> list[FoundLayout]:
-    """log-format lines: in double quotes (backslash escapes), in single quotes (as it is), or with escaped blanks."""
+    """log-format lines: in double quotes (backslash escapes), in single quotes (as it is), or with escaped blanks; options
+    that stand for a known one."""
     found: dict[str, FoundLayout] = {}
     for number, line in enumerate(text.split("\n"), start=1):
+        if (option := _HAPROXY_OPTION.match(line)) is not None:
+            chosen = " ".join(filter(None, option.groups()))
+            for layout in OPTIONS[chosen]:
+                found.setdefault(layout, FoundLayout(layout, f"{name}:{number}", f"option {chosen}", (), "haproxy"))
         if (directive := _HAPROXY_LINE.match(line)) is None:
             continue
         word, at, where = "", 0, f"{name}:{number}"

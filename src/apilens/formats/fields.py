@@ -309,6 +309,17 @@ def size(column: str, *, rank: int = 0) -> Field:
     return Field(read, read, None, accept, accept, pattern=r"-?\d+|-", rank=rank)
 
 
+def response_content() -> Field:
+    """The length of a response's content where nothing else is logged of its size: that of its body, and the least that the
+    whole response had; -1 is how a gateway says that it does not know."""
+    body, whole = size("response_body_bytes"), size("response_bytes")
+
+    def read(raw: pl.Expr) -> Columns:
+        return {**body.careful(raw), **whole.careful(raw)}
+
+    return replace(body, quick=read, careful=read)
+
+
 def upstream_status(*, rank: int = 0) -> Field:
     """One upstream's status as text; 0 and negative: it sent none."""
 

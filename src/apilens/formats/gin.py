@@ -23,7 +23,7 @@ _MESSAGES = r"^(?:Error #\d+: |\[GIN-debug\]|\[GIN-warning\]|(?:\[\w+\] )?\d{4}/
 
 _COLOUR = r"\x1b\[[\d;]*m"
 #: Hours and minutes before the seconds, or one number with its unit; µ may have been spoilt on the way.
-_SPAN = r"^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)(ns|us|\D{1,3}s|ms|s))?$"
+_SPAN = r"^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)(ns|us|\\xb5s|\D{1,3}s|ms|s))?$"
 _TO_MS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "s": 1e3}
 
 

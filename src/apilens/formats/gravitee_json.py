@@ -47,11 +47,13 @@ def _layout(
 ) -> JsonLayout:
     """names: those of v2 and v4, the time first -> the field they fill."""
     paths = {path(name): field for both, field in names.items() for name in both.split()}
+    times = next(iter(names)).split()
     return JsonLayout(
         "gravitee_json",
         paths,
-        signs=(next(iter(paths)),),
-        any_of=any_of,
+        signs=(),
+        any_of=(tuple(path(name) for name in times), *any_of),
+        mark=rf'"(?:{"|".join(times)})"',
         where=where,
         filtered=filtered,
         nulls=("", "-", "-1"),
@@ -71,7 +73,7 @@ _JSON = _layout(
         "mappedPath": f.text("gateway_route"),
         "path": _template(),
         "requestContentLength": f.size("request_body_bytes"),
-        "responseContentLength": f.size("response_bytes"),
+        "responseContentLength": f.response_content(),
         "remoteAddress": f.token("client_ip"),
         "api apiId": f.text("api_id"),
         "apiName": f.text("service"),
@@ -92,7 +94,7 @@ _JSON = _layout(
 )
 _ELASTICSEARCH = _layout(
     {
-        "@timestamp": f.written_time("start"),
+        "@timestamp timestamp": f.written_time("start"),
         "response-time gateway-response-time-ms": f.duration("duration_ms", 1.0),
         "api-response-time endpoint-response-time-ms": _upstream(),
         "proxy-latency gateway-latency-ms": f.duration("gateway_duration_ms", 1.0),
@@ -102,7 +104,7 @@ _ELASTICSEARCH = _layout(
         "mapped-path": f.text("gateway_route"),
         "path": _template(),
         "request-content-length": f.size("request_body_bytes"),
-        "response-content-length": f.size("response_bytes"),
+        "response-content-length": f.response_content(),
         "remote-address": f.token("client_ip"),
         "api api-id": f.text("api_id"),
         "api-name": f.text("service"),

@@ -38,6 +38,13 @@ KNOWN = (
     f"{CLF} %{{all}}hrl",
     CLF,
 )
+#: What `option NAME` of haproxy.cfg stands for.
+OPTIONS = {
+    "httpslog": tuple(layout + _TLS for layout in _HTTP),
+    "httplog": (*_HTTP, *_CUT),
+    "tcplog": (TCP,),
+    "httplog clf": (f"{CLF} %{{all}}hrl", CLF),
+}
 
 #: Messages of the proxy itself between its calls: they are no calls.
 _MESSAGES = (
@@ -87,6 +94,28 @@ def _named(column: str) -> f.Field:
         return {column: pl.when(~(raw.str.starts_with("<") | (raw == "unix"))).then(raw)}
 
     return f.Field(read, read)
+
+
+def _of_request(field: f.Field) -> f.Field:
+    """A part of the request; `<BADREQ>` stands for every part of what was none."""
+
+    def read(raw: pl.Expr) -> f.Columns:
+        none = raw == "<BADREQ>"
+        return field.careful(pl.when(~none).then(raw)) | {
+            "parse_status": pl.when(none).then(pl.lit("malformed_request"))
+        }
+
+    return replace(field, quick=read, careful=read)
+
+
+def _query() -> f.Field:
+    """A query, which is logged with its question mark."""
+
+    def read(raw: pl.Expr) -> f.Columns:
+        bare = raw.str.strip_prefix("?")
+        return {"query": pl.when(bare != "").then(bare)}
+
+    return f.Field(read, read, pattern=r"\S*", rank=1, escaped=True)
 
 
 def _count(name: str) -> f.Field:
@@ -189,11 +218,12 @@ def _fields(tz: str) -> dict[str, f.Field]:
         "[req.hdr(host)]": f.host(),
         "[capture.req.hdr(0)]": f.strictly(f.attribute("captured_request_headers"), r"[\w.:-]+"),
         "[ssl_fc_sni]": f.attribute("ssl_fc_sni", r"\S+"),
-        "HM": f.token("method"),
-        "HU": f.url(),
-        "HP": f.token("path", rank=1),
-        "HQ": f.token("query", rank=1),
-        "HV": f.http_version(),
+        "HM": _of_request(f.token("method")),
+        "HU": _of_request(f.url()),
+        "HP": _of_request(f.token("path", rank=1)),
+        "HPO": _of_request(f.token("path", rank=2)),
+        "HQ": _of_request(_query()),
+        "HV": _of_request(f.http_version()),
         "ID": f.token("request_id"),
         "H": f.token("node"),
         "sslv": f.token("tls_version"),
@@ -203,7 +233,7 @@ def _fields(tz: str) -> dict[str, f.Field]:
 
 _VARIABLE = re.compile(r"%(ci:%cp)|%(?:%|(?:\{([^}]*)\})?(\[[^\]]*\]|o(?![A-Za-z]) ?|[A-Za-z]+))")
 _DIRECTIVE = re.compile(r"^\s*log-format\s+(.*?)\s*$", re.DOTALL)
-#: What `%{+Q}o` does not quote: numbers, times, and lists, whose members it quotes.
+#: What the flag +Q does not quote: numbers, times, and lists, whose members it quotes.
 _NUMBERS = {"cp", "fp", "sp", "bp", "ST", "B", "U", "ms", "pid", "rc", "ac", "fc", "bc", "sc", "sq", "bq", "lc", "rt", "hrl", "hsl", "ts", "tsc"} | {
     "t", "tr", "T", "Tl", "trg", "trl", "Ts", "TR", "Tq", "Tw", "Th", "Ti", "Td", "Tc", "Tr", "Ta", "Tt", "Tu"
 }  # fmt: skip
@@ -227,7 +257,7 @@ def layout(log_format: str, tz: str = "UTC") -> TextLayout:
         flags, name = match[2] or "", match[1] or match[3]
         if name is None:
             return ("%",)
-        quoted = "+Q" in flags or (quoting and "-Q" not in flags and name not in _NUMBERS)
+        quoted = ("+Q" in flags or (quoting and "-Q" not in flags)) and name not in _NUMBERS
         if name.strip() == "o":  # sets the flags of those behind it
             quoting = "+Q" in flags or (quoting and "-Q" not in flags)
             return ()
@@ -260,6 +290,6 @@ FORMAT = known_or_pasted(
     "HAProxy: httplog, httpslog, clf, tcplog and any log-format given with --log-format",
     '203.0.113.7:42514 [09/Mar/2026:14:00:00.125] shop~ api/api1 0/0/1/40/42 200 512 - - ---- 2/2/0/0/0 0/0 "GET /v1/carts HTTP/1.1"',
     KNOWN,
-    re.compile(r"%(?:\{[+-][QEX]|\[|(?:ci|cp|tr|trg|ft|ST|TR|Ta|Tw|Tq|HM|HU|HP|HV|hr|hs|sslv)(?![A-Za-z]))"),
+    re.compile(r"%(?:\{[+-][QEX]|\[|(?:ci|cp|tr|trg|ft|ST|TR|Ta|Tw|Tq|HM|HU|HPO?|HQ|HV|hr|hs|sslv)(?![A-Za-z]))"),
     layout,
 )

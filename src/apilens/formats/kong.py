@@ -14,7 +14,8 @@ def _last_try() -> f.Field:
 
     def read(raw: pl.Expr) -> f.Columns:
         port = raw.str.extract(r'"port"\s*:\s*(\d+)')
-        return {"upstream_address": pl.concat_str(raw.str.extract(r'"ip"\s*:\s*"([^"]+)"'), pl.lit(":"), port)}
+        ip = raw.str.extract(r'"ip"\s*:\s*"([^"]+)"').str.replace(r"^([^\[]*:.*)$", "[${1}]")
+        return {"upstream_address": pl.concat_str(ip, pl.lit(":"), port)}
 
     return f.Field(read, read)
 

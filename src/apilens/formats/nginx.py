@@ -58,6 +58,7 @@ KNOWN = {
             for upstream in (' "$upstream_response_time"', "")
         ),
         MAIN,
+        f'{COMBINED} kong_request_id: "$kong_request_id"',
         *(f"{layout} {times}" for times in (f"{_TIMES} $pipe", _TIMES, "$request_time") for layout in (COMBINED, MAIN)),
         *(f"{layout} rt=$request_time {_NAMED_TIMES}" for layout in (COMBINED, MAIN)),
         # NGINX Amplify.
@@ -166,6 +167,7 @@ _FIELDS: dict[str, f.Field] = {
     # APISIX and its AI plugins.
     "request_line": f.request_line(),
     "apisix_request_id": f.token("request_id"),
+    "kong_request_id": f.token("request_id"),
     "apisix_upstream_response_time": _apisix_time(),
     "upstream_url": _upstream_url(),
     "route_id": f.token("gateway_route"),

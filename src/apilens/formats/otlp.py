@@ -201,11 +201,12 @@ class Otlp(Wrapper):
 
 
 def _id(column: str, base64: str) -> f.Field:
-    """An id in hex, as OTLP/JSON has it, or in the base64 of plain protobuf JSON (told by its padding)."""
+    """An id in hex, as OTLP/JSON has it, in lower case as everybody else; or in the base64 of plain protobuf JSON (told by its
+    padding)."""
 
     def read(raw: pl.Expr) -> f.Columns:
         coded = pl.when(raw.str.contains(base64)).then(raw).str.decode("base64", strict=False).bin.encode("hex")
-        return {column: pl.coalesce(coded, raw)}
+        return {column: pl.coalesce(coded, raw.str.to_lowercase())}
 
     return f.Field(read, read)
 

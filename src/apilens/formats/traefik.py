@@ -13,10 +13,13 @@ from apilens.formats.layout import TextLayout, Variable
 from apilens.formats.template import parts
 
 _BEGIN = '{ClientHost} - {ClientUsername} [{StartUTC}] "{Request}" {OriginStatus} {OriginContentSize}'
+_LENIENT = f"{_BEGIN} {{'Referer'}} {{'User-Agent'}} {{RequestCount}} {{'RouterName'}} {{'ServiceURL'}} {{Duration}}ms"
 #: The second takes each of the quoted values without quotes as well: older versions write a missing one as a bare hyphen.
+#: The third takes quotes inside the request, which no version escapes.
 KNOWN = (
     f'{_BEGIN} "{{Referer}}" "{{User-Agent}}" {{RequestCount}} "{{RouterName}}" "{{ServiceURL}}" {{Duration}}ms',
-    f"{_BEGIN} {{'Referer'}} {{'User-Agent'}} {{RequestCount}} {{'RouterName'}} {{'ServiceURL'}} {{Duration}}ms",
+    _LENIENT,
+    _LENIENT.replace('"{Request}"', "{'Request'}"),
 )
 
 _FIELDS: dict[str, f.Field] = {
@@ -35,12 +38,18 @@ _FIELDS: dict[str, f.Field] = {
 }
 
 
-def _maybe_quoted(field: f.Field) -> f.Field:
+def _maybe_quoted(field: f.Field, pattern: str = r'(?:"(?:[^"\\]|\\.)*"|-)') -> f.Field:
     def read(raw: pl.Expr) -> f.Columns:
         inside = raw.str.strip_prefix('"').str.strip_suffix('"')
         return field.careful(pl.when(~inside.is_in(["-", ""])).then(inside))
 
-    return f.Field(read, read, pattern=r'(?:"(?:[^"\\]|\\.)*"|-)', escaped=True)
+    return f.Field(read, read, pattern=pattern, escaped=True)
+
+
+#: Fields that take their quotes with them, by the name that a layout has in quotes.
+_WITH_QUOTES = {f"'{name}'": _maybe_quoted(field) for name, field in _FIELDS.items()} | {
+    "'Request'": _maybe_quoted(_FIELDS["Request"], '".*?"')
+}
 
 
 @cache
@@ -48,8 +57,7 @@ def layout(text: str) -> TextLayout:
     """A layout whose variables are Traefik's names of the fields."""
 
     def named(match: re.Match[str]) -> tuple[Variable]:
-        name = match[1].strip("'")
-        return (Variable(name, _FIELDS[name] if name == match[1] else _maybe_quoted(_FIELDS[name])),)
+        return (Variable(match[1].strip("'"), (_FIELDS | _WITH_QUOTES)[match[1]]),)
 
     return TextLayout("traefik_clf", text, parts(text, re.compile(r"\{([\w'-]+)\}"), named), "quote")
 

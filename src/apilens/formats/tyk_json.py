@@ -40,43 +40,59 @@ def _record(raw: pl.Expr) -> pl.Expr:
 
 
 #: Names of the Elasticsearch pump follow those of most others.
-LAYOUT = JsonLayout(
-    "tyk_json",
-    {
-        "$.timestamp": f.written_time("end"),
-        '$."@timestamp"': f.written_time("end", rank=1),
-        "$.time_stamp": f.written_time("end", rank=2),
-        "$.latency.total": _without_zero(f.duration("duration_ms", 1.0)),
-        "$.request_time": f.duration("duration_ms", 1.0, rank=1),
-        "$.request_time_ms": f.duration("duration_ms", 1.0, rank=2),
-        "$.latency.upstream": _without_zero(f.duration("upstream_duration_ms", 1.0)),
-        "$.latency.gateway": f.duration("gateway_duration_ms", 1.0),
-        "$.response_code": f.status(),
-        "$.method": f.token("method"),
-        "$.http_method": f.token("method", rank=1),
-        "$.raw_path": f.url(),
-        "$.request_uri_full": f.url(rank=1),
-        "$.path": f.url(rank=2),
-        "$.request_uri": f.url(rank=3),
-        "$.host": f.host(),
-        "$.user_agent": f.text("user_agent"),
-        "$.ip_address": f.peer(),
-        "$.api_id": f.text("api_id"),
-        "$.api_name": f.text("service"),
-        "$.alias": f.text("application_id"),
-        "$.api_key": _key(),
-        "$.content_length": f.size("request_body_bytes"),
-        "$.trace_id": f.token("trace_id"),
-    },
-    signs=("$.response_code", "$.api_id", "$.org_id"),
-    any_of=(("$.request_time", "$.request_time_ms", "$.latency.total"),),
-    dropped=("$.raw_request", "$.raw_response"),  # base64 of whole messages: bodies, credentials
-    json=_record,
-)
+_FIELDS = {
+    "$.timestamp": f.written_time("end"),
+    '$."@timestamp"': f.written_time("end", rank=1),
+    "$.time_stamp": f.written_time("end", rank=2),
+    "$.latency.total": _without_zero(f.duration("duration_ms", 1.0)),
+    "$.request_time": f.duration("duration_ms", 1.0, rank=1),
+    "$.request_time_ms": f.duration("duration_ms", 1.0, rank=2),
+    "$.latency.upstream": _without_zero(f.duration("upstream_duration_ms", 1.0)),
+    "$.latency.gateway": f.duration("gateway_duration_ms", 1.0),
+    "$.response_code": f.status(),
+    "$.method": f.token("method"),
+    "$.http_method": f.token("method", rank=1),
+    "$.raw_path": f.url(),
+    "$.request_uri_full": f.url(rank=1),
+    "$.path": f.url(rank=2),
+    "$.request_uri": f.url(rank=3),
+    "$.host": f.host(),
+    "$.user_agent": f.text("user_agent"),
+    "$.ip_address": f.peer(),
+    "$.api_id": f.text("api_id"),
+    "$.api_name": f.text("service"),
+    "$.alias": f.text("application_id"),
+    "$.api_key": _key(),
+    "$.content_length": f.size("request_body_bytes"),
+    "$.trace_id": f.token("trace_id"),
+}
+
+
+def _layout(underscore: str) -> JsonLayout:
+    """underscore: what stands between the words of a name."""
+
+    def named(*paths: str) -> tuple[str, ...]:
+        return tuple(path.replace("_", underscore) for path in paths)
+
+    fields: dict[str, f.Field] = {}
+    for path, field in zip(named(*_FIELDS), _FIELDS.values(), strict=True):
+        fields.setdefault(path, field)  # of two names that became equal the better one
+    return JsonLayout(
+        "tyk_json",
+        fields,
+        signs=named("$.response_code", "$.api_id", "$.org_id"),
+        any_of=(named("$.request_time", "$.request_time_ms", "$.latency.total"),),
+        dropped=named("$.raw_request", "$.raw_response"),  # base64 of whole messages: bodies, credentials
+        json=_record,
+    )
+
+
+#: The second is that of the Mongo pump, whose names have no underscores.
+LAYOUTS = (_layout("_"), _layout(""))
 
 FORMAT = fixed(
     "tyk_json",
     "Tyk Pump, one analytics record per call",
     '{"timestamp":"2026-03-09T14:00:00.125Z","method":"GET","raw_path":"/v1/carts","response_code":200,"request_time":42,"api_id":"a1","org_id":"o1"}',
-    lambda options: [LAYOUT],
+    lambda options: LAYOUTS,
 )

@@ -117,7 +117,7 @@ def cut(
 
 #: A line of a container: (CRI's stream, tag) or (Docker's text, stream).
 _CONTAINER = re.compile(
-    rb'\S+ (stdout|stderr) ([PF])[: ]|\{"log":"((?:[^"\\]|\\.)*)","(?:stream":"(stdout|stderr)"|attrs")'
+    rb'\S+ (stdout|stderr) ([PF])[: ]|\{"log": ?"((?:[^"\\]|\\.)*)", ?"(?:stream": ?"(stdout|stderr)"|attrs")'
 )
 #: Lines before the end of a piece among which the other stream's last one is looked for.
 _NEAR = 1000

@@ -21,13 +21,15 @@ class Docker(Wrapper):
 
     def wraps(self, lines: pl.Series) -> pl.Series:
         """Objects with `log`, `stream` or `attrs`, and `time`, as the driver writes them."""
-        return lines.str.contains(r'^\{"log":".*"(?:stream|attrs)":.*"time":"\d{4}-[^"]+"\}$')
+        return lines.str.contains(r'^\{"log": ?".*"(?:stream|attrs)": ?.*"time": ?"\d{4}-[^"]+"\}$')
 
     def unwrap(self, records: pl.DataFrame) -> pl.DataFrame:
         """One record per line of the container; its parts joined."""
         parts = strings(records, {"line": "$.log", "stream": "$.stream"})
-        # What is no JSON for all its looks ends where it stands, and stays as it is.
-        whole = pl.col("line").str.ends_with("\n").fill_null(True)
+        # What is no JSON for all its looks ends where it stands, and stays as it is. Copies of such files may have lost the
+        # line breaks altogether: then no object is a part of another.
+        whole = parts["line"].str.ends_with("\n")
+        whole = whole.fill_null(True) if whole.any() else pl.repeat(True, parts.height, eager=True)
         return _join(parts.with_columns(records["node"], whole=whole))
 
 
