@@ -22,6 +22,7 @@ from apilens.measure import breakdown as _breakdown
 from apilens.measure.compare import compare
 from apilens.measure.endpoints import endpoints, set_apart
 from apilens.measure.explain import explain
+from apilens.measure.inventory import inventory
 from apilens.measure.models import models
 from apilens.measure.quality import CallQuality, call_quality
 from apilens.measure.signals import implicit_signals
@@ -95,7 +96,7 @@ class Lens:
                 edges=edges,
                 exact=_within("start_time", window) if exact else None,
                 apdex_ms=self.config.apdex_ms,
-                operations=self.openapi.ids.drop("path"),
+                operations=self.openapi.ids.drop("path", "deprecated"),
                 include_synthetic=include_synthetic,
             )
 
@@ -190,6 +191,12 @@ class Lens:
         window = self.window(since, until, now=now)
         with self.connect(window) as connection:
             return implicit_signals(connection, window=_within("start_time", window))
+
+    def inventory(self, since: Moment = None, until: Moment = None, *, now: datetime | None = None) -> pl.DataFrame:
+        """measure.inventory.INVENTORY: every endpoint and documented operation, calls and consumers of [since, until)."""
+        window = self.window(since, until, now=now)
+        with self.connect() as connection:
+            return inventory(connection, window=_within("start_time", window), operations=self.openapi.ids)
 
     def budgets(self, objectives: list[Slo], *, now: datetime) -> pl.DataFrame:
         """measure.slo.BUDGETS of some objectives as of `now`."""
