@@ -165,6 +165,13 @@ FLAGS: list[tuple[str, str, str | None, Any]] = [
     ("routes", "--openapi", "{tmp}/api.yaml", lambda ran, tmp: "getOrder" in ran.out),
     ("routes", "--lake", "{tmp}/lake", lambda ran, tmp: "/v1/orders/{id}" in ran.out),
     ("routes", "--output", "json", lambda ran, tmp: ran.json()["routes"][0]["calls"] == 22),
+    ("inventory", "--since", "2026-03-01", lambda ran, tmp: "1 in use" in ran.err),
+    ("inventory", "--until", "2026-03-01", lambda ran, tmp: "1 unused" in ran.err),
+    ("inventory", "--fail-on", "unused", lambda ran, tmp: ran.code == 0),
+    ("inventory", "--openapi", "{tmp}/api.yaml", lambda ran, tmp: "no document" not in ran.err),
+    ("inventory", "--now", "2026-03-10", lambda ran, tmp: "1 in use" in ran.err),
+    ("inventory", "--lake", "{tmp}/lake", lambda ran, tmp: "1 in use" in ran.err),
+    ("inventory", "--output", "json", lambda ran, tmp: ran.json()["endpoints"][0]["calls"] == 22),
     ("sql", "--lake", "{tmp}/lake", lambda ran, tmp: "22" in ran.out),
     ("sql", "--output", "json", lambda ran, tmp: ran.json()["rows"] == [{"n": 22}]),
     ("look", "--config", "{tmp}/my.toml", lambda ran, tmp: "22 stored" in ran.out),
@@ -205,7 +212,7 @@ def test_a_flag_does_what_it_says(
     (tmp_path / "nginx.conf").write_text(f"log_format main '{LOG_FORMAT}';\naccess_log access.log main;\n")
     (tmp_path / "api.yaml").write_text("openapi: 3.0.0\npaths:\n  /v1/orders/{n}: {get: {operationId: getOrder}}\n")
     own = [] if flag == "--lake" else ["--lake", str(tmp_path / "lake")]
-    if name in ("rejects", "endpoints", "models", "routes", "sql", "scan"):
+    if name in ("rejects", "endpoints", "models", "routes", "inventory", "sql", "scan"):
         ingest(tmp_path / "lake", log)
     words = {
         "ingest": [log, *own],

@@ -52,6 +52,22 @@ class Objective(BaseModel):
     days: int = Field(default=28, ge=1, le=366)
 
 
+class MetricRule(BaseModel):
+    """What is said about system metrics whose name matches: what they are, and from where on they are a problem.
+
+    unit: as exported. above, below: limits in that unit (percent: 0..100), reached for `minutes`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    match: str
+    kind: Literal["cpu", "memory", "disk", "network", "database", "other"] | None = None
+    unit: Literal["ratio", "percent", "ms", "s", "bytes"] | None = None
+    above: float | None = None
+    below: float | None = None
+    minutes: int = Field(default=15, ge=5, le=1440)
+
+
 class PullSource(BaseModel):
     """Where feedback is asked for: an interface of one of feedback.PULLS, or imap.
 
@@ -103,6 +119,7 @@ class Config(BaseModel):
     sources: tuple[Source, ...] = ()
     marks: tuple[Mark, ...] = ()
     slo: tuple[Objective, ...] = ()
+    metrics: tuple[MetricRule, ...] = ()
     rules: tuple[FeedbackRule, ...] = ()
     pulls: dict[str, PullSource] = Field(default_factory=dict)
     apdex_ms: float = Field(default=500.0, gt=0)
@@ -149,6 +166,7 @@ def _explain(file: Path, error: ValidationError) -> str:
             "pulls": PullSource,
             "rules": FeedbackRule,
             "slo": Objective,
+            "metrics": MetricRule,
         }
         model = models[where[0]] if len(where) > 2 else Config
         known = sorted(set(model.model_fields) - {"folder"})

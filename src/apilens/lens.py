@@ -13,6 +13,7 @@ import duckdb
 import polars as pl
 
 from apilens.config import Config, Mark, load_config
+from apilens.detect.system import with_limits
 from apilens.documents import documents
 from apilens.errors import ConfigError
 from apilens.ingest.rollup import roll_up
@@ -22,15 +23,17 @@ from apilens.measure import breakdown as _breakdown
 from apilens.measure.compare import compare
 from apilens.measure.endpoints import endpoints, set_apart
 from apilens.measure.explain import explain
+from apilens.measure.inventory import inventory
 from apilens.measure.models import models
 from apilens.measure.quality import CallQuality, call_quality
 from apilens.measure.signals import implicit_signals
 from apilens.measure.slo import Slo, budgets, longest, read_slos
 from apilens.measure.trace import trace
 from apilens.measure.trends import trends
+from apilens.metrics import Rule
 from apilens.routes import OpenApi, RouteMerges, read_openapi
 from apilens.routes.coverage import Coverage, coverage
-from apilens.schema import BIN_S, ROLLUPS
+from apilens.schema import BIN_S, METRIC_SERIES, ROLLUPS
 from apilens.window import ALWAYS, Window, parse_time
 
 Moment = datetime | str | None
@@ -95,7 +98,7 @@ class Lens:
                 edges=edges,
                 exact=_within("start_time", window) if exact else None,
                 apdex_ms=self.config.apdex_ms,
-                operations=self.openapi.ids.drop("path"),
+                operations=self.openapi.ids.drop("path", "deprecated"),
                 include_synthetic=include_synthetic,
             )
 
@@ -122,7 +125,7 @@ class Lens:
             return models(connection, window=_within("start_time", window), include_synthetic=include_synthetic)
 
     def sql(self, query: str) -> pl.DataFrame:
-        """The rows of one SELECT over the views calls, rollups, rejects and ingests. Raises UsageError for anything else."""
+        """The rows of one SELECT over the views calls, rollups, rejects, ingests and metrics. Raises UsageError for anything else."""
         with self.connect() as connection:
             return select(connection, query)
 
@@ -191,13 +194,44 @@ class Lens:
         with self.connect(window) as connection:
             return implicit_signals(connection, window=_within("start_time", window))
 
+    def inventory(self, since: Moment = None, until: Moment = None, *, now: datetime | None = None) -> pl.DataFrame:
+        """measure.inventory.INVENTORY: every endpoint and documented operation, calls and consumers of [since, until)."""
+        window = self.window(since, until, now=now)
+        with self.connect() as connection:
+            return inventory(connection, window=_within("start_time", window), operations=self.openapi.ids)
+
+    def metrics(self, since: Moment = None, until: Moment = None, *, now: datetime | None = None) -> pl.LazyFrame:
+        """schema.METRICS of [since, until), lazily."""
+        return self.lake.scan("metrics", self.window(since, until, now=now))
+
+    def metric_series(self) -> pl.DataFrame:
+        """One row per series of the metrics: detect.system's names and limits, samples, first_seen, last_seen, latest, highest.
+
+        Of a counter the values are those exported, which only ever grow.
+        """
+        keys = list(METRIC_SERIES)
+        value = pl.col("value").sort_by("timestamp")
+        found = (
+            self.metrics()
+            .group_by(*keys, "kind", "unit", "counter")
+            .agg(
+                samples=pl.len(),
+                latest=value.last(),
+                highest=pl.col("value").max(),
+                first_seen=pl.col("timestamp").min(),
+                last_seen=pl.col("timestamp").max(),
+            )
+        )
+        rules = tuple(Rule(**one.model_dump()) for one in self.config.metrics)
+        return with_limits(found.collect().sort("kind", *keys, nulls_last=True), rules)
+
     def budgets(self, objectives: list[Slo], *, now: datetime) -> pl.DataFrame:
         """measure.slo.BUDGETS of some objectives as of `now`."""
         period = longest(objectives, now)
         return budgets(self.rollups(period.start, period.end).collect(), objectives, now=now)
 
     def connect(self, window: Window = ALWAYS) -> duckdb.DuckDBPyConnection:
-        """A DuckDB connection with the views calls, rollups, rejects and ingests, for SQL of your own; see lake.views.connect."""
+        """A DuckDB connection with the views calls, rollups, rejects, ingests and metrics, for SQL of your own; see lake.views.connect."""
         return connect(self.lake, self._mapping, window)
 
     def window(self, since: Moment, until: Moment, *, now: datetime | None = None) -> Window:

@@ -186,10 +186,61 @@ INGESTS = table(
     }
 )
 
+#: One row per sample of a system metric (CPU, memory, disk, network, database time), beside the calls.
+METRICS = table(
+    {
+        "timestamp": TIMESTAMP,
+        "metric": pl.String,  # name as exported
+        "kind": pl.String,  # METRIC_KINDS
+        "node": pl.String,  # machine or instance it was measured on; null: not said
+        "environment": pl.String,  # label of that name; null: not said
+        "labels": pl.String,  # the other labels, JSON with sorted keys
+        "value": pl.Float64,  # in `unit`: exported value * scale
+        "unit": pl.String,  # ratio | ms | bytes | ""; ratio is 0..1
+        "scale": pl.Float64,
+        "counter": pl.Boolean,  # only ever grows, but for restarts: what tells is its increase per second
+        "source_file": pl.String,
+        "import_id": pl.String,  # sha256 of the file it was first read from
+    }
+)
+METRIC_KINDS = ("cpu", "memory", "disk", "network", "database", "other")
+#: What names a series of METRICS.
+METRIC_SERIES = ("metric", "node", "environment", "labels")
+
 SYNTHETIC_TYPES = ("bot", "health_check", "scanner")
 SIGNALS = ("errors", "latency", "traffic", "auth", "rate_limit")
+#: Signals that are about no endpoint's status or speed: system metrics, the truth of the log itself, friction (measure.signals).
+OTHER_SIGNALS = (
+    "system",
+    "clock_skew",
+    "log_gap",
+    "retries",
+    "abandonment",
+    "polling",
+    "auth_loop",
+    "client_mistakes",
+    "quota",
+    "client_aborts",
+    "old_version",
+)
 CATEGORIES = ("bug", "configuration", "training_gap", "capacity", "dependency", "question", "enhancement")
 SEVERITIES = ("critical", "high", "medium", "low")
+
+#: What stands behind a candidate besides its own numbers: a carrier is a value that has more of the change than its share of the
+#: calls (measure.explain), a metric one that moved at the same time (detect.system), friction what users did (measure.signals).
+EVIDENCE = pl.Struct(
+    {
+        "kind": pl.String,  # carrier | metric | friction
+        "name": pl.String,  # dimension, metric or signal
+        "value": pl.String,  # of the dimension; node and labels of the metric; endpoint of the friction
+        "before": pl.Float64,  # in `unit`; null: unknown
+        "during": pl.Float64,
+        "unit": pl.String,  # ratio | ms | calls (an hour) | bytes | ""
+        "share": pl.Float64,  # of the change, 0..1; null: no carrier
+        "traffic_share": pl.Float64,  # of the calls, 0..1
+        "p": pl.Float64,  # chance of that by accident, corrected for all values tested
+    }
+)
 
 #: One row per candidate ticket: one incident, however many endpoints it shows on.
 CANDIDATES = table(
@@ -203,7 +254,7 @@ CANDIDATES = table(
         "environment": pl.String,
         "service": pl.String,  # null: the format does not say, or several
         "endpoints": pl.List(pl.String),  # "METHOD /route/{id}", most affected first
-        "signal": pl.String,  # SIGNALS
+        "signal": pl.String,  # SIGNALS or OTHER_SIGNALS
         "category": pl.String,  # CATEGORIES
         "severity": pl.String,  # SEVERITIES, technical
         "hint": pl.Struct({"status": pl.String, "upstream": pl.String, "consumer": pl.String, "node": pl.String}),
@@ -214,11 +265,12 @@ CANDIDATES = table(
         "score": pl.Float64,  # ranks by impact
         "observed": pl.Float64,  # ratio, ms or calls per 5 minutes, as the signal measures
         "expected": pl.Float64,
-        "unit": pl.String,  # of observed and expected: ratio | ms | calls
+        "unit": pl.String,  # of observed and expected: ratio | ms | calls | s | bytes | ""
         "n": pl.Int64,  # calls in the window
         "request_ids": pl.List(pl.String),  # first ones, at most 20
         "title": pl.String,
         "explanation": pl.String,
+        "evidence": pl.List(EVIDENCE),  # strongest first; null: not looked for
     }
 )
 

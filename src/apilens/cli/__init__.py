@@ -37,6 +37,8 @@ COMMANDS = {
     "slo": ("apilens.cli.slo", "slo", "Error budgets, burn rates, hours to exhaustion."),
     "models": ("apilens.cli.models", "models", "Tokens, errors and latency per model of AI gateways."),
     "routes": ("apilens.cli.routes", "routes", "Route templates: learn merges, list them."),
+    "metrics": ("apilens.cli.metrics", "metrics", "System metrics beside the calls: import, list."),
+    "inventory": ("apilens.cli.inventory", "inventory", "Undocumented, unused and deprecated endpoints."),
     "lake": ("apilens.cli.lake", "lake", "Sizes, compaction, deletion; forget for good."),
     "sql": ("apilens.cli.sql", "sql", "Run one SELECT over the lake."),
     "scan": ("apilens.cli.scan", "scan", "Find what became abnormal; raise candidate tickets."),

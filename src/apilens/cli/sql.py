@@ -15,7 +15,7 @@ from apilens.errors import Exit
 @lake_option
 @output_option("table", "json", "ndjson", "csv")
 def sql(query: str, lake: str, output: str) -> int:
-    """Run one SELECT over the views calls, rollups, rejects and ingests (DuckDB SQL).
+    """Run one SELECT over the views calls, rollups, rejects, ingests and metrics (DuckDB SQL).
 
     Nothing else runs: no other statement, no file outside the lake, no setting. `apilens sql "DESCRIBE calls"` is
     `apilens sql "SELECT * FROM information_schema.columns"`.

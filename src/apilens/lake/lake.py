@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
 from pathlib import PurePosixPath
@@ -21,17 +21,25 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from apilens.errors import ConflictError, LakeError
 from apilens.lake.storage import Hold, Storage, storage_at
-from apilens.schema import CALLS, INGESTS, REJECTS, ROLLUPS
+from apilens.schema import CALLS, INGESTS, METRIC_SERIES, METRICS, REJECTS, ROLLUPS
 from apilens.window import ALWAYS, Window
 
 #: Raised when an older apilens could not read what this one writes.
 LAYOUT_VERSION = 1
 
-Table = Literal["calls", "rollups", "rejects", "ingests"]
+Table = Literal["calls", "rollups", "rejects", "ingests", "metrics"]
 Actions = list[AddAction | RemoveAction]
-TABLES: dict[Table, pl.Schema] = {"calls": CALLS, "rollups": ROLLUPS, "rejects": REJECTS, "ingests": INGESTS}
+TABLES: dict[Table, pl.Schema] = {
+    "calls": CALLS,
+    "rollups": ROLLUPS,
+    "rejects": REJECTS,
+    "ingests": INGESTS,
+    "metrics": METRICS,
+}
+#: Made by the first import: lakes without metrics, and those of the first versions, have no such table.
+LATER: tuple[Table, ...] = ("metrics",)
 #: Time column by whose statistics readers prune files.
-TIME: dict[str, str] = {"calls": "start_time", "rollups": "bin_start"}
+TIME: dict[str, str] = {"calls": "start_time", "rollups": "bin_start", "metrics": "timestamp"}
 _PARTITIONED = ("calls",)
 #: How names of files begin that hold the rows of several units.
 MERGED = "merged-"
@@ -90,7 +98,8 @@ def open_lake(path: str, *, create: bool = False) -> Lake:
         try:
             storage.create("_apilens/masking.key", secrets.token_hex(_KEY_BYTES).encode())
             for name, schema in TABLES.items():
-                _create_table(storage, name, schema)
+                if name not in LATER:
+                    _create_table(storage, name, schema)
             storage.create(_MARKER, json.dumps({"layout_version": LAYOUT_VERSION}).encode() + b"\n")
         except (OSError, DeltaError) as error:
             reason = getattr(error, "strerror", None) or error
@@ -154,6 +163,15 @@ class Lake:
 
     # -- reading -------------------------------------------------------------------------------------------------
 
+    @property
+    def tables(self) -> list[Table]:
+        """The tables that this lake has."""
+        return [name for name in TABLES if name not in LATER or self._is_there(name)]
+
+    def _is_there(self, name: Table) -> bool:
+        log = f"{name}/_delta_log"
+        return any(self.storage.read(f"{log}/{file}") is not None for file in (f"{0:020}.json", "_last_checkpoint"))
+
     def table(self, name: Table) -> DeltaTable:
         """The table at its latest version."""
         try:
@@ -165,6 +183,8 @@ class Lake:
 
     def files(self, name: Table, window: Window = ALWAYS) -> list[str]:
         """Paths of the committed Parquet files that may hold rows of the window."""
+        if name in LATER and not self._is_there(name):
+            return []
         actions = pl.DataFrame(self.table(name).get_add_actions(flatten=True))
         if actions.is_empty():
             return []
@@ -319,6 +339,25 @@ class Lake:
             self.transact("rejects", [*dead, *rejects])
         self._register("calls", units)
         self._register("rollups", units)
+
+    def add_metrics(self, samples: pl.DataFrame, import_id: str) -> int:
+        """Keep samples of schema.METRICS; how many of them were there already (same series and moment: the first one stays)."""
+        with self.lock("commit"):
+            if not self._is_there("metrics"):
+                _create_table(self.storage, "metrics", METRICS)
+            table = self.table("metrics")
+            first, last = samples["timestamp"].min(), samples["timestamp"].max()
+            keys = [*METRIC_SERIES, "timestamp"]
+            window = ALWAYS
+            if isinstance(first, datetime) and isinstance(last, datetime):
+                window = Window(first, last + timedelta(microseconds=1))
+            known = self.scan("metrics", window).select(keys).collect()
+            once = samples.unique(keys, keep="first", maintain_order=True)
+            fresh = once.join(known, on=keys, how="anti", nulls_equal=True, maintain_order="left")
+            if fresh.height:
+                files = self.write("metrics", fresh.select(METRICS.names()), import_id, 1)
+                self.transact("metrics", [added(file, TIME["metrics"]) for file in files], table=table)
+        return samples.height - fresh.height
 
     def _dead_entries(self, entries: pl.DataFrame) -> list[str]:
         """Names of ledger files that hold one of these (unit, attempt): a commit is one file, all or nothing of it counts."""

@@ -11,17 +11,24 @@ from typing import Any
 import polars as pl
 from deltalake import DeltaTable
 
-from apilens.lake.lake import MERGED, TABLES, TIME, Lake, Table, added, partition_of, removed
-from apilens.schema import ENDPOINT
+from apilens.lake.lake import MERGED, TIME, Lake, Table, added, partition_of, removed
+from apilens.schema import ENDPOINT, METRIC_SERIES
 
 #: Rows of one compacted file: some 100 MB of calls in memory, some 20 MB on disk. We picked it.
-FILE_ROWS: dict[Table, int] = {"calls": 500_000, "rollups": 200_000, "rejects": 100_000, "ingests": 100_000}
+FILE_ROWS: dict[Table, int] = {
+    "calls": 500_000,
+    "rollups": 200_000,
+    "rejects": 100_000,
+    "ingests": 100_000,
+    "metrics": 1_000_000,
+}
 #: Rows of one endpoint stand together, so that a query for one reads few row groups (DETECTION, PERFORMANCE: twice as quick).
 _ORDER: dict[Table, list[str]] = {
     "calls": [*ENDPOINT, "start_time"],
     "rollups": [*ENDPOINT, "bin_start"],
     "rejects": ["unit_id", "attempt", "source_offset", "record"],
     "ingests": ["ingested_at", "unit_id"],
+    "metrics": [*METRIC_SERIES, "timestamp"],
 }
 #: Delta's own default: how long a reader of an older version may still need its files.
 RETENTION_HOURS = 168
@@ -41,7 +48,7 @@ class TableInfo:
 def info(lake: Lake) -> dict[Table, TableInfo]:
     """What each table consists of, from its log; rows counts uncommitted ledger and reject rows too."""
     found: dict[Table, TableInfo] = {}
-    for name in TABLES:
+    for name in lake.tables:
         table = lake.table(name)
         files = _files(table)
         small = sum(len(group) for group in _groups(name, files))
@@ -57,7 +64,7 @@ def compact(lake: Lake) -> dict[Table, tuple[int, int]]:
     Rows stay as they are; ledger and rejects lose those that never counted (of killed or replaced attempts). Readers see the
     table before or after. What another run replaces meanwhile is left for the next time.
     """
-    return {name: _compact_table(lake, name) for name in TABLES}
+    return {name: _compact_table(lake, name) for name in lake.tables}
 
 
 def _compact_table(lake: Lake, name: Table) -> tuple[int, int]:
@@ -115,7 +122,7 @@ def vacuum(lake: Lake, *, retention_hours: int = RETENTION_HOURS) -> int:
     """Delete what no version younger than retention_hours needs, and what killed runs left; how many files that were."""
     gone = 0
     with lake.lock("commit"):
-        for name in TABLES:
+        for name in lake.tables:
             table = lake.table(name)
             gone += len(table.vacuum(retention_hours, dry_run=False, enforce_retention_duration=False, full=True))
             table.create_checkpoint()

@@ -8,16 +8,16 @@ import duckdb
 import polars as pl
 
 from apilens.errors import UsageError
-from apilens.lake.lake import TABLES, Lake, Table
+from apilens.lake.lake import TABLES, TIME, Lake, Table
 from apilens.window import ALWAYS, Window
 
 _MERGES = pl.Schema({"service": pl.String, "route": pl.String, "merged_route": pl.String})
 
 
 def connect(lake: Lake, merges: pl.DataFrame | None = None, window: Window = ALWAYS) -> duckdb.DuckDBPyConnection:
-    """An in-memory connection with the views calls, rollups, rejects and ingests, as of now.
+    """An in-memory connection with the views calls, rollups, rejects, ingests and metrics, as of now.
 
-    merges: service, route, merged_route. window: files of calls and rollups that hold nothing of it are left out;
+    merges: service, route, merged_route. window: files of calls, rollups and metrics that hold nothing of it are left out;
     rows are not cut. The connection can read the lake's committed files and no other, and its settings are locked. A stranger's SQL
     still goes through `select`: DuckDB lets COPY overwrite what it lets be read.
     """
@@ -25,7 +25,7 @@ def connect(lake: Lake, merges: pl.DataFrame | None = None, window: Window = ALW
     # After two seconds DuckDB would draw a bar on stdout, into the results.
     connection.execute("SET enable_progress_bar = false")
     lake.storage.attach(connection)
-    committed = {name: lake.files(name, window if name in ("calls", "rollups") else ALWAYS) for name in TABLES}
+    committed = {name: lake.files(name, window if name in TIME else ALWAYS) for name in TABLES}
     ledger = lake.ledger()
     attempts = ledger.select("unit_id", "attempt")
     _load(connection, "attempts", attempts)

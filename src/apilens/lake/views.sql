@@ -1,4 +1,4 @@
--- What people query. {calls}, {rollups}, {rejects}, {ingests} are the committed files of each table, or an empty relation.
+-- What people query. {calls}, {rollups}, {rejects}, {ingests}, {metrics} are the committed files of each table, or an empty relation.
 -- route_merges(service, route, merged_route) holds the learned merges, applied here on every read.
 CREATE VIEW calls AS
 SELECT
@@ -32,3 +32,5 @@ WHERE r.resolves_unit_id IS NULL
 CREATE VIEW ingests AS
 SELECT i.* FROM {ingests} AS i
 JOIN attempts AS a ON a.unit_id = i.unit_id AND a.attempt = i.attempt;
+
+CREATE VIEW metrics AS SELECT * FROM {metrics};

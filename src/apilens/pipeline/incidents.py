@@ -14,6 +14,7 @@ from apilens.config import Mark, load_config
 from apilens.detect import find_candidates
 from apilens.errors import UsageError
 from apilens.lens import Lens
+from apilens.pipeline import suspects
 from apilens.schema import BIN_S, CANDIDATES, SEVERITIES
 from apilens.store import open_state
 from apilens.window import Window
@@ -113,7 +114,10 @@ def scan(
     found = find_candidates(rollups, lens.breakdown, now=edge, go_live=max(launches, default=None))
     if baseline is not None:
         found = found.filter(pl.col("detected_at") > begin)
+    metrics = suspects.metrics(lens, edge - LOOK_BACK, edge)
+    found = pl.concat([found, suspects.of_metrics(metrics, found, rollups, edge)]).sort("detected_at", "id")
     with open_state(lake, state) as store:
+        found = suspects.with_evidence(lens, found, metrics, store.candidates())
         store.save_candidates(found, moment, Window(edge - LOOK_BACK, edge))
     window = lens.window(since, until, now=moment)
     if window.start is not None:

@@ -201,6 +201,7 @@ def _environment() -> jinja2.Environment:
         "milliseconds": units.milliseconds,
         "size": units.size,
         "moment": units.moment,
+        "evidence": units.evidence,
         "day_and_time": units.day_and_time,
         "short": _short,
     }
@@ -297,11 +298,18 @@ def _problem(
         "reports_total": len(reports),
         "silent_named": silent[:consumers],
         "silent_unnamed": max(row["silent"] or 0, len(silent)) - len(silent[:consumers]),
-        "candidate": candidate,
+        "candidate": candidate and candidate | {"evidence": [_evidence(one) for one in candidate["evidence"] or []]},
         "observed": candidate and units.measured(candidate["observed"], candidate["unit"]),
         "expected": candidate and units.measured(candidate["expected"], candidate["unit"]),
         "spark": candidate and _spark(data, candidate),
     }
+
+
+def _evidence(one: dict[str, Any]) -> dict[str, Any]:
+    """A row of schema.EVIDENCE with a picture: two bars, before above during."""
+    most = max(one["before"] or 0.0, one["during"] or 0.0, 1e-12)
+    bars = [svg.bar(one[name] or 0.0, most, kind=kind) for name, kind in (("before", "told"), ("during", "hit"))]
+    return one | {"picture": Markup("").join(bars)}
 
 
 def _age(row: dict[str, Any], now: datetime) -> str:

@@ -70,14 +70,29 @@ def lasting(span: timedelta) -> str:
 
 
 def measured(value: float | None, unit: str | None) -> str:
-    """A value of `schema.CANDIDATES` in its unit: ratio, ms or calls (per 5 minutes)."""
+    """A value of `schema.CANDIDATES` in its unit; calls are per 5 minutes."""
+    if value is None:
+        return UNKNOWN
+    if unit == "calls":
+        return f"{count(value)} calls/5 min"
+    return evidence(value, unit)
+
+
+def evidence(value: float | None, unit: str | None) -> str:
+    """A value of `schema.EVIDENCE` in its unit; calls are per hour."""
     if value is None:
         return UNKNOWN
     if unit == "ratio":
         return percent(value)
     if unit == "ms":
         return milliseconds(value)
-    return f"{count(value)} calls/5 min"
+    if unit == "bytes":
+        return size(value)
+    if unit == "s":
+        return f"{value:,.0f} s" if abs(value) < 5_400 else f"{value / 3600:,.1f} h"
+    if unit == "calls":
+        return f"{count(value)} calls/h"
+    return f"{value:,.4g}{f' {unit}' if unit else ''}"
 
 
 def times(ratio: float | None, low: float | None, high: float | None) -> str:

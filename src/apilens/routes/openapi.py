@@ -32,12 +32,14 @@ MAPPING = pl.Schema({"service": pl.String, "route": pl.String, "merged_route": p
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one documented path. path: as the document has it, behind its base path; id: operationId."""
+    """One method of one documented path. path: as the document has it, behind its base path; id: operationId;
+    deprecated: the document says that it should no longer be used."""
 
     method: str
     path: str
     id: str | None = None
     base: str = ""
+    deprecated: bool = False
 
     @property
     def route(self) -> str:
@@ -67,7 +69,7 @@ class OpenApi:
 
     def to_json(self) -> str:
         """Text that from_json reads back; the same operations give the same text."""
-        operations = [[one.method, one.path, one.id, one.base] for one in self.operations]
+        operations = [[one.method, one.path, one.id, one.base, one.deprecated] for one in self.operations]
         return json.dumps({"version": self.version, "operations": operations}, ensure_ascii=True, indent=1)
 
     @classmethod
@@ -76,8 +78,9 @@ class OpenApi:
         try:
             found: Any = json.loads(text)
             operations = tuple(
-                Operation(str(method), str(path), None if name is None else str(name), str(base))
-                for method, path, name, base in found["operations"]
+                # Lakes of the first versions do not say what is deprecated.
+                Operation(str(method), str(path), None if name is None else str(name), str(base), rest == [True])
+                for method, path, name, base, *rest in found["operations"]
             )
             return cls(operations, int(found["version"]))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -114,11 +117,11 @@ class OpenApi:
 
     @cached_property
     def ids(self) -> pl.DataFrame:
-        """method, route, operation_id, path: one row per documented (method, route), with its base path and without; of
-        identical ones the first.
+        """method, route, operation_id, path, deprecated: one row per documented (method, route), with its base path and
+        without; of identical ones the first.
         """
-        rows = [(one.method, one.route, one.id, one.path) for one in self.operations]
-        rows += [(one.method, one.bare_route, one.id, one.path) for one in self.operations]
+        rows = [(one.method, one.route, one.id, one.path, one.deprecated) for one in self.operations]
+        rows += [(one.method, one.bare_route, one.id, one.path, one.deprecated) for one in self.operations]
         frame = pl.DataFrame(rows, schema=_IDS, orient="row")
         return frame.unique(["method", "route"], keep="first", maintain_order=True)
 
@@ -135,7 +138,13 @@ class OpenApi:
 
 
 _TEXTS = {"route": pl.String, "merged_route": pl.String}
-_IDS = {"method": pl.String, "route": pl.String, "operation_id": pl.String, "path": pl.String}
+_IDS = {
+    "method": pl.String,
+    "route": pl.String,
+    "operation_id": pl.String,
+    "path": pl.String,
+    "deprecated": pl.Boolean,
+}
 
 
 def _segments(path: str) -> list[str]:
@@ -242,10 +251,10 @@ def read_openapi(documents: Sequence[tuple[Any, str]], version: int = 0) -> Open
     """
     found: dict[tuple[str, str], Operation] = {}
     for document, name in documents:
-        for base, path, method, identifier in _operations(document, name):
+        for base, path, method, identifier, deprecated in _operations(document, name):
             base = "/" + base.strip("/") if base.strip("/") else ""
             whole = re.sub("/{2,}", "/", f"{base}/{path}").rstrip("/") or "/"
-            found.setdefault((method, whole), Operation(method, whole, identifier, base))
+            found.setdefault((method, whole), Operation(method, whole, identifier, base, deprecated))
     if not found:
         raise ConfigError(
             f"{', '.join(name for _, name in documents)}: describes no operation; expected paths with methods"
@@ -253,8 +262,8 @@ def read_openapi(documents: Sequence[tuple[Any, str]], version: int = 0) -> Open
     return OpenApi(tuple(found.values()), version)
 
 
-def _operations(document: Any, name: str) -> Iterator[tuple[str, str, str, str | None]]:
-    """(base path, path, METHOD, operationId) of one document."""
+def _operations(document: Any, name: str) -> Iterator[tuple[str, str, str, str | None, bool]]:
+    """(base path, path, METHOD, operationId, deprecated) of one document."""
     if not isinstance(document, Mapping):
         raise ConfigError(
             f"{name}: is no OpenAPI document; found {type(document).__name__}, expected openapi: 3.x or swagger: 2.0"
@@ -284,8 +293,10 @@ def _operations(document: Any, name: str) -> Iterator[tuple[str, str, str, str |
             operation = operation if isinstance(operation, Mapping) else {}
             identifier = operation.get("operationId")
             servers = next((one["servers"] for one in (operation, item, document) if one.get("servers")), None)
+            name_of = None if identifier is None else str(identifier)
+            old = str(operation.get("deprecated")).lower() == "true"
             for base in [document.get("basePath") or ""] if is_2 else _bases(servers):
-                yield str(base), str(path), str(method).upper(), None if identifier is None else str(identifier)
+                yield str(base), str(path), str(method).upper(), name_of, old
 
 
 def _resolved(item: Any, document: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -20,7 +20,7 @@ from apilens.store import tables
 from apilens.window import Window
 
 #: Every revision this version knows, oldest first (a test holds it equal to the migration files).
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 _VERSION_TABLE = "apilens_version"  # not Alembic's default name: a team's database may hold another application's
 _BUSY_MS = 30_000
 _ONE_WRITER = 7_308_043_225_310_753  # PostgreSQL advisory lock: one writer at a time, as SQLite has it by nature

@@ -58,6 +58,7 @@ candidates = sa.Table(
     sa.Column("request_ids", sa.JSON, nullable=False),
     sa.Column("title", sa.Text),
     sa.Column("explanation", sa.Text),
+    sa.Column("evidence", sa.JSON(none_as_null=True)),
     sa.Column("saved_at", UtcTime, nullable=False),  # first
     sa.Column("withdrawn_at", UtcTime),  # a later scan of its window no longer raised it; null: it stands
 )

@@ -84,6 +84,7 @@ def ticket(key: str, problem: dict[str, Any], candidate: dict[str, Any]) -> Tick
             ),
         ),
         Section("Hit but silent: who to tell", _some(problem["silent_consumers"] or [])),
+        Section("Evidence: before and during", _some(map(_evidence, candidate["evidence"] or []))),
         Section("Request ids", _some(candidate["request_ids"] or [])),
     ]
     return Ticket(
@@ -104,9 +105,29 @@ def _measured(candidate: dict[str, Any]) -> str | None:
     observed, expected, unit = candidate["observed"], candidate["expected"], candidate["unit"]
     if observed is None:
         return None
-    shown = {"ratio": "{:.2%}", "ms": "{:,.0f} ms", "calls": "{:,.1f} calls per 5 minutes"}.get(unit or "", "{:g}")
+    shown = {"ratio": "{:.2%}", "ms": "{:,.0f} ms", "calls": "{:,.1f} calls per 5 minutes", "s": "{:,.0f} s"}.get(
+        unit or "", "{:g}"
+    )
     against = "" if expected is None else f", expected {shown.format(expected)}"
     return f"{shown.format(observed)}{against}" + (f", of {candidate['n']:,} calls" if candidate["n"] else "")
+
+
+def _evidence(one: dict[str, Any]) -> str:
+    """`node gw-1: 1.2 % to 98 %; has 97 % of the change with 33 % of the calls`."""
+    shown = {"ratio": "{:.3g} %", "ms": "{:,.4g} ms", "calls": "{:,.4g} calls an hour"}.get(
+        one["unit"] or "", "{:,.4g}"
+    )
+    values = [
+        "unknown" if one[name] is None else shown.format(one[name] * (100 if one["unit"] == "ratio" else 1))
+        for name in ("before", "during")
+    ]
+    carries = (
+        ""
+        if one["share"] is None
+        else f"; has {one['share']:.0%} of the change with {one['traffic_share'] or 0.0:.0%} of the calls"
+        f" (by chance {one['p'] or 0.0:.1g})"
+    )
+    return f"{one['name']} {one['value'] or ''}: {' to '.join(values)}{carries}"
 
 
 def _some(lines: Any) -> tuple[str, ...]:
