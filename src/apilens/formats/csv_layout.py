@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import polars as pl
 
-from apilens.formats.attributes import add_attributes
 from apilens.formats.block import Layout, Parsed
 from apilens.formats.fields import Field, attribute, outranked, read_carefully, shown
 
@@ -86,10 +85,8 @@ class CsvLayout(Layout):
             null_values=list(self.nulls),
         )
         raws = cells.with_columns(rest["row"])
-        part = read_carefully(raws, fields, self.gateway, misfit=pl.lit(None, pl.String))
-        unused = outranked(raws, fields.items())
-        if unused.height and part.calls.height:
-            part = replace(part, calls=add_attributes(part.calls, unused.join(part.calls, on="row", how="semi")))
+        misfit = pl.lit(None, pl.String)
+        part = read_carefully(raws, fields, self.gateway, misfit=misfit, unused=outranked(fields.items()))
         return Parsed(part.calls, pl.concat([broken, part.rejects]), header=int(is_header.sum()))
 
     @property

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from apilens.formats.attributes import EXTRAS, gather_attributes
+from apilens.formats.attributes import gather_attributes
 from apilens.formats.block import Parsed
 from apilens.formats.escapes import Escape, unescape
 from apilens.schema import TIMESTAMP
@@ -307,17 +307,6 @@ def size(column: str, *, rank: int = 0) -> Field:
         return raw.is_null() | raw.cast(pl.Int64, strict=False).is_not_null()
 
     return Field(read, read, None, accept, accept, pattern=r"-?\d+|-", rank=rank)
-
-
-def response_content() -> Field:
-    """The length of a response's content where nothing else is logged of its size: that of its body, and the least that the
-    whole response had; -1 is how a gateway says that it does not know."""
-    body, whole = size("response_body_bytes"), size("response_bytes")
-
-    def read(raw: pl.Expr) -> Columns:
-        return {**body.careful(raw), **whole.careful(raw)}
-
-    return replace(body, quick=read, careful=read)
 
 
 def upstream_status(*, rank: int = 0) -> Field:
@@ -749,12 +738,19 @@ def strftime_time(kind: str, layout: str, tz: str = "UTC") -> Field:
 
 
 def typed(
-    raws: pl.LazyFrame, fields: Mapping[str, Field], gateway: str, *, careful: bool, derived: Sequence[pl.Expr] = ()
+    raws: pl.LazyFrame,
+    fields: Mapping[str, Field],
+    gateway: str,
+    *,
+    careful: bool,
+    derived: Sequence[pl.Expr] = (),
+    unused: Sequence[pl.Expr] = (),
 ) -> pl.LazyFrame:
     """The columns that the fields make of raw values, and per field i that can fail `ok{i}`: whether it could be read.
 
     raws: field i in column `v{i}`, null where the gateway wrote its null marker; other columns are kept.
     derived: columns made of finished ones, one after the other; a name that begins with `_` is only a step to others.
+    unused: what `outranked` has found.
     """
     if not careful:
         raws = raws.with_columns(
@@ -782,7 +778,7 @@ def typed(
         if (accept := field.accept_careful if careful else field.accept) is not None:
             accepts[f"ok{i}"] = accept(pl.col(f"v{i}"), {name: pl.col(name) for name in reads[i][1]})
     # In a step of its own: a condition then reads the finished column instead of working it out again.
-    read = raws.with_columns(**merged).with_columns(**accepts)
+    read = raws.with_columns(**merged).with_columns(*unused, **accepts)
     for column in derived:
         read = read.with_columns(column)
     return read.drop([name for name in merged if name.startswith("_")])
@@ -796,17 +792,18 @@ def read_carefully(
     misfit: pl.Expr,
     escape: Escape = "none",
     derived: Sequence[pl.Expr] = (),
+    unused: Sequence[pl.Expr] = (),
 ) -> Parsed:
     """Calls and rejects from raw values.
 
     raws: `row` and per field i its text in `v{i}`, null markers already null, log escapes still in place.
-    misfit: why the record as a whole does not fit; null where it does. derived: as in `typed`.
+    misfit: why the record as a whole does not fit; null where it does. derived, unused: as in `typed`.
     """
     names = list(fields)
     raws = raws.with_columns(
         unescape(raws[f"v{i}"], escape) for i, name in enumerate(names) if fields[name].escaped and escape != "none"
     )
-    plan = typed(raws.lazy(), fields, gateway, careful=True, derived=derived)
+    plan = typed(raws.lazy(), fields, gateway, careful=True, derived=derived, unused=unused)
     read = plan.with_columns(misfit=misfit).collect(engine="in-memory")
     complaints = [
         pl.when(~pl.col(f"ok{i}").fill_null(False)).then(_complaint(name.removeprefix("$."), pl.col(f"v{i}"), field))
@@ -843,22 +840,26 @@ def _complaint(name: str, value: pl.Expr, field: Field) -> pl.Expr:
     return found + pl.lit(f", expected {field.expected}" if field.expected else ", which cannot be read")
 
 
-def outranked(raws: pl.DataFrame, fields: Iterable[tuple[str, Field]]) -> pl.DataFrame:
-    """Values for which another field of the same column was preferred, as EXTRAS, unless they are the same.
+def outranked(fields: Iterable[tuple[str, Field]]) -> list[pl.Expr]:
+    """Values for which another field of the same column was preferred, as columns `attributes.*`, unless they are the same.
 
-    raws: as in `read_carefully`. fields: key in attributes and field of each. A value that is the only one of an array in JSON is the same as that array.
+    fields: key in attributes and field of each, in the order of `raws` in `read_carefully`. A value that is the only one of
+    an array in JSON is the same as that array. What a field keeps under the same key itself comes first.
     """
     columns: dict[str, list[tuple[int, int]]] = {}
-    names = []
+    names, kept = [], set()
     for i, (name, field) in enumerate(fields):
         names.append(name)
         if read := field.careful(pl.lit("")):
             columns.setdefault(next(iter(read)), []).append((field.rank, i))
-    found = []
+            kept |= set(read)
+    found: dict[str, list[pl.Expr]] = {}
     for contenders in columns.values():
-        ranked = [i for _, i in sorted(contenders) if raws[f"v{i}"].null_count() < raws.height]
+        ranked = [i for _, i in sorted(contenders)]
         for k, i in enumerate(ranked[1:], start=1):
             value, best = pl.col(f"v{i}"), pl.coalesce(f"v{other}" for other in ranked[:k])
             other = (value != best) & (value != pl.concat_str(pl.lit('["'), best, pl.lit('"]')))
-            found.append(raws.filter(other).select("row", pl.lit(names[i]).alias("key"), value.alias("value")))
-    return pl.concat([EXTRAS.to_frame(), *found])
+            found.setdefault(f"attributes.{names[i]}", []).append(pl.when(other).then(value))
+    return [
+        pl.coalesce(*([column] if column in kept else []), *values).alias(column) for column, values in found.items()
+    ]

@@ -38,7 +38,7 @@ _FIELDS = {
     "user-agent": f.text("user_agent"),
     "host": f.host(),
     "request-content-length": f.integer("request_body_bytes"),
-    "response-content-length": f.response_content(),
+    "response-content-length": f.integer("response_bytes"),
     "api-response-time": _upstream(),
     "response-time": f.duration("duration_ms", 1.0),
     "latency": f.duration("gateway_duration_ms", 1.0),
