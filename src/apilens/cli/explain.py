@@ -29,7 +29,7 @@ def explain(candidate: str, top: int, lake: str, state: str | None, output: str)
     from apilens.pipeline import incidents
     from apilens.reports.ndjson import ndjson_text, records
     from apilens.reports.terminal import Column, safe, table
-    from apilens.reports.units import count, percent
+    from apilens.reports.units import count, evidence, percent
 
     row, found = incidents.explain(lake, state, candidate)
     if output == "ndjson":
@@ -37,32 +37,51 @@ def explain(candidate: str, top: int, lake: str, state: str | None, output: str)
     elif output == "json":
         body = {"schema_version": 1, "id": row["id"], "title": row["title"], "explanation": row["explanation"]}
         click.echo(
-            json.dumps({**body, "carriers": records(found), "request_ids": row["request_ids"]}, ensure_ascii=False)
+            json.dumps(
+                {
+                    **body,
+                    "carriers": records(found),
+                    "evidence": row["evidence"] or [],
+                    "request_ids": row["request_ids"],
+                },
+                ensure_ascii=False,
+            )
         )
     else:
         click.echo(f"{safe(row['title'])}\n{safe(row['explanation'])}\n")
         unit = {"latency": "ms", "traffic": "calls an hour"}.get(row["signal"], "share")
         shown = (lambda value: None if value is None else f"{value:,.1f}") if unit != "share" else percent
         headings = ["calls before", f"{unit} before", "calls", unit, "of the excess", "of the calls", "by chance"]
-        table(
-            "",
-            ["carries", "dimension", "value", *(Column(name, "right") for name in headings)],
-            (
+        if found.height:
+            table(
+                "",
+                ["carries", "dimension", "value", *(Column(name, "right") for name in headings)],
                 (
-                    "yes" if one["carries"] else "",
-                    one["dimension"],
-                    one["value"] or "(not logged)",
-                    count(one["calls_before"]),
-                    shown(one["measure_before"]),
-                    count(one["calls"]),
-                    shown(one["measure"]),
-                    percent(one["excess_share"]),
-                    percent(one["traffic_share"]),
-                    f"{one['p']:.2g}",
-                )
-                for one in found.head(top).iter_rows(named=True)
-            ),
-        )
+                    (
+                        "yes" if one["carries"] else "",
+                        one["dimension"],
+                        one["value"] or "(not logged)",
+                        count(one["calls_before"]),
+                        shown(one["measure_before"]),
+                        count(one["calls"]),
+                        shown(one["measure"]),
+                        percent(one["excess_share"]),
+                        percent(one["traffic_share"]),
+                        f"{one['p']:.2g}",
+                    )
+                    for one in found.head(top).iter_rows(named=True)
+                ),
+            )
+        beside = [one for one in row["evidence"] or [] if one["kind"] != "carrier"]
+        if beside:
+            table(
+                "",
+                ["beside it", "", Column("before", "right"), Column("during", "right")],
+                (
+                    (one["name"], one["value"], *(evidence(one[name], one["unit"]) for name in ("before", "during")))
+                    for one in beside
+                ),
+            )
         if row["request_ids"]:
             click.echo("first request ids: " + safe(", ".join(row["request_ids"][:5])))
     return Exit.DONE

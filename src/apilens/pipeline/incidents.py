@@ -14,8 +14,9 @@ from apilens.config import Mark, load_config
 from apilens.detect import find_candidates
 from apilens.errors import UsageError
 from apilens.lens import Lens
+from apilens.measure.explain import CARRIERS
 from apilens.pipeline import suspects
-from apilens.schema import BIN_S, CANDIDATES, SEVERITIES
+from apilens.schema import BIN_S, CANDIDATES, SEVERITIES, SIGNALS
 from apilens.store import open_state
 from apilens.window import Window
 
@@ -32,7 +33,7 @@ def mark(lake: str, time: datetime, label: str, *, go_live: bool) -> None:
 
 
 def explain(lake: str, state: str | None, candidate: str) -> tuple[dict[str, Any], pl.DataFrame]:
-    """A kept candidate (row of schema.CANDIDATES) and what carries it (measure.explain.CARRIERS).
+    """A kept candidate (row of schema.CANDIDATES) and what carries it (measure.explain.CARRIERS; empty where it is about no calls).
 
     candidate: its id or the beginning of one. Raises UsageError where none or several begin so.
     """
@@ -48,7 +49,7 @@ def explain(lake: str, state: str | None, candidate: str) -> tuple[dict[str, Any
             f"{candidate!r} {what}; expected one of `apilens scan`" + (f", such as {', '.join(near)}" if near else "")
         )
     row = fitting.row(0, named=True)
-    return row, lens.explain(row)
+    return row, lens.explain(row) if row["signal"] in SIGNALS else CARRIERS.to_frame()
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,11 @@ def scan(
     if baseline is not None:
         found = found.filter(pl.col("detected_at") > begin)
     metrics = suspects.metrics(lens, edge - LOOK_BACK, edge)
-    found = pl.concat([found, suspects.of_metrics(metrics, found, rollups, edge)]).sort("detected_at", "id")
     with open_state(lake, state) as store:
-        found = suspects.with_evidence(lens, found, metrics, store.candidates())
+        facts = suspects.facts(lens, store, rollups, edge)
+        found, friction = suspects.of_calls(lens, found, facts, rollups, edge)
+        found = pl.concat([found, suspects.of_metrics(metrics, found, rollups, edge)]).sort("detected_at", "id")
+        found = suspects.with_evidence(lens, found, metrics, friction, store.candidates())
         store.save_candidates(found, moment, Window(edge - LOOK_BACK, edge))
     window = lens.window(since, until, now=moment)
     if window.start is not None:

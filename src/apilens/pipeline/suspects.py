@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
 
+from apilens.detect.friction import behind, find_friction
+from apilens.detect.log_truth import find_gaps, find_skew, not_in_gaps
 from apilens.detect.system import Series, amount, apart_from, coincident, find_system, series_of
 from apilens.lens import Lens
+from apilens.measure.facts import INSTANCES, SKEW
+from apilens.measure.signals import BLOCK_H, FRICTION, REACH
 from apilens.pipeline.metrics import rules_of
-from apilens.schema import CANDIDATES, SIGNALS
+from apilens.schema import CANDIDATES, SIGNALS, TIMESTAMP
+from apilens.store import Store
 
 #: Carriers are looked for in so many candidates of a scan, the newest first; others show them with `apilens explain`.
 _MOST_EXPLAINED = 200
 #: Values of dimensions kept with a candidate.
 _CARRIERS = 5
+#: Calls whose sequences are sorted at once: some 400 MB.
+_MOST_CALLS = 2_000_000
+#: Changes when what is kept of a block does.
+_FACTS_VERSION = 1
 #: What makes a candidate another one: where nothing of it changed, its carriers are those found before.
 _SAME = ("start", "end", "n", "observed", "endpoints")
 
@@ -32,10 +44,105 @@ def of_metrics(series: Series, found: pl.DataFrame, rollups: pl.DataFrame, now: 
     return apart_from(find_system(series, now=now, environment=only), found)
 
 
-def with_evidence(lens: Lens, found: pl.DataFrame, series: Series, known: pl.DataFrame) -> pl.DataFrame:
+@dataclass(frozen=True)
+class Facts:
+    """measure.facts of all calls looked at: INSTANCES, SKEW, FRICTION."""
+
+    instances: pl.DataFrame
+    skew: pl.DataFrame
+    friction: pl.DataFrame
+
+
+def facts(lens: Lens, store: Store, rollups: pl.DataFrame, now: datetime) -> Facts:
+    """Facts of the calls behind some rollups; those of blocks that are over are made once and kept in the state."""
+    width = timedelta(hours=BLOCK_H)
+    counts = dict(
+        rollups.filter(pl.col("unit_id").is_not_null())
+        .group_by(pl.col("bin_start").dt.truncate(f"{BLOCK_H}h"))
+        .agg(pl.col("calls").sum())
+        .sort("bin_start")
+        .rows()
+    )
+    # Another document or merge names the routes anew.
+    names = f"{_FACTS_VERSION}:{lens.openapi.version}:{len(lens.openapi.operations)}:{len(lens.merges.merges)}"
+    kept = store.blocks()
+    wanted = {start: f"{names}:{calls}" for start, calls in counts.items()}
+    done = {at: kept[at][1] for at, key in wanted.items() if at in kept and kept[at][0] == key}
+    missing = [at for at in wanted if at not in done and at + width + REACH <= now]
+    fresh: dict[datetime, tuple[str, dict[str, Any]]] = {}
+    for first, end in _stretches(missing, counts, width):
+        parts = [frame.with_columns(_block(frame)) for frame in lens.facts(first, end)]
+        for at in (one for one in missing if first <= one < end):
+            body = {
+                name: json.loads(part.filter(pl.col("at") == at).drop("at").write_json())
+                for name, part in zip(("instances", "skew", "friction"), parts, strict=True)
+            }
+            fresh[at] = (wanted[at], body)
+    store.save_blocks(fresh, min(wanted, default=now) - width)
+    done |= {at: body for at, (_, body) in fresh.items()}
+    late = [at for at in wanted if at not in done]
+    running = [lens.instances(min(late), min(max(late) + width, now))] if late else []
+    return Facts(
+        pl.concat([*_frames(done, "instances", INSTANCES), *running]),
+        pl.concat(_frames(done, "skew", SKEW)),
+        pl.concat(_frames(done, "friction", FRICTION)),
+    )
+
+
+def _block(frame: pl.DataFrame) -> pl.Expr:
+    column = pl.col("block") if "block" in frame.columns else pl.col("bin_start").dt.truncate(f"{BLOCK_H}h")
+    return column.alias("at")
+
+
+def _frames(done: dict[datetime, dict[str, Any]], name: str, columns: pl.Schema) -> list[pl.DataFrame]:
+    """The rows kept of each block under their types; times were written as text."""
+    rows = [row for at in sorted(done) for row in done[at][name]]
+    texts = pl.Schema({key: pl.String if dtype == TIMESTAMP else dtype for key, dtype in columns.items()})
+    times = [
+        pl.col(key).str.to_datetime(time_unit="us", time_zone="UTC")
+        for key, dtype in columns.items()
+        if dtype == TIMESTAMP
+    ]
+    return [pl.DataFrame(rows, schema=texts, orient="row").with_columns(times)]
+
+
+def _stretches(
+    missing: list[datetime], counts: dict[datetime, int], width: timedelta
+) -> Iterator[tuple[datetime, datetime]]:
+    """Neighbouring blocks together, up to _MOST_CALLS of them at once."""
+    first, end, calls = None, None, 0
+    for at in missing:
+        if first is not None and (at != end or calls + counts[at] > _MOST_CALLS):
+            assert end is not None
+            yield first, end
+            first, calls = None, 0
+        first, end, calls = first or at, at + width, calls + counts[at]
+    if first is not None and end is not None:
+        yield first, end
+
+
+def of_calls(
+    lens: Lens, found: pl.DataFrame, known: Facts, rollups: pl.DataFrame, now: datetime
+) -> tuple[pl.DataFrame, dict[str, list[dict[str, Any]]]]:
+    """The candidates with those of the log's truth and of friction, without drops that are holes in the log; and the friction that
+    is the other side of a candidate, by its id."""
+    gaps = find_gaps(known.instances, now=now)
+    found = not_in_gaps(found, gaps, lens.breakdown)
+    skewed = find_skew(known.skew, block=timedelta(hours=BLOCK_H), now=now)
+    friction, evidence = behind(find_friction(known.friction, rollups, now=now), found)
+    return pl.concat([found, gaps, skewed, friction]), evidence
+
+
+def with_evidence(
+    lens: Lens,
+    found: pl.DataFrame,
+    series: Series,
+    friction: dict[str, list[dict[str, Any]]],
+    known: pl.DataFrame,
+) -> pl.DataFrame:
     """Candidates with their evidence, and a sentence about the metrics in their explanation.
 
-    known: candidates as the state has them; what did not change since is not explained again.
+    friction: rows of schema.EVIDENCE by candidate id. known: candidates as the state has them; what did not change since is not explained again.
     """
     before = {row["id"]: row for row in known.to_dicts()}
     rows = found.to_dicts()
@@ -50,7 +157,7 @@ def with_evidence(lens: Lens, found: pl.DataFrame, series: Series, known: pl.Dat
             kept = (before.get(row["id"]) or {}).get("evidence") or []
             carriers = [one for one in kept if one["kind"] == "carrier"]
         moved = coincident(series, row["start"], row["end"])
-        row["evidence"] = carriers + moved
+        row["evidence"] = carriers + moved + friction.get(row["id"], [])
         if moved:
             row["explanation"] = f"{row['explanation']} {_at_the_same_time(moved)}"
     return pl.DataFrame(rows, schema=CANDIDATES)

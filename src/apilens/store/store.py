@@ -20,7 +20,7 @@ from apilens.store import tables
 from apilens.window import Window
 
 #: Every revision this version knows, oldest first (a test holds it equal to the migration files).
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 _VERSION_TABLE = "apilens_version"  # not Alembic's default name: a team's database may hold another application's
 _BUSY_MS = 30_000
 _ONE_WRITER = 7_308_043_225_310_753  # PostgreSQL advisory lock: one writer at a time, as SQLite has it by nature
@@ -405,6 +405,20 @@ class Store:
         """All values kept by name."""
         with self._read() as db:
             return {row.name: row.value for row in db.execute(sa.select(tables.settings))}
+
+    # -- blocks of calls
+
+    def blocks(self) -> dict[datetime, tuple[str, dict[str, Any]]]:
+        """start → (key, facts) of the blocks that were looked at."""
+        with self._read() as db:
+            return {row.start: (row.key, row.facts) for row in db.execute(sa.select(tables.blocks))}
+
+    def save_blocks(self, facts: dict[datetime, tuple[str, dict[str, Any]]], oldest: datetime) -> None:
+        """Keep blocks, in place of those of the same start; those that began before `oldest` go."""
+        table = tables.blocks
+        with self._write() as db:
+            db.execute(sa.delete(table).where(table.c.start.in_(list(facts)) | (table.c.start < oldest)))
+            _insert(db, table, [{"start": at, "key": key, "facts": _clean(one)} for at, (key, one) in facts.items()])
 
     # -- tickets and their outbox
 

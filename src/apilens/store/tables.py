@@ -159,6 +159,15 @@ settings = sa.Table(
     sa.Column("value", sa.JSON, nullable=False),
 )
 
+#: What a quarter of a day's calls say beside their counts (measure.facts), kept so that a scan costs what is new.
+blocks = sa.Table(
+    "blocks",
+    metadata,
+    sa.Column("start", UtcTime, primary_key=True),
+    sa.Column("key", sa.Text, nullable=False),  # of which calls and under which names: another key makes it anew
+    sa.Column("facts", sa.JSON, nullable=False),
+)
+
 #: What people decided, append-only: the last row of a (kind, subject, object) counts.
 decisions = sa.Table(
     "decisions",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from importlib.resources import files
 
 import duckdb
@@ -89,8 +90,10 @@ def implicit_signals(connection: duckdb.DuckDBPyConnection, *, window: str) -> p
 
     connection: has the view `calls`. Who cannot be told apart by consumer shows in no sequence (see identity coverage).
     """
+    real = f"FROM calls WHERE synthetic_type IS NULL AND {window}"
     connection.execute(
-        f"CREATE OR REPLACE TEMP VIEW real_calls AS SELECT * FROM calls WHERE synthetic_type IS NULL AND {window}"
+        "CREATE OR REPLACE TEMP VIEW real_calls AS SELECT *, 0 AS block,"
+        f" (SELECT max(start_time) {real}) - INTERVAL 30 MINUTE AS told_until {real}"
     )
     frame = files("apilens.measure.signals").joinpath("summary.sql").read_text(encoding="utf-8")
     found = []
@@ -106,6 +109,49 @@ def implicit_signals(connection: duckdb.DuckDBPyConnection, *, window: str) -> p
         .select(pl.col(name).cast(dtype) for name, dtype in IMPLICIT.items())
         .sort("calls", "signal", "environment", "service", "method", "route", descending=[True] + [False] * 5)
     )
+
+
+#: Hours of a block: whatever is told from sequences is judged a quarter of a day at a time.
+BLOCK_H = 6
+#: Calls before and after a block that its sequences reach into.
+REACH = timedelta(minutes=30)
+#: Marked calls of a block below which nothing is kept of it.
+_LEAST_KEPT = 5
+#: One row per (block, signal, endpoint) with at least _LEAST_KEPT marked calls.
+FRICTION = table(
+    {
+        "block": TIMESTAMP,  # start
+        **{name: dtype for name, dtype in IMPLICIT.items() if name not in ("category", "share", "says")},
+    }
+)
+
+
+def friction(connection: duckdb.DuckDBPyConnection, first: datetime, end: datetime) -> pl.DataFrame:
+    """FRICTION of the whole blocks in [first, end), each judged by its own calls and half an hour around it.
+
+    connection: has the view `calls`, with REACH before and after.
+    """
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE real_calls AS
+        SELECT environment, service, method, route, path, consumer, client_ip, start_time, status_code, response_bytes,
+            response_body_bytes, response_flags, request_id, source_file, source_offset,
+            time_bucket(INTERVAL {BLOCK_H} HOUR, start_time) AS block, $end::TIMESTAMPTZ AS told_until
+        FROM calls
+        WHERE synthetic_type IS NULL AND start_time >= $first AND start_time < $last""",
+        {"first": first - REACH, "end": end, "last": end + REACH},
+    )
+    frame = files("apilens.measure.signals").joinpath("blocks.sql").read_text(encoding="utf-8")
+    found = [FRICTION.to_frame()]
+    for name in SIGNALS:
+        marked = files("apilens.measure.signals").joinpath(f"{name}.sql").read_text(encoding="utf-8")
+        rows: pl.DataFrame = connection.sql(
+            frame.replace("{marked}", marked).replace("{hours}", str(BLOCK_H)),
+            params={"first": first, "end": end, "least": _LEAST_KEPT},
+        ).pl()
+        found.append(
+            rows.with_columns(signal=pl.lit(name)).select(pl.col(name).cast(dtype) for name, dtype in FRICTION.items())
+        )
+    return pl.concat(found)
 
 
 def _words(signal: Signal) -> pl.Expr:

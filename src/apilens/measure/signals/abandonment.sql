@@ -1,5 +1,5 @@
 -- A consumer who was at work stopped for half an hour right behind an error, on an endpoint where errors end the work at least twice
--- as often as answers do. The last half hour of the window cannot tell.
+-- as often as answers do. What came after `told_until` cannot tell.
 SELECT environment, service, method, route, consumer, start_time, request_id,
        failed AND stopped AND coalesce(
            avg(stopped::INT) FILTER (WHERE failed) OVER endpoint >= 2 * avg(stopped::INT) FILTER (WHERE NOT failed) OVER endpoint, true
@@ -12,5 +12,5 @@ FROM (
     FROM real_calls WHERE consumer IS NOT NULL
     WINDOW own AS (PARTITION BY environment, consumer ORDER BY start_time, source_file, source_offset)
 )
-WHERE start_time < (SELECT max(start_time) FROM real_calls) - INTERVAL 30 MINUTE
-WINDOW endpoint AS (PARTITION BY environment, service, method, route)
+WHERE start_time < told_until
+WINDOW endpoint AS (PARTITION BY block, environment, service, method, route)
