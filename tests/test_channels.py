@@ -22,7 +22,7 @@ from apilens.feedback.mail import new_words
 from apilens.feedback.mapping import mapped, read_mapping
 from apilens.feedback.markup import html_text
 from apilens.feedback.rating import scale_of, score
-from apilens.feedback.records import read_time, slashed_times, to_items
+from apilens.feedback.records import BadRecordError, Records, read_time, slashed_times, to_items
 from commands import apilens
 from patience import comes_to_an_end
 
@@ -247,20 +247,21 @@ def test_what_is_no_rating_has_no_scale() -> None:
 
 
 @pytest.mark.parametrize(
-    ("times", "pattern", "said"),
+    ("times", "said"),
     [
-        (["3/9/2026 11:00:00", "3/14/2026 9:00:00"], "%m/%d/%Y %H:%M:%S", False),
-        (["14/3/2026 11:00"], "%d/%m/%Y %H:%M", False),
-        (["3/9/26 1:00 PM"], "%m/%d/%y %I:%M %p", True),
-        (["2026-03-09"], None, False),
+        (["3/9/2026 11:00:00", "3/14/2026 9:00:00"], False),
+        (["14/3/2026 11:00", "3/3/2026 5:20 p. m."], False),
+        (["3/9/26 1:00 PM"], True),
+        (["14-03-2026 11:00:00"], False),
+        (["2026-03-09"], False),
     ],
 )
-def test_a_column_of_dates_tells_its_order(times: list[str], pattern: str | None, said: bool) -> None:
-    found, remark = slashed_times(times)
-    assert found == pattern
-    assert (remark is not None) == said
-    for time in times:
-        assert read_time(time, UTC, found).month == 3
+def test_a_column_of_dates_tells_its_order(times: list[str], said: bool) -> None:
+    records = Records([(1, {"id": str(n), "created_at": time}) for n, time in enumerate(times)])
+    assert (slashed_times(records)[1] is not None) == said
+    items, rejects = to_items(records, channel="x", tz=UTC)
+    assert rejects.is_empty()
+    assert items["created_at"].dt.month().to_list() == [3] * len(times)
 
 
 @pytest.mark.parametrize(
@@ -269,15 +270,27 @@ def test_a_column_of_dates_tells_its_order(times: list[str], pattern: str | None
         ("30/Sep/21 17:20", "2021-09-30T15:20:00+00:00"),
         ("30/Sep/21 5:20 PM", "2021-09-30T15:20:00+00:00"),
         ("30.09.2021 17:20", "2021-09-30T15:20:00+00:00"),
-        ("30. Okt. 2021 17:20", None),
+        ("30. Okt. 2021 17:20", "2021-10-30T15:20:00+00:00"),
+        ("30/gen/21 17:20", "2021-01-30T16:20:00+00:00"),
+        ("30/Sep/21", "2021-09-29T22:00:00+00:00"),
+        ("30/Sep/21 5:20\u202fPM", "2021-09-30T15:20:00+00:00"),
+        ("Sep 30, 2021, 5:20 PM", "2021-09-30T15:20:00+00:00"),
+        ("Thursday, September 30, 2021 5:20 PM", "2021-09-30T15:20:00+00:00"),
+        ("2021/09/30 17:20", "2021-09-30T15:20:00+00:00"),
+        ("30.09.21 17:20", "2021-09-30T15:20:00+00:00"),
+        ("9/30/2021 05:20:11 PM", "2021-09-30T15:20:11+00:00"),
         ("01/Okt/21 17:20", "2021-10-01T15:20:00+00:00"),
         ("2021-09-30 17:20:00 UTC", "2021-09-30T17:20:00+00:00"),
         ("Wed, 11 Mar 2026 20:15:00 +0100", "2026-03-11T19:15:00+00:00"),
     ],
 )
-def test_times_are_read_as_exports_write_them(text: str, expected: str | None) -> None:
-    if expected is not None:
-        assert read_time(text, ZoneInfo("Europe/Berlin")).isoformat() == expected
+def test_times_are_read_as_exports_write_them(text: str, expected: str) -> None:
+    assert read_time(text, ZoneInfo("Europe/Berlin")).isoformat() == expected
+
+
+def test_half_days_no_rule_knows_are_refused_instead_of_halved() -> None:
+    with pytest.raises(BadRecordError):
+        read_time("Sat Sep 30 05:20:00 2021 PM", UTC)
 
 
 @pytest.mark.parametrize(

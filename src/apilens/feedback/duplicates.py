@@ -6,13 +6,30 @@ from typing import Any
 
 import polars as pl
 
-#: At or above: merged without asking. Picked high until it is measured on labelled pairs (goal: precision 0.95).
-AUTO = 0.80
-#: At or above: shown as a suggested duplicate. Picked.
-SUGGESTED = 0.50
+#: Chance of being a repeat from which an item is merged without asking, and from which it is shown as a suggestion.
+AUTO = 0.95
+SUGGESTED = 0.60
 _BLOCK = 200  # earlier items that words alone let through to the second look
+_BEST = 10  # of these that get a third one
 _ROWS = 500  # items compared at once, and pairs: they bound memory at 50,000 items
 _PAIRS = 20_000
+_NEAR = 0.04  # likeness that distance costs, per log of days: what is alike and near is likelier the same. Picked.
+_MONTH = 30.0  # days that are counted before the first item: a young corpus does not know yet what is common. Picked.
+_LIKE = 0.85  # an earlier item with this share of the best one's likeness looks alike as well. Picked.
+
+#: Log-odds of being a repeat per unit of what two texts share. Fitted by `benchmarks/feedback/duplicates.py --fit` on reports
+#: of four textures (tracker, mail, chat, form); vocabulary and phrasings of the held-out ones are others.
+WEIGHTS: dict[str, float] = {
+    "prior": -9.60,
+    "word": 1.31,  # cosine of their words
+    "title": 1.27,  # cosine of their titles; 0 where one has none
+    "untitled": -1.55,  # one has none
+    "gram": 3.05,  # cosine of their letters, 3 to 5 in a row
+    "rare": 4.41,  # how rare the rarest word is that both have, 0 (all have it) to 1 (these two alone)
+    "chance": -1.39,  # log of the number of as similar ones to be expected by chance within their distance in time
+    "lag": -0.04,  # log of their distance in days
+    "short": -0.52,  # 1 / number of words of the shorter one
+}
 
 #: One row per item that repeats an earlier one.
 DUPLICATES = pl.Schema(
@@ -29,16 +46,16 @@ DUPLICATES = pl.Schema(
 
 
 def duplicates(items: pl.DataFrame, request_ids: pl.DataFrame) -> pl.DataFrame:
-    """DUPLICATES among the items: at most one row per item, pointing to its most similar earlier item.
+    """DUPLICATES among the items: at most one row per item, pointing to the earlier item it likeliest repeats.
 
     items: schema.ITEMS. request_ids: columns channel, id, request_id: ids that items name and the logs know; two
-    items that name the same one are the same problem whatever they say. So is an item that names an earlier one.
-    Similarity: 0.4 word + 0.3 character 3-5-gram + 0.3 title TF-IDF cosine, times (1 - a) + a * 2^(-days/h) with
-    a = 0.3, h = 90 d, over the 200 earlier items most similar by words (the design's figures, from real Jira data).
+    items that name the same one are the same problem whatever they say. So is an item that people marked as a duplicate, and
+    one that asks for news about an earlier one by its id. By text: see `alike`.
     """
     ordered = items.sort("created_at", "channel", "id").with_row_index("row")
+    certain = [_same_request(ordered, request_ids), _same_thread(ordered), _marked(ordered), _names_other(ordered)]
     best = (
-        pl.concat([_same_request(ordered, request_ids), _same_thread(ordered), _names_other(ordered), _alike(ordered)])
+        pl.concat([*certain, alike(ordered).select("row", "of", "similarity", "reason")])
         .filter(pl.col("similarity") >= SUGGESTED)
         .sort(["row", "similarity", "of"], descending=[False, True, False])
         .unique("row", keep="first", maintain_order=True)
@@ -83,10 +100,42 @@ def _same_thread(ordered: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(found)
 
 
+def _marked(ordered: pl.DataFrame) -> pl.DataFrame:
+    """Items that people marked as duplicates of others in their tracker (attribute duplicate_of: ids of the same channel)."""
+    said = (
+        ordered.select("row", "channel", id=pl.col("attributes").map.get("duplicate_of").str.split(", "))
+        .explode("id")
+        .drop_nulls()
+    )
+    return (
+        said.join(ordered.select("channel", "id", other="row"), on=["channel", "id"])
+        .filter(pl.col("row") != pl.col("other"))
+        .select(
+            pl.max_horizontal("row", "other").alias("row"),
+            pl.min_horizontal("row", "other").alias("of"),
+            pl.lit(1.0).alias("similarity"),
+            pl.format("marked as a duplicate together with {}", "id").alias("reason"),
+        )
+    )
+
+
+#: Ids are named for many reasons (it causes, it blocks, it is like); these words in front of one say that it is the same.
+_SAME = (
+    r"(?i)(?:duplicates?|dup|same (?:issue |problem |thing )?as|news (?:on|about|of|for)|update (?:on|about|for)|status of|again|see(?: also)?|"
+    r"as in|regarding|reminder|follow(?:ing)?[- ]?up|reported (?:in|as)|siehe|wie in|stand (?:von|zu)|voir|véase)\W{1,3}(?:of |to |on |for |my |our |ticket |issue |case |request )*[#(]?"
+)
+
+
 def _names_other(ordered: pl.DataFrame) -> pl.DataFrame:
-    """Pairs of items and the earlier ones whose id they name: "see SHOP-104"; ids of digits alone are no names."""
+    """Items that say they are about an earlier one, by its id: "any news about SHOP-104?"; ids of digits alone are no names."""
     text = pl.concat_str(["title", "body"], separator="\n", ignore_nulls=True).fill_null("")
-    said = ordered.select("row", id=text.str.extract_all(r"[A-Za-z][\w.-]*\d")).explode("id").drop_nulls().unique()
+    said = (
+        ordered.select("row", id=text.str.extract_all(_SAME + r"[A-Za-z][\w.-]*\d"))
+        .explode("id")
+        .drop_nulls()
+        .with_columns(pl.col("id").str.extract(r"([A-Za-z][\w.-]*\d)$"))
+        .unique()
+    )
     known = ordered.filter(pl.col("id").str.contains(r"^[A-Za-z][\w.-]{3,}$")).select("id", of="row")
     return (
         said.join(known, on="id")
@@ -95,84 +144,106 @@ def _names_other(ordered: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _alike(ordered: pl.DataFrame) -> pl.DataFrame:
-    """Pairs (row, of, similarity, reason) of items and earlier ones, similar by text."""
+def alike(ordered: pl.DataFrame) -> pl.DataFrame:
+    """Pairs of items and earlier ones alike by text: row, of, WEIGHTS' names with how much of each, similarity and reason.
+
+    ordered: schema.ITEMS by created_at, with row. At most 10 per item, of the 200 most alike by words. similarity is the
+    chance, 0..1, that the two are about the same thing: a logistic function of what they share (WEIGHTS). How common texts
+    like theirs are counts: two forms filled in alike, or the same words of chat weeks apart, are no repeats.
+    """
     empty = pl.DataFrame(schema={"row": pl.UInt32, "of": pl.UInt32, "similarity": pl.Float64, "reason": pl.String})
     text = ordered.select(
         title=pl.col("title").fill_null("").str.to_lowercase(),
-        text=pl.concat_str(["title", "body"], separator=" ", ignore_nulls=True).str.to_lowercase(),
+        text=pl.concat_str(["title", "body"], separator=" ", ignore_nulls=True).str.to_lowercase().fill_null(""),
     )
-    has_words = text["text"].str.contains(r"\w\w")
-    if has_words.sum() < 2:
+    if text["text"].str.contains(r"\w\w").sum() < 2:
         return empty
     # scikit-learn takes a second to import; only triage needs it.
     import numpy as np
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     whole, titles = text["text"].to_list(), text["title"].to_list()
-    words = TfidfVectorizer(sublinear_tf=True, token_pattern=r"\b\w\w+\b").fit(whole)
+    words = TfidfVectorizer(sublinear_tf=True, token_pattern=r"\b\w\w+\b", dtype=np.float32).fit(whole)
     by_word, by_title = words.transform(whole), words.transform(titles)
-    titled = np.asarray(by_title.sum(axis=1)).ravel() > 0
     by_gram = TfidfVectorizer(
         analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, dtype=np.float32
     ).fit_transform(whole)
-    found = [empty]
+    has = by_word.astype(bool).astype(np.float32)
+    of_word = np.asarray(has.sum(axis=0)).ravel()
+    rarity = has @ _diagonal(np.log((len(whole) + 1) / of_word) / np.log((len(whole) + 1) / 2))
+    titled = np.asarray(by_title.sum(axis=1)).ravel() > 0
+    days = ordered["created_at"].to_physical().to_numpy() / 86_400e6
+    since = days - days[0] + _MONTH
+    length = np.maximum(np.asarray(has.sum(axis=1)).ravel(), 1)
+    found = []
     for start in range(0, len(whole), _ROWS):
-        stop = min(start + _ROWS, len(whole))
-        scores = (by_word[start:stop] @ by_word[:stop].T).tocsr()
-        rows, columns, values = [], [], []
-        for place in range(stop - start):
-            row = scores[place]
-            earlier = row.indices < start + place
-            candidates, weights = row.indices[earlier], row.data[earlier]
-            if len(candidates) > _BLOCK:
-                top = np.argpartition(weights, -_BLOCK)[-_BLOCK:]
-                candidates, weights = candidates[top], weights[top]
-            rows.append(np.full(len(candidates), start + place))
-            columns.append(candidates)
-            values.append(weights)
-        row_of, column_of, word = np.concatenate(rows), np.concatenate(columns), np.concatenate(values)
-        if not len(row_of):
+        row, of, word, like = _block(by_word, by_title, days, start, min(start + _ROWS, len(whole)))
+        if not len(row):
             continue
-        title = _cosine(by_title, row_of, column_of)
-        # Chat has no titles: where one of the two lacks it, the text alone decides.
-        both = titled[row_of] & titled[column_of]
-        without_gram = np.where(both, 0.4 * word + 0.3 * title, 0.4 * word / 0.7)
-        gram_share = np.where(both, 0.3, 0.3 / 0.7)
-        # Grams are dear and can add no more than their share: pairs that cannot reach the cut even so are out.
-        able = np.flatnonzero(without_gram + gram_share >= SUGGESTED)
-        row_of, column_of = row_of[able], column_of[able]
-        score = without_gram[able] + gram_share[able] * _cosine(by_gram, row_of, column_of)
-        found.append(
-            pl.DataFrame({"row": row_of.astype(np.uint32), "of": column_of.astype(np.uint32), "text": score})
-            .filter(pl.col("text") >= SUGGESTED)
-            .pipe(_decayed, ordered)
-        )
-    return pl.concat(found)
+        lag = np.maximum(days[row] - days[of], 0.0)
+        shared = {
+            "prior": np.ones(len(row)),
+            "word": word,
+            "title": _rows(by_title, by_title, row, of),
+            "untitled": ~(titled[row] & titled[of]),
+            "gram": _rows(by_gram, by_gram, row, of),
+            "rare": _rows(rarity, has, row, of, most=True),
+            "chance": np.log(like / since[row] * (lag + 0.02) + 0.02),
+            "lag": np.log(lag + 0.02),
+            "short": 1 / np.minimum(length[row], length[of]),
+        }
+        columns = {name: np.asarray(values, dtype=np.float64) for name, values in shared.items()}
+        found.append(pl.DataFrame({"row": row.astype(np.uint32), "of": of.astype(np.uint32), **columns}))
+    if not found:
+        return empty
+    odds = pl.sum_horizontal(pl.col(name) * weight for name, weight in WEIGHTS.items())
+    chance = 1 / (1 + (-odds).exp())
+    return pl.concat(found).with_columns(
+        chance.alias("similarity"), pl.format("says nearly the same ({} of 1)", chance.round(2)).alias("reason")
+    )
 
 
-def _cosine(vectors: Any, left: Any, right: Any) -> Any:
-    """Cosine of the row pairs of a matrix of unit vectors, some thousand at a time: memory has to hold both sides."""
+def _block(by_word: Any, by_title: Any, days: Any, start: int, stop: int) -> tuple[Any, Any, Any, Any]:
+    """The most alike earlier items of rows start..stop: row, of, cosine of words, and how many earlier ones are about as alike."""
     import numpy as np
 
-    parts = [
-        np.asarray(vectors[left[at : at + _PAIRS]].multiply(vectors[right[at : at + _PAIRS]]).sum(axis=1)).ravel()
-        for at in range(0, len(left), _PAIRS)
-    ]
+    scores = (by_word[start:stop] @ by_word[:stop].T).tocsr()
+    rows, others, values, likes = [], [], [], []
+    for place in range(stop - start):
+        part = slice(scores.indptr[place], scores.indptr[place + 1])
+        of, weight = scores.indices[part], scores.data[part]
+        earlier = of < start + place
+        of, weight = of[earlier], weight[earlier]
+        ascending = np.sort(weight)
+        near = weight - _NEAR * np.log(days[start + place] - days[of] + 0.02)
+        if len(of) > _BLOCK:
+            top = np.argpartition(near, -_BLOCK)[-_BLOCK:]
+            of, weight = of[top], weight[top]
+        rows.append(np.full(len(of), start + place))
+        others.append(of)
+        values.append(weight)
+        likes.append(len(ascending) - np.searchsorted(ascending, _LIKE * weight))
+    row, of, word, like = (np.concatenate(parts) for parts in (rows, others, values, likes))
+    title = _rows(by_title, by_title, row, of)
+    near = word + 0.3 * title - _NEAR * np.log(days[row] - days[of] + 0.02)
+    order = np.lexsort((-of, -near.round(4), row))
+    first = np.searchsorted(row[order], row[order])
+    best = order[np.arange(len(order)) - first < _BEST]
+    return row[best], of[best], word[best], like[best]
+
+
+def _diagonal(values: Any) -> Any:
+    from scipy.sparse import diags_array
+
+    return diags_array(values.astype("float32"), format="csr")
+
+
+def _rows(left: Any, right: Any, row: Any, of: Any, *, most: bool = False) -> Any:
+    """The sum (or the largest part) of the products of pairs of rows, some thousand at a time: memory holds both sides."""
+    import numpy as np
+
+    parts = []
+    for at in range(0, len(row), _PAIRS):
+        product = left[row[at : at + _PAIRS]].multiply(right[of[at : at + _PAIRS]])
+        parts.append(product.max(axis=1).toarray().ravel() if most else np.asarray(product.sum(axis=1)).ravel())
     return np.concatenate([np.zeros(0), *parts])
-
-
-def _decayed(pairs: pl.DataFrame, ordered: pl.DataFrame) -> pl.DataFrame:
-    created = ordered.select("row", "created_at")
-    days = (pl.col("created_at") - pl.col("created_at_of")).dt.total_seconds(fractional=True) / 86400
-    similarity = pl.col("text") * (0.7 + 0.3 * (2.0 ** (-days / 90)))
-    return (
-        pairs.join(created, on="row")
-        .join(created.rename({"row": "of"}), on="of", suffix="_of")
-        .select(
-            "row",
-            "of",
-            similarity.clip(0.0, 1.0).alias("similarity"),
-            pl.format("says nearly the same ({} of 1)", similarity.round(2)).alias("reason"),
-        )
-    )

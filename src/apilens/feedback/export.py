@@ -7,7 +7,7 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -113,11 +113,15 @@ class Export:
 
 @dataclass(frozen=True)
 class Objects:
-    """JSON values with the line each begins in; rejects: (line, why) of what is none; damage: why the end is missing."""
+    """JSON values with the line each begins in; rejects: (line, why) of what is none; damage: why the end is missing.
+
+    around: the document that wraps them, without the list itself; empty where there is none.
+    """
 
     found: list[tuple[int, _Json]]
     rejects: list[tuple[int, str]]
     damage: str | None = None
+    around: dict[str, _Json] = field(default_factory=dict)
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -144,7 +148,9 @@ def _objects(text: str) -> Objects:
     if isinstance(whole, list):
         return Objects([(place, value) for place, value in enumerate(whole, 1)], [])
     if isinstance(whole, dict):
-        return Objects(list(enumerate(_unwrapped(whole), 1)), [])
+        key = _wraps(whole)
+        around = {} if key is None else {name: value for name, value in whole.items() if name != key}
+        return Objects(list(enumerate([whole] if key is None else whole[key], 1)), [], around=around)
     if _is_json_lines(body):
         return _json_lines(text)
     begins = _BEGINS.match(body)
@@ -158,14 +164,14 @@ def _objects(text: str) -> Objects:
 _BEGINS = re.compile(r"\[|\{[^\[\]]{0,2000}?\"(?:" + "|".join(_LISTS) + r")\"\s*:\s*\[")
 
 
-def _unwrapped(whole: dict[str, _Json]) -> list[_Json]:
-    """The records a document wraps; a record that has a list of its own is one."""
+def _wraps(whole: dict[str, _Json]) -> str | None:
+    """The key of the records a document wraps; None: it is a record itself, as one that has a list of its own is."""
     if "id" not in whole and "key" not in whole:
         for key in _LISTS:
             value = whole.get(key)
             if isinstance(value, list) and (not value or any(isinstance(entry, dict) for entry in value)):
-                return value
-    return [whole]
+                return key
+    return None
 
 
 def _is_json_lines(body: str) -> bool:

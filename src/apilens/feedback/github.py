@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,10 @@ from apilens.errors import InputError
 from apilens.feedback.api import Api, Page, pages
 from apilens.feedback.export import Export, inner, word
 from apilens.feedback.records import Records
+
+_DUPLICATE = re.compile(
+    r"(?im)^\s*duplicate of\s+(?:https://[\w.-]{1,100}/)?(?:([\w.-]{1,100}/[\w.-]{1,100}))?(?:#|/issues/)(\d{1,9})\b"
+)
 
 
 class GitHub:
@@ -52,6 +57,8 @@ def _of_issue(issue: dict[str, Any]) -> dict[str, str]:
         "reporter": word(inner(issue, "user", "login") or inner(issue, "author", "login")),
         "status": (word(issue.get("state")) or "").lower(),
         "resolution": word(issue.get("state_reason") or issue.get("stateReason")),
+        "type": word(inner(issue, "type", "name")),
+        "duplicate_of": _duplicate_of(issue),
         "labels": ", ".join(
             str(label if isinstance(label, str) else inner(label, "name")) for label in issue.get("labels") or []
         ),
@@ -64,6 +71,16 @@ def _of_issue(issue: dict[str, Any]) -> dict[str, str]:
         else None,
     }
     return {name: text for name, text in said.items() if text}
+
+
+def _duplicate_of(issue: dict[str, Any]) -> str | None:
+    """The issue that a comment `Duplicate of #12` names, as GitHub's own marking writes it."""
+    comments = issue.get("comments")
+    texts = [inner(comment, "body") for comment in comments] if isinstance(comments, list) else []
+    for text in [issue.get("body"), *texts]:
+        if (found := _DUPLICATE.search(str(text or ""))) is not None:
+            return f"{found[1] or _repository(issue)}#{found[2]}"
+    return None
 
 
 def _repository(issue: dict[str, Any]) -> str:

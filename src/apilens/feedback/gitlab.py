@@ -77,10 +77,18 @@ def _issues(found: list[tuple[int, Any]], rejects: list[tuple[int, str]], damage
                 str(label if isinstance(label, str) else inner(label, "name")) for label in issue.get("labels") or []
             ),
             "assignee": word(inner(issue, "assignee", "username")),
+            "duplicate_of": _duplicate_of(issue),
             "url": word(issue.get("web_url")),
         }
         records.records.append((line, {name: text for name, text in said.items() if text}))
     return records
+
+
+def _duplicate_of(issue: dict[str, Any]) -> str | None:
+    """The issue of the same project this one was closed as a duplicate of; of another project only a number is told."""
+    link = (word(inner(issue, "_links", "closed_as_duplicate_of")) or "").rstrip("/").split("/")
+    same = len(link) > 2 and link[-3] == word(issue.get("project_id"))
+    return f"{_project(word(issue.get('web_url')) or '')}#{link[-1]}" if same else None
 
 
 def pull(api: Api, query: str, cursor: str | None) -> Iterator[Page]:

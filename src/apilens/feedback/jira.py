@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,22 +15,27 @@ from apilens.feedback.markup import document_text, tidy
 from apilens.feedback.records import Records, read_time, renamed
 from apilens.feedback.tables import columns, rows
 
+#: The export names its columns in the language of who exports: English, German, French, Spanish.
 _CSV = {
-    "id": ("issue key",),
-    "title": ("summary",),
-    "body": ("description",),
-    "created_at": ("created",),
-    "updated_at": ("updated",),
-    "resolved_at": ("resolved",),
-    "reporter": ("reporter", "creator"),
+    "id": ("issue key", "key", "vorgangsschlüssel", "clé de ticket", "clé de la demande", "clave de incidencia"),
+    "title": ("summary", "zusammenfassung", "résumé", "resumen"),
+    "body": ("description", "beschreibung", "descripción"),
+    "created_at": ("created", "erstellt", "création", "créée", "creada", "creado"),
+    "updated_at": ("updated", "aktualisiert", "mise à jour", "mis à jour", "actualizada", "actualizado"),
+    "resolved_at": ("resolved", "erledigt", "résolue", "résolu", "resuelta", "resuelto"),
+    "reporter": ("reporter", "creator", "autor", "berichterstatter", "rapporteur", "informador"),
     "account": ("custom field (organizations)", "organizations", "custom field (customer)", "custom field (account)"),
-    "status": ("status",),
-    "type": ("issue type",),
+    "status": ("status", "état", "estado"),
+    "type": ("issue type", "work type", "vorgangstyp", "type de ticket", "tipo de incidencia"),
+    "priority": ("priority", "priorität", "priorité", "prioridad"),
     "component": ("component/s", "components", "component"),
     "attachments": ("attachment", "attachments"),
     "comments": ("comment", "comments"),
+    "duplicate_of": ("outward issue link (duplicate)", "outward issue link (duplicates)"),
 }
-_FIELDS = "summary,description,created,updated,resolutiondate,reporter,creator,status,issuetype,priority,labels,components,environment,attachment,comment,assignee"
+#: `30/Sep/21 17:20;user;…`, several of them joined by commas.
+_NEXT = re.compile(r", (?=\d{1,2}/[^;,\n]{3,30};)")
+_FIELDS = "summary,description,created,updated,resolutiondate,reporter,creator,status,issuetype,priority,labels,components,environment,attachment,comment,assignee,issuelinks"
 _PAGE = "100"
 
 
@@ -40,9 +46,9 @@ class Jira:
 
     def recognises(self, export: Export) -> bool:
         first = export.first_object
-        return {"issue key", "summary"} <= set(columns(export)) or (
-            "key" in first and isinstance(first.get("fields"), dict)
-        )
+        header = set(columns(export))
+        named = bool(header & set(_CSV["id"])) and bool(header & set(_CSV["title"]))
+        return named or ("key" in first and isinstance(first.get("fields"), dict))
 
     def parse(self, export: Export) -> Records:
         if export.first_object:
@@ -55,9 +61,12 @@ class Jira:
 def _of_row(record: dict[str, str]) -> dict[str, str]:
     issue = renamed(record, _CSV)
     if "attachments" in issue:
-        # `30/Sep/21 17:20;user;name;URL`, several joined by a comma: only the names are kept.
-        parts = [part.split(";") for part in issue["attachments"].split(", ")]
+        # `…;user;name;URL`: only the names are kept.
+        parts = [part.split(";") for part in _NEXT.split(issue["attachments"])]
         issue["attachments"] = ", ".join(part[2] if len(part) > 2 else part[0] for part in parts)
+    if "comments" in issue:
+        said = [part.split(";", 2) for part in _NEXT.split(issue["comments"])]
+        issue["comments"] = "\n".join(f"{part[1]}: {part[2]}" if len(part) > 2 else part[0] for part in said)
     return issue
 
 
@@ -91,6 +100,8 @@ def _of_issue(issue: dict[str, Any]) -> dict[str, str]:
         "environment": tidy(document_text(fields.get("environment"))),
         "attachments": _names(fields.get("attachment"), "filename"),
         "comments": _comments(inner(fields, "comment", "comments")),
+        "resolution": word(inner(fields, "resolution", "name")),
+        "duplicate_of": _duplicate_of(fields.get("issuelinks")),
         "history": _history(inner(issue, "changelog", "histories")),
     }
     return {name: text for name, text in said.items() if text}
@@ -109,6 +120,15 @@ def _comments(values: Any) -> str:
     return "\n".join(
         f"{_person(inner(value, 'author')) or 'somebody'}: {tidy(document_text(inner(value, 'body')))}"
         for value in (values if isinstance(values, list) else [])
+    )
+
+
+def _duplicate_of(links: Any) -> str:
+    """Keys of the issues that people said this one duplicates."""
+    return ", ".join(
+        str(inner(link, "outwardIssue", "key"))
+        for link in (links if isinstance(links, list) else [])
+        if inner(link, "outwardIssue", "key") and "duplicat" in str(inner(link, "type", "outward") or "").casefold()
     )
 
 

@@ -28,6 +28,21 @@ _NEEDED = re.compile(rb"(?im)^(from|message-id|date):[ \t]")
 _PARTS = 1000  # of one message: more is a bomb
 _MAX_MESSAGE = 32 << 20  # bytes that one message may have, attachments included
 
+_FORWARDED = re.compile(r"(?i)^\s*(fwd?|wg|tr|rv|i)\s*:")
+_MARK_FORWARDED = re.compile(
+    r"(?im)^\s*(-{2,}\s*(forwarded message|weitergeleitete nachricht|message transféré|mensaje reenviado)\s*-{2,}"
+    r"|begin forwarded message:)\s*$"
+)
+#: The head of a message within a text.
+_INNER_HEAD = re.compile(
+    r"(?im)^[> ]*\*?(from|von|de|date|sent|gesendet|datum|envoyé|enviado|to|an|à|para|cc|subject|betreff|objet|asunto)\*?\s?:\s.{0,500}$"
+)
+_INNER_FROM = re.compile(
+    r"(?im)^[> ]*\*?(?:from|von|de)\*?\s?:\s.{0,200}?([\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8})"
+)
+_SENT_FROM = re.compile(
+    r"(?i)^\s*(sent from my|get outlook for|von meinem .{1,40} gesendet|envoyé de mon|enviado desde mi)\b"
+)
 #: What stands above the message that is answered, as the programs write it. Each looks at one line.
 _ABOVE_QUOTE = re.compile(
     r"(?i)^\s*(-{2,}\s*(original message|ursprüngliche nachricht|message d'origine|mensaje original|forwarded message|"
@@ -90,12 +105,17 @@ def _of_message(raw: bytes) -> dict[str, str]:
     automatic = (str(message.get("Auto-Submitted") or "no").strip().lower() != "no") or str(
         message.get("Precedence") or ""
     ).strip().lower() in ("bulk", "junk", "auto_reply")
+    title, who = _decoded(message.get("Subject")), sender[1] or sender[0]
+    # What somebody forwards is the report, and who wrote it is who reports it.
+    forwards = _FORWARDED.match(title) is not None or _MARK_FORWARDED.search(text) is not None
+    first = _INNER_FROM.search(text) if forwards else None
     said = {
         "id": key,
-        "title": _decoded(message.get("Subject")),
-        "body": new_words(text)[:MAX_TEXT],
+        "title": title,
+        "body": (forwarded(text) if forwards else new_words(text))[:MAX_TEXT],
         "created_at": str(message.get("Date") or _received(message)),
-        "reporter": sender[1] or sender[0],
+        "reporter": first[1] if first else who,
+        "forwarded_by": who if first else None,
         "thread": next((found for found in [*answered, parent, key] if found), key),
         "attachments": ", ".join(files),
         "automatic": "true" if automatic else None,
@@ -163,7 +183,7 @@ def new_words(text: str) -> str:
     kept: list[str] = []
     lines = text.replace("\r\n", "\n").split("\n")
     for place, line in enumerate(lines):
-        if line.rstrip(" ") == "--" or line == "-- ":
+        if line.rstrip(" ") == "--" or _SENT_FROM.match(line[:200]):
             break
         if _ABOVE_QUOTE.match(line[:500]):
             break
@@ -175,6 +195,15 @@ def new_words(text: str) -> str:
             kept.append(line)
     own = tidy("\n".join(kept))
     return own or tidy(re.sub(r"(?m)^[> ]+", "", text))
+
+
+def forwarded(text: str) -> str:
+    """What a message that forwards another one says, and what that one says, without its head and quote marks."""
+    plain = re.sub(r"(?m)^(?:> ?)+", "", text.replace("\r\n", "\n"))
+    lines = [
+        line for line in plain.split("\n") if not _SENT_FROM.match(line[:200]) and not re.fullmatch(r"_{10,}", line)
+    ]
+    return tidy(_INNER_HEAD.sub("", _MARK_FORWARDED.sub("", "\n".join(lines))))
 
 
 def pull_imap(url: str, user: str, secret: str, cursor: str | None) -> Iterator[Page]:

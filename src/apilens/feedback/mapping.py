@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from apilens.errors import ConfigError
 from apilens.feedback.export import Export, word
 from apilens.feedback.rating import SCALES, rating_fields, scale_of
-from apilens.feedback.records import Records, renamed, slashed_times
+from apilens.feedback.records import Records, renamed
 from apilens.feedback.tables import columns, rows
 from apilens.schema import ITEMS
 
@@ -77,9 +77,6 @@ def mapped(export: Export, mapping: Mapping) -> Records:
         if mapping.channel is not None:
             record.setdefault("channel", mapping.channel)
     found.time_format = mapping.time_format
-    if found.time_format is None:
-        found.time_format, remark = slashed_times(record.get("created_at", "") for _, record in found.records)
-        found.remarks += [remark] if remark else []
     return found
 
 

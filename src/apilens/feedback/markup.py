@@ -15,17 +15,23 @@ _TAG = re.compile(
     r"<!--.*?(?:-->|\Z)|<(script|style|head|title|template)\b[^<>]*>.*?(?:</\1\s*>|\Z)|<[!?][^<>]*>|</?([a-zA-Z][a-zA-Z0-9]*)[^<>]*>",
     re.DOTALL | re.IGNORECASE,
 )
+_LINK = re.compile(r"""(?is)<a\s[^<>]*?href\s*=\s*["']?(https?://[^"'<>\s]{1,2000})[^<>]*>([^<]{0,2000})</a\s*>""")
 _MAX_DEPTH = 100  # of a Jira document; nobody nests lists deeper
 
 
 def html_text(text: str) -> str:
-    """The words of an HTML text, a line per block; scripts and styles left out."""
+    """The words of an HTML text, a line per block, and where its links lead; scripts and styles left out."""
 
     def shown(tag: re.Match[str]) -> str:
         name = (tag[2] or "").lower()
         return "\n" if name in _BLOCKS else " " if name == "td" else ""
 
-    return tidy(html.unescape(_TAG.sub(shown, text)))
+    return tidy(html.unescape(_TAG.sub(shown, _LINK.sub(lambda link: _linked(link[2], link[1]), text))))
+
+
+def _linked(words: str, address: str) -> str:
+    """The words of a link and its address, which may name the call a report is about."""
+    return words if not address.startswith(("http://", "https://")) or address in words else f"{words} {address}"
 
 
 def looks_like_html(text: str) -> bool:
@@ -50,16 +56,25 @@ def document_text(node: Any, depth: int = 0) -> str:
         return ""
     kind = node.get("type")
     if kind == "text":
-        return str(node.get("text") or "")
+        return _linked(str(node.get("text") or ""), _target(node.get("marks")))
     if kind == "hardBreak":
         return "\n"
-    if kind in ("mention", "emoji", "inlineCard"):
+    if kind in ("mention", "emoji", "inlineCard", "blockCard", "embedCard", "status"):
         attributes = node.get("attrs") or {}
-        return str(attributes.get("text") or attributes.get("url") or "") if isinstance(attributes, dict) else ""
+        words = str(attributes.get("text") or attributes.get("url") or "") if isinstance(attributes, dict) else ""
+        return words if kind in ("mention", "emoji") else f" {words} "
     content = node.get("content")
     words = "".join(document_text(child, depth + 1) for child in content) if isinstance(content, list) else ""
     block = kind in ("paragraph", "heading", "codeBlock", "listItem", "blockquote", "tableRow", "rule")
     return f"{words}\n" if block else words
+
+
+def _target(marks: Any) -> str:
+    """Where the link among the marks of a text leads; empty: there is none."""
+    for mark in marks if isinstance(marks, list) else []:
+        if isinstance(mark, dict) and mark.get("type") == "link" and isinstance(mark.get("attrs"), dict):
+            return str(mark["attrs"].get("href") or "")
+    return ""
 
 
 def slack_text(text: str, people: dict[str, str]) -> str:

@@ -13,6 +13,8 @@ _CSV = {
     "title": ("description", "title", "summary"),
     "created_at": ("created_on", "created_at", "created on", "created at"),
     "resolved_at": ("resolved_on", "resolved_at", "resolved on", "resolved at"),
+    "status": ("status",),
+    "severity": ("urgency",),
     "component": ("service_name", "service name", "service"),
     "team": ("team_name", "escalation_policy_name"),
 }
@@ -47,7 +49,9 @@ class PagerDuty:
 
 
 def _closed(incident: dict[str, str]) -> dict[str, str]:
-    return {"status": "resolved" if "resolved_at" in incident else "open"} | incident
+    return {"status": "resolved" if "resolved_at" in incident else "open"} | (
+        incident | ({"status": "open"} if incident.get("status") == "triggered" else {})
+    )
 
 
 def _of_incident(incident: dict[str, Any]) -> dict[str, str]:

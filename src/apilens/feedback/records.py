@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from email.utils import parsedate_to_datetime
@@ -20,7 +19,7 @@ MAX_TEXT = 1_000_000
 _YEARS = range(1990, 2100)  # as for calls
 _FIELDS = frozenset(ITEMS.names()) - {"attributes"}
 #: Attributes that join items: a masked one would join what does not belong together.
-_KEYS = frozenset({"thread", "room", "alert"})
+_KEYS = frozenset({"thread", "room", "alert", "duplicate_of"})
 _EPOCH = re.compile(r"(\d{9,10})(?:\.(\d{1,9}))?|(\d{12,13})", re.ASCII)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -33,7 +32,8 @@ class Records:
     """What a channel found: records as (line, field -> text), and lines it could not read with the reason.
 
     remarks: what is to be said about it. damage: why the input was read only in part; None: it was read whole.
-    time_format: strptime's, of times that are neither ISO 8601 nor epoch.
+    time_format: strptime's, of times that are neither ISO 8601 nor epoch. day_first: how times such as 3/9/2026 are meant;
+    None: the items themselves tell, see slashed_times.
     """
 
     records: list[tuple[int, dict[str, str]]] = field(default_factory=list)
@@ -41,6 +41,7 @@ class Records:
     remarks: list[str] = field(default_factory=list)
     damage: str | None = None
     time_format: str | None = None
+    day_first: bool | None = None
 
     @property
     def read(self) -> int:
@@ -75,9 +76,11 @@ def to_items(records: Records, *, channel: str | None, tz: tzinfo) -> tuple[pl.D
     """
     items: list[dict[str, Any]] = []
     rejects = list(records.rejects)
+    day_first = slashed_times(records)[0] if records.day_first is None else records.day_first
+    written = _Written(tz, records.time_format, day_first)
     for line, record in records.records:
         try:
-            items.append(_item(record, channel, tz, records.time_format))
+            items.append(_item(record, channel, written))
         except BadRecordError as bad:
             rejects.append((line, str(bad)))
     return (
@@ -100,9 +103,21 @@ def newest(items: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def read_time(text: str, tz: tzinfo, time_format: str | None = None) -> datetime:
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """How the times of one input are written; see read_time."""
+
+    tz: tzinfo
+    time_format: str | None
+    day_first: bool
+
+
+def read_time(text: str, tz: tzinfo, time_format: str | None = None, *, day_first: bool = False) -> datetime:
     """A moment in UTC from ISO 8601, epoch seconds or milliseconds, RFC 5322 (mail), Jira's `30/Sep/21 17:20`,
-    `30.09.2021 17:20`, or in `time_format` (strptime's). Raises BadRecordError."""
+    `Sep 30, 2021, 5:20 PM`, `30.09.2021 17:20`, `9/30/2021 5:20 PM`, or in `time_format` (strptime's).
+
+    tz: zone of a time without one. day_first: whether 3/9/2021 is the third of September. Raises BadRecordError.
+    """
     word = text.strip()
     try:
         if (epoch := _EPOCH.fullmatch(word)) is not None:
@@ -110,7 +125,7 @@ def read_time(text: str, tz: tzinfo, time_format: str | None = None) -> datetime
             micros += int((epoch[2] or "0").ljust(6, "0")[:6])
             moment = datetime.fromtimestamp(micros // 1_000_000, UTC).replace(microsecond=micros % 1_000_000)
         else:
-            moment = _written(word, time_format)
+            moment = _written(word, time_format, day_first)
             moment = (moment if moment.tzinfo else moment.replace(tzinfo=tz)).astimezone(UTC)
     except (ValueError, OverflowError, OSError, TypeError, IndexError):
         raise BadRecordError(f"{_short(text)} is no time, expected ISO 8601 or epoch seconds") from None
@@ -120,80 +135,96 @@ def read_time(text: str, tz: tzinfo, time_format: str | None = None) -> datetime
 
 
 _ISO = re.compile(r"\d{4}-?\d\d-?\d\d.*", re.ASCII)
+_ISO_SLASHED = re.compile(r"(\d{4})/(\d{1,2})/(\d{1,2})(?:[ T]+(.*))?", re.ASCII)
 _ZONE_WORD = re.compile(r"\s*(UTC|GMT|Z)$", re.ASCII)
-_NAMED_MONTH = re.compile(r"(\d{1,2})[/. -]([^\W\d_]{3,9})\.?[/. -](\d{4}|\d\d),?\s+(.*)")
-_DOTTED = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4}),?\s*(.*)", re.ASCII)
-#: First letters of month names in English, German, French and Spanish exports.
+_NAMED_MONTH = re.compile(
+    r"(?:[^\W\d_]{2,10}\.?,?\s+)?(\d{1,2})[/. -]{1,2}([^\W\d_]{3,9})\.?[/. -](\d{4}|\d\d)(?:,?\s+(.*))?"
+)
+_MONTH_FIRST = re.compile(r"(?:[^\W\d_]{3,10},\s+)?([^\W\d_]{3,9})\.?\s+(\d{1,2}),?\s+(\d{4})(?:,?\s+(?:at\s+)?(.*))?")
+_DOTTED = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4}|\d\d),?\s*(.*)", re.ASCII)
+_SLASHED = re.compile(r"\s*(\d{1,2})([/-])(\d{1,2})\2(\d{4}|\d\d)(?:,?\s+(\d{1,2}:\d\d.*))?\s*", re.ASCII)
+_HALF_DAY = re.compile(r"(?i)\s*([ap])\.?\s?m\.?$")
+#: First letters of month names in English, German, French, Spanish, Italian, Portuguese and Dutch exports.
 _MONTHS = {
     name: number
     for number, names in enumerate(
-        ("jan ene", "feb fév fev", "mar mär mrz", "apr avr abr", "may mai", "jun juin", "jul juil", "aug aoû aou ago",
-         "sep", "oct okt", "nov", "dec dez déc dic"), 1
+        ("jan ene gen", "feb fév fev", "mar mär mrz mrt", "apr avr abr", "may mai mag mei", "jun juin giu", "jul juil lug",
+         "aug aoû aou ago", "sep set", "oct okt ott out", "nov", "dec dez déc dic"), 1
     )
     for name in names.split()
 }  # fmt: skip
 _CLOCKS = ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M:%S %p", "%H:%M %z", "%H:%M:%S %z")
 
 
-def _written(word: str, time_format: str | None) -> datetime:
+def _written(word: str, time_format: str | None, day_first: bool) -> datetime:
     """The moment a text writes out. Raises ValueError and what the parsers raise besides."""
     if _ISO.fullmatch(word):
         return datetime.fromisoformat(_ZONE_WORD.sub("+00:00", word))
     if time_format is not None:
         return datetime.strptime(word, time_format)
-    if (named := _NAMED_MONTH.fullmatch(word)) is not None:
-        letters = named[2].casefold()
-        month = _MONTHS.get(letters[:4]) or _MONTHS.get(letters[:3])
-        if month is not None:
-            year = int(named[3]) + (2000 if len(named[3]) == 2 else 0)
-            return _at_clock(datetime(year, month, int(named[1])), named[4])
+    if (iso := _ISO_SLASHED.fullmatch(word)) is not None:
+        return _at_clock(datetime(int(iso[1]), int(iso[2]), int(iso[3])), iso[4])
+    if (slashed := _SLASHED.fullmatch(word)) is not None:
+        day, month = (slashed[1], slashed[3]) if day_first else (slashed[3], slashed[1])
+        return _at_clock(datetime(_year(slashed[4]), int(month), int(day)), slashed[5])
+    if (named := _NAMED_MONTH.fullmatch(word)) is not None and (month_number := _month(named[2])) is not None:
+        return _at_clock(datetime(_year(named[3]), month_number, int(named[1])), named[4])
+    if (named := _MONTH_FIRST.fullmatch(word)) is not None and (month_number := _month(named[1])) is not None:
+        return _at_clock(datetime(int(named[3]), month_number, int(named[2])), named[4])
     if (dotted := _DOTTED.fullmatch(word)) is not None:
-        return _at_clock(datetime(int(dotted[3]), int(dotted[2]), int(dotted[1])), dotted[4])
+        return _at_clock(datetime(_year(dotted[3]), int(dotted[2]), int(dotted[1])), dotted[4])
+    if _HALF_DAY.search(word):
+        raise ValueError(word)  # the parser of mail dates would take 5 PM for five in the morning
     return parsedate_to_datetime(word)
 
 
-def _at_clock(day: datetime, clock: str) -> datetime:
-    if not clock.strip():
+def _month(name: str) -> int | None:
+    letters = name.casefold()
+    return _MONTHS.get(letters[:4]) or _MONTHS.get(letters[:3])
+
+
+def _year(digits: str) -> int:
+    return int(digits) + (2000 if len(digits) == 2 else 0)
+
+
+def _at_clock(day: datetime, clock: str | None) -> datetime:
+    if clock is None or not clock.strip():
         return day
-    clock = _ZONE_WORD.sub(" +0000", clock.strip())
+    clock = _HALF_DAY.sub(r" \1M", _ZONE_WORD.sub(" +0000", clock.strip()))
     for pattern in _CLOCKS:
         try:
             time = datetime.strptime(clock, pattern)
         except ValueError:
             continue
         return day.replace(hour=time.hour, minute=time.minute, second=time.second, tzinfo=time.tzinfo)
-    raise ValueError(clock)
+    try:
+        # A mail's `17:20:00 -0700 (PDT)`, ISO's fractions and offsets.
+        return parsedate_to_datetime(f"{day:%d %b %Y} {clock}")
+    except ValueError:
+        return datetime.fromisoformat(f"{day:%Y-%m-%d}T{clock}")
 
 
-_SLASHED = re.compile(
-    r"\s*(\d{1,2})/(\d{1,2})/(\d{4}|\d\d)(?:,?\s+(\d{1,2}:\d\d)(:\d\d)?(\s*[AaPp][Mm])?)?\s*", re.ASCII
-)
+def slashed_times(records: Records) -> tuple[bool, str | None]:
+    """Whether the day comes first in times such as 3/9/2026 or 3-9-2026, and a remark where nothing tells.
 
-
-def slashed_times(times: Iterable[str]) -> tuple[str | None, str | None]:
-    """The strptime format of a column of times such as 3/9/2026 11:00 (None: they are no such), and a remark.
-
-    Whether day or month comes first is told by the column: a number above 12 is a day. Where none is, the month is
-    taken to be first, as Google's and Microsoft's forms write it, and the remark says so.
+    The input tells by all its times: a number above 12 is a day. Where none is, the month is taken to be first, as Google's
+    and Microsoft's forms write it, and the remark says so.
     """
+    names = ("created_at", "updated_at", "resolved_at")
+    times = (record[name] for _, record in records.records for name in names if name in record)
     found = [match for time in times if (match := _SLASHED.fullmatch(time)) is not None]
-    if not found:
-        return None, None
-    day_first = any(int(match[1]) > 12 for match in found)
-    month_first = any(int(match[2]) > 12 for match in found)
-    year = "%Y" if len(found[0][3]) == 4 else "%y"
-    half = any(match[6] for match in found)
-    clock = "" if not found[0][4] else (" %I:%M" if half else " %H:%M") + ("" if not found[0][5] else ":%S")
-    clock += " %p" if half else ""
-    remark = None
-    if not day_first and not month_first:
-        remark = (
-            "dates such as 3/9/2026 are read month first; if the day is first, say so with time_format in a mapping"
-        )
-    return ("%d/%m/" if day_first else "%m/%d/") + year + clock, remark
+    if not found or records.time_format is not None:
+        return False, None
+    if any(int(match[1]) > 12 for match in found):
+        return True, None
+    if any(int(match[3]) > 12 for match in found):
+        return False, None
+    return False, (
+        "dates such as 3/9/2026 are read month first; if the day is first, say so with time_format in a mapping"
+    )
 
 
-def _item(record: dict[str, str], channel: str | None, tz: tzinfo, time_format: str | None) -> dict[str, Any]:
+def _item(record: dict[str, str], channel: str | None, written: _Written) -> dict[str, Any]:
     record = {name: _SURROGATE.sub("�", value).replace("\0", "�") for name, value in record.items() if value.strip()}
     for name, value in record.items():
         if len(value) > MAX_TEXT:
@@ -210,24 +241,24 @@ def _item(record: dict[str, str], channel: str | None, tz: tzinfo, time_format: 
         if name not in _FIELDS
     }
     if "updated_at" in attributes:
-        attributes["updated_at"] = _time(record, "updated_at", tz, time_format).isoformat(timespec="microseconds")
+        attributes["updated_at"] = _time(record, "updated_at", written).isoformat(timespec="microseconds")
     return {
         "id": record["id"].strip(),
         "channel": record.get("channel", channel or "").strip(),
-        "created_at": _time(record, "created_at", tz, time_format),
+        "created_at": _time(record, "created_at", written),
         "reporter": _stripped(record, "reporter"),
         "account": _stripped(record, "account"),
         "title": mask(record["title"]) if "title" in record else None,
         "body": mask(record["body"]) if "body" in record else None,
         "status": _stripped(record, "status"),
-        "resolved_at": _time(record, "resolved_at", tz, time_format) if "resolved_at" in record else None,
+        "resolved_at": _time(record, "resolved_at", written) if "resolved_at" in record else None,
         "attributes": attributes or None,
     }
 
 
-def _time(record: dict[str, str], name: str, tz: tzinfo, time_format: str | None) -> datetime:
+def _time(record: dict[str, str], name: str, written: _Written) -> datetime:
     try:
-        return read_time(record[name], tz, time_format)
+        return read_time(record[name], written.tz, written.time_format, day_first=written.day_first)
     except BadRecordError as bad:
         raise BadRecordError(f"{name} {bad}") from None
 

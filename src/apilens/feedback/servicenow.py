@@ -25,6 +25,7 @@ _FIELDS = {
     "component": ("cmdb_ci", "configuration item", "business_service", "service"),
     "type": ("contact_type", "contact type"),
     "team": ("assignment_group", "assignment group"),
+    "duplicate_of": ("parent_incident", "parent incident"),
     "comments": ("comments_and_work_notes", "comments and work notes", "comments", "work_notes"),
 }
 #: The states of an incident as the platform ships them; exports with raw values have the number.

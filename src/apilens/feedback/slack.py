@@ -16,6 +16,7 @@ from apilens.feedback.records import Records
 #: What the client writes itself: joins, topics, names, pins. A message by a person has no subtype or one of these.
 _SAID = {None, "thread_broadcast", "me_message", "file_share", "bot_message"}
 _WEEK_S = 7 * 86400
+_MAX_DEPTH = 10  # of blocks within blocks; Slack nests three
 _BATCH = 500  # messages stored at once
 
 
@@ -115,31 +116,48 @@ def _of_message(message: dict[str, Any], room: str, people: dict[str, str]) -> d
     user = word(message.get("user") or message.get("bot_id")) or ""
     files = message.get("files")
     edited = word(inner(message, "edited", "ts"))
-    text = word(message.get("text")) or _blocks(message)
+    profile = inner(message, "bot_profile", "name")
+    text = word(message.get("text")) or _in_blocks(message.get("blocks")) or _in_attachments(message)
     said = {
         "id": f"{room}:{ts}" if room else ts,
         "body": slack_text(text, people),
         "created_at": ts,
         "updated_at": edited,
         "reporter": people.get(user)
-        or word(inner(message, "user_profile", "real_name") or message.get("username"))
+        or word(inner(message, "user_profile", "real_name") or message.get("username") or profile)
         or user,
         "room": room,
         "thread": f"{room}:{root}" if root and room else root,
         "attachments": ", ".join(str(inner(file, "name")) for file in files if inner(file, "name"))
         if isinstance(files, list)
         else None,
-        "automatic": "true" if message.get("subtype") == "bot_message" else None,
+        "automatic": "true" if message.get("subtype") == "bot_message" or message.get("bot_id") else None,
     }
     return {name: text for name, text in said.items() if text}
 
 
-def _blocks(message: dict[str, Any]) -> str:
+def _in_attachments(message: dict[str, Any]) -> str:
     """Words of alerts and apps, which write into attachments instead of the text."""
     parts = message.get("attachments")
     return "\n".join(
-        str(inner(part, "text") or inner(part, "fallback") or "") for part in (parts if isinstance(parts, list) else [])
+        str(words)
+        for part in (parts if isinstance(parts, list) else [])
+        for words in (inner(part, "title"), inner(part, "text") or inner(part, "fallback"))
+        if words
     ).strip()
+
+
+def _in_blocks(blocks: Any, depth: int = 0) -> str:
+    """Words of a message that has only blocks: rich text, sections."""
+    if not isinstance(blocks, list) or depth > _MAX_DEPTH:
+        return ""
+    words = []
+    for block in blocks:
+        text = inner(block, "text")
+        own = word(inner(text, "text") if isinstance(text, dict) else text) or word(inner(block, "url")) or ""
+        line = own + _in_blocks(inner(block, "elements"), depth + 1)
+        words.append(line + ("\n" if str(inner(block, "type")).startswith(("rich_text_", "section")) else ""))
+    return "".join(words).strip() if depth == 0 else "".join(words)
 
 
 def pull(api: Api, query: str, cursor: str | None) -> Iterator[Page]:

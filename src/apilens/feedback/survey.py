@@ -7,19 +7,23 @@ import re
 
 from apilens.feedback.export import Export
 from apilens.feedback.rating import rating_fields, scale_of
-from apilens.feedback.records import Records, renamed, slashed_times
+from apilens.feedback.records import Records, renamed
 from apilens.feedback.tables import columns, rows
 
 _FIELDS = {
     "id": ("id", "response id", "responseid", "response_id", "respondent id", "submission id", "token", "#"),
     "created_at": ("created_at", "timestamp", "submitted at", "submitted_at", "submit date (utc)", "submitdate", "completion time",
                    "end date", "enddate", "date submitted", "date", "zeitstempel", "recorded date", "recordeddate", "start time"),
-    "reporter": ("email", "email address", "e-mail", "e-mail address", "username", "respondent", "reporter", "name", "e-mail-adresse"),
+    "reporter": ("email", "email address", "e-mail", "e-mail address", "username", "respondent", "requester", "recipientemail", "reporter", "name", "e-mail-adresse"),
     "account": ("account", "company", "organisation", "organization", "customer", "firma", "team"),
 }  # fmt: skip
 _RATING = re.compile(
-    r"(?i)\b(csat|nps|score|rating|rate|satisf\w*|zufrieden\w*|recommend\w*|likely|happy|stars?|overall|bewert\w*|ease|effort|quality)\b"
+    r"(?i)\b(csat|nps|score|rating|rate|satisf\w*|zufrieden\w*|recommend\w*|likely|happy|stars?|overall|bewert\w*|ease|effort|quality|"
+    r"how (was|were|is|are|did|do|well|easy|would you)|wie (war|ist|gut))\b"
 )
+#: Columns only forms have, whatever their questions are called: Qualtrics, Typeform, SurveyMonkey.
+_OWN_FORMS = {"responseid", "recordeddate", "network id", "collector id"}
+_HEADINGS = 3  # rows of further headings below the first: SurveyMonkey has one, Qualtrics two
 _WORDS = re.compile(r"(?i)\b(comments?|feedback|what|why|how could|improve\w*|tell us|reason|suggest\w*|anything|kommentar\w*|explain|describe|issues?|problems?|notes?)\b")  # fmt: skip
 
 
@@ -31,6 +35,8 @@ class Survey:
     def recognises(self, export: Export) -> bool:
         header = columns(export)
         timed = any(name in _FIELDS["created_at"] for name in header)
+        if timed and _OWN_FORMS & set(header):
+            return True
         # Items with a text of their own are read as they stand, whatever rating goes with them.
         ready = {"id", "created_at"} <= set(header) and bool({"title", "body"} & set(header))
         return timed and not ready and any(_RATING.search(name) for name in header)
@@ -41,7 +47,8 @@ class Survey:
 
 def answers(found: Records, scale: str | None = None) -> Records:
     """The rows of a form as items. scale: of its ratings (rating.SCALES), where it is known."""
-    plain = [(line, renamed(record, _FIELDS)) for line, record in found.records]
+    own_rows, further = _without_headings(found.records)
+    plain = [(line, renamed(record, _FIELDS)) for line, record in own_rows]
     names = list(dict.fromkeys(name for _, record in plain for name in record))
     own = {"id", "created_at", "reporter", "account", "channel", "title", "body", "status"}
     scales = {
@@ -58,6 +65,7 @@ def answers(found: Records, scale: str | None = None) -> Records:
         if name not in own and name not in scales and (_WORDS.search(name.replace("_", " ")) or _is_prose(plain, name))
     ]
     records = Records(rejects=list(found.rejects), remarks=list(found.remarks), damage=found.damage)
+    records.remarks += [f"{further} further rows of headings left out"] if further else []
     for line, record in plain:
         item = dict(record)
         for place, (name, of) in enumerate(scales.items()):
@@ -75,9 +83,35 @@ def answers(found: Records, scale: str | None = None) -> Records:
             key = "\x1f".join((record.get("created_at", ""), record.get("reporter", ""), item.get("body", "")))
             item["id"] = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:16]
         records.records.append((line, item))
-    records.time_format, remark = slashed_times(record.get("created_at", "") for _, record in plain)
-    records.remarks += [remark] if remark else []
     return records
+
+
+_Rows = list[tuple[int, dict[str, str]]]
+
+
+def _without_headings(records: _Rows) -> tuple[_Rows, int]:
+    """The rows without further rows of headings, and how many of these there were.
+
+    A heading row has no digit where times stand. A column called Q7 takes the question of such a row for its name.
+    """
+    times = [name for name in _FIELDS["created_at"] if any(name in record for _, record in records)]
+    if not times:
+        return records, 0
+    count = 0
+    while count < min(_HEADINGS, len(records)) and not any(
+        any(map(str.isdigit, records[count][1].get(name, ""))) for name in times
+    ):
+        count += 1
+    questions = {
+        name: text
+        for _, heading in records[:1] * (count > 0)
+        for name, text in heading.items()
+        if re.fullmatch(r"q\d{1,3}(_\d{1,3})?(_\w{1,20})?", name)
+    }
+    return [
+        (line, {questions.get(name, name).lower(): value for name, value in record.items()})
+        for line, record in records[count:]
+    ], count
 
 
 def _is_prose(plain: list[tuple[int, dict[str, str]]], name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from apilens.feedback.records import Records
 
 #: Satisfaction as it is offered or not given: no rating.
 _NO_RATING = {"", "offered", "unoffered"}
+_MERGED = re.compile(r"(?i)\bclosed and merged into request #(\d{1,18})\b")
 
 
 class Zendesk:
@@ -26,7 +28,20 @@ class Zendesk:
         return "id" in first and "subject" in first and bool({"requester_id", "requester", "via"} & set(first))
 
     def parse(self, export: Export) -> Records:
-        return _tickets(export.objects.found, {}, {}, list(export.objects.rejects), export.objects.damage)
+        objects = export.objects
+        people, companies = _named(objects.around)
+        return _tickets(objects.found, people, companies, list(objects.rejects), objects.damage)
+
+
+def _named(answer: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+    """The people and companies that an answer of the interface lists beside its tickets: id -> mail address or name."""
+    people, companies = (
+        entries if isinstance(entries := answer.get(name), list) else [] for name in ("users", "organizations")
+    )
+    return (
+        {str(inner(user, "id")): str(inner(user, "email") or inner(user, "name")) for user in people},
+        {str(inner(entry, "id")): str(inner(entry, "name")) for entry in companies},
+    )
 
 
 def _tickets(
@@ -80,9 +95,16 @@ def _of_ticket(ticket: dict[str, Any], people: dict[str, str], companies: dict[s
         "labels": ", ".join(str(tag) for tag in ticket.get("tags") or [] if tag),
         "attachments": ", ".join(files),
         "comments": "\n".join(words[1:]),  # the first one is the description
+        "duplicate_of": _duplicate_of(ticket, words),
         **_rating(ticket.get("satisfaction_rating")),
     }
     return {name: text for name, text in said.items() if text}
+
+
+def _duplicate_of(ticket: dict[str, Any], comments: list[str]) -> str | None:
+    """The ticket this one was merged into, or the problem of which it is an incident."""
+    merged = next((found[1] for text in comments if (found := _MERGED.search(text)) is not None), None)
+    return merged or word(ticket.get("problem_id"))
 
 
 def _requester(ticket: dict[str, Any]) -> str | None:
@@ -113,11 +135,7 @@ def pull(api: Api, query: str, cursor: str | None) -> Iterator[Page]:
         found = inner(answer, "tickets")
         if not isinstance(found, list):
             raise InputError("the answer has no tickets; expected that of Zendesk's incremental export")
-        people = {
-            str(inner(user, "id")): str(inner(user, "email") or inner(user, "name"))
-            for user in answer.get("users") or []
-        }
-        companies = {str(inner(entry, "id")): str(inner(entry, "name")) for entry in answer.get("organizations") or []}
+        people, companies = _named(answer)
         last = cursor
         cursor = word(inner(answer, "after_cursor")) or cursor or ""
         yield Page(_tickets(list(enumerate(found, 1)), people, companies, []), cursor)

@@ -27,7 +27,7 @@ from apilens.feedback.mail import pull_imap
 from apilens.feedback.mapping import mapped, read_mapping
 from apilens.feedback.model import predict, train
 from apilens.feedback.records import REJECTS as REJECTED_RECORDS
-from apilens.feedback.records import Records, newest, to_items
+from apilens.feedback.records import Records, newest, slashed_times, to_items
 from apilens.ingest.sources import Input, expand, open_input
 from apilens.lens import Lens
 from apilens.schema import ITEMS
@@ -108,7 +108,8 @@ def import_feedback(
         except ApilensError as unusable:
             gathered.failures.append(str(unusable))
             continue
-        gathered.remarks += [f"{item.name}: {export.remark}"] if export.remark else []
+        # A mail says itself how each of its parts is encoded.
+        gathered.remarks += [f"{item.name}: {export.remark}"] if export.remark and name != "mail" else []
         gathered.failures += [damage] if damage else []
         gathered.add(item.name, records, channel or name)
     with open_state(lake, state) as store:
@@ -128,6 +129,8 @@ class _Gathered:
     def add(self, name: str, records: Records, channel: str | None) -> None:
         """The records of one input."""
         good, bad = to_items(records, channel=channel, tz=self.tz)
+        guessed = slashed_times(records)[1]
+        self.remarks += [f"{name}: {guessed}"] if guessed else []
         self.read += records.read
         self.items.append(good)
         self.rejects.append(bad.select(pl.lit(name).alias("input"), "line", "reason"))

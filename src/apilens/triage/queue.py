@@ -14,7 +14,25 @@ from apilens.triage.priority import SHARES, prioritise
 from apilens.triage.severity import CUTS, label, said_severity, severity
 from apilens.triage.words import is_route, paths, stems
 
-_CLOSED = ("resolved", "closed", "done", "fixed", "cancelled", "canceled", "wont_fix", "won't fix", "duplicate")
+#: Status words of the trackers, English, German, French and Spanish, that end an item; a team's own words are known by the
+#: date of resolution that goes with them, unless the status says that it is open again.
+_CLOSED = ("resolved", "closed", "done", "fixed", "solved", "cancelled", "canceled", "wont_fix", "won't fix", "duplicate", "completed",
+           "erledigt", "geschlossen", "gelöst", "fertig", "fermé", "résolu", "terminé", "cerrado", "resuelto", "finalizada")  # fmt: skip
+_OPEN = (
+    "open",
+    "opened",
+    "reopened",
+    "new",
+    "to do",
+    "in progress",
+    "on hold",
+    "pending",
+    "hold",
+    "offen",
+    "neu",
+    "ouvert",
+    "abierto",
+)
 _QUOTE = 240  # characters of a report that are quoted
 #: Loss at which the revenue part is full, in the context's currency. Picked.
 _GREAT_LOSS = 10_000.0
@@ -112,7 +130,8 @@ def _reports(items: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
     words = pl.col("body").fill_null(pl.col("title")).fill_null("")
     rating = pl.col("attributes").map.get("score").cast(pl.Float64, strict=False)
     status = pl.col("status").str.to_lowercase()
-    resolved = pl.when(status.is_not_null()).then(status.is_in(_CLOSED)).otherwise(pl.col("resolved_at").is_not_null())
+    dated = pl.col("resolved_at").is_not_null() & ~status.is_in(_OPEN).fill_null(False)
+    resolved = status.is_in(_CLOSED).fill_null(False) | dated
     return (
         items.join(linked, on=["channel", "id"], how="left", maintain_order="left")
         .join(said_severity(items), on=["channel", "id"])
