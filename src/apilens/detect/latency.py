@@ -7,6 +7,7 @@ beyond what the endpoint does on its second worst day anyway (a nightly backup, 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -43,7 +44,7 @@ TAIL_FACTOR = 3.0
 MIN_TIMED = 8
 #: Means of heavy-tailed latencies are not normal: Student's t with few degrees of freedom asks for 8.4 standard errors
 #: to open.
-T_DEGREES = 15
+T_DEGREES = 30
 #: Mean square of standardised residuals before the endpoint's own are known; 1.0 would be a perfect model.
 PRIOR_SPREAD = 2.0
 #: What is known of a time of day, and of the two hours before, is held back by so many calls.
@@ -58,6 +59,10 @@ LOAD_RIDGE = 0.005
 EACH_LOG10_P, BOTH_LOG10_P = -2.5, -8.5
 #: Steps of load per doubling, calls that make a step known, and calls of the endpoint's mean that each step is shrunk by.
 LOAD_STEPS, LOAD_CALLS, LOAD_PRIOR = 3, 20, 30
+#: A load is known when it was there for twenty minutes in all.
+LOAD_BINS = 4
+#: A bin with so many times the usual calls (and three standard deviations) is a burst.
+BURST_FACTOR = 1.6
 #: Squares above this are incidents, not spread.
 SQUARE_LIMIT = 64.0
 #: No own habit is known before two days of traffic.
@@ -71,7 +76,7 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     enough = np.flatnonzero(window_sum(series.timed, DAY).max(axis=1) >= MIN_TIMED)
     if len(enough) == 0:
         return anomalies.ANOMALIES.to_frame()
-    first, series = series.first_endpoint, _only(series, enough)
+    first, series = series.first_endpoint, _without_bursts(_only(series, enough))
     load = _under_load(series, fleet, series.log_sum, series.timed)
     found = [_shift(series, fleet, load, width, factor) for width, factor in SHIFT_WINDOWS]
     load = _under_load(series, fleet, series.log_sum, series.timed, skip_days=DRIFT_SKIP // DAY)
@@ -96,6 +101,33 @@ def _only(series: Series, rows: Ints) -> Series:
         series.log_sumsq[rows],
         series.codes.clear(),
         buckets.with_columns(row="place").drop("place"),
+    )
+
+
+def _without_bursts(series: Series) -> Series:
+    """The series without the calls of bins that had far more of them than the two hours before and this time of day.
+
+    What a batch job or a crowd does to the latency is their matter, and the traffic detector's.
+    """
+    calls = series.calls
+    lately = back(window_sum(calls, 2 * HOUR), 1, 0.0) / (2 * HOUR)
+    around = window_sum(calls, HOUR // 2) / (HOUR // 2)
+    days, same_time = np.zeros_like(calls), np.zeros_like(calls)
+    for day in range(1, WEEK_DAYS + 1):
+        same_time += back(around, day * DAY - HOUR // 4, 0.0)
+        days += np.arange(calls.shape[1])[None, :] - day * DAY >= series.born[:, None]
+    usual = np.maximum(lately, same_time / np.maximum(days, 1.0))
+    calm = calls <= BURST_FACTOR * usual + 3 * np.sqrt(usual) + 3
+    row, bin_ = np.nonzero(calm)
+    kept = pl.DataFrame({"row": row, "bin": bin_}).cast(
+        {"row": series.buckets["row"].dtype, "bin": series.buckets["bin"].dtype}
+    )
+    return replace(
+        series,
+        timed=series.timed * calm,
+        log_sum=series.log_sum * calm,
+        log_sumsq=series.log_sumsq * calm,
+        buckets=series.buckets.join(kept, on=["row", "bin"], how="semi"),
     )
 
 
@@ -139,9 +171,10 @@ def _under_load(series: Series, fleet: Fleet, of: Floats, among: Floats, *, skip
     whole = sums.sum(axis=2, keepdims=True) / np.maximum(calls.sum(axis=2, keepdims=True), 1.0)
     mean = (sums + LOAD_PRIOR * whole) / (calls + LOAD_PRIOR)
     mean = np.maximum.accumulate(np.where(calls >= LOAD_CALLS, mean, -np.inf), axis=2)
-    seen = np.where(calls >= LOAD_CALLS, np.arange(levels), -1).max(axis=2)
+    bins = _before(np.bincount(at, (among > 0).ravel(), endpoints * fleet.days * levels).reshape(shape), skip_days)
+    seen = np.where((calls >= LOAD_CALLS) & (bins >= LOAD_BINS), np.arange(levels), -1).max(axis=2)
     per_bin = np.arange(endpoints)[:, None], day[None, :]
-    more = mean[(*per_bin, step)] - whole[(*per_bin, 0)]
+    more = mean[(*per_bin, np.clip(step + 1, 0, np.maximum(seen[per_bin], step)))] - whole[(*per_bin, 0)]
     return np.where(np.isfinite(more), more, 0.0), step > seen[per_bin]
 
 
@@ -187,8 +220,9 @@ def _shift(series: Series, fleet: Fleet, load: tuple[Floats, Bools], width: int,
     # A single slow bin is a pause of the garbage collector or one huge request: the others must be slow without it.
     each = series.log_sum - series.timed * past_mean
     worst = np.maximum(window_max(each, width), 0.0)
-    residual = np.where(usable, (s - worst) / safe_n - expected, 0.0)
-    sampling = variance * (1 / safe_n + 1 / (usual_n + PROFILE_CALLS))
+    rest = (s - worst - safe_n * past_mean) / (safe_n * (1 - 1 / width))
+    residual = np.where(usable, rest + past_mean - expected, 0.0)
+    sampling = variance * (1 / (safe_n * (1 - 1 / width)) + 1 / (usual_n + PROFILE_CALLS))
     # Only the upper side is asked for: without its worst bin a window is faster than forecast, mostly.
     above = 2 * np.minimum(np.maximum(residual, 0.0) ** 2, 9 * (sampling + PRIOR_WANDER))
     wander = spread(above - sampling, usable, fleet, prior=PRIOR_WANDER, weight=DAY / 4)
