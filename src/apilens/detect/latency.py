@@ -61,6 +61,8 @@ EACH_LOG10_P, BOTH_LOG10_P = -2.5, -8.5
 LOAD_STEPS, LOAD_CALLS, LOAD_PRIOR = 3, 20, 30
 #: A load is known when it was there for twenty minutes in all.
 LOAD_BINS = 4
+#: Twice the calls may take 1.75 times as long (a queue near its limit; picked on two kinds of worlds).
+LOAD_ELASTICITY = 0.8
 #: A bin with so many times the usual calls (and three standard deviations) is a burst.
 BURST_FACTOR = 1.6
 #: Squares above this are incidents, not spread.
@@ -79,7 +81,7 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     first, series = series.first_endpoint, _without_bursts(_only(series, enough))
     load = _under_load(series, fleet, series.log_sum, series.timed)
     found = [_shift(series, fleet, load, width, factor) for width, factor in SHIFT_WINDOWS]
-    load = _under_load(series, fleet, series.log_sum, series.timed, skip_days=DRIFT_SKIP // DAY)
+    load = _under_load(series, fleet, series.log_sum, series.timed, skip_days=DRIFT_SKIP // DAY, steps=0)
     found.append(_drift(series, fleet, load))
     slow, timed = _slow_calls(series, fleet)
     slow_load = _under_load(series, fleet, slow, timed)
@@ -131,6 +133,19 @@ def _without_bursts(series: Series) -> Series:
     )
 
 
+def _crowd(series: Series, width: int) -> Floats:
+    """By how much more calls than the two hours before and this time of day had explain a higher log latency."""
+    calls = window_sum(series.calls, width)
+    lately = back(window_sum(series.calls, 2 * HOUR), width, 0.0) * width / (2 * HOUR)
+    days, same_time = np.zeros_like(calls), np.zeros_like(calls)
+    for day in range(1, WEEK_DAYS + 1):
+        same_time += back(calls, day * DAY, 0.0)
+        days += np.arange(calls.shape[1])[None, :] - day * DAY >= series.born[:, None]
+    usual = np.maximum(lately, same_time / np.maximum(days, 1.0))
+    more: Floats = LOAD_ELASTICITY * np.maximum(np.log((calls + 3) / (usual + 3)), 0.0)
+    return more
+
+
 def _by_load(series: Series, fleet: Fleet, width: int, behind: int) -> tuple[Floats, Floats, Floats]:
     """Mean and variance of the log latency in the past week, and the share of today's mean that today's load explains.
 
@@ -150,9 +165,10 @@ def _by_load(series: Series, fleet: Fleet, width: int, behind: int) -> tuple[Flo
     return mean, variance, slope * (today - load_mean)
 
 
-def _under_load(series: Series, fleet: Fleet, of: Floats, among: Floats, *, skip_days: int = 0) -> tuple[Floats, Bools]:
+def _under_load(series: Series, fleet: Fleet, of: Floats, among: Floats, *, skip_days: int = 0, steps: int = 1) -> tuple[Floats, Bools]:
     """Per bin by how much `of` per call `among` was higher on the seven days before, at the endpoint's own load of that
-    bin or less, than in all of them (negative: lower). skip_days: the seven days end so many days earlier.
+    bin or less, than in all of them (negative: lower). skip_days: the seven days end so many days earlier. steps: how
+    much more load counts as the same.
 
     Systems answer slower the more they are asked, and rarely in a straight line: a batch job's calls compare with those
     of earlier batch jobs. Second: bins with more load than those days ever had, of which nothing can be said.
@@ -174,7 +190,7 @@ def _under_load(series: Series, fleet: Fleet, of: Floats, among: Floats, *, skip
     bins = _before(np.bincount(at, (among > 0).ravel(), endpoints * fleet.days * levels).reshape(shape), skip_days)
     seen = np.where((calls >= LOAD_CALLS) & (bins >= LOAD_BINS), np.arange(levels), -1).max(axis=2)
     per_bin = np.arange(endpoints)[:, None], day[None, :]
-    more = mean[(*per_bin, np.clip(step + 1, 0, np.maximum(seen[per_bin], step)))] - whole[(*per_bin, 0)]
+    more = mean[(*per_bin, np.clip(step + steps, 0, np.maximum(seen[per_bin], step)))] - whole[(*per_bin, 0)]
     return np.where(np.isfinite(more), more, 0.0), step > seen[per_bin]
 
 
@@ -214,7 +230,7 @@ def _shift(series: Series, fleet: Fleet, load: tuple[Floats, Bools], width: int,
     recent_n = back(window_sum(series.timed, 2 * HOUR), width, 0.0)
     recent = (left_recent - recent_n * profile) / (recent_n + RECENT_CALLS)
     own = window_sum(own * series.timed, width) / safe_n
-    expected = past_mean + np.maximum(explained, own + profile + np.maximum(recent, 0.0))
+    expected = past_mean + np.maximum(explained, own + profile + np.maximum(recent, 0.0)) + _crowd(series, width)
     usable = (n >= MIN_TIMED) & (past_n >= 50) & (_age(series, fleet) >= behind + YOUNG)
     comparable = 2 * window_sum(unseen * series.timed, width) <= n
     # A single slow bin is a pause of the garbage collector or one huge request: the others must be slow without it.
@@ -313,6 +329,7 @@ def _tail(
     past_share = (past_sum(slow, WEEK, behind) + 100 * TAIL_SHARE) / (past_n + 100)
     # More load makes more calls slow: by as much as it moves a normal distribution over its q97.
     _, variance, explained = _by_load(series, fleet, width, behind)
+    explained = np.maximum(explained, 0.0) + _crowd(series, width)
     limit = -ndtri(TAIL_SHARE)
     share = np.maximum(past_share, past_share * ndtr(explained / np.sqrt(variance) - limit) / TAIL_SHARE)
     own, unseen = np.maximum(load[0], 0.0), load[1]
