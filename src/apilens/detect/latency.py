@@ -1,7 +1,8 @@
 """Slower answers: a shift of the mean log latency, a drift over days, and a heavier tail.
 
-All three compare with the endpoint's own past week and ask twice: is it improbable under that week's spread, and is it
-beyond what the endpoint does on its second worst day anyway (a nightly backup, the morning peak)?
+All three compare with the endpoint's own past and ask twice: is it improbable under that past's spread, and is it beyond
+what the endpoint does on its second worst day anyway (a nightly backup, the morning peak)? More calls than usual explain
+slowness.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from apilens.detect.baseline import (
 
 WEEK = WEEK_DAYS * DAY
 #: Windows of the shift in bins, and by which factor the geometric mean must have grown.
-SHIFT_WINDOWS = ((3, 1.25), (6, 1.25), (12, 1.2), (48, 1.15))
+SHIFT_WINDOWS = ((3, 1.3), (6, 1.25), (12, 1.25), (48, 1.25))
 #: A slow degradation: a whole day against the week that ended three days before (DETECTION), so that it cannot hide in
 #: its own baseline.
 DRIFT_WINDOW, DRIFT_SKIP, DRIFT_FACTOR = DAY, 3 * DAY, 1.15
@@ -42,21 +43,20 @@ TAIL_WINDOWS = (3, 6, 12, 48)
 TAIL_SHARE = 0.03
 TAIL_FACTOR = 3.0
 MIN_TIMED = 8
-#: Means of heavy-tailed latencies are not normal: Student's t with few degrees of freedom asks for 8.4 standard errors
-#: to open.
-T_DEGREES = 30
+#: Means of heavy-tailed latencies are not normal: Student's t asks a shift for 5.0 standard errors to open, a drift for 6.6.
+T_DEGREES, DRIFT_DEGREES = 100, 30
 #: Mean square of standardised residuals before the endpoint's own are known; 1.0 would be a perfect model.
 PRIOR_SPREAD = 2.0
 #: What is known of a time of day, and of the two hours before, is held back by so many calls.
 PROFILE_CALLS, RECENT_CALLS = 30.0, 30.0
 #: Variance of an endpoint's mean log latency around its forecast, beyond sampling: before its own is known, and at least.
-PRIOR_WANDER, MIN_WANDER = 0.02, 0.001
+PRIOR_WANDER, MIN_WANDER = 0.02, 0.002
 #: Day means wander more than calls do; from days of ordinary endpoints.
 DRIFT_PRIOR_SPREAD = 6.0
+#: A shift and a tail open at one window in a million (a drift at anomalies.OPEN_LOG10_P).
+OPEN_LOG10_P = -6.0
 #: Ridge of the regression on log load, in units of its variance: a flat load explains nothing.
 LOAD_RIDGE = 0.005
-#: A window opens when it is improbable by the week before and by the two hours before, see traffic.py.
-EACH_LOG10_P, BOTH_LOG10_P = -2.5, -8.5
 #: Steps of load per doubling, calls that make a step known, and calls of the endpoint's mean that each step is shrunk by.
 LOAD_STEPS, LOAD_CALLS, LOAD_PRIOR = 3, 20, 30
 #: A load is known when it was there for twenty minutes in all.
@@ -165,7 +165,9 @@ def _by_load(series: Series, fleet: Fleet, width: int, behind: int) -> tuple[Flo
     return mean, variance, slope * (today - load_mean)
 
 
-def _under_load(series: Series, fleet: Fleet, of: Floats, among: Floats, *, skip_days: int = 0, steps: int = 1) -> tuple[Floats, Bools]:
+def _under_load(
+    series: Series, fleet: Fleet, of: Floats, among: Floats, *, skip_days: int = 0, steps: int = 1
+) -> tuple[Floats, Bools]:
     """Per bin by how much `of` per call `among` was higher on the seven days before, at the endpoint's own load of that
     bin or less, than in all of them (negative: lower). skip_days: the seven days end so many days earlier. steps: how
     much more load counts as the same.
@@ -187,7 +189,8 @@ def _under_load(series: Series, fleet: Fleet, of: Floats, among: Floats, *, skip
     whole = sums.sum(axis=2, keepdims=True) / np.maximum(calls.sum(axis=2, keepdims=True), 1.0)
     mean = (sums + LOAD_PRIOR * whole) / (calls + LOAD_PRIOR)
     mean = np.maximum.accumulate(np.where(calls >= LOAD_CALLS, mean, -np.inf), axis=2)
-    bins = _before(np.bincount(at, (among > 0).ravel(), endpoints * fleet.days * levels).reshape(shape), skip_days)
+    with_calls = np.bincount(at, (among > 0).ravel().astype(np.float64), endpoints * fleet.days * levels)
+    bins = _before(with_calls.astype(np.float64).reshape(shape), skip_days)
     seen = np.where((calls >= LOAD_CALLS) & (bins >= LOAD_BINS), np.arange(levels), -1).max(axis=2)
     per_bin = np.arange(endpoints)[:, None], day[None, :]
     more = mean[(*per_bin, np.clip(step + steps, 0, np.maximum(seen[per_bin], step)))] - whole[(*per_bin, 0)]
@@ -246,7 +249,7 @@ def _shift(series: Series, fleet: Fleet, load: tuple[Floats, Bools], width: int,
     changed = residual > math.log(factor)
     rows, bins = np.nonzero(usable & (z > 2.5) & changed & _still(series, width, residual, factor))
     log10_p = anomalies.log10_tail(stdtr(T_DEGREES, -z[rows, bins]))
-    opens = (log10_p < anomalies.OPEN_LOG10_P) & (z[rows, bins] > habit(z, fleet)[rows, bins]) & comparable[rows, bins]
+    opens = (log10_p < OPEN_LOG10_P) & (z[rows, bins] > habit(z, fleet)[rows, bins]) & comparable[rows, bins]
     excess = n * (1.0 - np.exp(-np.maximum(residual, 0.0)))
     return _frame(series, rows, bins, width, log10_p, opens, np.exp(s / safe_n), np.exp(expected), "ms", n, excess)
 
@@ -270,7 +273,7 @@ def _drift(series: Series, fleet: Fleet, load: tuple[Floats, Bools]) -> pl.DataF
     z /= np.sqrt(np.maximum(noise, 1.0))
     changed = (residual > math.log(DRIFT_FACTOR)) & _still(series, DRIFT_WINDOW, residual, DRIFT_FACTOR)
     rows, bins = np.nonzero(usable & (z > 2.5) & changed)
-    log10_p = anomalies.log10_tail(stdtr(T_DEGREES, -z[rows, bins]))
+    log10_p = anomalies.log10_tail(stdtr(DRIFT_DEGREES, -z[rows, bins]))
     opens = (log10_p < anomalies.OPEN_LOG10_P) & comparable[rows, bins]
     excess = n * (1.0 - np.exp(-np.maximum(residual, 0.0)))
     observed = np.exp(s / safe_n)
@@ -353,11 +356,7 @@ def _tail(
     )
     shape = mean[rows, bins] / over[rows, bins]
     log10_p = anomalies.log10_tail(betainc(k[rows, bins], shape, mean[rows, bins] / (mean[rows, bins] + shape)))
-    opens = (
-        (log10_p < anomalies.OPEN_LOG10_P)
-        & (z[rows, bins] > habit(z, fleet)[rows, bins])
-        & (comparable & sudden)[rows, bins]
-    )
+    opens = (log10_p < OPEN_LOG10_P) & (z[rows, bins] > habit(z, fleet)[rows, bins]) & (comparable & sudden)[rows, bins]
     return _frame(
         series, rows, bins, width, log10_p, opens, k / np.maximum(n, 1.0), share, "ratio", n, np.maximum(k - mean, 0.0)
     )
