@@ -13,6 +13,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import market
 import worlds
 from scoring import Score
 
@@ -33,6 +34,10 @@ SETS = {
         "quiet-stormy:1",
         "golive:1",
         "golive-stormy:1",
+        "market:1",
+        "market:2",
+        "market:3",
+        "quiet-market:1",
     ],
     "heldout": [
         "calm:101",
@@ -43,6 +48,10 @@ SETS = {
         "quiet-stormy:101",
         "golive:101",
         "golive-stormy:101",
+        "market:101",
+        "market:102",
+        "market:103",
+        "quiet-market:101",
     ],
 }
 
@@ -52,7 +61,8 @@ def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float) 
     profile, seed = name.split(":")
     folder = work / f"{profile}-{seed}-{endpoints}-{days}"
     if not (folder / "done").exists():
-        worlds.write(worlds.make(profile, int(seed), endpoints, days, rate), folder)
+        make = market.make if profile.endswith("market") else worlds.make
+        worlds.write(make(profile, int(seed), endpoints, days, rate), folder)
         log = folder / "access.log"
         ingest(str(folder / "lake"), Request([str(log)], Options(log_format=worlds.LOG_FORMAT)), None)
         log.unlink()

@@ -1,12 +1,14 @@
 """Slower answers: a shift of the mean log latency, a drift over days, and a heavier tail.
 
-All three compare with the endpoint's own past week and ask twice: is it improbable under that week's spread, and is it
-beyond what the endpoint does on its second worst day anyway (a nightly backup, the morning peak)?
+All three compare with the endpoint's own past and ask twice: is it improbable under that past's spread, and is it beyond
+what the endpoint does on its second worst day anyway (a nightly backup, the morning peak)? More calls than usual explain
+slowness.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -32,7 +34,7 @@ from apilens.detect.baseline import (
 
 WEEK = WEEK_DAYS * DAY
 #: Windows of the shift in bins, and by which factor the geometric mean must have grown.
-SHIFT_WINDOWS = ((3, 1.25), (6, 1.25), (12, 1.2), (48, 1.15))
+SHIFT_WINDOWS = ((3, 1.3), (6, 1.25), (12, 1.25), (48, 1.25))
 #: A slow degradation: a whole day against the week that ended three days before (DETECTION), so that it cannot hide in
 #: its own baseline.
 DRIFT_WINDOW, DRIFT_SKIP, DRIFT_FACTOR = DAY, 3 * DAY, 1.15
@@ -41,19 +43,28 @@ TAIL_WINDOWS = (3, 6, 12, 48)
 TAIL_SHARE = 0.03
 TAIL_FACTOR = 3.0
 MIN_TIMED = 8
-#: Means of heavy-tailed latencies are not normal: Student's t with few degrees of freedom asks for 8.4 standard errors
-#: to open.
-T_DEGREES = 15
+#: Means of heavy-tailed latencies are not normal: Student's t asks a shift for 5.0 standard errors to open, a drift for 6.6.
+T_DEGREES, DRIFT_DEGREES = 100, 30
 #: Mean square of standardised residuals before the endpoint's own are known; 1.0 would be a perfect model.
 PRIOR_SPREAD = 2.0
+#: What is known of a time of day, and of the two hours before, is held back by so many calls.
+PROFILE_CALLS, RECENT_CALLS = 30.0, 30.0
+#: Variance of an endpoint's mean log latency around its forecast, beyond sampling: before its own is known, and at least.
+PRIOR_WANDER, MIN_WANDER = 0.02, 0.002
 #: Day means wander more than calls do; from days of ordinary endpoints.
 DRIFT_PRIOR_SPREAD = 6.0
+#: A shift and a tail open at one window in a million (a drift at anomalies.OPEN_LOG10_P).
+OPEN_LOG10_P = -6.0
 #: Ridge of the regression on log load, in units of its variance: a flat load explains nothing.
 LOAD_RIDGE = 0.005
-#: A window opens when it is improbable by the week before and by the two hours before, see traffic.py.
-EACH_LOG10_P, BOTH_LOG10_P = -2.5, -8.5
 #: Steps of load per doubling, calls that make a step known, and calls of the endpoint's mean that each step is shrunk by.
 LOAD_STEPS, LOAD_CALLS, LOAD_PRIOR = 3, 20, 30
+#: A load is known when it was there for twenty minutes in all.
+LOAD_BINS = 4
+#: Twice the calls may take 1.75 times as long (a queue near its limit; picked on two kinds of worlds).
+LOAD_ELASTICITY = 0.8
+#: A bin with so many times the usual calls (and three standard deviations) is a burst.
+BURST_FACTOR = 1.6
 #: Squares above this are incidents, not spread.
 SQUARE_LIMIT = 64.0
 #: No own habit is known before two days of traffic.
@@ -67,11 +78,11 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     enough = np.flatnonzero(window_sum(series.timed, DAY).max(axis=1) >= MIN_TIMED)
     if len(enough) == 0:
         return anomalies.ANOMALIES.to_frame()
-    first, series = series.first_endpoint, _only(series, enough)
+    first, series = series.first_endpoint, _without_bursts(_only(series, enough))
     load = _under_load(series, fleet, series.log_sum, series.timed)
-    found = [_shift(series, fleet, load, width, factor, skip=HOUR, steady=False) for width, factor in SHIFT_WINDOWS]
-    load = _under_load(series, fleet, series.log_sum, series.timed, skip_days=DRIFT_SKIP // DAY)
-    found.append(_shift(series, fleet, load, DRIFT_WINDOW, DRIFT_FACTOR, skip=DRIFT_SKIP, steady=True))
+    found = [_shift(series, fleet, load, width, factor) for width, factor in SHIFT_WINDOWS]
+    load = _under_load(series, fleet, series.log_sum, series.timed, skip_days=DRIFT_SKIP // DAY, steps=0)
+    found.append(_drift(series, fleet, load))
     slow, timed = _slow_calls(series, fleet)
     slow_load = _under_load(series, fleet, slow, timed)
     found += [_tail(series, fleet, slow_load, slow, timed, width) for width in TAIL_WINDOWS]
@@ -95,6 +106,46 @@ def _only(series: Series, rows: Ints) -> Series:
     )
 
 
+def _without_bursts(series: Series) -> Series:
+    """The series without the calls of bins that had far more of them than the two hours before and this time of day.
+
+    What a batch job or a crowd does to the latency is their matter, and the traffic detector's.
+    """
+    calls = series.calls
+    lately = back(window_sum(calls, 2 * HOUR), 1, 0.0) / (2 * HOUR)
+    around = window_sum(calls, HOUR // 2) / (HOUR // 2)
+    days, same_time = np.zeros_like(calls), np.zeros_like(calls)
+    for day in range(1, WEEK_DAYS + 1):
+        same_time += back(around, day * DAY - HOUR // 4, 0.0)
+        days += np.arange(calls.shape[1])[None, :] - day * DAY >= series.born[:, None]
+    usual = np.maximum(lately, same_time / np.maximum(days, 1.0))
+    calm = calls <= BURST_FACTOR * usual + 3 * np.sqrt(usual) + 3
+    row, bin_ = np.nonzero(calm)
+    kept = pl.DataFrame({"row": row, "bin": bin_}).cast(
+        {"row": series.buckets["row"].dtype, "bin": series.buckets["bin"].dtype}
+    )
+    return replace(
+        series,
+        timed=series.timed * calm,
+        log_sum=series.log_sum * calm,
+        log_sumsq=series.log_sumsq * calm,
+        buckets=series.buckets.join(kept, on=["row", "bin"], how="semi"),
+    )
+
+
+def _crowd(series: Series, width: int) -> Floats:
+    """By how much more calls than the two hours before and this time of day had explain a higher log latency."""
+    calls = window_sum(series.calls, width)
+    lately = back(window_sum(series.calls, 2 * HOUR), width, 0.0) * width / (2 * HOUR)
+    days, same_time = np.zeros_like(calls), np.zeros_like(calls)
+    for day in range(1, WEEK_DAYS + 1):
+        same_time += back(calls, day * DAY, 0.0)
+        days += np.arange(calls.shape[1])[None, :] - day * DAY >= series.born[:, None]
+    usual = np.maximum(lately, same_time / np.maximum(days, 1.0))
+    more: Floats = LOAD_ELASTICITY * np.maximum(np.log((calls + 3) / (usual + 3)), 0.0)
+    return more
+
+
 def _by_load(series: Series, fleet: Fleet, width: int, behind: int) -> tuple[Floats, Floats, Floats]:
     """Mean and variance of the log latency in the past week, and the share of today's mean that today's load explains.
 
@@ -114,9 +165,12 @@ def _by_load(series: Series, fleet: Fleet, width: int, behind: int) -> tuple[Flo
     return mean, variance, slope * (today - load_mean)
 
 
-def _under_load(series: Series, fleet: Fleet, of: Floats, among: Floats, *, skip_days: int = 0) -> tuple[Floats, Bools]:
+def _under_load(
+    series: Series, fleet: Fleet, of: Floats, among: Floats, *, skip_days: int = 0, steps: int = 1
+) -> tuple[Floats, Bools]:
     """Per bin by how much `of` per call `among` was higher on the seven days before, at the endpoint's own load of that
-    bin or less, than in all of them. skip_days: the seven days end so many days earlier.
+    bin or less, than in all of them (negative: lower). skip_days: the seven days end so many days earlier. steps: how
+    much more load counts as the same.
 
     Systems answer slower the more they are asked, and rarely in a straight line: a batch job's calls compare with those
     of earlier batch jobs. Second: bins with more load than those days ever had, of which nothing can be said.
@@ -135,10 +189,12 @@ def _under_load(series: Series, fleet: Fleet, of: Floats, among: Floats, *, skip
     whole = sums.sum(axis=2, keepdims=True) / np.maximum(calls.sum(axis=2, keepdims=True), 1.0)
     mean = (sums + LOAD_PRIOR * whole) / (calls + LOAD_PRIOR)
     mean = np.maximum.accumulate(np.where(calls >= LOAD_CALLS, mean, -np.inf), axis=2)
-    seen = np.where(calls >= LOAD_CALLS, np.arange(levels), -1).max(axis=2)
+    with_calls = np.bincount(at, (among > 0).ravel().astype(np.float64), endpoints * fleet.days * levels)
+    bins = _before(with_calls.astype(np.float64).reshape(shape), skip_days)
+    seen = np.where((calls >= LOAD_CALLS) & (bins >= LOAD_BINS), np.arange(levels), -1).max(axis=2)
     per_bin = np.arange(endpoints)[:, None], day[None, :]
-    more = mean[(*per_bin, step)] - whole[(*per_bin, 0)]
-    return np.where(np.isfinite(more), np.maximum(more, 0.0), 0.0), step > seen[per_bin]
+    more = mean[(*per_bin, np.clip(step + steps, 0, np.maximum(seen[per_bin], step)))] - whole[(*per_bin, 0)]
+    return np.where(np.isfinite(more), more, 0.0), step > seen[per_bin]
 
 
 def _before(daily: Floats, skip_days: int) -> Floats:
@@ -149,60 +205,79 @@ def _before(daily: Floats, skip_days: int) -> Floats:
     return week
 
 
-def _shift(
-    series: Series, fleet: Fleet, load: tuple[Floats, Bools], width: int, factor: float, *, skip: int, steady: bool
-) -> pl.DataFrame:
-    """Windows whose mean log latency lies above what the past week and today's load let expect."""
+def _shift(series: Series, fleet: Fleet, load: tuple[Floats, Bools], width: int, factor: float) -> pl.DataFrame:
+    """Windows whose mean log latency lies above what load, time of day and the two hours before let expect.
+
+    An additive forecast of three parts, each learned from the past only and each held to the one before by so many
+    calls: the endpoint's own load; what that leaves at this time of day; what that leaves in the two hours before,
+    where it was slow already (weather: a cache that empties, a slow neighbour). Source: shrinkage of random effects,
+    e.g. Gelman et al., Bayesian Data Analysis, section 5.
+    """
     n, s = window_sum(series.timed, width), window_sum(series.log_sum, width)
-    behind = width + skip
+    behind = width + HOUR
     past_n = past_sum(series.timed, WEEK, behind)
-    safe_n, safe_past = np.maximum(n, 1.0), np.maximum(past_n, 1.0)
+    safe_n = np.maximum(n, 1.0)
     past_mean, variance, explained = _by_load(series, fleet, width, behind)
     own, unseen = load
+    left = series.log_sum - series.timed * (past_mean + own)
+    reach = max(width, 2 * HOUR)
+    around, around_n = window_sum(left, reach), window_sum(series.timed, reach)
+    usual, usual_n = np.zeros_like(left), np.zeros_like(left)
+    for day in range(1, WEEK_DAYS + 1):
+        # Centred on the window.
+        ahead = (reach - width) // 2
+        usual += back(around, day * DAY - ahead, 0.0)
+        usual_n += back(around_n, day * DAY - ahead, 0.0)
+    profile = usual / (usual_n + PROFILE_CALLS)
+    left_recent = back(window_sum(left, 2 * HOUR), width, 0.0)
+    recent_n = back(window_sum(series.timed, 2 * HOUR), width, 0.0)
+    recent = (left_recent - recent_n * profile) / (recent_n + RECENT_CALLS)
     own = window_sum(own * series.timed, width) / safe_n
-    expected = past_mean + np.maximum(explained, own)
+    expected = past_mean + np.maximum(explained, own + profile + np.maximum(recent, 0.0)) + _crowd(series, width)
     usable = (n >= MIN_TIMED) & (past_n >= 50) & (_age(series, fleet) >= behind + YOUNG)
     comparable = 2 * window_sum(unseen * series.timed, width) <= n
     # A single slow bin is a pause of the garbage collector or one huge request: the others must be slow without it.
     each = series.log_sum - series.timed * past_mean
-    worst = np.maximum(window_max(each, width), 0.0) if not steady else 0.0
-    residual = np.where(usable, (s - worst) / safe_n - expected, 0.0)
-    z = residual / np.sqrt(variance / safe_n + variance / safe_past)
-    prior, weight = (DRIFT_PRIOR_SPREAD, DAY) if steady else (PRIOR_SPREAD, DAY / 4)
-    square = np.minimum(z**2, SQUARE_LIMIT)
-    noise = spread(square, usable, fleet, prior=prior, weight=weight, skip_days=DRIFT_SKIP // DAY if steady else 0)
-    z /= np.sqrt(np.maximum(noise, 1.0))
+    worst = np.maximum(window_max(each, width), 0.0)
+    rest = (s - worst - safe_n * past_mean) / (safe_n * (1 - 1 / width))
+    residual = np.where(usable, rest + past_mean - expected, 0.0)
+    sampling = variance * (1 / (safe_n * (1 - 1 / width)) + 1 / (usual_n + PROFILE_CALLS))
+    # Only the upper side is asked for: without its worst bin a window is faster than forecast, mostly.
+    above = 2 * np.minimum(np.maximum(residual, 0.0) ** 2, 9 * (sampling + PRIOR_WANDER))
+    wander = spread(above - sampling, usable, fleet, prior=PRIOR_WANDER, weight=DAY / 4)
+    z = residual / np.sqrt(sampling + np.maximum(wander, MIN_WANDER))
     changed = residual > math.log(factor)
-    onset = _onset(series, fleet, width, s - worst - own * n, variance) if not steady else None
     rows, bins = np.nonzero(usable & (z > 2.5) & changed & _still(series, width, residual, factor))
     log10_p = anomalies.log10_tail(stdtr(T_DEGREES, -z[rows, bins]))
-    usual = np.full_like(log10_p, -np.inf) if steady else habit(z, fleet)[rows, bins]
-    improbable = log10_p < anomalies.OPEN_LOG10_P
-    if onset is not None:
-        sudden = anomalies.log10_tail(stdtr(T_DEGREES, -onset[rows, bins]))
-        improbable = (log10_p < EACH_LOG10_P) & (sudden < EACH_LOG10_P) & (log10_p + sudden < BOTH_LOG10_P)
-    opens = improbable & (z[rows, bins] > usual) & comparable[rows, bins]
+    opens = (log10_p < OPEN_LOG10_P) & (z[rows, bins] > habit(z, fleet)[rows, bins]) & comparable[rows, bins]
     excess = n * (1.0 - np.exp(-np.maximum(residual, 0.0)))
     return _frame(series, rows, bins, width, log10_p, opens, np.exp(s / safe_n), np.exp(expected), "ms", n, excess)
 
 
-def _onset(series: Series, fleet: Fleet, width: int, slowness: Floats, variance: Floats) -> Floats:
-    """By how many standard errors a window is slower than the two hours before it; 0.0 where these are unknown.
-
-    slowness: per window the log latency of its calls, summed, less what its load explains. Slow weather (a cache that
-    empties, a holiday) is in both, a step is not.
-    """
-    reach = max(width, 2 * HOUR)
-    n, before_n = window_sum(series.timed, width), back(window_sum(series.timed, reach), width, 0.0)
-    before = back(window_sum(series.log_sum, reach), width, 0.0)
-    usable = (n >= MIN_TIMED) & (before_n >= MIN_TIMED)
-    safe_n, safe_before = np.maximum(n, 1.0), np.maximum(before_n, 1.0)
-    z = np.where(usable, slowness / safe_n - before / safe_before, 0.0) / np.sqrt(
-        variance / safe_n + variance / safe_before
-    )
-    noise = spread(np.minimum(z**2, SQUARE_LIMIT), usable, fleet, prior=PRIOR_SPREAD, weight=DAY / 4)
-    result: Floats = z / np.sqrt(np.maximum(noise, 1.0))
-    return result
+def _drift(series: Series, fleet: Fleet, load: tuple[Floats, Bools]) -> pl.DataFrame:
+    """Days whose mean log latency lies above that of the week which ended three days before."""
+    n, s = window_sum(series.timed, DRIFT_WINDOW), window_sum(series.log_sum, DRIFT_WINDOW)
+    behind = DRIFT_WINDOW + DRIFT_SKIP
+    past_n = past_sum(series.timed, WEEK, behind)
+    safe_n, safe_past = np.maximum(n, 1.0), np.maximum(past_n, 1.0)
+    past_mean, variance, explained = _by_load(series, fleet, DRIFT_WINDOW, behind)
+    own, unseen = load
+    own = window_sum(np.maximum(own, 0.0) * series.timed, DRIFT_WINDOW) / safe_n
+    expected = past_mean + np.maximum(explained, own)
+    usable = (n >= MIN_TIMED) & (past_n >= 50) & (_age(series, fleet) >= behind + YOUNG)
+    comparable = 2 * window_sum(unseen * series.timed, DRIFT_WINDOW) <= n
+    residual = np.where(usable, s / safe_n - expected, 0.0)
+    z = residual / np.sqrt(variance / safe_n + variance / safe_past)
+    square = np.minimum(z**2, SQUARE_LIMIT)
+    noise = spread(square, usable, fleet, prior=DRIFT_PRIOR_SPREAD, weight=DAY, skip_days=DRIFT_SKIP // DAY)
+    z /= np.sqrt(np.maximum(noise, 1.0))
+    changed = (residual > math.log(DRIFT_FACTOR)) & _still(series, DRIFT_WINDOW, residual, DRIFT_FACTOR)
+    rows, bins = np.nonzero(usable & (z > 2.5) & changed)
+    log10_p = anomalies.log10_tail(stdtr(DRIFT_DEGREES, -z[rows, bins]))
+    opens = (log10_p < anomalies.OPEN_LOG10_P) & comparable[rows, bins]
+    excess = n * (1.0 - np.exp(-np.maximum(residual, 0.0)))
+    observed = np.exp(s / safe_n)
+    return _frame(series, rows, bins, DRIFT_WINDOW, log10_p, opens, observed, np.exp(expected), "ms", n, excess)
 
 
 def _age(series: Series, fleet: Fleet) -> Floats:
@@ -257,9 +332,10 @@ def _tail(
     past_share = (past_sum(slow, WEEK, behind) + 100 * TAIL_SHARE) / (past_n + 100)
     # More load makes more calls slow: by as much as it moves a normal distribution over its q97.
     _, variance, explained = _by_load(series, fleet, width, behind)
+    explained = np.maximum(explained, 0.0) + _crowd(series, width)
     limit = -ndtri(TAIL_SHARE)
     share = np.maximum(past_share, past_share * ndtr(explained / np.sqrt(variance) - limit) / TAIL_SHARE)
-    own, unseen = load
+    own, unseen = np.maximum(load[0], 0.0), load[1]
     share = np.maximum(share, past_share + window_sum(own * timed, width) / np.maximum(n, 1.0))
     comparable = 2 * window_sum(unseen * timed, width) <= n
     mean = n * share * (width - 1) / width
@@ -280,11 +356,7 @@ def _tail(
     )
     shape = mean[rows, bins] / over[rows, bins]
     log10_p = anomalies.log10_tail(betainc(k[rows, bins], shape, mean[rows, bins] / (mean[rows, bins] + shape)))
-    opens = (
-        (log10_p < anomalies.OPEN_LOG10_P)
-        & (z[rows, bins] > habit(z, fleet)[rows, bins])
-        & (comparable & sudden)[rows, bins]
-    )
+    opens = (log10_p < OPEN_LOG10_P) & (z[rows, bins] > habit(z, fleet)[rows, bins]) & (comparable & sudden)[rows, bins]
     return _frame(
         series, rows, bins, width, log10_p, opens, k / np.maximum(n, 1.0), share, "ratio", n, np.maximum(k - mean, 0.0)
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy.ndimage import maximum_filter1d
+from scipy.ndimage import maximum_filter1d, minimum_filter1d
 from scipy.special import betainc
 
 from apilens.detect import anomalies
@@ -109,8 +109,26 @@ def _forecast(first_calls: Ints, fleet: Fleet, calls: Floats, logged: Bools, wid
         lowest += weight * np.clip(raw, 0.5 * middle, 2 * middle)
     weights = np.maximum(weights, 1e-9)
     mean = total / weights
+    # What came on this weekday (a weekly report) may come again.
+    week_ago = WEEK_DAYS * DAY
+    again = at - week_ago >= born
+    highest = np.maximum(highest, np.where(again, weights * back(around, week_ago, 0.0), 0.0))
+    lowest = np.minimum(lowest, np.where(again, weights * back(calls, week_ago, 0.0), np.inf))
+    lowest *= _late(calls, width)
     unlike = np.maximum(square / weights - mean**2, 0.0) * days / np.maximum(days - 1, 1.0)
     return _Forecast(mean, highest / weights, lowest / weights, window_max(unlike, HOUR), apart / weights, days)
+
+
+def _late(calls: Floats, width: int) -> Floats:
+    """Share of the past days' calls that is left where what came at this time comes up to half an hour sooner or later.
+
+    Close to 1 for people, close to 0 for a nightly job. calls: in windows of `width`.
+    """
+    half = HOUR // 2
+    steady = window_sum(calls, max(half // width, 1))
+    days = sum((back(steady, day * DAY - half // 2, 0.0) for day in range(1, WEEK_DAYS + 1)), np.zeros_like(calls))
+    left: Floats = (minimum_filter1d(days, HOUR + 1, axis=1, mode="nearest") + 1) / (days + 1)
+    return left
 
 
 def _from_recent(
