@@ -113,7 +113,6 @@ def _forecast(first_calls: Ints, fleet: Fleet, calls: Floats, logged: Bools, wid
     week_ago = WEEK_DAYS * DAY
     again = at - week_ago >= born
     highest = np.maximum(highest, np.where(again, weights * back(around, week_ago, 0.0), 0.0))
-    lowest = np.minimum(lowest, np.where(again, weights * back(calls, week_ago, 0.0), np.inf))
     lowest *= _late(calls, width)
     unlike = np.maximum(square / weights - mean**2, 0.0) * days / np.maximum(days - 1, 1.0)
     return _Forecast(mean, highest / weights, lowest / weights, window_max(unlike, HOUR), apart / weights, days)
