@@ -713,12 +713,16 @@ def written_time(kind: str, tz: str = "UTC", *, rank: int = 0) -> Field:
 
     def read(raw: pl.Expr) -> Columns:
         number = raw.str.contains(r"^\d+(?:\.\d+)?(?:[eE]\+?\d+)?$")
-        since = raw.cast(pl.Float64, strict=False)
+        # Each is read of its own kind only: what is null costs nothing.
+        digits, words = pl.when(number).then(raw), pl.when(~number).then(raw)
+        since = digits.cast(pl.Float64, strict=False)
         unit = pl.when(since < 1e11).then(1e6).when(since < 1e14).then(1e3).when(since < 1e17).then(1.0).otherwise(1e-3)
         # float64 does not hold the ns of this epoch, but an integer does.
-        us = pl.coalesce(raw.cast(pl.Int64, strict=False) // pl.when(since >= 1e17).then(1000), (since * unit).round())
+        us = pl.coalesce(
+            digits.cast(pl.Int64, strict=False) // pl.when(since >= 1e17).then(1000), (since * unit).round()
+        )
         us = us.cast(pl.Int64, strict=False)
-        text = raw.str.replace(r"^(\d{4})/(\d\d)/(\d\d) ", "${1}-${2}-${3} ").str.replace(r"^\[(.*)\]$", "${1}")
+        text = words.str.replace(r"^(\d{4})/(\d\d)/(\d\d) ", "${1}-${2}-${3} ").str.replace(r"^\[(.*)\]$", "${1}")
         times = [iso.careful(text)["timestamp"], clf.careful(text)["timestamp"]]
         return {
             "timestamp": pl.when(number & us.is_between(0, 2**52))
