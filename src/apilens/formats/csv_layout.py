@@ -9,7 +9,7 @@ from functools import cached_property
 import polars as pl
 
 from apilens.formats.block import Layout, Parsed
-from apilens.formats.fields import Field, attribute, outranked, read_carefully, shown
+from apilens.formats.fields import Field, attribute, outranked, read_raws, shown
 
 #: A quoted cell; one with doubled quotes in it is two of them side by side.
 _QUOTED = r'"[^"]*"'
@@ -49,31 +49,20 @@ class CsvLayout(Layout):
         """Calls and rejects of `records` (row, line); see Parsed. A quoted line break is not supported: two rejects."""
         is_header = records["line"].is_in([self.text])
         rest = records.filter(~is_header)
-        cell = self._cell
-        unquoted = rest["line"].str.replace_all(_QUOTED, "")
-        separators = unquoted.str.count_matches(self.separator, literal=True)
         wanted = len(self.fields) - 1
-        most = wanted + (_MAX_FURTHER if self.further else 0)
-        named = "of the header" if self.text is not None else "that it has"
-        wrong = rest.select(
-            "row",
-            pl.when(~rest["line"].str.contains(f"^{cell}(?:{self.separator}{cell})*$"))
-            .then(
-                pl.lit("a quote stands inside a cell or is not closed on its line; cells with line breaks are not read")
-            )
-            .when(separators < wanted)
-            .then(pl.lit(f"fewer cells than the {len(self.fields)} {named}"))
-            .when(separators > most)
-            .then(pl.lit(f"more cells than the {len(self.fields)} {named}"))
-            .alias("reason"),
+        # Nearly all lines have as many cells as the first one, which one regex tells.
+        first = self._separators(rest["line"].head(1)).to_list() or [wanted]
+        extra = min(max(first[0] - wanted, 0), self._most_further)
+        shaped = rest["line"].str.contains(
+            f"^{self.separator.join(self._cells)}{f'{self.separator}{self._cell}' * extra}$"
         )
-        if self.forms:
-            wrong = wrong.with_columns(pl.coalesce("reason", self._misshapen(rest["line"])))
-        fits = wrong["reason"].is_null()
-        rest, broken = rest.filter(fits), wrong.filter(~fits)
+        odd = rest.filter(~shaped)
+        broken = self._broken(odd)
+        odd, rest = (some.join(broken, on="row", how="anti", maintain_order="left") for some in (odd, rest))
         if rest.is_empty():
             return Parsed(pl.DataFrame(schema={"row": pl.UInt32}), broken, header=int(is_header.sum()))
-        extra = int(separators.filter(fits).max()) - wanted  # type: ignore[arg-type]  # of a column of numbers
+        if odd.height:
+            extra = max(extra if shaped.any() else 0, int(self._separators(odd["line"]).max()) - wanted)  # type: ignore[arg-type]  # of a column of numbers
         fields = dict(self.fields) | {
             f"{self.further}-{i + 1}": attribute(f"{self.further}-{i + 1}") for i in range(extra)
         }
@@ -85,9 +74,36 @@ class CsvLayout(Layout):
             null_values=list(self.nulls),
         )
         raws = cells.with_columns(rest["row"])
-        misfit = pl.lit(None, pl.String)
-        part = read_carefully(raws, fields, self.gateway, misfit=misfit, unused=outranked(fields.items()))
+        part = read_raws(raws, fields, self.gateway, unused=outranked(fields.items()))
         return Parsed(part.calls, pl.concat([broken, part.rejects]), header=int(is_header.sum()))
+
+    @property
+    def _most_further(self) -> int:
+        return _MAX_FURTHER if self.further else 0
+
+    def _separators(self, lines: pl.Series) -> pl.Series:
+        """How many each line has outside of quotes."""
+        return lines.str.replace_all(_QUOTED, "").str.count_matches(self.separator, literal=True)
+
+    def _broken(self, records: pl.DataFrame) -> pl.DataFrame:
+        """Those of `records` that cannot be read under the header, and why."""
+        cell, separators, wanted = self._cell, self._separators(records["line"]), len(self.fields) - 1
+        named = "of the header" if self.text is not None else "that it has"
+        wrong = records.select(
+            "row",
+            pl.when(~records["line"].str.contains(f"^{cell}(?:{self.separator}{cell})*$"))
+            .then(
+                pl.lit("a quote stands inside a cell or is not closed on its line; cells with line breaks are not read")
+            )
+            .when(separators < wanted)
+            .then(pl.lit(f"fewer cells than the {len(self.fields)} {named}"))
+            .when(separators > wanted + self._most_further)
+            .then(pl.lit(f"more cells than the {len(self.fields)} {named}"))
+            .alias("reason"),
+        )
+        if self.forms and records.height:
+            wrong = wrong.with_columns(pl.coalesce("reason", self._misshapen(records["line"])))
+        return wrong.drop_nulls("reason")
 
     @property
     def _cell(self) -> str:

@@ -126,7 +126,7 @@ def _open(head: pl.DataFrame, options: Options) -> list[JsonLayout]:
     found = {path: field for path, field in found.items() if not field.timestamp_kind}
     found[times[0]] = f.written_time("start", options.tz)
     for key in _DEFAULTS:
-        found.setdefault(f'$."{key}"', _KEYS[key.strip(":").replace("-", "_").replace(".", "_")])
+        found.setdefault(path(key), _KEYS[key.strip(":").replace("-", "_").replace(".", "_")])
     return [JsonLayout("envoy_json", found, signs=(times[0], statuses[0]))]
 
 

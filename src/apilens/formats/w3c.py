@@ -13,7 +13,7 @@ import polars as pl
 
 from apilens.formats import fields as f
 from apilens.formats.block import REJECTED, Block, Layout, Parsed
-from apilens.formats.fields import read_carefully
+from apilens.formats.fields import read_raws
 
 #: Values that are never kept: they hold what lets one in.
 _SECRET = re.compile(r"(?i)cookie|authorization|body")
@@ -152,14 +152,14 @@ class W3cLayout(Layout):
         raws = rows.select("row", *(
             (moment if source == "" else cells[source]).alias(f"v{i}") for i, source in enumerate(sources)
         ))  # fmt: skip
-        part = read_carefully(raws, fields, self.gateway, misfit=pl.lit(None, pl.String))
+        part = read_raws(raws, fields, self.gateway)
         return Parsed(part.calls, pl.concat([broken, part.rejects]))
 
     def _fields(self, names: Sequence[str], software: str | None) -> tuple[dict[str, f.Field], list[str]]:
         """Field per name, and the lower-case name of the cell it reads; "" is the moment."""
         kinds = self.kinds(software)
         local = any(name.lower() == "date-local" for name in names)
-        fields, sources = {"date and time": f.iso_time("end", self.tz if local else "UTC")}, [""]
+        fields, sources = {"date and time": f.iso_time("end", self.tz) if local else _UTC}, [""]
         for name in dict.fromkeys(names):
             low = name.lower()
             if low in _MOMENT or _SECRET.search(low):
@@ -169,6 +169,13 @@ class W3cLayout(Layout):
         return fields, sources
 
 
+def _utc_time() -> f.Field:
+    """Date and time in UTC, which have no zone."""
+    zoned, careful = f.utc_time("end"), f.iso_time("end")
+    return replace(careful, quick=lambda raw: zoned.quick(raw + "Z"))
+
+
+_UTC = _utc_time()
 _MOMENT = ("date", "time", "date-local", "time-local", "x-date", "x-time")
 
 
