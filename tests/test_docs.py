@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from apilens.cli import cli
-from apilens.config import Config, Mark, MetricRule, Objective, Source
+from apilens.config import Config, Detect, Maintenance, Mark, MetricRule, Mute, Objective, Sensitivity, Source
 from apilens.errors import Exit
 from apilens.formats import FORMATS
 from apilens.lake.lake import TABLES
@@ -103,7 +103,9 @@ def words(dtype: pl.DataType) -> str:
 
 
 @pytest.mark.parametrize(
-    "model", [Config, Source, Mark, Objective, MetricRule, Context, Account, Endpoint], ids=lambda model: model.__name__
+    "model",
+    [Config, Source, Mark, Objective, MetricRule, Detect, Sensitivity, Maintenance, Mute, Context, Account, Endpoint],
+    ids=lambda model: model.__name__,
 )
 def test_the_configuration_page_names_every_key(model: type[Config]) -> None:
     keys = set(model.model_fields) - {"folder"}  # where the file lies: no key

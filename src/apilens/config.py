@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import polars as pl
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from apilens.errors import ConfigError
+from apilens.schema import OTHER_SIGNALS, SIGNALS
 
 
 class Source(BaseModel):
@@ -68,6 +70,58 @@ class MetricRule(BaseModel):
     minutes: int = Field(default=15, ge=5, le=1440)
 
 
+Signal = Literal[(*SIGNALS, *OTHER_SIGNALS)]  # type: ignore[valid-type]  # the words of schema, once
+
+
+class About(BaseModel):
+    """What a setting is about: endpoints ("METHOD /route" with *), service, signals; what is not given is any."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    endpoints: str = "*"
+    service: str | None = None
+    signals: tuple[Signal, ...] = ()
+
+
+class Sensitivity(About):
+    """How much proof opens a candidate there: low asks for a thousand times less chance, high for a thirtieth of it; off: none is raised."""
+
+    sensitivity: Literal["off", "low", "normal", "high"]
+
+
+class Maintenance(About):
+    """A window [start, end) in which problems are meant; one that lasts beyond it is raised then."""
+
+    start: AwareDatetime
+    end: AwareDatetime
+    label: str = "maintenance"
+
+    @model_validator(mode="after")
+    def _forwards(self) -> Maintenance:
+        if self.end <= self.start:
+            raise ValueError(f"end {self.end.isoformat()} is not after start {self.start.isoformat()}")
+        return self
+
+
+class Mute(About):
+    """Candidates that are known and wait: muted until a moment, by fingerprint, or by what they are about."""
+
+    fingerprint: str | None = None
+    until: AwareDatetime
+    why: str | None = None
+
+
+class Detect(BaseModel):
+    """[detect]: how much proof opens a candidate, and where none is wanted. Of `endpoints` the first that fits counts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sensitivity: Literal["low", "normal", "high"] = "normal"
+    endpoints: tuple[Sensitivity, ...] = ()
+    maintenance: tuple[Maintenance, ...] = ()
+    mutes: tuple[Mute, ...] = ()
+
+
 class PullSource(BaseModel):
     """Where feedback is asked for: an interface of one of feedback.PULLS, or imap.
 
@@ -120,6 +174,7 @@ class Config(BaseModel):
     marks: tuple[Mark, ...] = ()
     slo: tuple[Objective, ...] = ()
     metrics: tuple[MetricRule, ...] = ()
+    detect: Detect = Detect()
     rules: tuple[FeedbackRule, ...] = ()
     pulls: dict[str, PullSource] = Field(default_factory=dict)
     apdex_ms: float = Field(default=500.0, gt=0)
@@ -160,17 +215,20 @@ def _explain(file: Path, error: ValidationError) -> str:
     where = [str(part) for part in first["loc"]]
     key = ".".join(where)
     if first["type"] == "extra_forbidden":
-        models: dict[str, type[BaseModel]] = {
-            "sources": Source,
-            "marks": Mark,
-            "pulls": PullSource,
-            "rules": FeedbackRule,
-            "slo": Objective,
-            "metrics": MetricRule,
-        }
-        model = models[where[0]] if len(where) > 2 else Config
+        model = _model_of(where[:-1])
         known = sorted(set(model.model_fields) - {"folder"})
         near = get_close_matches(where[-1], known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
         return f"{file}: unknown key {key!r}; {hint}"
     return f"{file}: {key} is {first.get('input')!r}; {first['msg']}"
+
+
+def _model_of(where: Sequence[str]) -> type[BaseModel]:
+    """The model that the keys of a place belong to; numbers and names of a table's entries lead no further."""
+    model: type[BaseModel] = Config
+    for part in where:
+        field = model.model_fields.get(part)
+        if field is not None:
+            inside = [field.annotation, *get_args(field.annotation)]
+            model = next((one for one in inside if isinstance(one, type) and issubclass(one, BaseModel)), model)
+    return model

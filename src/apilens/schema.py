@@ -250,7 +250,7 @@ CANDIDATES = table(
         "detected_at": TIMESTAMP,  # end of the first bin after which a scheduled scan would have known
         "start": TIMESTAMP,
         "end": TIMESTAMP,  # of the last abnormal bin so far
-        "state": pl.String,  # open | ended
+        "state": pl.String,  # open | ended | muted
         "environment": pl.String,
         "service": pl.String,  # null: the format does not say, or several
         "endpoints": pl.List(pl.String),  # "METHOD /route/{id}", most affected first
@@ -317,7 +317,7 @@ QUEUE = table(
         "why": pl.String,  # the largest parts in words
         "severity": pl.String,  # technical
         "category": pl.String,
-        "state": pl.String,  # open | ended | resolved
+        "state": pl.String,  # open | ended | muted | resolved
         "start": TIMESTAMP,
         "end": TIMESTAMP,
         "title": pl.String,

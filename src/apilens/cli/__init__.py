@@ -43,6 +43,7 @@ COMMANDS = {
     "sql": ("apilens.cli.sql", "sql", "Run one SELECT over the lake."),
     "scan": ("apilens.cli.scan", "scan", "Find what became abnormal; raise candidate tickets."),
     "mark": ("apilens.cli.mark", "mark", "Keep the go-live or a deployment with the lake."),
+    "mute": ("apilens.cli.mute", "mute", "Let a known problem wait until a moment."),
     "explain": ("apilens.cli.explain", "explain", "What carries a candidate: before and after, by dimension."),
     "feedback": ("apilens.cli.feedback", "feedback", "Import and list what people reported."),
     "triage": ("apilens.cli.triage", "triage", "Link feedback with candidates, with reasons."),

@@ -84,6 +84,7 @@ def scan(
         click.echo("the lake holds no calls yet; next: apilens ingest YOUR.log", err=True)
     else:
         click.echo(f"as of {result.now:%Y-%m-%d %H:%M}Z: {result.summary()}", err=True)
+        click.echo(", ".join(f"{number} {name}" for name, number in result.changes.items()), err=True)
     return Exit.FINDINGS if fail_on is not None and result.at_least(fail_on) else Exit.DONE
 
 

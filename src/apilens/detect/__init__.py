@@ -12,6 +12,7 @@ from datetime import datetime
 import polars as pl
 
 from apilens import schema
+from apilens.config import Detect
 from apilens.detect import (
     anomalies,
     auth,
@@ -26,6 +27,7 @@ from apilens.detect import (
     standing,
     traffic,
 )
+from apilens.detect.settings import sensitised
 
 DETECTORS: dict[str, Callable[[baseline.Series, baseline.Fleet], pl.DataFrame]] = {
     "errors": errors.detect,
@@ -45,6 +47,7 @@ def find_candidates(
     now: datetime,
     include_synthetic: bool = False,
     go_live: datetime | None = None,
+    settings: Detect | None = None,
 ) -> pl.DataFrame:
     """Candidate tickets (schema.CANDIDATES), one per incident, in the order in which a scan every 5 minutes had raised
     them.
@@ -53,7 +56,7 @@ def find_candidates(
     left out unless include_synthetic. breakdown: given schema.BREAKDOWN_WINDOWS, returns schema.BREAKDOWN of
     the same calls; asked twice per environment, for some windows per incident. now: bins that end later are not looked
     at. go_live: since when the endpoints are in use (None: since their first call); what is bad since then is a
-    standing fault. Empty where nothing is abnormal.
+    standing fault. settings: how much proof is asked for where (None: the usual). Empty where nothing is abnormal.
     """
     bin_ = pl.col("bin_start").dt.epoch("s") // schema.BIN_S
     seen = rollups.filter((bin_ + 1) * schema.BIN_S <= now.timestamp())
@@ -65,7 +68,10 @@ def find_candidates(
         first, last = part.select(bin_.min().alias("first"), bin_.max().alias("last")).row(0)
         fleet, rows = baseline.fleet(part, (first, last + 1), launch=launch)
         tables = [detect(series, fleet) for series in baseline.chunks(fleet, rows) for detect in DETECTORS.values()]
-        runs = incidents.runs_of(pl.concat([anomalies.ANOMALIES.to_frame(), *tables]))
+        abnormal = pl.concat([anomalies.ANOMALIES.to_frame(), *tables])
+        if settings is not None:
+            abnormal = sensitised(abnormal, fleet.endpoints, settings, anomalies.OPEN_LOG10_P)
+        runs = incidents.runs_of(abnormal)
         problems = incidents.group(lasting.outlasting(runs, rows, fleet), fleet, breakdown)
         found.append(candidates.describe(problems, fleet, breakdown, now=now))
     return pl.concat(found).sort("detected_at", "id")

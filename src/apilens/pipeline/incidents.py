@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
@@ -10,8 +11,9 @@ from typing import Any
 
 import polars as pl
 
-from apilens.config import Mark, load_config
+from apilens.config import Mark, Mute, load_config
 from apilens.detect import find_candidates
+from apilens.detect.settings import muted, mutes_it, wanted
 from apilens.errors import UsageError
 from apilens.lens import Lens
 from apilens.measure.explain import CARRIERS
@@ -32,6 +34,54 @@ def mark(lake: str, time: datetime, label: str, *, go_live: bool) -> None:
             lens.lake.save_text("marks.json", json.dumps([*kept, made]))
 
 
+@dataclass(frozen=True)
+class Muted:
+    """A mute in force or over: what it is about, until when, who said so and why."""
+
+    about: Mute
+    who: str
+    at: datetime
+
+
+def mute(
+    lake: str,
+    state: str | None,
+    *,
+    candidate: str | None,
+    endpoints: str | None,
+    signals: Sequence[str],
+    until: datetime,
+    who: str,
+    why: str | None,
+    now: datetime,
+) -> int:
+    """Let candidates wait until a moment: one (by id or its beginning, and whenever it comes back), or those of some endpoints
+    ("METHOD /route" with *) and signals. A moment that has passed lifts the same mute. How many candidates changed.
+
+    Raises UsageError where nothing, or both, is named, or no candidate is so called.
+    """
+    if (candidate is None) == (endpoints is None and not signals):
+        raise UsageError("name what is to be muted: a CANDIDATE, or --endpoint PATTERN and --signal NAME")
+    with open_state(lake, state, create=False) as store:
+        known = store.candidates()
+        mark = None if candidate is None else str(_one(known, candidate)["fingerprint"])
+        about = Mute(fingerprint=mark, endpoints=endpoints or "*", signals=tuple(signals), until=until, why=why)
+        subject = mark or f"{about.endpoints} {','.join(about.signals)}".strip()
+        store.decide("mute", subject, about.model_dump_json(), who=who, why=why, now=now)
+        # What this mute is not about stays as the last scan left it.
+        meant = known.filter(pl.Series([mutes_it(about, row) for row in known.to_dicts()], dtype=pl.Boolean))
+        unmuted = meant.with_columns(state=pl.col("state").replace("muted", "open"))
+        settled = muted(unmuted, [one.about for one in mutes(lake, state)], now=now)
+        return store.save_states(settled.select("id", "state"), who=who, now=now)
+
+
+def mutes(lake: str, state: str | None) -> list[Muted]:
+    """The mutes that people set with mute(), in the order they were set."""
+    with open_state(lake, state, create=False) as store:
+        rows = store.decisions("mute").to_dicts()
+    return [Muted(Mute.model_validate_json(row["verdict"]), row["who"], row["at"]) for row in rows]
+
+
 def explain(lake: str, state: str | None, candidate: str) -> tuple[dict[str, Any], pl.DataFrame]:
     """A kept candidate (row of schema.CANDIDATES) and what carries it (measure.explain.CARRIERS; empty where it is about no calls).
 
@@ -40,6 +90,12 @@ def explain(lake: str, state: str | None, candidate: str) -> tuple[dict[str, Any
     lens = Lens(lake)
     with open_state(lake, state, create=False) as store:
         known = store.candidates()
+    row = _one(known, candidate)
+    return row, lens.explain(row) if row["signal"] in SIGNALS else CARRIERS.to_frame()
+
+
+def _one(known: pl.DataFrame, candidate: str) -> dict[str, Any]:
+    """The candidate with this id, or whose id begins so."""
     fitting = known.filter(pl.col("id").str.starts_with(candidate))
     if fitting.height != 1:
         near = get_close_matches(candidate, known["id"].to_list(), n=3, cutoff=0.3)
@@ -48,16 +104,17 @@ def explain(lake: str, state: str | None, candidate: str) -> tuple[dict[str, Any
         raise UsageError(
             f"{candidate!r} {what}; expected one of `apilens scan`" + (f", such as {', '.join(near)}" if near else "")
         )
-    row = fitting.row(0, named=True)
-    return row, lens.explain(row) if row["signal"] in SIGNALS else CARRIERS.to_frame()
+    return fitting.row(0, named=True)
 
 
 @dataclass(frozen=True)
 class Scanned:
-    """candidates: schema.CANDIDATES of the window asked for; now: as of when (None: the lake is empty)."""
+    """candidates: schema.CANDIDATES of the window asked for; now: as of when (None: the lake is empty); changes: how many of all
+    are new, updated, unchanged, withdrawn since the last scan."""
 
     candidates: pl.DataFrame
     now: datetime | None
+    changes: dict[str, int]
 
     def at_least(self, severity: str) -> int:
         """How many open candidates are at least that severe."""
@@ -102,7 +159,7 @@ def scan(
     lens = Lens(lake, load_config(config), openapi=openapi)
     moment = now or lens.data_end
     if moment is None:
-        return Scanned(CANDIDATES.to_frame(), None)
+        return Scanned(CANDIDATES.to_frame(), None, {})
     # A bin is judged when it is over: the one that holds the last call counts as over at its end.
     edge = datetime.fromtimestamp(-(-moment.timestamp() // BIN_S) * BIN_S, UTC) if now is None else moment
     rollups = lens.rollups(since=edge - LOOK_BACK, until=edge).collect()
@@ -112,7 +169,9 @@ def scan(
         earlier = Lens(baseline, lens.config, openapi=openapi).rollups().collect()
         rollups = pl.concat([_days_before(earlier, begin), rollups])
         launches = [begin, *launches]
-    found = find_candidates(rollups, lens.breakdown, now=edge, go_live=max(launches, default=None))
+    found = find_candidates(
+        rollups, lens.breakdown, now=edge, go_live=max(launches, default=None), settings=lens.config.detect
+    )
     if baseline is not None:
         found = found.filter(pl.col("detected_at") > begin)
     metrics = suspects.metrics(lens, edge - LOOK_BACK, edge)
@@ -120,11 +179,13 @@ def scan(
         facts = suspects.facts(lens, store, rollups, edge)
         found, friction = suspects.of_calls(lens, found, facts, rollups, edge)
         found = pl.concat([found, suspects.of_metrics(metrics, found, rollups, edge)]).sort("detected_at", "id")
+        found = wanted(found, lens.config.detect, now=edge)
         found = suspects.with_evidence(lens, found, metrics, friction, store.candidates())
-        store.save_candidates(found, moment, Window(edge - LOOK_BACK, edge))
+        found = muted(found, [*lens.config.detect.mutes, *suspects.mutes(store)], now=moment)
+        changes = store.save_candidates(found, moment, Window(edge - LOOK_BACK, edge))
     window = lens.window(since, until, now=moment)
     if window.start is not None:
         found = found.filter(pl.col("end") > window.start)
     if window.end is not None:
         found = found.filter(pl.col("start") < window.end)
-    return Scanned(found, moment)
+    return Scanned(found, moment, changes)

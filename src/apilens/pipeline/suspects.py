@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from apilens.config import Mark, Mute
 from apilens.detect.friction import behind, find_friction
 from apilens.detect.log_truth import find_gaps, find_skew, not_in_gaps
 from apilens.detect.system import Series, amount, apart_from, coincident, find_system, series_of
@@ -17,7 +18,7 @@ from apilens.lens import Lens
 from apilens.measure.facts import INSTANCES, SKEW
 from apilens.measure.signals import BLOCK_H, FRICTION, REACH
 from apilens.pipeline.metrics import rules_of
-from apilens.schema import CANDIDATES, SIGNALS, TIMESTAMP
+from apilens.schema import BIN_S, CANDIDATES, SIGNALS, TIMESTAMP
 from apilens.store import Store
 
 #: Carriers are looked for in so many candidates of a scan, the newest first; others show them with `apilens explain`.
@@ -26,6 +27,7 @@ _MOST_EXPLAINED = 200
 _CARRIERS = 5
 #: Calls whose sequences are sorted at once: some 400 MB.
 _MOST_CALLS = 2_000_000
+_BIN = timedelta(seconds=BIN_S)
 #: Changes when what is kept of a block does.
 _FACTS_VERSION = 1
 #: What makes a candidate another one: where nothing of it changed, its carriers are those found before.
@@ -146,6 +148,11 @@ def with_evidence(
     """
     before = {row["id"]: row for row in known.to_dicts()}
     rows = found.to_dicts()
+    marks = lens.marks
+    for row in rows:
+        # A candidate begins with a five-minute bin, its deployment somewhere in it.
+        near = [one for one in marks if -_BIN <= row["start"] - one.time <= timedelta(hours=1)]
+        row["explanation"] += _after_marks(near, row["start"])
     fresh = [row for row in rows if row["signal"] in SIGNALS and not _unchanged(row, before.get(row["id"]))]
     explained = {row["id"] for row in sorted(fresh, key=lambda row: row["start"], reverse=True)[:_MOST_EXPLAINED]}
     for row in rows:
@@ -161,6 +168,11 @@ def with_evidence(
         if moved:
             row["explanation"] = f"{row['explanation']} {_at_the_same_time(moved)}"
     return pl.DataFrame(rows, schema=CANDIDATES)
+
+
+def mutes(store: Store) -> list[Mute]:
+    """What people muted with `apilens mute`, as the state has it."""
+    return [Mute.model_validate_json(text) for text in store.decisions("mute")["verdict"]]
 
 
 def _unchanged(row: dict[str, Any], old: dict[str, Any] | None) -> bool:
@@ -185,6 +197,12 @@ def _carriers(lens: Lens, row: dict[str, Any]) -> list[dict[str, Any]]:
         }
         for one in found.to_dicts()
     ]
+
+
+def _after_marks(marks: list[Mark], start: datetime) -> str:
+    """What was deployed in the hour before a candidate began: no proof, but what everybody asks first."""
+    said = [f"{max(round((start - mark.time).total_seconds() / 60), 0)} minutes after {mark.label!r}" for mark in marks]
+    return f" It began {' and '.join(said)}." if said else ""
 
 
 def _at_the_same_time(moved: list[dict[str, Any]]) -> str:

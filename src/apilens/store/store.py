@@ -23,6 +23,8 @@ from apilens.window import Window
 REVISIONS = ("0001", "0002", "0003", "0004")
 _VERSION_TABLE = "apilens_version"  # not Alembic's default name: a team's database may hold another application's
 _BUSY_MS = 30_000
+#: As tickets have it: what comes back within a week is the same problem reopened (FEEDBACK, "Life cycle").
+_REOPENS = timedelta(days=7)
 _ONE_WRITER = 7_308_043_225_310_753  # PostgreSQL advisory lock: one writer at a time, as SQLite has it by nature
 
 #: One row per change in the life of a candidate, an item or a ticket.
@@ -52,8 +54,8 @@ DUPLICATES = pl.Schema(
 #: One row per (kind, subject, object) that people decided on: the last decision.
 DECISIONS = pl.Schema(
     [
-        ("kind", pl.String),  # link | category | severity | module | owner | caused_by | blocks
-        ("subject", pl.String),  # channel:item id, or a candidate's fingerprint
+        ("kind", pl.String),  # link | category | severity | module | owner | caused_by | blocks | mute
+        ("subject", pl.String),  # channel:item id, a candidate's fingerprint, or the endpoints and signals of a mute
         ("object", pl.String),  # candidate id or fingerprint; "": none, or it needs none
         ("verdict", pl.String),  # confirmed | rejected, or the value
         ("who", pl.String),
@@ -205,6 +207,8 @@ class Store:
                 if old is None:
                     db.execute(sa.insert(table).values(**row, saved_at=now))
                     _record(db, [_event("candidate", key, row["detected_at"], "apilens", "state", None, row["state"])])
+                    if (earlier := _occurred(known, row)) is not None:
+                        _record(db, [_event("candidate", key, row["detected_at"], "apilens", "reopens", None, earlier)])
                     counts["new"] += 1
                 elif old["withdrawn_at"] is not None or any(old[name] != value for name, value in row.items()):
                     db.execute(sa.update(table).where(table.c.id == key).values(**row, withdrawn_at=None))
@@ -225,6 +229,19 @@ class Store:
         table = tables.candidates
         query = sa.select(table).where(table.c.withdrawn_at.is_(None)).order_by(table.c.start, table.c.id)
         return self._frame(query, CANDIDATES)
+
+    def save_states(self, states: pl.DataFrame, *, who: str, now: datetime) -> int:
+        """Set the state of stored candidates (columns id, state); each change is an event. How many changed."""
+        table = tables.candidates
+        with self._write() as db:
+            known = {row.id: row.state for row in db.execute(sa.select(table.c.id, table.c.state))}
+            changed = [
+                (key, state) for key, state in states.select("id", "state").rows() if known.get(key, state) != state
+            ]
+            for key, state in changed:
+                db.execute(sa.update(table).where(table.c.id == key).values(state=state))
+                _record(db, [_event("candidate", key, now, who, "state", known[key], state)])
+        return len(changed)
 
     # -- feedback
 
@@ -333,7 +350,7 @@ class Store:
             )
             before = db.execute(query.limit(1)).scalar_one_or_none()
             db.execute(sa.insert(table).values(**_clean(row)))
-            about = "candidate" if kind in ("caused_by", "blocks") else "item"
+            about = "candidate" if kind in ("caused_by", "blocks", "mute") else "item"
             field = f"{kind} {of}".strip()
             _record(db, [_clean(_event(about, subject, now, who, field, before, verdict))])
 
@@ -626,6 +643,18 @@ def _not_yet(db: sa.Connection, told: list[_Row]) -> list[_Row]:
 def _changes(kind: str, subject: str, at: datetime, who: str, old: _Row, new: _Row) -> list[_Row]:
     """One event per field of `old` that differs in `new`."""
     return [_event(kind, subject, at, who, name, old[name], new[name]) for name in old if old[name] != new[name]]
+
+
+def _occurred(known: dict[str, _Row], row: _Row) -> str | None:
+    """The candidate that is back: the same problem, over for at most a week; None: it is none that was here."""
+    before = [
+        old
+        for old in known.values()
+        if old["fingerprint"] == row["fingerprint"]
+        and old["withdrawn_at"] is None
+        and timedelta(0) < row["start"] - old["end"] <= _REOPENS
+    ]
+    return max(before, key=lambda old: old["end"])["id"] if before else None
 
 
 def _watched(candidate: _Row) -> _Row:

@@ -48,7 +48,7 @@ def plan(candidates: pl.DataFrame, tickets: pl.DataFrame, include_ended: bool) -
     unless include_ended: the first run over old logs must not file what is long over. A candidate belongs to a ticket
     of its fingerprint when the two lie at most REOPEN_WINDOW apart. The same input gives the same plan.
     """
-    wanted = candidates if include_ended else candidates.filter(pl.col("state") == "open")
+    wanted = candidates.filter(pl.col("state").is_in(["open", "ended"] if include_ended else ["open"]))
     filed: dict[str, list[_Span]] = {}
     for key, fingerprint, start, end in tickets.select("id", "fingerprint", "start", "end").rows():
         filed.setdefault(fingerprint, []).append(_Span(key, start, end))

@@ -128,7 +128,7 @@ def _timely(items: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
         begin=pl.col("start") - BEFORE,
         until=pl.col("end") + AFTER,
         end="end",
-        lasts=pl.col("state") == "open",
+        lasts=pl.col("state") != "ended",
     )
     pairs = items.select("row", "created_at").join_where(
         spans, pl.col("created_at") >= pl.col("begin"), (pl.col("created_at") < pl.col("until")) | pl.col("lasts")
