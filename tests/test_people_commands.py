@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -205,6 +206,36 @@ def test_silent_lists_whom_to_tell_and_how_well_they_are_known(lake: Path, tmp_p
     assert "95%" in shown
     rows = apilens("queue", "--silent", "--lake", lake, "--output", "ndjson").rows()
     assert [(row["hit"], row["silent"], row["silent_consumers"]) for row in rows] == [(3, 2, ["app-02", "app-03"])]
+
+
+def test_a_priority_that_a_person_sets_stands_until_its_time(lake: Path) -> None:
+    apilens("triage", "--lake", lake)
+    (problem,) = (
+        row for row in apilens("queue", "--lake", lake, "--output", "ndjson").rows() if row["kind"] == "candidate"
+    )
+    words = ["--priority", "P5", "--effort", "2", "--why", "agreed", "--until", "2026-04-01", "--who", "kim"]
+    assert apilens("queue", "set", problem["id"], *words, "--lake", lake).code == 0
+
+    def now(at: str) -> Any:
+        rows = apilens("queue", "--lake", lake, "--now", at, "--output", "ndjson").rows()
+        return next(row for row in rows if row["id"] == problem["id"])
+
+    held, over = now("2026-03-31T00:00Z"), now("2026-04-02T00:00Z")
+    assert (held["priority"], held["override"]) == ("P5", "kim until 2026-04-01 00:00Z: agreed")
+    assert (over["priority"] != "P5", over["override"]) == (True, None)
+    assert held["rice"] == problem["rice"] / 2
+    shown = apilens("queue", "--role", "manager", "--sort", "moscow", "--now", "2026-03-31T00:00Z", "--lake", lake).out
+    assert "kim until 2026-04-01" in shown
+    assert apilens("queue", "set", problem["id"], "--lake", lake).code == 2
+    assert apilens("queue", "set", "nothing", "--priority", "P1", "--lake", lake).code == 3
+
+
+@pytest.mark.parametrize(
+    ("role", "heading"), [("analyst", "why"), ("lead", "endpoints"), ("support", "who to tell"), ("manager", "moscow")]
+)
+def test_each_role_has_columns_of_its_own(role: str, heading: str, lake: Path) -> None:
+    shown = apilens("queue", "--role", role, "--sort", "rice", "--output", "markdown", "--lake", lake).out
+    assert f"| {heading} |" in shown.partition("\n")[0]
 
 
 def test_what_a_person_sets_is_kept_and_shown_with_who_says_it(lake: Path) -> None:

@@ -34,6 +34,7 @@ from apilens.schema import ITEMS
 from apilens.store import Store, open_state
 from apilens.triage import CALLS_NAMED, Context, escalations, inherit, link, read_context, related, request_ids
 from apilens.triage import queue as rank
+from apilens.triage.priority import OVERRIDES, RANKING
 from apilens.window import Window
 
 
@@ -338,6 +339,8 @@ def triage(*, lake: str, state: str | None, context: str | None, now: datetime |
         stamp = _stamp(told["items"], told["candidates"])
         kept = {"context": text, "population": told["population"], "now": moment.isoformat(), "linked": stamp}
         store.save_settings(kept)
+        _, order = _ranked(store, None, moment, store.settings().get("ranking", {}))
+        store.save_ranking({row.pop("id"): row for row in order.head(_MOST_KEPT).to_dicts()}, moment)
     kinds = told["categories"]
     return Triaged(links, repeats, kinds, changed, moment)
 
@@ -488,8 +491,43 @@ def queue(*, lake: str, state: str | None, context: str | None, now: datetime | 
         return ranked(store, context, now)
 
 
+_MOST_KEPT = 5000  # problems of a ranking that the next triage compares with
+
+
 def ranked(store: Store, context: str | None, now: datetime | None) -> pl.DataFrame:
     """schema.QUEUE of an opened store; see queue."""
+    return _ranked(store, context, now, store.settings().get("ranking_before", {}))[0]
+
+
+def override(
+    problem: str,
+    values: dict[str, str],
+    *,
+    lake: str,
+    state: str | None,
+    who: str,
+    why: str | None,
+    until: datetime | None,
+    now: datetime,
+) -> None:
+    """Keep the priority or effort (values: kind -> verdict) people give a candidate, by id, or an item (CHANNEL:ID).
+
+    It holds for every occurrence of the candidate's fingerprint. Raises InputError for a problem that is not there.
+    """
+    with open_state(lake, state, create=False) as store:
+        of = dict(store.candidates().select("id", "fingerprint").rows())
+        if ":" in problem:
+            _known_item(store, problem)
+        else:
+            _known_candidate(problem, list(of))
+        for kind, verdict in values.items():
+            store.decide(kind, of.get(problem, problem), verdict, who=who, why=why, now=now, until=until)
+
+
+def _ranked(
+    store: Store, context: str | None, now: datetime | None, before: dict[str, Any]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """schema.QUEUE and RANKING of an opened store. before: the ranking that moves and hysteresis are told from."""
     kept = store.settings()
     text = _context_text(context) if context is not None else kept.get("context", "")
     meaning = read_context(text, context or "the context of the last triage")
@@ -498,7 +536,18 @@ def ranked(store: Store, context: str | None, now: datetime | None) -> pl.DataFr
     moment = now or last or candidates.select(pl.col("end").max()).item() or datetime.now(UTC)
     kinds = _decided(store, items, None)
     links, repeats = store.links(), store.duplicates()
-    return rank(candidates, items, links, repeats, kinds, meaning, moment, kept.get("population"))
+    return rank(
+        candidates,
+        items,
+        links,
+        repeats,
+        kinds,
+        meaning,
+        moment,
+        kept.get("population"),
+        before=pl.DataFrame([{"id": key, **row} for key, row in before.items()], schema=RANKING, orient="row"),
+        overrides=store.decisions("priority", "effort").select(OVERRIDES.names()),
+    )
 
 
 def _context_text(path: str) -> str:

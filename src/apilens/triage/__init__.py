@@ -6,7 +6,7 @@ from apilens.triage.context import Context, read_context
 from apilens.triage.escalation import escalations
 from apilens.triage.evidence import CALLS_NAMED
 from apilens.triage.link import VERDICTS, inherit, link, request_ids
-from apilens.triage.queue import queue, silent_first, surprise
+from apilens.triage.queue import queue, silent_first, sorted_by, surprise
 from apilens.triage.related import related
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "related",
     "request_ids",
     "silent_first",
+    "sorted_by",
     "surprise",
 ]
