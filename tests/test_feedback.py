@@ -257,6 +257,26 @@ def test_a_model_learns_kinds_from_labels_and_abstains_where_it_is_not_sure() ->
     assert said["category"].to_list() == ["bug", "enhancement"]
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "text", "holds"),
+    [
+        ("/v1/orders/*/pay", "POST /v1/orders/12/pay gives 502", True),
+        ("/v1/orders/{id}/pay", "see https://api.example/v1/orders/12/pay?x=1.", True),
+        ("/v1/orders/{id}/pay", "see /v1/orders/12/13/pay", False),
+        ("/v1/orders/*", "/v1/orders is slow", True),
+        ("/v1/orders", "/v1/orders/12 is slow", False),
+        ("/v1/orders", "/v2/v1/orders is slow", False),
+        ("POST /v1/orders", "GET /v1/orders fails", False),
+        ("POST /v1/orders", "POST /v1/orders fails", True),
+        ("POST /v1/orders", "errors on /v1/orders", True),
+        ("/v1/a.b", "/v1/axb", False),
+    ],
+)
+def test_a_rule_holds_for_reports_that_name_its_endpoint(endpoint: str, text: str, holds: bool) -> None:
+    found = categories(items(item(body=text)), [Rule(endpoint=endpoint, owner="pay")])["owner"].item()
+    assert (found == "pay") == holds
+
+
 def test_a_label_of_the_tracker_says_the_kind() -> None:
     said = items(
         item("1", body="x", attributes={"labels": "api, kind/bug"}),

@@ -264,6 +264,18 @@ def test_the_model_is_trained_on_the_types_of_trackers_and_said_how_good_it_is(t
     assert (shown["category"], "reads like 60" in shown["category_reason"]) == ("enhancement", True)
 
 
+def test_the_rules_triage_was_given_hold_for_what_reads_the_state_later(lake: Path, tmp_path: Path) -> None:
+    (tmp_path / "team.toml").write_text("[[rules]]\nchannel = 'ticket'\nowner = 'pay'\n")
+    (tmp_path / "other.toml").write_text("[[rules]]\nchannel = 'ticket'\nowner = 'desk'\n")
+
+    def owner(*more: object) -> Any:
+        return apilens("feedback", "show", "ticket:T-100", "--lake", lake, "--output", "json", *more).json()["owner"]
+
+    assert owner() is None
+    assert apilens("triage", "--lake", lake, "--config", tmp_path / "team.toml").code == 0
+    assert (owner(), owner("--config", tmp_path / "other.toml")) == ("pay", "desk")
+
+
 def test_rules_of_the_configuration_are_checked_and_used(
     lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ from apilens.triage import (
     CALLS_NAMED,
     VERDICTS,
     Context,
+    Told,
     escalations,
     inherit,
     link,
@@ -57,14 +58,14 @@ SHOP = read_context(
 
 
 def linked(said: pl.DataFrame, problems: pl.DataFrame, calls: pl.DataFrame = NO_CALLS, context: Context = SHOP) -> Any:
-    links = link(said, problems, calls, categories(said), context, LOGGED, 100)
+    links = link(Told(said, problems, calls, categories(said), context, LOGGED, 100))
     assert links.schema == LINKS
     return links.to_dicts()
 
 
 def ranked(problems: pl.DataFrame, said: pl.DataFrame, context: Context = SHOP) -> Any:
     kinds = categories(said)
-    links = link(said, problems, NO_CALLS, kinds, context, LOGGED, 100)
+    links = link(Told(said, problems, NO_CALLS, kinds, context, LOGGED, 100))
     made, _ = queue(problems, said, links, NO_REPEATS, kinds, context, MONDAY + 20 * HOUR, 100)
     assert made.schema == QUEUE
     return made.to_dicts()
@@ -511,7 +512,7 @@ def test_feedback_without_trace_is_a_row_of_its_own_and_repeats_share_it() -> No
     )
     repeats = pl.DataFrame([("ticket", "T-2", "ticket", "T-1", 0.99, "auto", "same")], schema=DUPLICATES, orient="row")
     kinds = categories(said)
-    links = link(said, candidates(), NO_CALLS, kinds, SHOP, LOGGED, 100)
+    links = link(Told(said, candidates(), NO_CALLS, kinds, SHOP, LOGGED, 100))
     (row,) = queue(candidates(), said, links, repeats, kinds, SHOP, MONDAY, 100)[0].to_dicts()
     assert (row["kind"], row["id"], row["told"], row["hit"], row["silent"]) == ("feedback", "ticket:T-1", 2, None, None)
     assert row["no_trace_reason"] == "question"
@@ -574,7 +575,7 @@ def test_what_people_reject_makes_the_same_evidence_weaker_for_others() -> None:
     problem = candidates(candidate(affected_consumers=[f"app-{n:02}" for n in range(1, 61)]))
     plain = linked(said, problem)[-1]["confidence"]
     decided = pl.DataFrame([verdict(f"T-{n}", "pay-1", "rejected") for n in range(11)], schema=VERDICTS, orient="row")
-    links = link(said, problem, NO_CALLS, categories(said), SHOP, LOGGED, 100, verdicts=decided).to_dicts()
+    links = link(Told(said, problem, NO_CALLS, categories(said), SHOP, LOGGED, 100), decided).to_dicts()
     assert [row["candidate_id"] for row in links[:11]] == [None] * 11
     assert links[-1]["confidence"] < plain - 0.1
 
@@ -586,7 +587,7 @@ def test_words_of_confirmed_reports_link_the_next_one() -> None:
     problem = candidates(candidate())
     assert linked(said, problem)[3]["candidate_id"] is None
     decided = pl.DataFrame([verdict(f"T-{n}", "pay-1") for n in range(3)], schema=VERDICTS, orient="row")
-    row = link(said, problem, NO_CALLS, categories(said), SHOP, LOGGED, 100, verdicts=decided).to_dicts()[3]
+    row = link(Told(said, problem, NO_CALLS, categories(said), SHOP, LOGGED, 100), decided).to_dicts()[3]
     assert row["candidate_id"] == "pay-1"
     assert any("confirmed" in reason for reason in row["reasons"])
 
@@ -595,7 +596,7 @@ def test_an_endpoint_of_the_logs_that_fits_better_speaks_against_a_candidate() -
     said = items(item(body="refunds of orders fail"))
     problem = candidates(candidate(affected_consumers=[f"app-{n:02}" for n in range(1, 61)]))
     alone, beside = (
-        link(said, problem, NO_CALLS, categories(said), Context(), LOGGED, 100, endpoints=known).row(0, named=True)
+        link(Told(said, problem, NO_CALLS, categories(said), Context(), LOGGED, 100, known)).row(0, named=True)
         for known in ((), ("POST /v1/orders/{id}/refunds", "GET /v1/search", "GET /v1/exports/{id}"))
     )
     assert alone["candidate_id"] == "pay-1"
@@ -615,7 +616,7 @@ def test_an_alert_is_evidence_and_no_reporter() -> None:
 def escalated(said: pl.DataFrame, problems: pl.DataFrame, repeats: pl.DataFrame = NO_REPEATS) -> list[dict[str, Any]]:
     context = read_context('[accounts]\nbig = { domains = ["big.example"], vip = true }', "c")
     kinds = categories(said)
-    links = link(said, problems, NO_CALLS, kinds, context, LOGGED, 100)
+    links = link(Told(said, problems, NO_CALLS, kinds, context, LOGGED, 100))
     return escalations(said, links, repeats, kinds, problems, context, 100).to_dicts()
 
 

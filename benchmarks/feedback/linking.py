@@ -67,12 +67,12 @@ def example(made: World, lake: str) -> Choices:
         told = people.linkable(Lens(lake), store.items(), store.candidates(), context)
     rows = []
     for (channel, key), fault in made.truth.items():
-        right = [row["id"] for row in told["candidates"].to_dicts() if fault is not None and belongs(row, fault, made)]
+        right = [row["id"] for row in told.candidates.to_dicts() if fault is not None and belongs(row, fault, made)]
         rows += [(channel, key, name) for name in right or [None]]
     answers = pl.DataFrame(
         rows, schema={"channel": pl.String, "feedback_id": pl.String, "candidate_id": pl.String}, orient="row"
     )
-    return examples(**told, right=answers)
+    return examples(told, answers)
 
 
 def fitted(parts: list[Choices]) -> dict[str, float]:

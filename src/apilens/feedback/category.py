@@ -45,10 +45,12 @@ _TYPES = {
 class Rule:
     """One of the team's own rules: all conditions that are given must hold; what it sets is null where it says nothing.
 
-    pattern: regular expression on title and body, in Polars' linear-time syntax. consumer: account or reporter, with *.
+    pattern: regular expression on title and body, in Polars' linear-time syntax. endpoint: `[METHOD ]/path` that title or body
+    names, with * for anything and {id} for one segment. consumer: account or reporter, with *.
     """
 
     pattern: str | None = None
+    endpoint: str | None = None
     consumer: str | None = None
     channel: str | None = None
     category: str | None = None
@@ -137,10 +139,23 @@ def categories(
     )
 
 
+def _named(endpoint: str) -> str:
+    """The regular expression of a text that names an endpoint; where the text has no method, the path is enough."""
+    method, _, path = endpoint.strip().rpartition(" ")
+    stem = re.sub(r"\{[^}]*\}", "\0", path.removesuffix("/*"))
+    pieces = [re.escape(piece).replace("\0", r"[^/\s?#]+") for piece in re.split(r"\*+", stem)]
+    end = r"(?:/\S*)?" if path.endswith("/*") else "/?"
+    # Another method in front of the path is another endpoint.
+    before = f"(?:{re.escape(method.upper())}\\s+|^|[^A-Z\\s]\\s+|[^\\w\\s/])" if method else r"(?:^|[^\w/])"
+    return before + r"(?:https?://[^\s/]+)?" + r"\S*?".join(pieces) + end + r"(?:[\s?#.,;:!)\]\"'<>]|$)"
+
+
 def _holds(rule: Rule, text: pl.Expr) -> pl.Expr:
     conditions = []
     if rule.pattern is not None:
         conditions.append(text.str.contains(rule.pattern))
+    if rule.endpoint is not None:
+        conditions.append(text.str.contains(_named(rule.endpoint)))
     if rule.channel is not None:
         conditions.append(pl.col("channel") == rule.channel)
     if rule.consumer is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from apilens.triage.context import Context, read_context
 from apilens.triage.escalation import escalations
 from apilens.triage.evidence import CALLS_NAMED
-from apilens.triage.link import VERDICTS, inherit, link, request_ids
+from apilens.triage.link import VERDICTS, Told, inherit, link, request_ids
 from apilens.triage.queue import queue, silent_first, sorted_by, surprise
 from apilens.triage.related import related
 
@@ -13,6 +13,7 @@ __all__ = [
     "CALLS_NAMED",
     "VERDICTS",
     "Context",
+    "Told",
     "escalations",
     "inherit",
     "link",
