@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -207,6 +208,36 @@ def test_silent_lists_whom_to_tell_and_how_well_they_are_known(lake: Path, tmp_p
     assert [(row["hit"], row["silent"], row["silent_consumers"]) for row in rows] == [(3, 2, ["app-02", "app-03"])]
 
 
+def test_a_priority_that_a_person_sets_stands_until_its_time(lake: Path) -> None:
+    apilens("triage", "--lake", lake)
+    (problem,) = (
+        row for row in apilens("queue", "--lake", lake, "--output", "ndjson").rows() if row["kind"] == "candidate"
+    )
+    words = ["--priority", "P5", "--effort", "2", "--why", "agreed", "--until", "2026-04-01", "--who", "kim"]
+    assert apilens("queue", "set", problem["id"], *words, "--lake", lake).code == 0
+
+    def now(at: str) -> Any:
+        rows = apilens("queue", "--lake", lake, "--now", at, "--output", "ndjson").rows()
+        return next(row for row in rows if row["id"] == problem["id"])
+
+    held, over = now("2026-03-31T00:00Z"), now("2026-04-02T00:00Z")
+    assert (held["priority"], held["override"]) == ("P5", "kim until 2026-04-01 00:00Z: agreed")
+    assert (over["priority"] != "P5", over["override"]) == (True, None)
+    assert held["rice"] == problem["rice"] / 2
+    shown = apilens("queue", "--role", "manager", "--sort", "moscow", "--now", "2026-03-31T00:00Z", "--lake", lake).out
+    assert "kim until 2026-04-01" in shown
+    assert apilens("queue", "set", problem["id"], "--lake", lake).code == 2
+    assert apilens("queue", "set", "nothing", "--priority", "P1", "--lake", lake).code == 3
+
+
+@pytest.mark.parametrize(
+    ("role", "heading"), [("analyst", "why"), ("lead", "endpoints"), ("support", "who to tell"), ("manager", "moscow")]
+)
+def test_each_role_has_columns_of_its_own(role: str, heading: str, lake: Path) -> None:
+    shown = apilens("queue", "--role", role, "--sort", "rice", "--output", "markdown", "--lake", lake).out
+    assert f"| {heading} |" in shown.partition("\n")[0]
+
+
 def test_what_a_person_sets_is_kept_and_shown_with_who_says_it(lake: Path) -> None:
     ran = apilens(
         "feedback", "set", "ticket:T-100", "--category", "question", "--owner", "desk", "--who", "kim", "--lake", lake
@@ -231,6 +262,18 @@ def test_the_model_is_trained_on_the_types_of_trackers_and_said_how_good_it_is(t
     )
     shown = apilens("feedback", "show", "t:x", "--lake", tmp_path / "l", "--output", "json").json()
     assert (shown["category"], "reads like 60" in shown["category_reason"]) == ("enhancement", True)
+
+
+def test_the_rules_triage_was_given_hold_for_what_reads_the_state_later(lake: Path, tmp_path: Path) -> None:
+    (tmp_path / "team.toml").write_text("[[rules]]\nchannel = 'ticket'\nowner = 'pay'\n")
+    (tmp_path / "other.toml").write_text("[[rules]]\nchannel = 'ticket'\nowner = 'desk'\n")
+
+    def owner(*more: object) -> Any:
+        return apilens("feedback", "show", "ticket:T-100", "--lake", lake, "--output", "json", *more).json()["owner"]
+
+    assert owner() is None
+    assert apilens("triage", "--lake", lake, "--config", tmp_path / "team.toml").code == 0
+    assert (owner(), owner("--config", tmp_path / "other.toml")) == ("pay", "desk")
 
 
 def test_rules_of_the_configuration_are_checked_and_used(

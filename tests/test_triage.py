@@ -19,6 +19,7 @@ from apilens.triage import (
     CALLS_NAMED,
     VERDICTS,
     Context,
+    Told,
     escalations,
     inherit,
     link,
@@ -28,7 +29,7 @@ from apilens.triage import (
     request_ids,
     surprise,
 )
-from apilens.triage.priority import SHARES, prioritise
+from apilens.triage.priority import OVERRIDES, RANKING, SHARES, prioritise, ranking
 from apilens.triage.severity import label, severity
 from apilens.triage.words import is_route, paths, signals, statuses, stems, tokens
 from apilens.window import Window
@@ -57,15 +58,15 @@ SHOP = read_context(
 
 
 def linked(said: pl.DataFrame, problems: pl.DataFrame, calls: pl.DataFrame = NO_CALLS, context: Context = SHOP) -> Any:
-    links = link(said, problems, calls, categories(said), context, LOGGED, 100)
+    links = link(Told(said, problems, calls, categories(said), context, LOGGED, 100))
     assert links.schema == LINKS
     return links.to_dicts()
 
 
 def ranked(problems: pl.DataFrame, said: pl.DataFrame, context: Context = SHOP) -> Any:
     kinds = categories(said)
-    links = link(said, problems, NO_CALLS, kinds, context, LOGGED, 100)
-    made = queue(problems, said, links, NO_REPEATS, kinds, context, MONDAY + 20 * HOUR, 100)
+    links = link(Told(said, problems, NO_CALLS, kinds, context, LOGGED, 100))
+    made, _ = queue(problems, said, links, NO_REPEATS, kinds, context, MONDAY + 20 * HOUR, 100)
     assert made.schema == QUEUE
     return made.to_dicts()
 
@@ -324,14 +325,108 @@ def test_severity_follows_effect_and_certainty(given: dict[str, Any], expected: 
     assert made.select(label(pl.col("severity_score"))).item() == expected
 
 
+def problem(**given: Any) -> dict[str, Any]:
+    """A row that prioritise takes; all parts 0 but those given."""
+    fixed = {
+        "id": "pay-1",
+        "fingerprint": "f1",
+        "kind": "candidate",
+        "state": "open",
+        "label": "medium",
+        "category": "bug",
+    }
+    return fixed | {"hit": 40, "told": 1, "core": False} | dict.fromkeys(SHARES, 0.0) | given
+
+
+def prioritised(rows: pl.DataFrame, before: pl.DataFrame | None = None, *overrides: tuple[Any, ...]) -> pl.DataFrame:
+    given = pl.DataFrame(list(overrides), schema=OVERRIDES, orient="row")
+    return prioritise(rows, pl.DataFrame(schema=RANKING) if before is None else before, given, MONDAY)
+
+
+def at_weight(weight: float, **given: Any) -> pl.DataFrame:
+    """One problem all of whose parts make it weigh so much."""
+    return pl.DataFrame([problem(**dict.fromkeys(SHARES, weight / 100), **given)])
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "impact"),
+    [(54, 58, 2), (54, 61, 1), (57, 52, 1), (57, 49, 2), (70, 20, 3), (57, 26, 2), (10, 90, 1)],
+)
+def test_a_priority_follows_its_weight_only_some_points_beyond_a_cut(then: float, now: float, impact: int) -> None:
+    before = ranking(prioritised(at_weight(then)))
+    assert prioritised(at_weight(now), before)["impact"].item() == impact
+
+
+@given(st.lists(st.floats(0, 100), min_size=2, max_size=8))
+@settings(max_examples=30, deadline=None)
+def test_hysteresis_never_holds_a_weight_that_is_far_from_its_cuts(weights: list[float]) -> None:
+    before = None
+    for weight in weights:
+        made = prioritised(at_weight(weight), before)
+        before = ranking(made)
+        if all(abs(weight - cut) > 5 for cut in (30, 55)):
+            assert made["impact"].item() == (1 if weight >= 55 else 2 if weight >= 30 else 3)
+
+
+def test_each_move_is_explained() -> None:
+    before = ranking(prioritised(at_weight(40)))
+    (row,) = prioritised(at_weight(52, hit=300, told=3), before).to_dicts()
+    assert row["moved"].startswith("+12: P3→P2, hit 40→300, told 1→3, revenue +3")
+    assert prioritised(at_weight(40), before)["moved"].item() is None
+
+
+def test_an_override_stands_until_its_time_and_says_who_and_why() -> None:
+    rows = at_weight(
+        90,
+    ).with_columns(severity=pl.lit(0.9))
+    plain = prioritised(rows)
+    soon, past = MONDAY + HOUR, MONDAY - HOUR
+    (held,) = prioritised(rows, ranking(plain), ("f1", "priority", "P4", "kim", "agreed", soon)).to_dicts()
+    assert (plain["priority"].item(), held["priority"]) == ("P1", "P4")
+    assert held["override"] == f"kim until {soon:%Y-%m-%d %H:%MZ}: agreed"
+    assert held["moved"] == f"+0: P1→P4, set by {held['override']}"
+    for over in (("f1", "priority", "P4", "kim", None, past), ("f1", "priority", "computed", "kim", None, None)):
+        assert prioritised(rows, None, over)["priority"].item() == "P1"
+
+
+def test_rice_is_reach_times_impact_times_confidence_by_effort_and_moscow_asks_for_must_first() -> None:
+    cosmetic = problem(id="theme", fingerprint="t", hit=5400, label="low")
+    loss = problem(id="loss", fingerprint="l", hit=9, label="critical", core=True)
+    wish = problem(id="t:1", fingerprint=None, kind="feedback", hit=None, told=4, category="enhancement", label="low")
+    found = prioritised(pl.DataFrame([cosmetic, loss, wish]), None, ("l", "effort", "2", "kim", None, None))
+    assert dict(found.select("id", "rice").rows()) == {"theme": 2700.0, "loss": 13.5, "t:1": 1.0}
+    assert dict(found.select("id", "moscow").rows()) == {"theme": "could", "loss": "must", "t:1": "wont"}
+
+
+def test_a_wish_rises_where_it_lifts_a_struggling_segment() -> None:
+    wish = "Please add an option to retry {}"
+    said = items(
+        item("T-1", body=wish.format("POST /v1/orders/{id}/pay")),
+        item("T-2", reporter="x@elsewhere.example", body=wish.format("GET /v1/themes/{id}")),
+    )
+    kinds = categories(said)
+    assert kinds["category"].to_list() == ["enhancement"] * 2
+    links = pl.DataFrame(
+        [("ticket", key, None, 0.0, "none", ["wish for something new"]) for key in ("T-1", "T-2")],
+        schema=LINKS,
+        orient="row",
+    )
+    hit = candidate(consumers_hit=30)
+    made, _ = queue(candidates(hit), said, links, NO_REPEATS, kinds, SHOP, MONDAY + 20 * HOUR, 100)
+    weight = dict(made.select("id", "weight").rows())
+    assert weight["ticket:T-1"] > weight["ticket:T-2"] + 10
+    calm, _ = queue(candidates(), said, links, NO_REPEATS, kinds, SHOP, MONDAY + 20 * HOUR, 100)
+    assert calm.filter(id="ticket:T-1")["weight"].item() < weight["ticket:T-1"] - 10
+
+
 def test_the_points_of_the_parts_sum_to_the_weight_and_unknown_parts_are_left_out() -> None:
     rows = pl.DataFrame(
         [
-            {"state": "open", **dict.fromkeys(SHARES, 0.5)},
-            {"state": "open", **dict.fromkeys(SHARES, 1.0), "revenue": None},
+            problem(**dict.fromkeys(SHARES, 0.5)),
+            problem(**dict.fromkeys(SHARES, 1.0) | {"revenue": None}),
         ]
     )
-    known, partly = prioritise(rows).to_dicts()
+    known, partly = prioritised(rows).to_dicts()
     for row in (known, partly):
         assert sum(part["points"] for part in row["parts"]) == pytest.approx(row["weight"])
         assert sum(part["weight"] for part in row["parts"]) == pytest.approx(1.0)
@@ -417,8 +512,8 @@ def test_feedback_without_trace_is_a_row_of_its_own_and_repeats_share_it() -> No
     )
     repeats = pl.DataFrame([("ticket", "T-2", "ticket", "T-1", 0.99, "auto", "same")], schema=DUPLICATES, orient="row")
     kinds = categories(said)
-    links = link(said, candidates(), NO_CALLS, kinds, SHOP, LOGGED, 100)
-    (row,) = queue(candidates(), said, links, repeats, kinds, SHOP, MONDAY, 100).to_dicts()
+    links = link(Told(said, candidates(), NO_CALLS, kinds, SHOP, LOGGED, 100))
+    (row,) = queue(candidates(), said, links, repeats, kinds, SHOP, MONDAY, 100)[0].to_dicts()
     assert (row["kind"], row["id"], row["told"], row["hit"], row["silent"]) == ("feedback", "ticket:T-1", 2, None, None)
     assert row["no_trace_reason"] == "question"
     assert len(row["reports"]) == 2
@@ -426,7 +521,7 @@ def test_feedback_without_trace_is_a_row_of_its_own_and_repeats_share_it() -> No
 
 def test_untriaged_feedback_says_what_to_type() -> None:
     said = items(item(body="pay fails"))
-    made = queue(candidates(), said, pl.DataFrame(schema=LINKS), NO_REPEATS, categories(said), SHOP, MONDAY, None)
+    made, _ = queue(candidates(), said, pl.DataFrame(schema=LINKS), NO_REPEATS, categories(said), SHOP, MONDAY, None)
     assert "apilens triage" in made["no_trace_reason"].item()
 
 
@@ -434,7 +529,7 @@ def test_a_small_problem_above_a_big_one_is_explained_by_the_parts_that_differ()
     few = candidate("refund", endpoints=["POST /v1/orders/{id}/refunds"], affected_consumers=["app-17"])
     many = candidate("theme", endpoints=["GET /v1/themes/{id}"], affected_consumers=[f"a{n}" for n in range(40)])
     said = items()
-    made = queue(
+    made, _ = queue(
         candidates(few, many), said, pl.DataFrame(schema=LINKS), NO_REPEATS, categories(said), SHOP, MONDAY, 100
     )
     why = surprise(made)
@@ -480,7 +575,7 @@ def test_what_people_reject_makes_the_same_evidence_weaker_for_others() -> None:
     problem = candidates(candidate(affected_consumers=[f"app-{n:02}" for n in range(1, 61)]))
     plain = linked(said, problem)[-1]["confidence"]
     decided = pl.DataFrame([verdict(f"T-{n}", "pay-1", "rejected") for n in range(11)], schema=VERDICTS, orient="row")
-    links = link(said, problem, NO_CALLS, categories(said), SHOP, LOGGED, 100, verdicts=decided).to_dicts()
+    links = link(Told(said, problem, NO_CALLS, categories(said), SHOP, LOGGED, 100), decided).to_dicts()
     assert [row["candidate_id"] for row in links[:11]] == [None] * 11
     assert links[-1]["confidence"] < plain - 0.1
 
@@ -492,7 +587,7 @@ def test_words_of_confirmed_reports_link_the_next_one() -> None:
     problem = candidates(candidate())
     assert linked(said, problem)[3]["candidate_id"] is None
     decided = pl.DataFrame([verdict(f"T-{n}", "pay-1") for n in range(3)], schema=VERDICTS, orient="row")
-    row = link(said, problem, NO_CALLS, categories(said), SHOP, LOGGED, 100, verdicts=decided).to_dicts()[3]
+    row = link(Told(said, problem, NO_CALLS, categories(said), SHOP, LOGGED, 100), decided).to_dicts()[3]
     assert row["candidate_id"] == "pay-1"
     assert any("confirmed" in reason for reason in row["reasons"])
 
@@ -501,7 +596,7 @@ def test_an_endpoint_of_the_logs_that_fits_better_speaks_against_a_candidate() -
     said = items(item(body="refunds of orders fail"))
     problem = candidates(candidate(affected_consumers=[f"app-{n:02}" for n in range(1, 61)]))
     alone, beside = (
-        link(said, problem, NO_CALLS, categories(said), Context(), LOGGED, 100, endpoints=known).row(0, named=True)
+        link(Told(said, problem, NO_CALLS, categories(said), Context(), LOGGED, 100, known)).row(0, named=True)
         for known in ((), ("POST /v1/orders/{id}/refunds", "GET /v1/search", "GET /v1/exports/{id}"))
     )
     assert alone["candidate_id"] == "pay-1"
@@ -521,7 +616,7 @@ def test_an_alert_is_evidence_and_no_reporter() -> None:
 def escalated(said: pl.DataFrame, problems: pl.DataFrame, repeats: pl.DataFrame = NO_REPEATS) -> list[dict[str, Any]]:
     context = read_context('[accounts]\nbig = { domains = ["big.example"], vip = true }', "c")
     kinds = categories(said)
-    links = link(said, problems, NO_CALLS, kinds, context, LOGGED, 100)
+    links = link(Told(said, problems, NO_CALLS, kinds, context, LOGGED, 100))
     return escalations(said, links, repeats, kinds, problems, context, 100).to_dicts()
 
 
@@ -587,7 +682,7 @@ def test_a_cause_is_proposed_from_what_two_problems_share(given: dict[str, Any],
 
 def test_what_people_say_about_a_cause_takes_the_place_of_the_proposal() -> None:
     first, then = candidate(), candidate("search", endpoints=["GET /v1/search"])
-    said = ("caused_by", then["fingerprint"], first["fingerprint"], "rejected", "kim", "chance", MONDAY)
+    said = ("caused_by", then["fingerprint"], first["fingerprint"], "rejected", "kim", "chance", MONDAY, None)
     decided = pl.DataFrame([said], schema=DECISIONS, orient="row")
     (row,) = related(candidates(first, then), decided).to_dicts()
     assert (row["verdict"], row["why"]) == ("rejected", "kim says so: chance")

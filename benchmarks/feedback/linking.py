@@ -1,6 +1,6 @@
 """How well reports are linked: F1, recall at precision 0.95, false links on noise, calibration, request ids.
 
-Usage: python benchmarks/feedback/linking.py [--worlds 24] [--set train|held-out] [--keep FOLDER] [--fit]
+Usage: python benchmarks/feedback/linking.py [--worlds 24] [--set train|held-out|second] [--keep FOLDER] [--fit]
 --fit prints weights for triage/link.py, fitted on the training worlds. Worlds are made, ingested and scanned once per folder.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from worlds import NOW, World, belongs, world, write
+from worlds import NOW, SETS, World, belongs, world, write
 
 from apilens.lens import Lens
 from apilens.pipeline import people
@@ -27,12 +27,12 @@ from apilens.triage.link import examples
 from apilens.triage.weights import PICKED, Choices, refit
 
 
-def prepared(folder: Path, seed: int, held_out: bool) -> tuple[World, str]:
+def prepared(folder: Path, seed: int, name: str) -> tuple[World, str]:
     """A world and its lake, made where they are not there yet."""
-    place = folder / f"{'held' if held_out else 'train'}-{seed}"
+    place = folder / f"{name}-{seed}"
     kept = place / "world.pickle"
     if not kept.exists():
-        made = world(seed, held_out=held_out)
+        made = world(seed, name)
         write(made, place)
         run = [str(Path(sys.executable).with_name("apilens"))]
         lake = ["--lake", str(place / "lake")]
@@ -67,12 +67,12 @@ def example(made: World, lake: str) -> Choices:
         told = people.linkable(Lens(lake), store.items(), store.candidates(), context)
     rows = []
     for (channel, key), fault in made.truth.items():
-        right = [row["id"] for row in told["candidates"].to_dicts() if fault is not None and belongs(row, fault, made)]
+        right = [row["id"] for row in told.candidates.to_dicts() if fault is not None and belongs(row, fault, made)]
         rows += [(channel, key, name) for name in right or [None]]
     answers = pl.DataFrame(
         rows, schema={"channel": pl.String, "feedback_id": pl.String, "candidate_id": pl.String}, orient="row"
     )
-    return examples(**told, right=answers)
+    return examples(told, answers)
 
 
 def fitted(parts: list[Choices]) -> dict[str, float]:
@@ -114,15 +114,14 @@ def figures(rows: pl.DataFrame) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--worlds", type=int, default=24)
-    parser.add_argument("--set", choices=("train", "held-out"), default="held-out")
+    parser.add_argument("--set", choices=list(SETS), default="held-out")
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--fit", action="store_true", help="print weights instead")
     parser.add_argument("--show", action="store_true", help="print what is wrong")
     arguments = parser.parse_args()
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="apilens-worlds-"))
-    held_out = arguments.set == "held-out"
-    first = 1000 if held_out else 0
-    worlds = [prepared(folder, seed, held_out) for seed in range(first, first + arguments.worlds)]
+    first = 1000 * list(SETS).index(arguments.set)
+    worlds = [prepared(folder, seed, arguments.set) for seed in range(first, first + arguments.worlds)]
     if arguments.fit:
         for name, weight in fitted([example(*one) for one in worlds]).items():
             print(f'    "{name}": {weight:.2f},')

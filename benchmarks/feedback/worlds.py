@@ -7,6 +7,7 @@ about) and phrasings are split: nothing of HELD_OUT stands in TRAIN. Reports are
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import second
 
 BEGIN = datetime(2026, 3, 2, tzinfo=UTC)
 DAYS = 10
@@ -191,17 +193,41 @@ class World:
     context: str = ""
 
 
-def world(seed: int, *, held_out: bool) -> World:
-    """A world of the training or the held-out vocabulary; the same seed makes the same world."""
+@dataclass(frozen=True)
+class Vocabulary:
+    """Domains and phrasings of one set of worlds. haste: what becomes of a text on its way. shift: hours that clocks of
+    reporters may be off."""
+
+    domains: dict[str, list[tuple[str, str, str, str]]]
+    phrases: dict[str, list[str]]
+    noise: list[str]
+    bare: list[str]
+    haste: Callable[[random.Random, str], str] = lambda _, text: text
+    shift: tuple[int, ...] = (0,)
+
+
+#: set -> vocabulary. Nothing of one stands in another; only train is fitted on.
+SETS = {
+    "train": Vocabulary(_TRAIN_DOMAINS, _TRAIN, _TRAIN_NOISE, _TRAIN_BARE),
+    "held-out": Vocabulary(_HELD_OUT_DOMAINS, _HELD_OUT, _HELD_OUT_NOISE, _HELD_OUT_BARE),
+    "second": Vocabulary(
+        second.DOMAINS, second.PHRASES, second.NOISE, second.BARE, second.haste, (0, 0, 0, 1, 2, -5, 5)
+    ),
+}
+
+
+def world(seed: int, name: str) -> World:
+    """A world of one of SETS; the same seed makes the same world."""
     rng, dice = np.random.default_rng(seed), random.Random(seed)
-    domains = _HELD_OUT_DOMAINS if held_out else _TRAIN_DOMAINS
+    words = SETS[name]
+    domains = words.domains
     domain = sorted(domains)[seed % len(domains)]
     endpoints = domains[domain]
     consumers = [f"app-{n:02d}" for n in range(1, dice.choice((8, 20, 40)) + 1)]
     faults = _faults(dice, endpoints, consumers)
     made = World(seed, domain, _calls(rng, endpoints, consumers, faults), faults, endpoints)
     accounts = {consumer: f"firm{n}" for n, consumer in enumerate(consumers)}
-    _people(dice, made, consumers, accounts, held_out)
+    _people(dice, made, consumers, accounts, words)
     made.context = _context(dice, endpoints, accounts)
     return made
 
@@ -281,9 +307,10 @@ def _calls(rng: np.random.Generator, endpoints: list[Any], consumers: list[str],
     )  # fmt: skip
 
 
-def _people(dice: random.Random, made: World, consumers: list[str], accounts: dict[str, str], held_out: bool) -> None:
-    phrases, noise = (_HELD_OUT, _HELD_OUT_NOISE) if held_out else (_TRAIN, _TRAIN_NOISE)
-    bare = _HELD_OUT_BARE if held_out else _TRAIN_BARE
+def _people(
+    dice: random.Random, made: World, consumers: list[str], accounts: dict[str, str], words: Vocabulary
+) -> None:
+    phrases, noise, bare = words.phrases, words.noise, words.bare
     number = 0
 
     def add(
@@ -291,6 +318,7 @@ def _people(dice: random.Random, made: World, consumers: list[str], accounts: di
     ) -> tuple[str, str]:
         nonlocal number
         number += 1
+        text = words.haste(dice, text)
         channel = dice.choice(_CHANNELS)
         key = f"{channel[0].upper()}{made.seed}-{number}"
         who = f"p{dice.randint(1, 3)}@{accounts[consumer]}.example" if consumer else f"user{number}@post.example"
@@ -333,7 +361,7 @@ def _people(dice: random.Random, made: World, consumers: list[str], accounts: di
             )
             text = phrase.format(
                 w=word, do=do, method=method, status=fault.status or dice.choice((504, 503)), rid=call["request_id"] if call else "",
-                path=call["path"] if call and dice.random() < 0.7 else route.replace("{id}", "..."), hhmm=f"{seen:%H:%M}", s=dice.randint(4, 20),
+                path=call["path"] if call and dice.random() < 0.7 else route.replace("{id}", "..."), hhmm=f"{seen + timedelta(hours=dice.choice(words.shift)):%H:%M}", s=dice.randint(4, 20),
             )  # fmt: skip
             style = "request id" if "{rid}" in phrase else "path" if "{path}" in phrase else "words"
             add(text, at, consumer, fault, style, dice.random() < 0.5)

@@ -145,6 +145,7 @@ class FeedbackRule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     pattern: str | None = None
+    endpoint: str | None = None
     consumer: str | None = None
     channel: str | None = None
     category: (

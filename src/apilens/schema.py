@@ -315,6 +315,10 @@ QUEUE = table(
             pl.Struct({"name": pl.String, "value": pl.Float64, "weight": pl.Float64, "points": pl.Float64})
         ),
         "why": pl.String,  # the largest parts in words
+        "moved": pl.String,  # what changed since the triage before, "+12: hit 40→300"; null: nothing, or it is new
+        "override": pl.String,  # who set the priority, until when and why; null: nobody
+        "rice": pl.Float64,  # reach · impact · confidence / effort
+        "moscow": pl.String,  # must | should | could | wont
         "severity": pl.String,  # technical
         "category": pl.String,
         "state": pl.String,  # open | ended | muted | resolved

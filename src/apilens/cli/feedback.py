@@ -159,10 +159,11 @@ def _said(done: Imported, output: str) -> int:
 
 
 @feedback.command("list")
+@config_option
 @output_option("table", "json", "ndjson")
 @lake_option
 @state_option
-def list_(output: str, lake: str, state: str | None) -> int:
+def list_(config: str | None, output: str, lake: str, state: str | None) -> int:
     """List all items with category and what the report lacks.
 
     Reads the state database, changes nothing.
@@ -175,7 +176,7 @@ def list_(output: str, lake: str, state: str | None) -> int:
     from apilens.reports.ndjson import ndjson_text, records
     from apilens.reports.terminal import table
 
-    items = people.reported(lake=lake, state=state)
+    items = people.reported(lake=lake, state=state, config=config)
     if output == "ndjson":
         click.echo(ndjson_text(items), nl=False)
     elif output == "json":
@@ -202,10 +203,11 @@ def list_(output: str, lake: str, state: str | None) -> int:
 
 @feedback.command("show")
 @click.argument("item", metavar="CHANNEL:ID")
+@config_option
 @output_option("table", "json")
 @lake_option
 @state_option
-def show(item: str, output: str, lake: str, state: str | None) -> int:
+def show(item: str, config: str | None, output: str, lake: str, state: str | None) -> int:
     """Show one item in full, with the questions to send back.
 
     Reads the state database, changes nothing.
@@ -220,7 +222,7 @@ def show(item: str, output: str, lake: str, state: str | None) -> int:
     from apilens.reports.ndjson import records
     from apilens.reports.terminal import safe
 
-    found = people.reported(lake=lake, state=state).filter(pl.format("{}:{}", "channel", "id") == item)
+    found = people.reported(lake=lake, state=state, config=config).filter(pl.format("{}:{}", "channel", "id") == item)
     if found.is_empty():
         raise InputError(f"{item}: no such item; list them with: apilens feedback list")
     if output == "json":
@@ -314,10 +316,11 @@ def template(tracker: str) -> int:
 
 
 @feedback.command("escalate")
+@config_option
 @output_option("table", "json", "ndjson")
 @lake_option
 @state_option
-def escalate(output: str, lake: str, state: str | None) -> int:
+def escalate(config: str | None, output: str, lake: str, state: str | None) -> int:
     """List what only chat, mail and surveys are about and should be a ticket: why, who wrote, and whether it is widespread.
 
     Three people, severe words or a rule, a VIP account, or a problem the logs show make a ticket of it. Reads the state as the
@@ -331,7 +334,7 @@ def escalate(output: str, lake: str, state: str | None) -> int:
     from apilens.reports.ndjson import ndjson_text, records
     from apilens.reports.terminal import table
 
-    found = people.to_escalate(lake=lake, state=state)
+    found = people.to_escalate(lake=lake, state=state, config=config)
     if output == "ndjson":
         click.echo(ndjson_text(found), nl=False)
     elif output == "json":

@@ -5,11 +5,15 @@ from __future__ import annotations
 import getpass
 import json
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from apilens.cli.options import lake_option, moment, now_option, output_option, state_option, who_option, why_option
 from apilens.errors import Exit
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @click.group(invoke_without_command=True)
@@ -31,7 +35,6 @@ def links(ctx: click.Context, output: str, lake: str, state: str | None) -> int:
         return Exit.DONE
     from apilens.pipeline import people
     from apilens.reports.ndjson import ndjson_text, records
-    from apilens.reports.terminal import Column, table
 
     found, anew = people.links(lake=lake, state=state)
     if anew:
@@ -41,22 +44,28 @@ def links(ctx: click.Context, output: str, lake: str, state: str | None) -> int:
     elif output == "json":
         click.echo(json.dumps({"schema_version": 1, "links": records(found)}, ensure_ascii=False))
     else:
-        ranked = found.sort("confidence", descending=True, maintain_order=True).to_dicts()
-        table(
-            f"{found.height:,} reports",
-            ["item", "candidate", Column("confidence", "right"), "band", "because"],
-            (
-                (
-                    f"{row['channel']}:{row['feedback_id']}",
-                    row["candidate_id"],
-                    f"{row['confidence']:.2f}",
-                    row["band"],
-                    "; ".join(row["reasons"]),
-                )
-                for row in ranked
-            ),
-        )
+        show_links(f"{found.height:,} reports", found)
     return Exit.DONE
+
+
+def show_links(title: str, found: pl.DataFrame) -> None:
+    """Print links (schema.LINKS) as a table, the surest first."""
+    from apilens.reports.terminal import Column, table
+
+    table(
+        title,
+        ["item", "candidate", Column("confidence", "right"), "band", "because"],
+        (
+            (
+                f"{row['channel']}:{row['feedback_id']}",
+                row["candidate_id"],
+                f"{row['confidence']:.2f}",
+                row["band"],
+                "; ".join(row["reasons"]),
+            )
+            for row in found.sort("confidence", descending=True, maintain_order=True).to_dicts()
+        ),
+    )
 
 
 @links.command()

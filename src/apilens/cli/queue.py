@@ -2,47 +2,125 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from apilens.cli.options import context_option, lake_option, moment, now_option, output_option, state_option
-from apilens.errors import Exit
+from apilens.cli.options import (
+    context_option,
+    lake_option,
+    moment,
+    now_option,
+    output_option,
+    state_option,
+    who_option,
+    why_option,
+)
+from apilens.errors import Exit, UsageError
 
 if TYPE_CHECKING:
     import polars as pl
 
-_HEADINGS = ("rank", "priority", "weight", "severity", "hit", "told", "silent", "problem", "why")
-_NUMBERS = ("rank", "weight", "hit", "told", "silent")
+_NUMBERS = ("rank", "weight", "hit", "told", "silent", "rice")
+_Cells = Callable[[dict[str, Any]], Any]
 
 
-@click.command()
+def _plain(*names: str) -> dict[str, _Cells]:
+    return {name: itemgetter(name) for name in names}
+
+
+#: role -> heading -> what stands there: what each of the triage team decides by.
+_ROLES: dict[str, dict[str, _Cells]] = {
+    "analyst": {
+        **_plain("rank", "priority"),
+        "weight": lambda row: f"{row['weight']:.1f}",
+        **_plain("severity", "hit", "told", "silent"),
+        "problem": lambda row: _problem(row),
+        "why": itemgetter("why"),
+    },
+    "lead": {
+        **_plain("rank", "priority", "severity", "category", "owner"),
+        "endpoints": lambda row: ", ".join((row["endpoints"] or [])[:3]),
+        "problem": lambda row: _problem(row),
+    },
+    "support": {
+        **_plain("rank", "priority", "state", "told", "silent"),
+        "problem": lambda row: _problem(row),
+        "who told": lambda row: _some([str(report["reporter"] or report["id"]) for report in row["reports"] or []]),
+        "who to tell": lambda row: _some(row["silent_consumers"] or []),
+    },
+    "manager": {
+        **_plain("rank", "priority", "moscow"),
+        "rice": lambda row: f"{row['rice']:.1f}",
+        "hit": itemgetter("hit"),
+        "problem": lambda row: _problem(row),
+        "moved": itemgetter("moved"),
+        "set by": itemgetter("override"),
+    },
+}
+
+
+@click.group(invoke_without_command=True)
 @context_option
 @now_option
 @click.option(
     "--silent", is_flag=True, help="Whom to tell: problems with consumers who were hit and said nothing, most first."
 )
+@click.option(
+    "--role",
+    type=click.Choice(list(_ROLES)),
+    default="analyst",
+    show_default=True,
+    help="Whose columns the table and Markdown have.",
+)
+@click.option(
+    "--sort",
+    "order",
+    type=click.Choice(["weighted", "rice", "moscow"]),
+    default="weighted",
+    show_default=True,
+    help="Order of the rows; rank stays that of the weighted model.",
+)
 @output_option("table", "json", "ndjson", "markdown")
 @lake_option
 @state_option
-def queue(context: str | None, now: str | None, silent: bool, output: str, lake: str, state: str | None) -> int:
+@click.pass_context
+def queue(
+    ctx: click.Context,
+    context: str | None,
+    now: str | None,
+    silent: bool,
+    role: str,
+    order: str,
+    output: str,
+    lake: str,
+    state: str | None,
+) -> int:
     """Rank candidates and reports together: severity, priority with its parts, and who was hit, told, stayed silent.
 
     Reads the state database, changes nothing. Links, context and --now are those of the last `apilens triage` unless
-    given. One row per problem, heaviest first.
+    given. One row per problem, heaviest first. What moved is told against the triage before the last one; a priority follows
+    its weight only 5 points beyond a cut. RICE and MoSCoW are lenses on the same figures.
 
     \b
     apilens queue
-    apilens queue --output json | jq '.queue[] | select(.silent > 10) | .silent_consumers'
+    apilens queue --role manager --sort moscow
     """
+    if ctx.invoked_subcommand is not None:
+        return Exit.DONE
     from apilens.pipeline import people
     from apilens.reports.markdown import md
     from apilens.reports.ndjson import ndjson_text, records
     from apilens.reports.terminal import Column, table
-    from apilens.triage import silent_first, surprise
+    from apilens.triage import silent_first, sorted_by, surprise
 
-    ranked = people.queue(lake=lake, state=state, context=context, now=moment(now))
+    ranked = sorted_by(people.queue(lake=lake, state=state, context=context, now=moment(now)), order)
+    cells = _ROLES[role]
     if silent:
         ranked = silent_first(ranked)
     if output == "ndjson":
@@ -50,10 +128,10 @@ def queue(context: str | None, now: str | None, silent: bool, output: str, lake:
     elif output == "json":
         click.echo(json.dumps({"schema_version": 1, "queue": records(ranked)}, ensure_ascii=False))
     elif output == "markdown":
-        click.echo("| " + " | ".join(_HEADINGS) + " |")
-        click.echo("|" + "|".join("---:" if name in _NUMBERS else "---" for name in _HEADINGS) + "|")
-        for cells in _rows(ranked):
-            click.echo("| " + " | ".join("–" if cell is None else md(str(cell)) for cell in cells) + " |")
+        click.echo("| " + " | ".join(cells) + " |")
+        click.echo("|" + "|".join("---:" if name in _NUMBERS else "---" for name in cells) + "|")
+        for row in _rows(ranked, cells):
+            click.echo("| " + " | ".join("–" if cell is None else md(str(cell)) for cell in row) + " |")
     elif silent:
         table(
             f"{ranked.height:,} problems with silent consumers",
@@ -87,28 +165,63 @@ def queue(context: str | None, now: str | None, silent: bool, output: str, lake:
             "the queue is empty: no candidates and no feedback; type: apilens scan, apilens feedback import FILE"
         )
     else:
-        columns = [Column(name, "right" if name in _NUMBERS else "left") for name in _HEADINGS]
-        table(f"{ranked.height:,} problems, times in UTC", columns, _rows(ranked))
-        if (why := surprise(ranked)) is not None:
+        columns = [Column(name, "right" if name in _NUMBERS else "left") for name in cells]
+        table(f"{ranked.height:,} problems, times in UTC", columns, _rows(ranked, cells))
+        if order == "weighted" and (why := surprise(ranked)) is not None:
             click.echo(why)
     return Exit.DONE
 
 
-def _rows(ranked: pl.DataFrame) -> list[tuple[Any, ...]]:
-    return [
-        (
-            row["rank"],
-            row["priority"],
-            f"{row['weight']:.1f}",
-            row["severity"],
-            row["hit"],
-            row["told"],
-            row["silent"],
-            _problem(row),
-            row["why"],
-        )
-        for row in ranked.to_dicts()
-    ]
+@queue.command("set")
+@click.argument("problem", metavar="CANDIDATE|CHANNEL:ID")
+@click.option("--priority", type=click.Choice(["P1", "P2", "P3", "P4", "P5", "computed"]), help="computed: as before.")
+@click.option("--effort", type=click.FloatRange(min=0, min_open=True), metavar="WEEKS", help="Person-weeks, for RICE.")
+@click.option("--until", metavar="TIME", help="When it ends, for example 2026-11-22T10:00Z; default: never.")
+@who_option
+@why_option
+@now_option
+@lake_option
+@state_option
+def set_(
+    problem: str,
+    priority: str | None,
+    effort: float | None,
+    until: str | None,
+    who: str | None,
+    why: str | None,
+    now: str | None,
+    lake: str,
+    state: str | None,
+) -> int:
+    """Set the priority or the effort of a problem, whatever its weight says; who, why and until when stand beside it.
+
+    Holds for every occurrence of a candidate.
+
+    \b
+    apilens queue set f844a470c4c54bf9d8e3-20260309T1500Z --priority P1 --why "audit" --until 2026-04-01
+    apilens queue set mail:MAIL-304 --effort 0.5
+    """
+    from apilens.pipeline import people
+
+    given = {"priority": priority, "effort": None if effort is None else f"{effort:g}"}
+    values = {name: value for name, value in given.items() if value is not None}
+    if not values:
+        raise UsageError("nothing to set: give --priority or --effort")
+    people.override(
+        problem,
+        values,
+        lake=lake,
+        state=state,
+        who=who or getpass.getuser(),
+        why=why,
+        until=moment(until),
+        now=moment(now) or datetime.now(UTC),
+    )
+    return Exit.DONE
+
+
+def _rows(ranked: pl.DataFrame, cells: dict[str, _Cells]) -> list[tuple[Any, ...]]:
+    return [tuple(cell(row) for cell in cells.values()) for row in ranked.to_dicts()]
 
 
 def _some(names: list[str]) -> str:

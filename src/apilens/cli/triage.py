@@ -6,21 +6,31 @@ import json
 
 import click
 
-from apilens.cli.options import context_option, lake_option, moment, now_option, output_option, state_option
+from apilens.cli.links import show_links
+from apilens.cli.options import (
+    config_option,
+    context_option,
+    lake_option,
+    moment,
+    now_option,
+    output_option,
+    state_option,
+)
 from apilens.errors import Exit
 
 
 @click.command()
 @context_option
+@config_option
 @now_option
 @output_option("table", "json", "ndjson")
 @lake_option
 @state_option
-def triage(context: str | None, now: str | None, output: str, lake: str, state: str | None) -> int:
+def triage(context: str | None, config: str | None, now: str | None, output: str, lake: str, state: str | None) -> int:
     """Link what people reported with the candidates of the last scan, with reasons, and find repeats.
 
-    Reads lake and state, replaces the links in the state database; the context is kept for `apilens queue`. Run it
-    after `apilens scan` and `apilens feedback import`; running it again does the same.
+    Reads lake and state, replaces the links in the state database; the context and the [[rules]] of the configuration
+    are kept for what reads the state later. Run it after `apilens scan` and `apilens feedback import`; running it again does the same.
 
     \b
     apilens triage --context context.toml
@@ -28,9 +38,8 @@ def triage(context: str | None, now: str | None, output: str, lake: str, state: 
     """
     from apilens.pipeline import people
     from apilens.reports.ndjson import ndjson_text, records
-    from apilens.reports.terminal import Column, table
 
-    done = people.triage(lake=lake, state=state, context=context, now=moment(now))
+    done = people.triage(lake=lake, state=state, context=context, now=moment(now), config=config)
     counts = done.counts()
     if output == "ndjson":
         click.echo(ndjson_text(done.links), nl=False)
@@ -47,20 +56,7 @@ def triage(context: str | None, now: str | None, output: str, lake: str, state: 
         click.echo(json.dumps(facts, ensure_ascii=False))
         return Exit.DONE
     if done.links.height:
-        table(
-            "",
-            ["item", "candidate", Column("confidence", "right"), "band", "because"],
-            (
-                (
-                    f"{row['channel']}:{row['feedback_id']}",
-                    row["candidate_id"],
-                    f"{row['confidence']:.2f}",
-                    row["band"],
-                    "; ".join(row["reasons"]),
-                )
-                for row in done.links.sort("confidence", descending=True, maintain_order=True).to_dicts()
-            ),
-        )
+        show_links("", done.links)
     click.echo(
         f"feedback {counts['items']:,} items: {counts['linked']:,} linked, {counts['to_confirm']:,} to confirm, "
         f"{counts['no_trace']:,} no trace ({counts['questions']:,} questions); {counts['merged']:,} merged"

@@ -8,28 +8,12 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from apilens.feedback.cues import kind_by_cues
 from apilens.feedback.model import predict
 
-#: (category, pattern, what the rule says), the first that matches decides. The order puts what people say on purpose
-#: (a wish, a question) before what their words merely contain ("how do I avoid error 429?" is a question).
+#: (category, pattern, what the rule says): what kind of trouble a report names that is no question and no wish; the first
+#: that matches decides, and without one it is a bug.
 RULES = (
-    (
-        "enhancement",
-        r"(?i)\b(feature request|would (be (nice|great|helpful)|love)|please (add|support|provide|consider)|could you "
-        r"(please )?(add|support)|it'?d be (nice|great)|wish(list)?|suggest(ion)?|enhancement|can we (have|get) an?|"
-        r"(feature|product)? ?idea:?|proposal|i(t)? would (love|like)|(any )?plans (for|to)|allow (us|users|me) to|dark mode)\b",
-        "asks for something new",
-    ),
-    (
-        "question",
-        r"(?i)\b(how (do|can|should|to|would|many|much|long|often)|who (knows|can|do|should)|whom|"
-        r"where (is|are|can|do)|is it possible|is there (a|an|any)|what (is|are|does) the|what is|"
-        r"which (endpoint|parameter|header|field|one)|can (i|we|you) |do you (have|support)|does (the|your) api|"
-        r"documentation for|when will|(please|somebody|someone|you) explain|what'?s the|recommended|best practice|"
-        r"(do|does) [^.?!\n]{1,40} (support|offer|include|allow|cover)|(are|is) [^.?!\n]{1,60} (covered|supported|included|allowed|"
-        r"documented|normal|possible)|may (i|we)|should (i|we) |welche[rs]?|gibt es|wie (kann|viel|lange)|existe-t-il|est-ce que|comment)\b",
-        "asks how, where or whether",
-    ),
     ("capacity", r"(?i)\b(429|rate.?limit\w*|quota|too many requests|throttl\w*)\b", "names a limit"),
     (
         "configuration",
@@ -44,15 +28,6 @@ RULES = (
         "names a refused request",
     ),
     ("dependency", r"(?i)\b(502|504|bad gateway|gateway time-?out|upstream)\b", "names what lies behind the gateway"),
-    (
-        "bug",
-        r"(?i)\b(5\d\d|error\w*|fail\w*|crash\w*|broken|bug|exception|wrong|not work\w*|doesn'?t work|stopped working|"
-        r"cannot|can'?t|unable|down|outage|stuck|lost|missing|duplicate\w*|twice|slow\w*|time[ds]? ?-?out\w*|hang\w*|"
-        r"takes (forever|ages|minutes)|fehler\w*|hängts?|langsam\w*|geht nicht|klappt nicht|erreurs?|échou\w*|"
-        r"lent(e|s)?)\b",
-        "says that something does not work",
-    ),
-    ("question", r"\?\s*(\n|$)", "ends with a question mark"),
 )
 
 
@@ -61,7 +36,8 @@ _TYPES = {
     "bug": "bug", "defect": "bug", "fehler": "bug", "problem": "bug",
     "question": "question", "support": "question", "frage": "question", "service request": "question",
     "enhancement": "enhancement", "improvement": "enhancement", "new feature": "enhancement", "feature": "enhancement",
-    "feature request": "enhancement", "story": "enhancement", "verbesserung": "enhancement",
+    "feature request": "enhancement", "story": "enhancement", "verbesserung": "enhancement", "feat": "enhancement",
+    "regression": "bug", "crash": "bug",
 }  # fmt: skip
 
 
@@ -69,10 +45,12 @@ _TYPES = {
 class Rule:
     """One of the team's own rules: all conditions that are given must hold; what it sets is null where it says nothing.
 
-    pattern: regular expression on title and body, in Polars' linear-time syntax. consumer: account or reporter, with *.
+    pattern: regular expression on title and body, in Polars' linear-time syntax. endpoint: `[METHOD ]/path` that title or body
+    names, with * for anything and {id} for one segment. consumer: account or reporter, with *.
     """
 
     pattern: str | None = None
+    endpoint: str | None = None
     consumer: str | None = None
     channel: str | None = None
     category: str | None = None
@@ -94,17 +72,31 @@ def categories(
     """One row per item: channel, id, DECIDED and for each why (category's is `reason`); null: nobody says.
 
     items: schema.ITEMS. What people set (overrides: subject channel:id, kind, verdict, who) stands; then the team's rules, the
-    first that holds; then the type its tracker gives it, the trained model where it does not abstain, and rules on words.
+    first that holds; then the type and the labels its tracker gives it, the trained model where it does not abstain, and the
+    cues in its words (feedback.cues), with RULES for the kind of trouble.
     """
     text = pl.concat_str([pl.col("title"), pl.col("body")], separator="\n", ignore_nulls=True).fill_null("")
     matches = [text.str.contains(pattern) for _, pattern, _ in RULES]
 
-    def first(of: int) -> pl.Expr:
-        return pl.coalesce([pl.when(hit).then(pl.lit(rule[of])) for hit, rule in zip(matches, RULES, strict=True)])
+    def trouble(of: int) -> pl.Expr:
+        named = [pl.when(hit).then(pl.lit(rule[of])) for hit, rule in zip(matches, RULES, strict=True)]
+        return pl.when(~pl.col("_cue_asked")).then(pl.coalesce(named))
 
     kind = pl.col("attributes").map.get("type").str.to_lowercase().str.strip_chars()
     by_type = kind.replace_strict(_TYPES, default=None, return_dtype=pl.String)
-    told = items.with_columns(subject=pl.format("{}:{}", "channel", "id"))
+    labels = pl.col("attributes").map.get("labels").str.to_lowercase().str.split(",")
+    label = labels.list.eval(
+        # `type: bug`, `kind/bug` and `bug` are one.
+        pl.element()
+        .str.strip_chars()
+        .str.replace(r"^(type|kind|category|t)\W+", "")
+        .filter(pl.element().str.strip_chars().str.replace(r"^(type|kind|category|t)\W+", "").is_in(list(_TYPES)))
+    ).list.first()
+    by_label = label.replace_strict(_TYPES, default=None, return_dtype=pl.String)
+    cues = kind_by_cues(items)
+    told = items.with_columns(
+        *(cues[name].alias(f"_cue_{name}") for name in cues.columns), subject=pl.format("{}:{}", "channel", "id")
+    )
     if model is not None:
         guessed = predict(model, told.select(text.alias("text"))["text"].to_list())
         told = told.with_columns(guessed["category"].alias("_guess"), guessed["reason"].alias("_why"))
@@ -123,8 +115,10 @@ def categories(
         if name == "category":
             answers += [
                 (by_type, pl.format("its type says {}", kind)),
+                (by_label, pl.format("its label says {}", label)),
                 (pl.col("_guess"), pl.col("_why")),
-                (first(0), first(2)),
+                (trouble(0), trouble(2)),
+                (pl.col("_cue_category"), pl.col("_cue_reason")),
             ]
         told = (
             told.join(own, on="subject", how="left", maintain_order="left")
@@ -145,10 +139,23 @@ def categories(
     )
 
 
+def _named(endpoint: str) -> str:
+    """The regular expression of a text that names an endpoint; where the text has no method, the path is enough."""
+    method, _, path = endpoint.strip().rpartition(" ")
+    stem = re.sub(r"\{[^}]*\}", "\0", path.removesuffix("/*"))
+    pieces = [re.escape(piece).replace("\0", r"[^/\s?#]+") for piece in re.split(r"\*+", stem)]
+    end = r"(?:/\S*)?" if path.endswith("/*") else "/?"
+    # Another method in front of the path is another endpoint.
+    before = f"(?:{re.escape(method.upper())}\\s+|^|[^A-Z\\s]\\s+|[^\\w\\s/])" if method else r"(?:^|[^\w/])"
+    return before + r"(?:https?://[^\s/]+)?" + r"\S*?".join(pieces) + end + r"(?:[\s?#.,;:!)\]\"'<>]|$)"
+
+
 def _holds(rule: Rule, text: pl.Expr) -> pl.Expr:
     conditions = []
     if rule.pattern is not None:
         conditions.append(text.str.contains(rule.pattern))
+    if rule.endpoint is not None:
+        conditions.append(text.str.contains(_named(rule.endpoint)))
     if rule.channel is not None:
         conditions.append(pl.col("channel") == rule.channel)
     if rule.consumer is not None:

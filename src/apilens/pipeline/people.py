@@ -32,8 +32,9 @@ from apilens.ingest.sources import Input, expand, open_input
 from apilens.lens import Lens
 from apilens.schema import ITEMS
 from apilens.store import Store, open_state
-from apilens.triage import CALLS_NAMED, Context, escalations, inherit, link, read_context, related, request_ids
+from apilens.triage import CALLS_NAMED, Context, Told, escalations, inherit, link, read_context, related, request_ids
 from apilens.triage import queue as rank
+from apilens.triage.priority import OVERRIDES, RANKING
 from apilens.window import Window
 
 
@@ -282,12 +283,12 @@ def decide_related(
         store.decide(kind, of[candidate], verdict, of=of[other], who=who, why=why, now=now)
 
 
-def to_escalate(*, lake: str, state: str | None) -> pl.DataFrame:
+def to_escalate(*, lake: str, state: str | None, config: str | None = None) -> pl.DataFrame:
     """triage.escalation.ESCALATIONS as the last triage linked; what talk is about and should be a ticket."""
     with open_state(lake, state, create=False) as store:
         items, kept = store.items(), store.settings()
         context = read_context(kept.get("context", ""), "the context of the last triage")
-        kinds = _decided(store, items, None)
+        kinds = _decided(store, items, config)
         return escalations(
             items, store.links(), store.duplicates(), kinds, store.candidates(), context, kept.get("population")
         )
@@ -318,27 +319,32 @@ class Triaged:
         }
 
 
-def triage(*, lake: str, state: str | None, context: str | None, now: datetime | None) -> Triaged:
-    """Join what people reported with the candidates, find repeats, and keep both with the context for `queue`.
+def triage(
+    *, lake: str, state: str | None, context: str | None, now: datetime | None, config: str | None = None
+) -> Triaged:
+    """Join what people reported with the candidates, find repeats, and keep both with context and rules for `queue`.
 
-    context: file of the business context; None: the one of the last triage. now: None: the end of the logged data.
+    config: file of the rules; None: as in load_config, and where that has none those of the last triage. context: file of the business context; None: the one of the last triage. now: None: the end of the logged data.
     """
     lens = Lens(lake)
     with open_state(lake, state) as store:
+        store.save_settings({"rules": _rules(store, config)})
         text = _context_text(context) if context is not None else store.settings().get("context", "")
         meaning = read_context(text, context or "the context of the last triage")
         items = store.items()
-        told = linkable(lens, items, store.candidates(), meaning, _decided(store, items, None))
+        told = linkable(lens, items, store.candidates(), meaning, _decided(store, items, config))
         moment = now or lens.data_end or datetime.now(UTC)
-        known = request_ids(told["items"]).join(told["calls"].select("request_id").unique(), on="request_id")
-        repeats = duplicates(told["items"], known)
+        known = request_ids(told.items).join(told.calls.select("request_id").unique(), on="request_id")
+        repeats = duplicates(told.items, known)
         verdicts = _verdicts(store)
-        links = inherit(link(**told, verdicts=verdicts), repeats, verdicts)
+        links = inherit(link(told, verdicts), repeats, verdicts)
         changed = store.save_links(links, repeats, moment)
-        stamp = _stamp(told["items"], told["candidates"])
-        kept = {"context": text, "population": told["population"], "now": moment.isoformat(), "linked": stamp}
+        stamp = _stamp(told.items, told.candidates)
+        kept = {"context": text, "population": told.population, "now": moment.isoformat(), "linked": stamp}
         store.save_settings(kept)
-    kinds = told["categories"]
+        _, order = _ranked(store, None, moment, store.settings().get("ranking", {}), config)
+        store.save_ranking({row.pop("id"): row for row in order.head(_MOST_KEPT).to_dicts()}, moment)
+    kinds = told.categories
     return Triaged(links, repeats, kinds, changed, moment)
 
 
@@ -415,8 +421,14 @@ def _known_item(store: Store, item: str) -> None:
 
 def _decided(store: Store, items: pl.DataFrame, config: str | None) -> pl.DataFrame:
     """feedback.category.categories by what people set, the configuration's rules and the trained model."""
-    rules = [Rule(**rule.model_dump()) for rule in load_config(config).rules]
+    rules = [Rule(**rule) for rule in _rules(store, config)]
     return categories(items, rules, store.decisions(*DECIDED), store.settings().get("category_model"))
+
+
+def _rules(store: Store, config: str | None) -> list[dict[str, Any]]:
+    """The [[rules]] that hold: of a configuration that is named or has any, else of the one the last triage was given."""
+    own = [rule.model_dump() for rule in load_config(config).rules]
+    return own if own or config is not None else store.settings().get("rules", [])
 
 
 def set_item(
@@ -464,19 +476,18 @@ def train_categories(*, lake: str, state: str | None) -> tuple[int, float]:
 
 def linkable(
     lens: Lens, items: pl.DataFrame, candidates: pl.DataFrame, context: Context, kinds: pl.DataFrame | None = None
-) -> dict[str, Any]:
+) -> Told:
     """What triage.link is given: the items and candidates, and what the logs say about them."""
-    end = lens.data_end
-    return {
-        "items": items,
-        "candidates": candidates,
-        "calls": _calls_named(lens, request_ids(items)["request_id"].unique()),
-        "categories": categories(items) if kinds is None else kinds,
-        "context": context,
-        "logged": Window(lens.period[0], end) if lens.period else Window(),
-        "population": _population(lens),
-        "endpoints": _endpoints(lens),
-    }
+    return Told(
+        items=items,
+        candidates=candidates,
+        calls=_calls_named(lens, request_ids(items)["request_id"].unique()),
+        categories=categories(items) if kinds is None else kinds,
+        context=context,
+        logged=Window(lens.period[0], lens.data_end) if lens.period else Window(),
+        population=_population(lens),
+        endpoints=_endpoints(lens),
+    )
 
 
 def queue(*, lake: str, state: str | None, context: str | None, now: datetime | None) -> pl.DataFrame:
@@ -488,17 +499,63 @@ def queue(*, lake: str, state: str | None, context: str | None, now: datetime | 
         return ranked(store, context, now)
 
 
-def ranked(store: Store, context: str | None, now: datetime | None) -> pl.DataFrame:
+_MOST_KEPT = 5000  # problems of a ranking that the next triage compares with
+
+
+def ranked(store: Store, context: str | None, now: datetime | None, config: str | None = None) -> pl.DataFrame:
     """schema.QUEUE of an opened store; see queue."""
+    return _ranked(store, context, now, store.settings().get("ranking_before", {}), config)[0]
+
+
+def override(
+    problem: str,
+    values: dict[str, str],
+    *,
+    lake: str,
+    state: str | None,
+    who: str,
+    why: str | None,
+    until: datetime | None,
+    now: datetime,
+) -> None:
+    """Keep the priority or effort (values: kind -> verdict) people give a candidate, by id, or an item (CHANNEL:ID).
+
+    It holds for every occurrence of the candidate's fingerprint. Raises InputError for a problem that is not there.
+    """
+    with open_state(lake, state, create=False) as store:
+        of = dict(store.candidates().select("id", "fingerprint").rows())
+        if ":" in problem:
+            _known_item(store, problem)
+        else:
+            _known_candidate(problem, list(of))
+        for kind, verdict in values.items():
+            store.decide(kind, of.get(problem, problem), verdict, who=who, why=why, now=now, until=until)
+
+
+def _ranked(
+    store: Store, context: str | None, now: datetime | None, before: dict[str, Any], config: str | None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """schema.QUEUE and RANKING of an opened store. before: the ranking that moves and hysteresis are told from."""
     kept = store.settings()
     text = _context_text(context) if context is not None else kept.get("context", "")
     meaning = read_context(text, context or "the context of the last triage")
     items, candidates = store.items(), store.candidates()
     last = datetime.fromisoformat(kept["now"]) if "now" in kept else None
     moment = now or last or candidates.select(pl.col("end").max()).item() or datetime.now(UTC)
-    kinds = _decided(store, items, None)
+    kinds = _decided(store, items, config)
     links, repeats = store.links(), store.duplicates()
-    return rank(candidates, items, links, repeats, kinds, meaning, moment, kept.get("population"))
+    return rank(
+        candidates,
+        items,
+        links,
+        repeats,
+        kinds,
+        meaning,
+        moment,
+        kept.get("population"),
+        before=pl.DataFrame([{"id": key, **row} for key, row in before.items()], schema=RANKING, orient="row"),
+        overrides=store.decisions("priority", "effort").select(OVERRIDES.names()),
+    )
 
 
 def _context_text(path: str) -> str:

@@ -31,7 +31,7 @@ def report(
     moment = now or lens.data_end or datetime.now(UTC)
     window = lens.window(since, until, now=moment)
     with open_state(lake, state, create=False) as store:
-        problems, candidates, links = ranked(store, context, now), store.candidates(), store.links()
+        problems, candidates, links = ranked(store, context, now, config), store.candidates(), store.links()
     # An incident or report belongs to the period when it was alive in it.
     alive = pl.lit(True)
     if window.start is not None:

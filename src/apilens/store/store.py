@@ -20,7 +20,7 @@ from apilens.store import tables
 from apilens.window import Window
 
 #: Every revision this version knows, oldest first (a test holds it equal to the migration files).
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 _VERSION_TABLE = "apilens_version"  # not Alembic's default name: a team's database may hold another application's
 _BUSY_MS = 30_000
 #: As tickets have it: what comes back within a week is the same problem reopened (FEEDBACK, "Life cycle").
@@ -54,13 +54,14 @@ DUPLICATES = pl.Schema(
 #: One row per (kind, subject, object) that people decided on: the last decision.
 DECISIONS = pl.Schema(
     [
-        ("kind", pl.String),  # link | category | severity | module | owner | caused_by | blocks | mute
+        ("kind", pl.String),  # link | category | severity | module | owner | caused_by | blocks | priority | effort | mute
         ("subject", pl.String),  # channel:item id, a candidate's fingerprint, or the endpoints and signals of a mute
         ("object", pl.String),  # candidate id or fingerprint; "": none, or it needs none
         ("verdict", pl.String),  # confirmed | rejected, or the value
         ("who", pl.String),
         ("why", pl.String),
         ("at", TIMESTAMP),
+        ("until", TIMESTAMP),  # null: until another one
     ]
 )
 #: One row per problem filed in a tracker.
@@ -339,10 +340,20 @@ class Store:
     # -- what people decide
 
     def decide(
-        self, kind: str, subject: str, verdict: str, *, of: str = "", who: str, why: str | None, now: datetime
+        self,
+        kind: str,
+        subject: str,
+        verdict: str,
+        *,
+        of: str = "",
+        who: str,
+        why: str | None,
+        now: datetime,
+        until: datetime | None = None,
     ) -> None:
         """Keep a decision (DECISIONS; of: its object); it takes the place of an earlier one on the same, and is an event."""
         row = {"kind": kind, "subject": subject, "object": of, "verdict": verdict, "who": who, "why": why, "at": now}
+        row["until"] = until
         with self._write() as db:
             table = tables.decisions
             query = (
@@ -350,7 +361,7 @@ class Store:
             )
             before = db.execute(query.limit(1)).scalar_one_or_none()
             db.execute(sa.insert(table).values(**_clean(row)))
-            about = "candidate" if kind in ("caused_by", "blocks", "mute") else "item"
+            about = "item" if ":" in subject and kind != "mute" else "candidate"
             field = f"{kind} {of}".strip()
             _record(db, [_clean(_event(about, subject, now, who, field, before, verdict))])
 
@@ -408,6 +419,27 @@ class Store:
                 raw.execute("VACUUM")
                 raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return gone
+
+    def save_ranking(self, ranking: dict[str, dict[str, Any]], now: datetime) -> None:
+        """Keep how a triage ranked the problems (id -> triage.priority.RANKING); a priority that changed is an event.
+
+        The ranking before it stays beside it, unless nothing changed: then the triage was only run again.
+        """
+        table = tables.settings
+        with self._write() as db:
+            kept = {row.name: row.value for row in db.execute(sa.select(table.c.name, table.c.value))}
+            last = kept.get("ranking", {})
+            if ranking == last:
+                return
+            happened = [
+                _event("item" if ":" in key else "candidate", key, now, "apilens", "priority", old, row["priority"])
+                for key, row in ranking.items()
+                if (old := last.get(key, {}).get("priority")) != row["priority"]
+            ]
+            for name, value in (("ranking", ranking), ("ranking_before", last)):
+                db.execute(sa.delete(table).where(table.c.name == name))
+                db.execute(sa.insert(table).values(name=name, value=_clean(value)))
+            _record(db, happened)
 
     # -- what one command leaves for the next
 

@@ -175,12 +175,13 @@ decisions = sa.Table(
     sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column(
         "kind", sa.Text, nullable=False
-    ),  # link | category | severity | module | owner | caused_by | blocks | mute
+    ),  # link | category | severity | module | owner | caused_by | blocks | priority | effort | mute
     sa.Column("subject", sa.Text, nullable=False),  # channel:item id, or a candidate's fingerprint
     sa.Column("object", sa.Text, nullable=False),  # candidate id or fingerprint; "": none, or it needs none
     sa.Column("verdict", sa.Text, nullable=False),  # confirmed | rejected, or the value
     sa.Column("who", sa.Text, nullable=False),
     sa.Column("why", sa.Text),
     sa.Column("at", UtcTime, nullable=False),
+    sa.Column("until", UtcTime),  # null: until another one
     sa.Index("decisions_kind", "kind", "subject"),
 )

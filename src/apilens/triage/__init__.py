@@ -5,14 +5,15 @@ from __future__ import annotations
 from apilens.triage.context import Context, read_context
 from apilens.triage.escalation import escalations
 from apilens.triage.evidence import CALLS_NAMED
-from apilens.triage.link import VERDICTS, inherit, link, request_ids
-from apilens.triage.queue import queue, silent_first, surprise
+from apilens.triage.link import VERDICTS, Told, inherit, link, request_ids
+from apilens.triage.queue import queue, silent_first, sorted_by, surprise
 from apilens.triage.related import related
 
 __all__ = [
     "CALLS_NAMED",
     "VERDICTS",
     "Context",
+    "Told",
     "escalations",
     "inherit",
     "link",
@@ -21,5 +22,6 @@ __all__ = [
     "related",
     "request_ids",
     "silent_first",
+    "sorted_by",
     "surprise",
 ]

@@ -44,7 +44,7 @@ AUTOMATIC = (
 )
 CLIENT_SIDE = (
     r"(?i)\b(button|layout|font|colou?r|screen|browser|css|typo|spelling|dark mode|menu|icon|popup|scroll\w*|"
-    r"app crash\w*|printer|wi-?fi|vpn|laptop|translation|wording|screenshots?|dialog)\b"
+    r"app crash\w*|printer|wi-?fi|vpn|laptop|translation|wording|screenshots? in|dialog)\b"
 )
 
 

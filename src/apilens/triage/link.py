@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -54,56 +55,51 @@ def request_ids(items: pl.DataFrame) -> pl.DataFrame:
     return found.explode("request_id").drop_nulls("request_id")
 
 
-def link(
-    items: pl.DataFrame,
-    candidates: pl.DataFrame,
-    calls: pl.DataFrame,
-    categories: pl.DataFrame,
-    context: Context,
-    logged: Window,
-    population: int | None,
-    *,
-    endpoints: Iterable[str] = (),
-    verdicts: pl.DataFrame | None = None,
-) -> pl.DataFrame:
-    """schema.LINKS: each item with its best candidate, or with none and why.
+@dataclass(frozen=True)
+class Told:
+    """What was reported, and what the logs know about it.
 
     items: schema.ITEMS; candidates: schema.CANDIDATES; calls: CALLS_NAMED; categories: channel, id, category.
     logged: the period the logs cover. population: consumers in the logs, None: unknown. endpoints: all that the logs know
-    ("METHOD /route/{id}"). verdicts: VERDICTS; they stand, and what they teach (weights, words) counts for the others.
+    ("METHOD /route/{id}").
+    """
+
+    items: pl.DataFrame
+    candidates: pl.DataFrame
+    calls: pl.DataFrame
+    categories: pl.DataFrame
+    context: Context
+    logged: Window
+    population: int | None
+    endpoints: Sequence[str] = ()
+
+
+def link(told: Told, verdicts: pl.DataFrame | None = None) -> pl.DataFrame:
+    """schema.LINKS: each item with its best candidate, or with none and why.
+
+    verdicts: VERDICTS; they stand, and what they teach (weights, words) counts for the others.
     confidence: share of the candidate in 1 + sum of exp(log-odds) over the candidates of its time, so two problems that
     explain a report equally well halve each other; candidates that show the same endpoint at the same time are one
     problem and share theirs. A request id in the evidence makes it 1.0.
     """
-    numbered, view = _held(items, candidates, calls, categories, context, logged, population, tuple(endpoints))
+    numbered, view = _held(told)
     decided = pl.DataFrame(schema=VERDICTS) if verdicts is None else verdicts
     if not decided.is_empty():
         confirmed = decided.filter(verdict="confirmed").drop_nulls("candidate_id")
-        view.learned = learn_words(items, confirmed, candidates)
+        view.learned = learn_words(told.items, confirmed, told.candidates)
         view.weights = _taught(numbered, view, decided)
     found = [_link(numbered[start : start + _AT_ONCE], view, decided) for start in range(0, numbered.height, _AT_ONCE)]
     return pl.concat([pl.DataFrame(schema=LINKS), *found])
 
 
-def examples(
-    items: pl.DataFrame,
-    candidates: pl.DataFrame,
-    calls: pl.DataFrame,
-    categories: pl.DataFrame,
-    context: Context,
-    logged: Window,
-    population: int | None,
-    *,
-    endpoints: Iterable[str] = (),
-    right: pl.DataFrame,
-) -> Choices:
-    """What weights are fitted on, from items of which the right candidates are known; the arguments as in link.
+def examples(told: Told, right: pl.DataFrame) -> Choices:
+    """What weights are fitted on, from items of which the right candidates are known.
 
     right: one row per right answer, columns channel, feedback_id, candidate_id (null: none). An item whose call is in the
     evidence is no example: it is linked whatever the weights.
     """
-    numbered, view = _held(items, candidates, calls, categories, context, logged, population, tuple(endpoints))
-    exact = _exact(names_in(numbered), view.problems, calls)
+    numbered, view = _held(told)
+    exact = _exact(names_in(numbered), view.problems, told.calls)
     ids = view.problems.select("candidate", candidate_id="id")
     answers = (
         right.join(numbered.select("row", "channel", feedback_id="id"), on=["channel", "feedback_id"])
@@ -113,39 +109,19 @@ def examples(
     return choices(numbered, view, answers.select("row", "candidate"))
 
 
-def _held(
-    items: pl.DataFrame,
-    candidates: pl.DataFrame,
-    calls: pl.DataFrame,
-    categories: pl.DataFrame,
-    context: Context,
-    logged: Window,
-    population: int | None,
-    endpoints: tuple[str, ...],
-) -> tuple[pl.DataFrame, _View]:
-    numbered = items.with_row_index("row").join(
-        categories.select("channel", "id", "category"), on=["channel", "id"], maintain_order="left"
+def _held(told: Told) -> tuple[pl.DataFrame, _View]:
+    numbered = told.items.with_row_index("row").join(
+        told.categories.select("channel", "id", "category"), on=["channel", "id"], maintain_order="left"
     )
-    problems = candidates.with_row_index("candidate")
-    model = word_model(numbered, problems)
-    return numbered, _View(problems, calls, context, logged, population, endpoints, model)
+    problems = told.candidates.with_row_index("candidate")
+    return numbered, _View(told, problems, word_model(numbered, problems))
 
 
 class _View:
     """What all items are held against."""
 
-    def __init__(
-        self,
-        problems: pl.DataFrame,
-        calls: pl.DataFrame,
-        context: Context,
-        logged: Window,
-        population: int | None,
-        endpoints: tuple[str, ...],
-        model: Any,
-    ) -> None:
-        self.problems, self.calls, self.context, self.logged = problems, calls, context, logged
-        self.population, self.endpoints, self.model = population, endpoints, model
+    def __init__(self, told: Told, problems: pl.DataFrame, model: Any) -> None:
+        self.told, self.problems, self.model = told, problems, model
         self.learned = pl.DataFrame(schema=LEARNED)
         self.weights: Mapping[str, float] = WEIGHTS
         self.together = _together(problems)
@@ -156,10 +132,10 @@ class _View:
             items,
             named,
             self.problems,
-            self.calls,
-            self.context,
-            self.population,
-            self.endpoints,
+            self.told.calls,
+            self.told.context,
+            self.told.population,
+            self.told.endpoints,
             self.model,
             self.learned,
         )
@@ -221,7 +197,7 @@ def _taught(numbered: pl.DataFrame, view: _View, decided: pl.DataFrame) -> Mappi
 def _link(numbered: pl.DataFrame, view: _View, decided: pl.DataFrame) -> pl.DataFrame:
     problems = view.problems
     named = names_in(numbered)
-    exact = _exact(named, problems, view.calls)
+    exact = _exact(named, problems, view.told.calls)
     log_odds = pl.col("name").replace_strict(dict(view.weights), return_dtype=pl.Float64) * pl.col("value")
     evidence = view.evidence(numbered, named).with_columns(weight=log_odds)
     shared = evidence.filter(pl.col("candidate").is_null()).group_by("row").agg(pl.col("weight").sum().alias("shared"))
@@ -279,7 +255,7 @@ def _link(numbered: pl.DataFrame, view: _View, decided: pl.DataFrame) -> pl.Data
     said_none = (
         of.filter(pl.col("candidate_id").is_null()).select("row", said=pl.format("{} says so", "who")).unique("row")
     )
-    why = _no_trace(none, named, view.calls, view.logged).join(said_none, on="row", how="left")
+    why = _no_trace(none, named, view.told.calls, view.told.logged).join(said_none, on="row", how="left")
     parts = [
         linked.join(rows, on="row").select(
             "row", "channel", "feedback_id", "candidate_id", "confidence", band.alias("band"), reasons="reason"

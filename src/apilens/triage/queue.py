@@ -10,7 +10,7 @@ import polars as pl
 
 from apilens.schema import QUEUE
 from apilens.triage.context import Context, matches
-from apilens.triage.priority import SHARES, prioritise
+from apilens.triage.priority import MOSCOW, OVERRIDES, RANKING, SHARES, prioritise, ranking
 from apilens.triage.severity import CUTS, label, said_severity, severity
 from apilens.triage.words import is_route, paths, stems
 
@@ -49,8 +49,10 @@ _PROBLEMS = pl.Schema(
         *(
             (name, QUEUE[name])
             for name in QUEUE
-            if name not in ("rank", "priority", "weight", "parts", "why", "severity")
+            if name
+            not in ("rank", "priority", "weight", "parts", "why", "moved", "override", "rice", "moscow", "severity")
         ),
+        ("core", pl.Boolean()),  # the product is not usable without it
         *((name, pl.Float64()) for name in SHARES),
     ]
 )
@@ -65,11 +67,15 @@ def queue(
     context: Context,
     now: datetime,
     population: int | None,
-) -> pl.DataFrame:
-    """schema.QUEUE: one row per candidate, and one per item (with its certain repeats) that has no candidate.
+    *,
+    before: pl.DataFrame | None = None,
+    overrides: pl.DataFrame | None = None,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """schema.QUEUE, one row per candidate, and one per item (with its certain repeats) that has no candidate; and RANKING.
 
     candidates, items, links: as in schema; duplicates: feedback.duplicates.DUPLICATES; categories: as feedback.category makes
-    them. population: consumers in the logs, None: unknown.
+    them. population: consumers in the logs, None: unknown. before: RANKING of the triage before this one, for hysteresis and
+    for what moved. overrides: OVERRIDES.
     Ordered by weight: raw RICE would put a cosmetic issue of many above the loss of few. Priority also asks how
     urgent it is, so what has ended may weigh much and still be P3. told counts a consumer once however many of its
     people wrote, and a person whose consumer is unknown as one; silent = hit - those of the hit who told.
@@ -82,17 +88,28 @@ def queue(
     problems = pl.concat(
         [
             _of_candidates(candidates, reports, mapped, context, now, population),
-            _of_feedback(reports, duplicates, categories, mapped, context, population),
+            _of_feedback(reports, duplicates, categories, mapped, context, population, candidates),
         ]
-    )
+    ).with_columns(label=label(pl.col("severity")))
+    earlier = pl.DataFrame(schema=RANKING) if before is None else before
+    given = pl.DataFrame(schema=OVERRIDES) if overrides is None else overrides
     ranked = (
-        prioritise(problems)
+        prioritise(problems, earlier, given, now)
         # Priority asks both how much and how soon: what weighs much but is over waits behind what still hurts.
         .sort(["priority", "weight", "id"], descending=[False, True, False])
         .with_row_index("rank", offset=1)
-        .with_columns(severity=label(pl.col("severity")))
+        .with_columns(severity="label")
     )
-    return ranked.select(pl.col(name).cast(dtype) for name, dtype in QUEUE.items())
+    return ranked.select(pl.col(name).cast(dtype) for name, dtype in QUEUE.items()), ranking(ranked)
+
+
+def sorted_by(ranked: pl.DataFrame, order: str) -> pl.DataFrame:
+    """A queue (schema.QUEUE) by weighted (its own order), rice or moscow; rank stays what it was."""
+    if order == "rice":
+        return ranked.sort("rice", "rank", descending=[True, False])
+    if order == "moscow":
+        return ranked.sort(pl.col("moscow").replace_strict({name: n for n, name in enumerate(MOSCOW)}), "rank")
+    return ranked
 
 
 def silent_first(ranked: pl.DataFrame) -> pl.DataFrame:
@@ -267,6 +284,7 @@ def _meaning(
     compliance = 1.0 if law or any(meaning.compliance for meaning in meanings) else 0.0
     unknown = context.is_empty
     return {
+        "core": any(meaning.core for meaning in meanings),
         "revenue": None if unknown and not money else revenue,
         "compliance": None if unknown and not law else compliance,
     }
@@ -279,6 +297,7 @@ def _of_feedback(
     mapped: dict[tuple[str, str], list[str]],
     context: Context,
     population: int | None,
+    candidates: pl.DataFrame,
 ) -> pl.DataFrame:
     earlier = {
         (channel, key): (of_channel, of_id)
@@ -309,7 +328,10 @@ def _of_feedback(
         category = category_of.get((channel, name))
         asks = category in ("question", "enhancement")
         _, people = _told(own, set(), mapped)
-        endpoints = [] if asks else _endpoints_named(first["text"], context)
+        endpoints = _endpoints_named(first["text"], context)
+        lifts = _struggle(first, endpoints, mapped[channel, name], candidates) if category == "enhancement" else None
+        if asks and lifts is None:
+            endpoints = []
         owner, bad = given.get((channel, name), (None, None))
         rows.append(
             {
@@ -326,14 +348,41 @@ def _of_feedback(
                 "reports": _quoted(own),
                 "no_trace_reason": "; ".join(first["reasons"]),
                 "severity": CUTS[bad] if bad else 0.1 if asks else _said(own),
-                **({"revenue": 0.0, "compliance": 0.0} if asks else _meaning(context, endpoints, None, own)),
-                "reach": _share(len(people), population),
-                "trend": 0.0 if resolved else 0.3,
-                "experience": _annoyed(own),
+                **(
+                    {"core": False, "revenue": 0.0, "compliance": 0.0}
+                    if asks and lifts is None
+                    else _meaning(context, endpoints, None, own)
+                ),
+                "reach": _share(max(len(people), lifts or 0), population),
+                "trend": 0.0 if resolved else 0.3 if lifts is None else 0.6,
+                "experience": _annoyed(own) if lifts is None else 1.0,
                 "demand": _demand(len(people)),
             }
         )
     return pl.DataFrame(rows, schema=_PROBLEMS, orient="row")
+
+
+def _struggle(wish: _Report, endpoints: list[str], consumers: list[str], candidates: pl.DataFrame) -> int | None:
+    """Consumers a wish would help who struggle: those hit by the problems of what it speaks of, or of who asks for it.
+
+    None: nobody struggles there. A wish that lifts a struggling segment weighs by that segment, not by the one who wrote.
+    """
+    hit: set[str] = set()
+    many = 0
+    for candidate in candidates.to_dicts():
+        affected = set(candidate["affected_consumers"] or [])
+        own = [
+            endpoint for pattern in endpoints for endpoint in candidate["endpoints"] or [] if matches(pattern, endpoint)
+        ]
+        said = any(
+            is_route(path, endpoint) for path in paths(wish["text"]) for endpoint in candidate["endpoints"] or []
+        )
+        if own or said:
+            hit |= affected
+            many = max(many, candidate["consumers_hit"] or 0)
+        elif affected & set(consumers):
+            hit |= affected & set(consumers)
+    return max(len(hit), many) or None
 
 
 def _endpoints_named(text: str, context: Context) -> list[str]:

@@ -49,7 +49,7 @@ _NO_SUBJECT = frozenset(
 _SIGNAL_WORDS = {
     "latency": re.compile(
         r"(?i)\b(slow\w*|sluggish|crawl\w*|spinning|spins|forever|for ages|time[ds]?[ -]?outs?|timing out|hang(s|ing)?|hängt?s?|"
-        r"lag(s|gy|ging)?|takes? (too |very |so )?long|took \d|takes? \d+|needs? \d+(\.\d+)? ?s(econds)?|waiting (\d|for|too)|"
+        r"lag(s|gy|ging)?|takes? (too |very |so |an )?(long|eternity)|(took|takes?) (like |about |around |over |more than )?\d+|painfully|loading\.\.|needs? \d+(\.\d+)? ?s(econds)?|waiting (\d|for|too)|"
         r"overloaded|response times?|latency|performance|(used to be|was|no longer|not as) (quick|fast|snappy)|"
         r"langsam\w*|dauert|ewig|träge|lahm|wartezeit\w*|lente?s?|lenteurs?|ralenti\w*|lent[oa]s?|lentitud|tarda)\b"
     ),
@@ -57,7 +57,7 @@ _SIGNAL_WORDS = {
         r"(?i)\b(errors?|fail(s|ed|ing|ure|ures)?|broken|breaks|crash\w*|exceptions?|rejected|refused|(does|do|did)(n'?t| not) "
         r"work|not working|(stopped|quit) working|cannot|can'?t|can not|could ?n[o']t|not able to|unable|blow\w* up|blew up|"
         r"went wrong|bounces?d?|invalid|bad gateway|service unavailable|5\d\ds?|only sometimes|lottery|(second|third) try|"
-        r"retry\w* helps|charged twice|problems? with|(known|any) (problem|issue)s?|trouble|intermittent\w*|fehler\w*|"
+        r"retry\w* helps|charged twice|(goes|going) wrong|not possible|refuses|(acting|behaves) (up|strange\w*|weird\w*|odd\w*)|(is|are) off|problems? with|(known|any) (problem|issue)s?|trouble|intermittent\w*|fehler\w*|"
         r"fehlgeschlagen|nur manchmal|klappt nicht|geht (\w+ ){0,3}nicht|funktioniert (\w+ ){0,2}nicht|kaputt|erreurs?|"
         r"échou\w*|ne (marche|fonctionne) (pas|plus)|impossible|fallos?|falla\w*|no funciona|no puedo)\b"
     ),
@@ -73,7 +73,7 @@ _SIGNAL_WORDS = {
     ),
     "traffic": re.compile(
         r"(?i)\b(outages?|down|frozen|dead|offline|nothing (moved|arriv\w*|comes?|goes)|no (connection|data|updates?|calls|"
-        r"answers?|responses?|reply|more)|not a single (answer|response|call)|(does|do|did)(n'?t| not) (answer|respond|reply)|"
+        r"answers?|responses?|reply|more)|not a single (answer|response|call)|(does|do|did)(n'?t| not) (answer|respond|reply)|(don'?t|do not|didn'?t|did not) (get|receive) (any ?thing|an? \w+)|keine (verbindung|antwort)|"
         r"not (arriv\w*|accepted|reachable|responding|answering)|stopped|silent|can(no|')t (push|reach|connect)|"
         r"hang(ing)? before|queue .{0,60}growing|hanging|unreachable|unavailable|ausfall|nicht erreichbar|antwortet nicht|panne|"
         r"injoignable|caíd[oa]|no responde)\b"
