@@ -32,6 +32,8 @@ HABIT_SECOND, HABIT_HIGHEST = 1.35, 1.05
 #: Traffic of so many hashed groups of endpoints tells what the whole fleet did; the median over groups ignores the odd
 #: one out.
 FLEET_GROUPS = 512
+#: A fleet of so many endpoints is what thresholds were picked on.
+FEW = 40
 #: Windows of the traffic detector, in bins.
 GROWTH_WINDOWS = (3, 6, 12, 48)
 #: So many groups with so many calls at least tell the growth; with fewer, only the same weekday a week ago compares.
@@ -50,6 +52,7 @@ class Fleet:
     bins: int
     load: Floats  # (bins) calls of all endpoints; 0: nothing was logged, which is missing data and not a drop
     growth: dict[int, Floats]  # window in bins → (7, bins) factor of its traffic since 1..7 days ago; NaN: unknown
+    many: Floats  # (bins) by how much log10 of a chance must be lower for looking at so many endpoints (Bonferroni)
     launch: int  # bin of the go-live; not after any first call where none was named
     code_ratio: dict[int, Floats]  # status_code → (days) median daily share of all calls over the 7 days before
 
@@ -122,7 +125,9 @@ def fleet(rollups: pl.DataFrame, bins: tuple[int, int], launch: int = 0) -> tupl
     groups = np.zeros((int(hashed["group"].max() or 0) + 1, count))  # type: ignore[arg-type]  # max() of an Int64 column is an int
     groups[grouped["group"].to_numpy(), grouped["bin"].to_numpy()] = grouped["calls"].to_numpy()
     growth = {width: _growth(groups, width) for width in GROWTH_WINDOWS}
-    shape = Fleet(endpoints, first_bin, count, load, growth, max(launch - first_bin, 0), {})
+    born = rows.group_by("endpoint").agg(pl.col("bin").min())["bin"].to_numpy()
+    many = np.log10(np.maximum(np.cumsum(np.bincount(born, minlength=count)) / FEW, 1.0))
+    shape = Fleet(endpoints, first_bin, count, load, growth, many, max(launch - first_bin, 0), {})
     daily = rows.filter(pl.col("status_code") >= 400).with_columns(day=(pl.col("bin") + first_bin % DAY) // DAY)
     sums = daily.group_by("status_code", "day").agg(pl.col("calls").sum()).sort("status_code")
     per_day = np.bincount(shape.day_of(np.arange(count)), weights=load, minlength=shape.days)

@@ -40,7 +40,7 @@ MIN_FACTOR = 1.5
 PARTS = 12
 #: Errors open sooner than slowness and traffic (anomalies.OPEN_LOG10_P): they are rarer and less whimsical. Measured on three worlds,
 #: 4xx as well as 5xx: no more false tickets.
-OPEN_LOG10_P = -5.5
+OPEN_LOG10_P = -5.0
 #: A window must beat the second worst day of the last week by this factor (see baseline.second_highest_day).
 HABIT_FACTOR = 1.5
 

@@ -249,7 +249,11 @@ def _shift(series: Series, fleet: Fleet, load: tuple[Floats, Bools], width: int,
     changed = residual > math.log(factor)
     rows, bins = np.nonzero(usable & (z > 2.5) & changed & _still(series, width, residual, factor))
     log10_p = anomalies.log10_tail(stdtr(T_DEGREES, -z[rows, bins]))
-    opens = (log10_p < OPEN_LOG10_P) & (z[rows, bins] > habit(z, fleet)[rows, bins]) & comparable[rows, bins]
+    opens = (
+        (log10_p < OPEN_LOG10_P - fleet.many[bins])
+        & (z[rows, bins] > habit(z, fleet)[rows, bins])
+        & comparable[rows, bins]
+    )
     excess = n * (1.0 - np.exp(-np.maximum(residual, 0.0)))
     return _frame(series, rows, bins, width, log10_p, opens, np.exp(s / safe_n), np.exp(expected), "ms", n, excess)
 
@@ -274,7 +278,7 @@ def _drift(series: Series, fleet: Fleet, load: tuple[Floats, Bools]) -> pl.DataF
     changed = (residual > math.log(DRIFT_FACTOR)) & _still(series, DRIFT_WINDOW, residual, DRIFT_FACTOR)
     rows, bins = np.nonzero(usable & (z > 2.5) & changed)
     log10_p = anomalies.log10_tail(stdtr(DRIFT_DEGREES, -z[rows, bins]))
-    opens = (log10_p < anomalies.OPEN_LOG10_P) & comparable[rows, bins]
+    opens = (log10_p < anomalies.OPEN_LOG10_P - fleet.many[bins]) & comparable[rows, bins]
     excess = n * (1.0 - np.exp(-np.maximum(residual, 0.0)))
     observed = np.exp(s / safe_n)
     return _frame(series, rows, bins, DRIFT_WINDOW, log10_p, opens, observed, np.exp(expected), "ms", n, excess)
@@ -356,7 +360,11 @@ def _tail(
     )
     shape = mean[rows, bins] / over[rows, bins]
     log10_p = anomalies.log10_tail(betainc(k[rows, bins], shape, mean[rows, bins] / (mean[rows, bins] + shape)))
-    opens = (log10_p < OPEN_LOG10_P) & (z[rows, bins] > habit(z, fleet)[rows, bins]) & (comparable & sudden)[rows, bins]
+    opens = (
+        (log10_p < OPEN_LOG10_P - fleet.many[bins])
+        & (z[rows, bins] > habit(z, fleet)[rows, bins])
+        & (comparable & sudden)[rows, bins]
+    )
     return _frame(
         series, rows, bins, width, log10_p, opens, k / np.maximum(n, 1.0), share, "ratio", n, np.maximum(k - mean, 0.0)
     )

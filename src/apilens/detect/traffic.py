@@ -230,7 +230,11 @@ def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
             first, beginning = (of[rows, bins] for of in _first_weekend(fleet, born, logged, width))
             log10_p = np.where(first, np.maximum(log10_p, EACH_LOG10_P - 1e-9), log10_p)
             log10_p_before = np.where(beginning, 0.0, log10_p_before)
-        sudden = (log10_p_before < EACH_LOG10_P) & (log10_p < EACH_LOG10_P) & (log10_p + log10_p_before < BOTH_LOG10_P)
+        sudden = (
+            (log10_p_before < EACH_LOG10_P)
+            & (log10_p < EACH_LOG10_P)
+            & (log10_p + log10_p_before < BOTH_LOG10_P - fleet.many[bins])
+        )
         sudden &= (
             (calls[rows, bins] > SURGE_FACTOR * lately[rows, bins])
             if direction == 1
