@@ -54,7 +54,10 @@ DUPLICATES = pl.Schema(
 #: One row per (kind, subject, object) that people decided on: the last decision.
 DECISIONS = pl.Schema(
     [
-        ("kind", pl.String),  # link | category | severity | module | owner | caused_by | blocks | priority | effort | mute
+        (
+            "kind",
+            pl.String,
+        ),  # link | category | severity | module | owner | caused_by | blocks | priority | effort | mute
         ("subject", pl.String),  # channel:item id, a candidate's fingerprint, or the endpoints and signals of a mute
         ("object", pl.String),  # candidate id or fingerprint; "": none, or it needs none
         ("verdict", pl.String),  # confirmed | rejected, or the value
