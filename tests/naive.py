@@ -72,7 +72,10 @@ def _naive_is_variable(segment: str) -> bool:
             return True
     if any(re.fullmatch("[0-9A-Fa-f]{8,}", token) for token in tokens):
         return True
-    if re.search("[A-Za-z]{2}[0-9]{2}[A-Za-z]{2}|[A-Z]-[0-9]|[a-z][A-Z]{1,3}[a-z][A-Z]|[A-Za-z0-9]@", segment):
+    # Letters of a token, not camelCase: kQwZ, but not findByStatus.
+    if re.search(f"[a-z](?!(?:{_LITTLE})[A-Z])[A-Z]{{1,3}}[a-z][A-Z]", segment):
+        return True
+    if re.search("[A-Za-z]{2}[0-9]{2}[A-Za-z]{2}|[A-Z]-[0-9]|[A-Za-z0-9]@", segment):
         return True
     if segment.count(":") >= 2 or len(dashed) >= 5:
         return True
@@ -85,6 +88,7 @@ def _naive_is_variable(segment: str) -> bool:
 
 
 _ALGORITHMS = ("sha", "x", "h", "rs", "es", "hs", "ps")
+_LITTLE = "As|An|At|By|Be|Do|Go|He|Id|If|In|Is|It|Me|My|No|Of|Ok|On|Or|So|To|Up|Us|Vs|We"
 _VERBS = {
     "accept",
     "approve",

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from apilens.errors import LakeError
-from apilens.routes.rules import MAX_SEGMENTS
+from apilens.routes.rules import MAX_SEGMENTS, VERBS
 
 #: After merging, no service has more routes than this, however hostile its paths.
 ROUTES_PER_SERVICE = 2_000
@@ -25,6 +25,8 @@ ROUTES_PER_SERVICE = 2_000
 _ALWAYS = 400
 _MANY = 20
 _SOME = 8
+_FEW = 5
+_OFTEN = 25  # calls after which a value has shown what is below it
 _GAP = 8  # names called this many times more than the next one are no values
 
 #: Names that stand beside a variable: /users/me next to /users/{id}.
@@ -81,6 +83,11 @@ _GENERIC = (
     "openapi.json",
     "swagger.json",
 )
+
+#: Codes of currencies, countries and languages (EUR, DE, pt-BR), which no collection has as names.
+_CODE = "^(?:[A-Z]{2,3}|[a-z]{2}(?:[-_][A-Za-z]{2,4})?)$"
+#: An action in camelCase (createWithList), which no value is.
+_ACTION = f"^(?:{'|'.join(VERBS)}|find|add|login|logout)[A-Z]"
 
 _NODE = ["service", "prefix"]
 _CHILD = [*_NODE, "name"]
@@ -274,6 +281,7 @@ def _evident(here: pl.DataFrame, depth: int, merges: dict[tuple[str | None, str]
         per_route=pl.col("calls_per_route").median(),
         least=pl.col("calls").quantile(0.1),
         most=pl.col("calls").quantile(0.9),
+        codes=pl.col("name").str.contains(_CODE).mean(),
         drawn=pl.col("calls").var() <= 2 * pl.col("calls").mean(),
         service_calls=pl.col("service_calls").first(),
         usual=pl.col("usual_calls").first(),
@@ -283,7 +291,10 @@ def _evident(here: pl.DataFrame, depth: int, merges: dict[tuple[str | None, str]
         on=_NODE,
         how="left",
         nulls_equal=True,
-    ).join(_alike(here, depth, values, nodes), on=_NODE, how="left", nulls_equal=True)
+    )
+    often = values.filter(pl.col("calls") >= _OFTEN)
+    for name, some in (("alike", values), ("often_alike", often)):
+        nodes = nodes.join(_alike(here, depth, some, name), on=_NODE, how="left", nulls_equal=True)
     n, rare = pl.col("n"), pl.col("rare")
     # Called equally seldom: what nobody calls more than anything else was drawn, not designed.
     even = pl.col("most") <= 5 * pl.max_horizontal("least", 1)
@@ -293,6 +304,7 @@ def _evident(here: pl.DataFrame, depth: int, merges: dict[tuple[str | None, str]
     # Only then does a name called once or twice mean anything: in a short log half of a collection is.
     enough = (pl.col("service_calls") >= 100 * n) | (even & (pl.col("usual") >= 20))
     beside_id, alike = pl.col("beside_id").fill_null(False), pl.col("alike").fill_null(0)
+    often_alike = pl.col("often_alike").fill_null(0)
     evident = (
         (n > _ALWAYS)
         | ((n >= _MANY) & (seldom | (enough & (rare >= 0.25))))
@@ -301,6 +313,9 @@ def _evident(here: pl.DataFrame, depth: int, merges: dict[tuple[str | None, str]
         | ((n >= _SOME) & beside_id & (seldom | (enough & (rare >= 0.5))))
         | ((n >= _SOME) & (alike >= 1) & very_even & _at_most("per_route", 1 / 4))
         | ((n >= _SOME) & (alike >= 2) & _at_most("per_route", 1 / 2))
+        | ((n >= _FEW) & (pl.col("codes") >= 0.9))
+        # A few values have most of the calls: of the many seldom ones none shows all that is below it.
+        | ((n >= _MANY) & (often_alike >= 2) & (rare >= 0.25))
     )
     merged = nodes.filter(evident).select(_NODE)
     kept = (
@@ -324,10 +339,10 @@ def _at_most(calls: str, share: float) -> pl.Expr:
 def _values(children: pl.DataFrame) -> pl.DataFrame:
     """Adds value: what may be one of many values.
 
-    Not so: reserved names; names above a gap in the calls; the few names with things of their own below; segments with
+    Not so: reserved names; actions in camelCase; names above a gap in the calls; the few names with things of their own below; segments with
     {id} in them.
     """
-    candidate = pl.col("static") & ~pl.col("name").is_in(_RESERVED)
+    candidate = pl.col("static") & ~pl.col("name").is_in(_RESERVED) & ~pl.col("name").str.contains(_ACTION)
     ranked = children.with_columns(candidate=candidate).with_columns(
         rank=pl.col("candidate").cast(pl.Int64).cum_sum().over(_NODE, order_by=["calls", "name"], descending=True),
         n=pl.col("candidate").sum().over(_NODE),
@@ -364,14 +379,14 @@ def _below(here: pl.DataFrame, depth: int) -> pl.DataFrame:
     return _words_below(here, depth).group_by(_CHILD).agg(own=pl.col("carriers").max() == 1)
 
 
-def _alike(here: pl.DataFrame, depth: int, values: pl.DataFrame, nodes: pl.DataFrame) -> pl.DataFrame:
-    """Per node: alike, how many words at least four in five of its values have below them."""
+def _alike(here: pl.DataFrame, depth: int, values: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Per node with _SOME of `values`: how many words at least four in five of these have below them, in column `name`."""
     words = _words_below(here, depth).join(values.select(_CHILD), on=_CHILD, how="semi", nulls_equal=True)
     return (
         words.group_by([*_NODE, "level", "word"])
         .agg(carriers=pl.len())
-        .join(nodes.select(*_NODE, "n"), on=_NODE, nulls_equal=True)
-        .filter(5 * pl.col("carriers") >= 4 * pl.col("n"))
+        .join(values.group_by(_NODE).agg(n=pl.len()), on=_NODE, nulls_equal=True)
+        .filter((5 * pl.col("carriers") >= 4 * pl.col("n")) & (pl.col("n") >= _SOME))
         .group_by(_NODE)
-        .agg(alike=pl.col("word").n_unique())
+        .agg(pl.col("word").n_unique().alias(name))
     )

@@ -23,7 +23,7 @@ _ALGORITHMS = ("sha", "x", "h", "rs", "es", "hs", "ps")
 _STAGES = ("alpha", "beta", "rc")
 
 #: A name of four words that starts with one of these is an action (send-password-reset-email), else a slug.
-_VERBS = (
+VERBS = (
     "accept",
     "approve",
     "archive",
@@ -167,18 +167,34 @@ _COMMON = (
     rf"[0-9]{_other_than(_STAGES)}[0-9]",  # hex, ULID, base62; but v1beta1, k8s, oauth2
     r"[^A-Za-z0-9._~:$@*{}/-]",  # percent-encoded, non-ASCII, control characters, lists, quotes
 )
+#: Words of two letters in names (findByStatus), by their first letter.
+_LITTLE = {"A": "snt", "B": "ye", "D": "o", "G": "o", "H": "e", "I": "dfnst", "M": "ey", "N": "o", "O": "fknr", "S": "o", "T": "o"} | {
+    "U": "ps", "V": "s", "W": "e"
+}  # fmt: skip
+
+
+def _capital() -> str:
+    """A capital and a small letter that are no word in a name, or two or three capitals and a small letter."""
+    others = "".join(c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in _LITTLE)
+    words = (
+        f"{first}[{''.join(c for c in 'abcdefghijklmnopqrstuvwxyz' if c not in rest)}]"
+        for first, rest in _LITTLE.items()
+    )
+    return f"(?:[A-Z]{{2,3}}[a-z]|[{others}][a-z]|{'|'.join(words)})"
+
+
 _RARE = (
     rf"(?:(?-u:\b)|_){_other_than(_ALGORITHMS)}[0-9]{{3}}",  # usr123 but sha256
     r"[A-Za-z]{2}[0-9]{2}[A-Za-z]{2}",  # sku12ab but i18n
     r"(?-u:\b)[0-9A-Fa-f]{8,}(?-u:\b)",  # no English word of eight letters is made of a to f
     r"[A-Z]-[0-9]",  # PROJ-7 but step-1
-    r"[a-z][A-Z]{1,3}[a-z][A-Z]",  # kQwZ: letters of a token, not camelCase
+    rf"[a-z]{_capital()}[A-Z]",  # kQwZ: letters of a token, not camelCase
     r":[^/]*:",  # urn:…, arn:…, IPv6, MAC
     r"[A-Za-z0-9]@",  # e-mail but @me
     r"-[^/-]+-[0-9](?-u:\b)",  # blue-shoes-5
     r"-[^/]*-[^/]*-[^/]*-",
 )
-_FOUR_WORDS = rf"{_other_than(_VERBS)}-[^/]*-[^/]*-"
+_FOUR_WORDS = rf"{_other_than(VERBS)}-[^/]*-[^/]*-"
 _BRACED = rf"\{{{_other_than(('id', 'rest'))}[^A-Za-z/]"  # {userId}, as gateways write it
 
 # The engine's time grows with the pattern: every row sees the first, only what it leaves distinct sees all of it.
