@@ -12,6 +12,7 @@ import pytest
 
 from apilens.detect.log_truth import find_gaps
 from apilens.measure.facts import INSTANCES
+from apilens.triage.severity import severity
 from commands import apilens, ingest
 
 START = datetime(2026, 3, 2, tzinfo=UTC)  # a Monday
@@ -155,3 +156,8 @@ def test_a_hole_in_one_log_is_a_gap_and_no_traffic_drop(tmp_path: Path) -> None:
         ("log_gap", "inner-1", f"{begin:%Y-%m-%dT%H:%M}")
     ]
     assert scanned(lake) == found
+
+
+def test_a_gap_is_as_bad_as_its_detector_says() -> None:
+    rows = find_gaps(instances(hole(2, "gw-1")), now=START + timedelta(days=5))
+    assert severity(rows)["severity_score"].to_list() == [0.25]
