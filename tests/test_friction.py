@@ -14,6 +14,7 @@ from apilens import schema
 from apilens.detect.friction import THRESHOLDS, behind, find_friction
 from apilens.measure.signals import SIGNALS, friction
 from apilens.schema import OTHER_SIGNALS
+from apilens.store import open_state
 from commands import apilens, ingest
 from test_detect import quiet_world, rollups_of
 from test_signals import LAYOUT, START, Call
@@ -92,6 +93,11 @@ def test_a_story_without_an_incident_is_a_ticket(tmp_path: Path) -> None:
     (row,) = scanned(lake)
     assert (row["signal"], row["category"], row["hint"]["consumer"]) == ("polling", "enhancement", "app-3")
     assert scanned(lake) == [row]  # from what is kept of the blocks
+    with open_state(str(lake), None) as store:
+        assert "app-3" in str(store.blocks())
+    assert apilens("lake", "forget", "--consumer", "app-3", "--lake", lake).code == 0
+    with open_state(str(lake), None) as store:
+        assert (store.blocks(), "app-3" in str(store.candidates().to_dicts())) == ({}, False)
 
 
 def test_ordinary_work_is_no_ticket(tmp_path: Path) -> None:

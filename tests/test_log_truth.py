@@ -12,6 +12,7 @@ import pytest
 
 from apilens.detect.log_truth import find_gaps
 from apilens.measure.facts import INSTANCES
+from apilens.triage.severity import severity
 from commands import apilens, ingest
 
 START = datetime(2026, 3, 2, tzinfo=UTC)  # a Monday
@@ -155,3 +156,22 @@ def test_a_hole_in_one_log_is_a_gap_and_no_traffic_drop(tmp_path: Path) -> None:
         ("log_gap", "inner-1", f"{begin:%Y-%m-%dT%H:%M}")
     ]
     assert scanned(lake) == found
+
+
+def test_a_gap_is_as_bad_as_its_detector_says() -> None:
+    rows = find_gaps(instances(hole(2, "gw-1")), now=START + timedelta(days=5))
+    assert severity(rows)["severity_score"].to_list() == [0.25]
+
+
+def test_calls_from_the_future_are_a_clock_that_is_ahead_unless_all_are(tmp_path: Path) -> None:
+    line = '203.0.113.9 - app [02/Mar/{}:{:02}:00:00 +0000] "GET /pay HTTP/1.1" 200 9 "-" "x/1"\n'
+    # One bad stamp in a file of good ones, as well.
+    (tmp_path / "good.log").write_text("".join(line.format(2026, hour) for hour in range(24)) + line.format(2071, 3))
+    (tmp_path / "ahead.log").write_text(line.format(2071, 1))
+    ingest(tmp_path / "lake", tmp_path / "ahead.log")
+    assert scanned(tmp_path / "lake") == []
+    ingest(tmp_path / "lake", tmp_path / "good.log")
+    (found,) = scanned(tmp_path / "lake")
+    assert (found["signal"], found["n"]) == ("clock_skew", 2)
+    assert "ahead.log" in found["title"]
+    assert scanned(tmp_path / "lake") == [found]

@@ -276,3 +276,16 @@ def test_a_scan_names_the_metric_in_the_evidence_of_the_incident(tmp_path: Path)
     assert "At the same time cpu_usage of gw-1 went from" in incident["explanation"]
     again = apilens("scan", "--lake", tmp_path / "lake", "--output", "ndjson")
     assert again.rows() == [incident]
+
+
+def test_what_is_forgotten_takes_its_metrics_along(tmp_path: Path) -> None:
+    call = '203.0.113.9 - app [02/Mar/2026:{:02}:00:00 +0000] "GET /pay HTTP/1.1" 200 9 "-" "x/1"\n'
+    (tmp_path / "access.log").write_text("".join(call.format(hour) for hour in range(24)))
+    (tmp_path / "cpu.csv").write_text(
+        "time,cpu\n" + "".join(f"2026-03-02T{hour:02}:00:00Z,0.5\n" for hour in range(24))
+    )
+    lake = tmp_path / "lake"
+    ingest(lake, tmp_path / "access.log")
+    apilens("metrics", "import", tmp_path / "cpu.csv", "--lake", lake)
+    assert apilens("lake", "forget", "--before", "2026-03-02T06:00Z", "--lake", lake).code == 0
+    assert apilens("metrics", "--lake", lake, "--output", "ndjson").rows()[0]["samples"] == 18

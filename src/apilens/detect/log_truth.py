@@ -31,6 +31,8 @@ LONGEST_WITHOUT_PAST = 3 * HOUR
 LONGEST = DAY
 #: Standard deviations of the sum of all; its own unrest is 5 %.
 SURE, UNREST = 4.0, 0.05
+#: A call may be stamped so long after it was read: clocks differ by seconds, and an end may be stamped rounded up.
+AHEAD = timedelta(minutes=5)
 #: Hours between two blocks in which clocks disagree that are still one problem.
 TOGETHER = timedelta(days=7)
 
@@ -266,6 +268,60 @@ def _runs(part: pl.DataFrame, block: timedelta) -> list[pl.DataFrame]:
     return part.with_columns(run=new).partition_by("run", maintain_order=True)
 
 
+def ahead_units(ledger: pl.DataFrame) -> pl.DataFrame:
+    """The units of a ledger (schema.INGESTS) whose last call is stamped later than they were read."""
+    return ledger.filter(pl.col("last_start_time") - pl.col("ingested_at") > AHEAD)
+
+
+def find_ahead(units: pl.DataFrame, rollups: pl.DataFrame, stored: int, *, now: datetime) -> pl.DataFrame:
+    """Candidates of signal clock_skew: inputs whose calls are stamped later than they were read.
+
+    units: as ahead_units makes them; rollups: schema.ROLLUPS of these from when they were read; stored: calls in all. Not where
+    most of the calls are so: then it is this machine's clock, or a log that was made up.
+    """
+    late = (
+        rollups.join(units.select("unit_id", "ingested_at"), on="unit_id")
+        .filter(pl.col("last_seen") - pl.col("ingested_at") > AHEAD)
+        .group_by("unit_id")
+        .agg(pl.col("calls").sum())
+    )
+    future = units.join(late, on="unit_id").with_columns(late=pl.col("last_start_time") - pl.col("ingested_at"))
+    if int(future["calls"].sum()) > stored / 2:
+        future = future.clear()
+    found = []
+    for (environment, source), part in future.sort("ingested_at", "input").group_by(
+        "environment", "source", maintain_order=True
+    ):
+        first, most = part["ingested_at"].min(), part["late"].max()
+        assert isinstance(first, datetime)
+        assert isinstance(most, timedelta)
+        at = first - timedelta(seconds=first.timestamp() % schema.BIN_S)
+        what = str(source) or str(part["input"][0])
+        names = sorted(set(part["input"]))[:5]
+        found.append(
+            {
+                **_common(
+                    "clock_skew", str(environment), f"future={what}", at, at + timedelta(seconds=schema.BIN_S), first
+                ),
+                "state": "open" if now - first < timedelta(days=1) else "ended",
+                "severity": "low",
+                "hint": dict.fromkeys(("status", "upstream", "consumer", "node")),
+                "excess_calls": 0.0,
+                "observed": most.total_seconds(),
+                "expected": 0.0,
+                "unit": "s",
+                "n": int(part["calls"].sum()),
+                "title": f"Clock ahead: calls of {what[:100]} are stamped up to {_seconds(most.total_seconds())} after they were read",
+                "explanation": (
+                    f"{', '.join(names)}: read at {first:%Y-%m-%d %H:%M} UTC, and the last call claims to be {_seconds(most.total_seconds())}"
+                    " later. The clock of the gateway is ahead, or its times are in a zone that the log does not name (--tz). Such calls are"
+                    " left out of what a scan looks at until their time has come."
+                ),
+            }
+        )
+    return pl.DataFrame(found, schema=schema.CANDIDATES).sort("detected_at", "id")
+
+
 def not_in_gaps(found: pl.DataFrame, gaps: pl.DataFrame, breakdown: Breakdown) -> pl.DataFrame:
     """Candidates without the traffic drops that are a hole in the log: they began in the gap of an instance which wrote most of the
     endpoint's calls in the day before, or of everything.
@@ -348,4 +404,6 @@ def _seconds(seconds: float) -> str:
         else f"{seconds / 60:,.3g} min"
         if seconds < 5_400
         else f"{seconds / 3600:,.3g} h"
+        if seconds < 172_800
+        else f"{seconds / 86_400:,.0f} days"
     )

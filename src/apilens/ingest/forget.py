@@ -101,6 +101,8 @@ def forget(lake: Lake, *, before: datetime | None, consumers: Sequence[str], dry
         lake.transact("rollups", _without_rollups(lake, before, early, theirs))
         lake.transact("rejects", _actions(lake, "rejects", stale))
         lake.transact("calls", _actions(lake, "calls", early | theirs))
+        if before is not None and "metrics" in lake.tables:
+            lake.transact("metrics", _actions(lake, "metrics", pl.col("timestamp") < before))
     return replace(found, files=vacuum(lake, retention_hours=0))
 
 

@@ -164,7 +164,7 @@ def scan(
     edge = datetime.fromtimestamp(-(-moment.timestamp() // BIN_S) * BIN_S, UTC) if now is None else moment
     rollups = lens.rollups(since=edge - LOOK_BACK, until=edge).collect()
     launches = [mark.time for mark in lens.marks if mark.go_live and mark.time <= edge]
-    begin = rollups["bin_start"].min()
+    own, begin = rollups, rollups["bin_start"].min()
     if baseline is not None and isinstance(begin, datetime):
         earlier = Lens(baseline, lens.config, openapi=openapi).rollups().collect()
         rollups = pl.concat([_days_before(earlier, begin), rollups])
@@ -176,9 +176,9 @@ def scan(
         found = found.filter(pl.col("detected_at") > begin)
     metrics = suspects.metrics(lens, edge - LOOK_BACK, edge)
     with open_state(lake, state) as store:
-        facts = suspects.facts(lens, store, rollups, edge)
-        found, friction = suspects.of_calls(lens, found, facts, rollups, edge)
-        found = pl.concat([found, suspects.of_metrics(metrics, found, rollups, edge)]).sort("detected_at", "id")
+        facts = suspects.facts(lens, store, own, edge)
+        found, friction = suspects.of_calls(lens, found, facts, own, edge)
+        found = pl.concat([found, suspects.of_metrics(metrics, found, own, edge)]).sort("detected_at", "id")
         found = wanted(found, lens.config.detect, now=edge)
         found = suspects.with_evidence(lens, found, metrics, friction, store.candidates())
         found = muted(found, [*lens.config.detect.mutes, *suspects.mutes(store)], now=moment)

@@ -12,14 +12,15 @@ import polars as pl
 
 from apilens.config import Mark, Mute
 from apilens.detect.friction import behind, find_friction
-from apilens.detect.log_truth import find_gaps, find_skew, not_in_gaps
+from apilens.detect.log_truth import ahead_units, find_ahead, find_gaps, find_skew, not_in_gaps
 from apilens.detect.system import Series, amount, apart_from, coincident, find_system, series_of
 from apilens.lens import Lens
 from apilens.measure.facts import INSTANCES, SKEW
 from apilens.measure.signals import BLOCK_H, FRICTION, REACH
 from apilens.pipeline.metrics import rules_of
-from apilens.schema import BIN_S, CANDIDATES, SIGNALS, TIMESTAMP
+from apilens.schema import BIN_S, CANDIDATES, ROLLUPS, SIGNALS, TIMESTAMP
 from apilens.store import Store
+from apilens.window import Window
 
 #: Carriers are looked for in so many candidates of a scan, the newest first; others show them with `apilens explain`.
 _MOST_EXPLAINED = 200
@@ -132,7 +133,12 @@ def of_calls(
     found = not_in_gaps(found, gaps, lens.breakdown)
     skewed = find_skew(known.skew, block=timedelta(hours=BLOCK_H), now=now)
     friction, evidence = behind(find_friction(known.friction, rollups, now=now), found)
-    return pl.concat([found, gaps, skewed, friction]), evidence
+    ledger = lens.lake.ledger()
+    units = ahead_units(ledger)
+    since = units["ingested_at"].min()
+    later = lens.lake.scan("rollups", Window(since)).collect() if isinstance(since, datetime) else ROLLUPS.to_frame()
+    ahead = find_ahead(units, later, int(ledger["stored"].sum()), now=now)
+    return pl.concat([found, gaps, skewed, ahead, friction]), evidence
 
 
 def with_evidence(

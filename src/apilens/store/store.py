@@ -400,17 +400,21 @@ class Store:
             events = tables.events
             names = sorted(subjects | set(consumers))
             db.execute(sa.delete(events).where(events.c.subject.in_(names) | events.c.who.in_(names)))
+            # What is kept of blocks names consumers; it is made anew from the calls that are left.
+            db.execute(sa.delete(tables.blocks))
             for row in db.execute(sa.select(tables.candidates)).mappings().all():
                 only = (row["hint"] or {}).get("consumer") in consumers
                 left = [name for name in row["affected_consumers"] if name not in consumers]
+                evidence = [one for one in row["evidence"] or [] if one["value"] not in consumers]
                 this = tables.candidates.c.id == row["id"]
                 if only:
                     db.execute(sa.delete(tables.candidates).where(this))
                     db.execute(sa.delete(events).where(events.c.subject == row["id"]))
                     db.execute(sa.delete(tables.links).where(tables.links.c.candidate_id == row["id"]))
                     gone["candidates"] += 1
-                elif len(left) < len(row["affected_consumers"]):
-                    db.execute(sa.update(tables.candidates).where(this).values(affected_consumers=left))
+                elif len(left) < len(row["affected_consumers"]) or len(evidence) < len(row["evidence"] or []):
+                    values = {"affected_consumers": left, "evidence": evidence}
+                    db.execute(sa.update(tables.candidates).where(this).values(**values))
                     gone["candidates"] += 1
             box = tables.outbox
             for filed in db.execute(sa.select(box.c.seq, box.c.payload).where(box.c.state == "done")).all():

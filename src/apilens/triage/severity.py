@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from apilens.schema import SIGNALS
+
 #: Lower cut of each severity on 0..1.
 CUTS = {"critical": 0.75, "high": 0.50, "medium": 0.25, "low": 0.0}
 _Z = 1.96  # 95 %
@@ -49,6 +51,8 @@ def severity(candidates: pl.DataFrame) -> pl.DataFrame:
         .clip(0.0, 1.0)
     )
     given = pl.col("severity").replace_strict(CUTS, default=0.0, return_dtype=pl.Float64)
+    # A share of retries, a full disk or calls missing in the log are no failures: their detectors say how bad that is.
+    by_unit = pl.when(pl.col("signal").is_in(SIGNALS)).then(by_unit)
     return candidates.select("id", severity_score=pl.max_horizontal(by_unit.fill_null(0.0), given.fill_null(0.0)))
 
 

@@ -117,6 +117,15 @@ BLOCK_H = 6
 REACH = timedelta(minutes=30)
 #: Marked calls of a block below which nothing is kept of it.
 _LEAST_KEPT = 5
+#: Calls among which marked ones can be at all, for signals whose sequences are costly to sort: the others are left out at once.
+_AMONG = {
+    "retries": "(consumer, path) IN (SELECT consumer, path FROM real_calls WHERE status_code >= 500 OR status_code IN (408, 429))",
+    # Ten within ten minutes are five at least within one of the two buckets they touch.
+    "auth_loop": "(coalesce(consumer, client_ip), route) IN (SELECT who, route FROM (SELECT coalesce(consumer, client_ip) AS who, route"
+    " FROM real_calls WHERE status_code IN (401, 403) GROUP BY 1, 2, time_bucket(INTERVAL 10 MINUTE, start_time) HAVING count(*) >= 5))",
+    "old_version": "route IN (SELECT route FROM (SELECT DISTINCT route FROM real_calls WHERE route LIKE '%/v%')"
+    r" QUALIFY count(*) OVER (PARTITION BY regexp_replace(route, '/v\d{1,3}(/|$)', '/v*\1')) > 1)",
+}
 #: One row per (block, signal, endpoint) with at least _LEAST_KEPT marked calls.
 FRICTION = table(
     {
@@ -143,9 +152,12 @@ def friction(connection: duckdb.DuckDBPyConnection, first: datetime, end: dateti
     frame = files("apilens.measure.signals").joinpath("blocks.sql").read_text(encoding="utf-8")
     found = [FRICTION.to_frame()]
     for name in SIGNALS:
+        among = f"SELECT * FROM real_calls WHERE {_AMONG.get(name, 'true')}"
         marked = files("apilens.measure.signals").joinpath(f"{name}.sql").read_text(encoding="utf-8")
         rows: pl.DataFrame = connection.sql(
-            frame.replace("{marked}", marked).replace("{hours}", str(BLOCK_H)),
+            frame.replace("{marked}", marked.replace("FROM real_calls", f"FROM ({among})")).replace(
+                "{hours}", str(BLOCK_H)
+            ),
             params={"first": first, "end": end, "least": _LEAST_KEPT},
         ).pl()
         found.append(
