@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from apilens.errors import ConfigError
 from apilens.feedback.category import categories
 from apilens.feedback.duplicates import DUPLICATES
+from apilens.routes import OpenApi, read_openapi
 from apilens.schema import LINKS, QUEUE, SEVERITIES, SIGNALS
 from apilens.store.store import DECISIONS
 from apilens.triage import (
@@ -686,3 +687,20 @@ def test_what_people_say_about_a_cause_takes_the_place_of_the_proposal() -> None
     decided = pl.DataFrame([said], schema=DECISIONS, orient="row")
     (row,) = related(candidates(first, then), decided).to_dicts()
     assert (row["verdict"], row["why"]) == ("rejected", "kim says so: chance")
+
+
+def test_an_api_documents_tags_are_features_for_names_the_context_does_not_have() -> None:
+    document = {
+        "openapi": "3.0.0",
+        "servers": [{"url": "/v1"}],
+        "paths": {"/x/{n}": {"get": {"tags": ["Refrigeration", "payment", 7]}, "put": {"tags": "x"}}},
+    }
+    api = read_openapi([(document, "api.yaml")])
+    assert OpenApi.from_json(api.to_json()).features == api.features
+    assert api.features["Refrigeration"] == ["GET /v1/x/{id}", "GET /x/{id}"]
+    context = SHOP.with_features(api.features)
+    assert context.features["payment"] == ["/v1/orders/*/pay"]
+    problem = candidates(candidate("cold", endpoints=["GET /v1/x/{id}"], request_ids=[]), candidate(request_ids=[]))
+    said = items(item(body="refrigeration fails with an error since this morning"))
+    with_tags, without = (linked(said, problem, context=of)[0]["candidate_id"] for of in (context, SHOP))
+    assert (with_tags, without) == ("cold-1", None)

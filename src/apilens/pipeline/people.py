@@ -483,7 +483,7 @@ def linkable(
         candidates=candidates,
         calls=_calls_named(lens, request_ids(items)["request_id"].unique()),
         categories=categories(items) if kinds is None else kinds,
-        context=context,
+        context=context.with_features(lens.openapi.features),
         logged=Window(lens.period[0], lens.data_end) if lens.period else Window(),
         population=_population(lens),
         endpoints=_endpoints(lens),

@@ -32,12 +32,14 @@ MAPPING = pl.Schema({"service": pl.String, "route": pl.String, "merged_route": p
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one documented path. path: as the document has it, behind its base path; id: operationId."""
+    """One method of one documented path. path: as the document has it, behind its base path; id: operationId; tags: what the
+    document groups it under."""
 
     method: str
     path: str
     id: str | None = None
     base: str = ""
+    tags: tuple[str, ...] = ()
 
     @property
     def route(self) -> str:
@@ -67,7 +69,7 @@ class OpenApi:
 
     def to_json(self) -> str:
         """Text that from_json reads back; the same operations give the same text."""
-        operations = [[one.method, one.path, one.id, one.base] for one in self.operations]
+        operations = [[one.method, one.path, one.id, one.base, list(one.tags)] for one in self.operations]
         return json.dumps({"version": self.version, "operations": operations}, ensure_ascii=True, indent=1)
 
     @classmethod
@@ -76,8 +78,11 @@ class OpenApi:
         try:
             found: Any = json.loads(text)
             operations = tuple(
-                Operation(str(method), str(path), None if name is None else str(name), str(base))
-                for method, path, name, base in found["operations"]
+                # A lake of an earlier version has no tags.
+                Operation(
+                    str(method), str(path), None if name is None else str(name), str(base), tuple(*map(_texts, tags))
+                )
+                for method, path, name, base, *tags in found["operations"]
             )
             return cls(operations, int(found["version"]))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -85,6 +90,16 @@ class OpenApi:
                 f"the stored OpenAPI mapping cannot be read ({type(error).__name__}: {error}); give the document again with"
                 " apilens routes --openapi FILE, or remove _apilens/openapi.json"
             ) from None
+
+    @property
+    def features(self) -> dict[str, list[str]]:
+        """Tag -> its operations as `METHOD /route`, with and without their base path."""
+        found: dict[str, dict[str, None]] = {}
+        for one in self.operations:
+            for tag in one.tags:
+                routes = dict.fromkeys(f"{one.method} {route}" for route in (one.route, one.bare_route))
+                found.setdefault(tag, {}).update(routes)
+        return {tag: list(routes) for tag, routes in found.items()}
 
     @property
     def conflicts(self) -> list[Conflict]:
@@ -132,6 +147,10 @@ class OpenApi:
     def _trees(self) -> tuple[_Node, _Node]:
         bare = (one.bare_route for one in self.operations if one.base.strip("/"))
         return _tree(one.route for one in self.operations), _tree(bare)
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    return tuple(value for value in values if isinstance(value, str)) if isinstance(values, list) else ()
 
 
 _TEXTS = {"route": pl.String, "merged_route": pl.String}
@@ -242,10 +261,10 @@ def read_openapi(documents: Sequence[tuple[Any, str]], version: int = 0) -> Open
     """
     found: dict[tuple[str, str], Operation] = {}
     for document, name in documents:
-        for base, path, method, identifier in _operations(document, name):
+        for base, path, method, identifier, tags in _operations(document, name):
             base = "/" + base.strip("/") if base.strip("/") else ""
             whole = re.sub("/{2,}", "/", f"{base}/{path}").rstrip("/") or "/"
-            found.setdefault((method, whole), Operation(method, whole, identifier, base))
+            found.setdefault((method, whole), Operation(method, whole, identifier, base, tags))
     if not found:
         raise ConfigError(
             f"{', '.join(name for _, name in documents)}: describes no operation; expected paths with methods"
@@ -253,8 +272,8 @@ def read_openapi(documents: Sequence[tuple[Any, str]], version: int = 0) -> Open
     return OpenApi(tuple(found.values()), version)
 
 
-def _operations(document: Any, name: str) -> Iterator[tuple[str, str, str, str | None]]:
-    """(base path, path, METHOD, operationId) of one document."""
+def _operations(document: Any, name: str) -> Iterator[tuple[str, str, str, str | None, tuple[str, ...]]]:
+    """(base path, path, METHOD, operationId, tags) of one document."""
     if not isinstance(document, Mapping):
         raise ConfigError(
             f"{name}: is no OpenAPI document; found {type(document).__name__}, expected openapi: 3.x or swagger: 2.0"
@@ -285,7 +304,8 @@ def _operations(document: Any, name: str) -> Iterator[tuple[str, str, str, str |
             identifier = operation.get("operationId")
             servers = next((one["servers"] for one in (operation, item, document) if one.get("servers")), None)
             for base in [document.get("basePath") or ""] if is_2 else _bases(servers):
-                yield str(base), str(path), str(method).upper(), None if identifier is None else str(identifier)
+                known = None if identifier is None else str(identifier)
+                yield str(base), str(path), str(method).upper(), known, _texts(operation.get("tags"))
 
 
 def _resolved(item: Any, document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
