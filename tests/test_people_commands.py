@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from apilens.lake import open_lake
+from apilens.lens import Lens
 from apilens.store import default_state, open_store
 from apilens.window import Window
 from commands import apilens
@@ -309,3 +310,15 @@ def test_escalations_are_listed_in_every_form(lake: Path, tmp_path: Path) -> Non
     assert [row["id"] for row in rows] == ["1"]
     assert apilens("feedback", "escalate", "--lake", lake, "--output", "json").json()["escalations"] == rows
     assert 'label: "Steps"' in apilens("feedback", "template", "github").out
+
+
+def test_python_sees_the_same_links_pairs_and_escalations(lake: Path) -> None:
+    log = lake.parent / "a.log"
+    log.write_text('192.0.2.1 - - [09/Mar/2026:10:00:00 +0000] "GET /s HTTP/1.1" 200 5 "-" "-"\n')
+    apilens("ingest", log, "--lake", lake, "--final")
+    apilens("triage", "--lake", lake)
+    lens = Lens(str(lake))
+    for name, command in (("links", ["links"]), ("related", ["related"]), ("escalations", ["feedback", "escalate"])):
+        rows = apilens(*command, "--lake", lake, "--output", "ndjson").rows()
+        assert getattr(lens, name)().height == len(rows)
+    assert lens.links()["feedback_id"].to_list() != []

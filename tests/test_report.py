@@ -22,6 +22,8 @@ from apilens.reports import charts, units
 from apilens.reports.figures import plotly_text
 from apilens.reports.html import LIMIT_BYTES, Mark, ReportData, render
 from apilens.reports.verdict import verdict
+from apilens.triage.escalation import ESCALATIONS
+from apilens.triage.related import RELATED
 
 
 @pytest.fixture(scope="module")
@@ -442,3 +444,23 @@ def test_consumer_silent_on_two_open_problems_counts_once(data: ReportData) -> N
 )
 def test_percent_never_rounds_something_to_nothing_or_almost_to_all(ratio: float, shown: str) -> None:
     assert units.percent(ratio) == shown
+
+
+def test_problems_that_cause_each_other_and_talk_to_file_are_shown_where_there_are_any(
+    data: ReportData, page: str
+) -> None:
+    assert 'id="related"' not in page and 'id="escalations"' not in page
+    one, other = data.candidates["id"].head(2)
+    attack = "<img src=x onerror=alert(1)>"
+    pairs = [("caused_by", one, other, "confirmed", attack), ("blocks", other, one, "rejected", "gone")]
+    talk = [("chat", "CHAT-1", [attack, "bo"], one, ["3 people wrote about it"], 12, "yes: 12 of 90 consumers hit")]
+    shown = render(
+        dataclasses.replace(
+            data,
+            related=pl.DataFrame(pairs, schema=RELATED, orient="row"),
+            escalations=pl.DataFrame(talk, schema=ESCALATIONS, orient="row"),
+        )
+    )
+    assert shown.count('id="related"') == shown.count('id="escalations"') == 1
+    assert "caused by" in shown and ">gone<" not in shown and "3 people wrote about it" in shown
+    assert attack not in shown and shown.count("&lt;img src=x onerror=alert(1)&gt;") == 2

@@ -6,6 +6,7 @@ import sqlite3
 from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -266,3 +267,32 @@ def test_a_consumer_is_forgotten_in_items_candidates_and_on_the_disk(tmp_path: P
         assert store.candidates()["affected_consumers"].to_list() == [["app-02"]]
         assert store.candidates()["consumers_hit"].to_list() == [2]
     assert b"app-secret" not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_a_ranking_keeps_the_one_before_it_and_what_changed_is_an_event(state_url: str) -> None:
+    def row(priority: str) -> dict[str, Any]:
+        return {"weight": 40.0, "impact": 2, "priority": priority, "hit": 3, "told": None, "points": []}
+
+    with open_store(state_url) as store:
+        store.save_ranking({"pay-1": row("P3"), "ticket:T-1": row("P4")}, MONDAY)
+        store.save_ranking({"pay-1": row("P2"), "ticket:T-1": row("P4")}, MONDAY + HOUR)
+        store.save_ranking({"pay-1": row("P2"), "ticket:T-1": row("P4")}, MONDAY + 2 * HOUR)
+        kept = store.settings()
+        changes = store.events().filter(pl.col("field") == "priority").select("kind", "subject", "old", "new")
+    assert kept["ranking_before"]["pay-1"]["priority"] == "P3"
+    assert kept["ranking"]["pay-1"] == row("P2")
+    assert changes.rows() == [
+        ("candidate", "pay-1", None, "P3"),
+        ("item", "ticket:T-1", None, "P4"),
+        ("candidate", "pay-1", "P3", "P2"),
+    ]
+
+
+def test_a_decision_keeps_until_when_it_holds_and_the_last_one_counts(state_url: str) -> None:
+    with open_store(state_url) as store:
+        for verdict, until in (("P1", None), ("P4", MONDAY + HOUR)):
+            store.decide("priority", "f1", verdict, who="kim", why="x", now=MONDAY, until=until)
+        (row,) = store.decisions("priority").to_dicts()
+        (_, event) = store.events().to_dicts()
+    assert (row["verdict"], row["until"]) == ("P4", MONDAY + HOUR)
+    assert (event["kind"], event["old"], event["new"]) == ("candidate", "P1", "P4")

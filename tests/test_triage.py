@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from apilens.errors import ConfigError
 from apilens.feedback.category import categories
 from apilens.feedback.duplicates import DUPLICATES
+from apilens.routes import OpenApi, read_openapi
 from apilens.schema import LINKS, QUEUE, SEVERITIES, SIGNALS
 from apilens.store.store import DECISIONS
 from apilens.triage import (
@@ -686,3 +687,38 @@ def test_what_people_say_about_a_cause_takes_the_place_of_the_proposal() -> None
     decided = pl.DataFrame([said], schema=DECISIONS, orient="row")
     (row,) = related(candidates(first, then), decided).to_dicts()
     assert (row["verdict"], row["why"]) == ("rejected", "kim says so: chance")
+
+
+def test_an_api_documents_tags_are_features_for_names_the_context_does_not_have() -> None:
+    document = {
+        "openapi": "3.0.0",
+        "servers": [{"url": "/v1"}],
+        "paths": {"/x/{n}": {"get": {"tags": ["Refrigeration", "payment", 7]}, "put": {"tags": "x"}}},
+    }
+    api = read_openapi([(document, "api.yaml")])
+    assert OpenApi.from_json(api.to_json()).features == api.features
+    assert api.features["Refrigeration"] == ["GET /v1/x/{id}", "GET /x/{id}"]
+    context = SHOP.with_features(api.features)
+    assert context.features["payment"] == ["/v1/orders/*/pay"]
+    problem = candidates(candidate("cold", endpoints=["GET /v1/x/{id}"], request_ids=[]), candidate(request_ids=[]))
+    said = items(item(body="refrigeration fails with an error since this morning"))
+    with_tags, without = (linked(said, problem, context=of)[0]["candidate_id"] for of in (context, SHOP))
+    assert (with_tags, without) == ("cold-1", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("404 on /v9/loyalty/points", "gateway not ingested? the logs have no call of /v9/loyalty/points"),
+        ("GET /v1/search fails", "nothing abnormal was measured at /v1/search at that time"),
+        ("POST /v1/orders/12/pay fails", "other time: Payments fail lasted from"),
+    ],
+)
+def test_a_report_of_a_path_without_a_candidate_says_why(text: str, reason: str) -> None:
+    past = candidate(start=MONDAY - timedelta(days=30), state="ended", title="Payments fail", request_ids=[])
+    logged = Window(MONDAY - timedelta(days=40), MONDAY + timedelta(days=7))
+    known = ("GET /v1/search", "POST /v1/orders/{id}/pay")
+    said = items(item(body=text))
+    (found,) = link(Told(said, candidates(past), NO_CALLS, categories(said), SHOP, logged, 100, known)).to_dicts()
+    assert found["candidate_id"] is None
+    assert found["reasons"][0].startswith(reason)

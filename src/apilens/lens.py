@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
@@ -16,6 +16,7 @@ from apilens.config import Config, Mark, load_config
 from apilens.detect.system import with_limits
 from apilens.documents import documents
 from apilens.errors import ConfigError
+from apilens.feedback.category import DECIDED, Rule, categories
 from apilens.ingest.rollup import roll_up
 from apilens.lake import open_lake
 from apilens.lake.views import connect, select
@@ -31,11 +32,15 @@ from apilens.measure.signals import REACH, friction, implicit_signals
 from apilens.measure.slo import Slo, budgets, longest, read_slos
 from apilens.measure.trace import trace
 from apilens.measure.trends import trends
-from apilens.metrics import Rule
+from apilens.metrics import Rule as MetricRule
 from apilens.routes import OpenApi, RouteMerges, read_openapi
 from apilens.routes.coverage import Coverage, coverage
 from apilens.schema import BIN_S, METRIC_SERIES, ROLLUPS
+from apilens.triage import escalations, read_context, related
 from apilens.window import ALWAYS, Window, parse_time
+
+if TYPE_CHECKING:
+    from apilens.store import Store
 
 Moment = datetime | str | None
 
@@ -134,6 +139,34 @@ class Lens:
         """schema.CALLS of [since, until), lazily; url and request_line as the lake stores them (see decision 1)."""
         return self._merged(self.lake.scan("calls", self.window(since, until, now=now)))
 
+    def _state(self, state: str | None) -> Store:
+        # SQLAlchemy takes 0.2 s to import; only what people said and decided needs it.
+        from apilens.store import open_state
+
+        return open_state(self.lake.root, state, create=False)
+
+    def links(self, state: str | None = None) -> pl.DataFrame:
+        """schema.LINKS as the last triage left them. state: URL of the state database; None: the lake's own."""
+        with self._state(state) as store:
+            return store.links()
+
+    def related(self, state: str | None = None) -> pl.DataFrame:
+        """triage.related.RELATED: which problem is caused by, or blocked until, which other one. state: as in links."""
+        with self._state(state) as store:
+            return related(store.candidates(), store.decisions("caused_by", "blocks"))
+
+    def escalations(self, state: str | None = None) -> pl.DataFrame:
+        """triage.escalation.ESCALATIONS: what only talk is about and should be a ticket, by the context and the rules of the
+        last triage. state: as in links."""
+        with self._state(state) as store:
+            items, kept = store.items(), store.settings()
+            rules = [Rule(**rule) for rule in kept.get("rules", [])]
+            kinds = categories(items, rules, store.decisions(*DECIDED), kept.get("category_model"))
+            context = read_context(kept.get("context", ""), "the context of the last triage")
+            return escalations(
+                items, store.links(), store.duplicates(), kinds, store.candidates(), context, kept.get("population")
+            )
+
     def rollups(self, since: Moment = None, until: Moment = None, *, now: datetime | None = None) -> pl.LazyFrame:
         """schema.ROLLUPS of the bins that start in [since, until), lazily."""
         return self._merged(self.lake.scan("rollups", self.window(since, until, now=now)))
@@ -223,7 +256,7 @@ class Lens:
                 last_seen=pl.col("timestamp").max(),
             )
         )
-        rules = tuple(Rule(**one.model_dump()) for one in self.config.metrics)
+        rules = tuple(MetricRule(**one.model_dump()) for one in self.config.metrics)
         return with_limits(found.collect().sort("kind", *keys, nulls_last=True), rules)
 
     def facts(self, first: datetime, end: datetime) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:

@@ -286,12 +286,17 @@ def decide_related(
 def to_escalate(*, lake: str, state: str | None, config: str | None = None) -> pl.DataFrame:
     """triage.escalation.ESCALATIONS as the last triage linked; what talk is about and should be a ticket."""
     with open_state(lake, state, create=False) as store:
-        items, kept = store.items(), store.settings()
-        context = read_context(kept.get("context", ""), "the context of the last triage")
-        kinds = _decided(store, items, config)
-        return escalations(
-            items, store.links(), store.duplicates(), kinds, store.candidates(), context, kept.get("population")
-        )
+        return escalated(store, config)
+
+
+def escalated(store: Store, config: str | None) -> pl.DataFrame:
+    """ESCALATIONS of an opened store; see to_escalate."""
+    items, kept = store.items(), store.settings()
+    context = read_context(kept.get("context", ""), "the context of the last triage")
+    kinds = _decided(store, items, config)
+    return escalations(
+        items, store.links(), store.duplicates(), kinds, store.candidates(), context, kept.get("population")
+    )
 
 
 @dataclass(frozen=True)
@@ -483,7 +488,7 @@ def linkable(
         candidates=candidates,
         calls=_calls_named(lens, request_ids(items)["request_id"].unique()),
         categories=categories(items) if kinds is None else kinds,
-        context=context,
+        context=context.with_features(lens.openapi.features),
         logged=Window(lens.period[0], lens.data_end) if lens.period else Window(),
         population=_population(lens),
         endpoints=_endpoints(lens),

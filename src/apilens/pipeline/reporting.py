@@ -8,9 +8,10 @@ import polars as pl
 
 from apilens.config import load_config
 from apilens.lens import Lens
-from apilens.pipeline.people import ranked
+from apilens.pipeline.people import escalated, ranked
 from apilens.reports.html import Mark, Quality, ReportData, render
 from apilens.store import open_state
+from apilens.triage import related
 from apilens.window import Window
 
 
@@ -32,6 +33,8 @@ def report(
     window = lens.window(since, until, now=moment)
     with open_state(lake, state, create=False) as store:
         problems, candidates, links = ranked(store, context, now, config), store.candidates(), store.links()
+        pairs = related(candidates, store.decisions("caused_by", "blocks"))
+        talk = escalated(store, config)
     # An incident or report belongs to the period when it was alive in it.
     alive = pl.lit(True)
     if window.start is not None:
@@ -39,6 +42,7 @@ def report(
     if window.end is not None:
         alive &= pl.col("start") < window.end
     problems, candidates = problems.filter(alive.fill_null(True)), candidates.filter(alive)
+    of_period = problems.select(pl.col("reports").explode().drop_nulls()).unnest("reports")
     rollups = lens.rollups(window.start, window.end).drop("unit_id").collect()
     found = lens.endpoints(window.start, window.end)
     first, last = found.select(pl.col("first_seen").min(), pl.col("last_seen").max()).row(0)
@@ -53,6 +57,10 @@ def report(
             endpoints=found,
             rollups=rollups,
             quality=_quality(lens, window),
+            related=pairs,
+            escalations=talk.join(
+                of_period.select("channel", "id").unique(), on=["channel", "id"], how="semi", maintain_order="left"
+            ),
             marks=tuple(Mark(mark.time, mark.label, mark.go_live) for mark in lens.marks),
         )
     )

@@ -101,6 +101,7 @@ class ReportData:
     queue, candidates, links: schema.QUEUE, CANDIDATES, LINKS. rollups: schema.ROLLUPS, merged over units (unit_id not
     needed), bins of `rollup_s` seconds. endpoints: one row per endpoint with the columns environment, service, method,
     route, calls, error_ratio, client_error_ratio, p50_ms, p95_ms, p99_ms, apdex, response_bytes, last_seen.
+    related: triage.related.RELATED; escalations: triage.escalation.ESCALATIONS.
     """
 
     now: datetime
@@ -113,6 +114,8 @@ class ReportData:
     rollups: pl.DataFrame
     quality: Quality
     marks: tuple[Mark, ...] = ()
+    related: pl.DataFrame = field(default_factory=pl.DataFrame)
+    escalations: pl.DataFrame = field(default_factory=pl.DataFrame)
     critical_allowed: int = 0
     rollup_s: int = BIN_S
     version: str = field(default=__version__)
@@ -170,6 +173,9 @@ def _page(data: ReportData, drawn: list[dict[str, Any]], made: dict[str, figures
         .head(10)
         .rows(),
         feedback=_feedback_counts(data.links),
+        related=_related(data).head(rows.listed).to_dicts(),
+        escalations=data.escalations.head(rows.listed).to_dicts(),
+        escalations_total=data.escalations.height,
         endpoints=_endpoints(data, go_live, shown, rows.endpoints),
         endpoints_total=data.endpoints.height,
         several_services=data.endpoints["service"].n_unique() > 1,
@@ -369,6 +375,18 @@ def _spark(data: ReportData, candidate: dict[str, Any]) -> dict[str, Any] | None
         "end": end,
         "expected": same_unit and candidate["expected"] is not None,
     }
+
+
+def _related(data: ReportData) -> pl.DataFrame:
+    """Pairs of problems of the report with their titles; what people rejected is left out."""
+    if data.related.is_empty():
+        return data.related
+    titles = data.candidates.select("id", "title")
+    return (
+        data.related.filter(pl.col("verdict") != "rejected")
+        .join(titles, on="id", maintain_order="left")
+        .join(titles.rename({"id": "other", "title": "other_title"}), on="other", maintain_order="left")
+    )
 
 
 def _feedback_counts(links: pl.DataFrame) -> dict[str, int]:

@@ -33,13 +33,14 @@ MAPPING = pl.Schema({"service": pl.String, "route": pl.String, "merged_route": p
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One method of one documented path. path: as the document has it, behind its base path; id: operationId;
-    deprecated: the document says that it should no longer be used."""
+    deprecated: the document says that it should no longer be used; tags: what the document groups it under."""
 
     method: str
     path: str
     id: str | None = None
     base: str = ""
     deprecated: bool = False
+    tags: tuple[str, ...] = ()
 
     @property
     def route(self) -> str:
@@ -69,7 +70,9 @@ class OpenApi:
 
     def to_json(self) -> str:
         """Text that from_json reads back; the same operations give the same text."""
-        operations = [[one.method, one.path, one.id, one.base, one.deprecated] for one in self.operations]
+        operations = [
+            [one.method, one.path, one.id, one.base, one.deprecated, list(one.tags)] for one in self.operations
+        ]
         return json.dumps({"version": self.version, "operations": operations}, ensure_ascii=True, indent=1)
 
     @classmethod
@@ -78,8 +81,15 @@ class OpenApi:
         try:
             found: Any = json.loads(text)
             operations = tuple(
-                # Lakes of the first versions do not say what is deprecated.
-                Operation(str(method), str(path), None if name is None else str(name), str(base), rest == [True])
+                # Lakes of earlier versions do not say what is deprecated, nor tags.
+                Operation(
+                    str(method),
+                    str(path),
+                    None if name is None else str(name),
+                    str(base),
+                    rest[:1] == [True],
+                    _texts(rest[1] if rest[1:] else None),
+                )
                 for method, path, name, base, *rest in found["operations"]
             )
             return cls(operations, int(found["version"]))
@@ -88,6 +98,16 @@ class OpenApi:
                 f"the stored OpenAPI mapping cannot be read ({type(error).__name__}: {error}); give the document again with"
                 " apilens routes --openapi FILE, or remove _apilens/openapi.json"
             ) from None
+
+    @property
+    def features(self) -> dict[str, list[str]]:
+        """Tag -> its operations as `METHOD /route`, with and without their base path."""
+        found: dict[str, dict[str, None]] = {}
+        for one in self.operations:
+            for tag in one.tags:
+                routes = dict.fromkeys(f"{one.method} {route}" for route in (one.route, one.bare_route))
+                found.setdefault(tag, {}).update(routes)
+        return {tag: list(routes) for tag, routes in found.items()}
 
     @property
     def conflicts(self) -> list[Conflict]:
@@ -135,6 +155,10 @@ class OpenApi:
     def _trees(self) -> tuple[_Node, _Node]:
         bare = (one.bare_route for one in self.operations if one.base.strip("/"))
         return _tree(one.route for one in self.operations), _tree(bare)
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    return tuple(value for value in values if isinstance(value, str)) if isinstance(values, list) else ()
 
 
 _TEXTS = {"route": pl.String, "merged_route": pl.String}
@@ -251,10 +275,10 @@ def read_openapi(documents: Sequence[tuple[Any, str]], version: int = 0) -> Open
     """
     found: dict[tuple[str, str], Operation] = {}
     for document, name in documents:
-        for base, path, method, identifier, deprecated in _operations(document, name):
+        for base, path, method, identifier, deprecated, tags in _operations(document, name):
             base = "/" + base.strip("/") if base.strip("/") else ""
             whole = re.sub("/{2,}", "/", f"{base}/{path}").rstrip("/") or "/"
-            found.setdefault((method, whole), Operation(method, whole, identifier, base, deprecated))
+            found.setdefault((method, whole), Operation(method, whole, identifier, base, deprecated, tags))
     if not found:
         raise ConfigError(
             f"{', '.join(name for _, name in documents)}: describes no operation; expected paths with methods"
@@ -262,8 +286,8 @@ def read_openapi(documents: Sequence[tuple[Any, str]], version: int = 0) -> Open
     return OpenApi(tuple(found.values()), version)
 
 
-def _operations(document: Any, name: str) -> Iterator[tuple[str, str, str, str | None, bool]]:
-    """(base path, path, METHOD, operationId, deprecated) of one document."""
+def _operations(document: Any, name: str) -> Iterator[tuple[str, str, str, str | None, bool, tuple[str, ...]]]:
+    """(base path, path, METHOD, operationId, deprecated, tags) of one document."""
     if not isinstance(document, Mapping):
         raise ConfigError(
             f"{name}: is no OpenAPI document; found {type(document).__name__}, expected openapi: 3.x or swagger: 2.0"
@@ -296,7 +320,7 @@ def _operations(document: Any, name: str) -> Iterator[tuple[str, str, str, str |
             name_of = None if identifier is None else str(identifier)
             old = str(operation.get("deprecated")).lower() == "true"
             for base in [document.get("basePath") or ""] if is_2 else _bases(servers):
-                yield str(base), str(path), str(method).upper(), name_of, old
+                yield str(base), str(path), str(method).upper(), name_of, old, _texts(operation.get("tags"))
 
 
 def _resolved(item: Any, document: Mapping[str, Any], name: str) -> Mapping[str, Any]:

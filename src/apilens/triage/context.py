@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, cached_property
 from typing import Annotated
 
@@ -54,6 +54,10 @@ class Context(_Strict):
     def is_empty(self) -> bool:
         """Nothing is known about the business."""
         return self == Context()
+
+    def with_features(self, features: Mapping[str, Sequence[str]]) -> Context:
+        """This context and, for names it does not have itself, these features (an API document's tags -> its operations)."""
+        return self.model_copy(update={"features": {name: list(of) for name, of in features.items()} | self.features})
 
     def owner(self, endpoints: Iterable[str]) -> str | None:
         """The team that owns the first of these endpoints that has an owner; None: nobody is named."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -24,7 +25,7 @@ from apilens.triage.evidence import (
     word_model,
 )
 from apilens.triage.weights import CONTENT, WEIGHTS, Choices, refit
-from apilens.triage.words import tokens
+from apilens.triage.words import is_route, tokens
 from apilens.window import Window
 
 AUTO = 0.90  # at or above: linked without asking
@@ -125,6 +126,15 @@ class _View:
         self.learned = pl.DataFrame(schema=LEARNED)
         self.weights: Mapping[str, float] = WEIGHTS
         self.together = _together(problems)
+        self._endpoints_of: dict[str, set[str]] = {}
+
+    def endpoints_of(self, path: str) -> set[str]:
+        """The endpoints of the logs that a path written in a report is a call of."""
+        shape = re.sub(r"[^/]*\d\d[^/]*", "{id}", path)
+        if shape not in self._endpoints_of:
+            known = {*self.told.endpoints, *self.problems["endpoints"].explode().drop_nulls()}
+            self._endpoints_of[shape] = {endpoint for endpoint in known if is_route(path, endpoint)}
+        return self._endpoints_of[shape]
 
     def evidence(self, items: pl.DataFrame, named: pl.DataFrame) -> pl.DataFrame:
         """evidence.EVIDENCE of the items."""
@@ -255,7 +265,7 @@ def _link(numbered: pl.DataFrame, view: _View, decided: pl.DataFrame) -> pl.Data
     said_none = (
         of.filter(pl.col("candidate_id").is_null()).select("row", said=pl.format("{} says so", "who")).unique("row")
     )
-    why = _no_trace(none, named, view.told.calls, view.told.logged).join(said_none, on="row", how="left")
+    why = _no_trace(none, named, view).join(said_none, on="row", how="left")
     parts = [
         linked.join(rows, on="row").select(
             "row", "channel", "feedback_id", "candidate_id", "confidence", band.alias("band"), reasons="reason"
@@ -335,8 +345,9 @@ def _exact(named: pl.DataFrame, problems: pl.DataFrame, calls: pl.DataFrame) -> 
     )
 
 
-def _no_trace(none: pl.DataFrame, named: pl.DataFrame, calls: pl.DataFrame, logged: Window) -> pl.DataFrame:
+def _no_trace(none: pl.DataFrame, named: pl.DataFrame, view: _View) -> pl.DataFrame:
     """Why an item has no candidate: columns row, no_trace."""
+    calls, logged = view.told.calls, view.told.logged
     known = set(calls["request_id"].to_list())
     call_of = {row["request_id"]: row for row in calls.to_dicts()}
     reasons = []
@@ -361,7 +372,7 @@ def _no_trace(none: pl.DataFrame, named: pl.DataFrame, calls: pl.DataFrame, logg
         elif item["category"] in ("question", "enhancement"):
             reason = "question" if item["category"] == "question" else "wish for something new"
         elif item["paths"]:
-            reason = f"nothing abnormal was measured at {item['paths'][0][:100]} at that time"
+            reason = _elsewhere(item["paths"][0], item["created_at"], view)
         elif is_client:
             reason = "client side: speaks of what the gateway does not see"
         elif item["statuses"]:
@@ -370,3 +381,21 @@ def _no_trace(none: pl.DataFrame, named: pl.DataFrame, calls: pl.DataFrame, logg
             reason = "no call matches: no endpoint, id or error named"
         reasons.append((item["row"], reason))
     return pl.DataFrame(reasons, schema={"row": pl.UInt32, "no_trace": pl.String}, orient="row")
+
+
+def _elsewhere(path: str, at: datetime, view: _View) -> str:
+    """Why a report that names a path has no candidate: its gateway is not ingested, another time, or nothing was wrong."""
+    endpoints = view.endpoints_of(path)
+    if view.told.endpoints and not endpoints:
+        return f"gateway not ingested? the logs have no call of {path[:100]}"
+    other = [
+        row
+        for row in view.problems.select("title", "start", "end", "endpoints").to_dicts()
+        if endpoints & set(row["endpoints"] or [])
+    ]
+    if other:
+        near = min(other, key=lambda row: abs(row["start"] - at))
+        return (
+            f"other time: {near['title']} lasted from {near['start']:%Y-%m-%d %H:%MZ} to {near['end']:%Y-%m-%d %H:%MZ}"
+        )
+    return f"nothing abnormal was measured at {path[:100]} at that time"

@@ -321,6 +321,7 @@ def _of_feedback(
         while (before := earlier.get(root)) is not None and before in loose:
             root = before
         clusters.setdefault(root, []).append(report)
+    problems = candidates.to_dicts()
     rows = []
     for (channel, name), own in clusters.items():
         first = own[0]
@@ -329,7 +330,7 @@ def _of_feedback(
         asks = category in ("question", "enhancement")
         _, people = _told(own, set(), mapped)
         endpoints = _endpoints_named(first["text"], context)
-        lifts = _struggle(first, endpoints, mapped[channel, name], candidates) if category == "enhancement" else None
+        lifts = _struggle(first, endpoints, mapped[channel, name], problems) if category == "enhancement" else None
         if asks and lifts is None:
             endpoints = []
         owner, bad = given.get((channel, name), (None, None))
@@ -362,21 +363,22 @@ def _of_feedback(
     return pl.DataFrame(rows, schema=_PROBLEMS, orient="row")
 
 
-def _struggle(wish: _Report, endpoints: list[str], consumers: list[str], candidates: pl.DataFrame) -> int | None:
+def _struggle(
+    wish: _Report, endpoints: list[str], consumers: list[str], candidates: list[dict[str, Any]]
+) -> int | None:
     """Consumers a wish would help who struggle: those hit by the problems of what it speaks of, or of who asks for it.
 
     None: nobody struggles there. A wish that lifts a struggling segment weighs by that segment, not by the one who wrote.
     """
     hit: set[str] = set()
     many = 0
-    for candidate in candidates.to_dicts():
+    said_paths = paths(wish["text"])
+    for candidate in candidates:
         affected = set(candidate["affected_consumers"] or [])
         own = [
             endpoint for pattern in endpoints for endpoint in candidate["endpoints"] or [] if matches(pattern, endpoint)
         ]
-        said = any(
-            is_route(path, endpoint) for path in paths(wish["text"]) for endpoint in candidate["endpoints"] or []
-        )
+        said = any(is_route(path, endpoint) for path in said_paths for endpoint in candidate["endpoints"] or [])
         if own or said:
             hit |= affected
             many = max(many, candidate["consumers_hit"] or 0)
@@ -387,6 +389,8 @@ def _struggle(wish: _Report, endpoints: list[str], consumers: list[str], candida
 
 def _endpoints_named(text: str, context: Context) -> list[str]:
     """The endpoints of the context a report speaks of: by path, else by the name of a feature."""
+    if not context.endpoints:
+        return []
     said, words = paths(text), stems(text)
     by_path = [name for name in context.endpoints if any(is_route(path, name.replace("*", "{id}")) for path in said)]
     return by_path or [
