@@ -229,6 +229,12 @@ def test_missing_logs_of_the_whole_gateway_are_no_traffic_drop() -> None:
     assert scan(whole.filter(~during(130)))["id"].to_list() == before
 
 
+def test_the_file_of_one_node_that_arrives_late_is_no_traffic_drop() -> None:
+    whole = quiet_world(1)
+    late = during(130) & (pl.col("node") == "gw-0")
+    assert scan(whole.filter(~late))["id"].to_list() == scan(whole)["id"].to_list()
+
+
 def test_a_scan_cut_at_some_time_knew_the_same_candidates_until_then() -> None:
     calls = failing(quiet_world(1), during(60) & (pl.col("upstream_name") == "svc-2"), 504)
     calls = failing(calls, during(30, FAULT + timedelta(hours=5)) & (pl.col("node") == "gw-0"), 503)
@@ -239,6 +245,27 @@ def test_a_scan_cut_at_some_time_knew_the_same_candidates_until_then() -> None:
         known = scan(calls.filter(pl.col("start_time") < cut), now=cut)
         expected = everything.filter(pl.col("detected_at") <= cut)
         assert known.select(fixed).rows() == expected.select(fixed).rows(), cut
+
+
+def test_more_endpoints_later_change_nothing_before() -> None:
+    """How many endpoints there are says how certain a finding must be: of those that were there by then."""
+    fleet, _ = baseline.fleet(rollups_of(quiet_world(1, endpoints=60, days=1)), _bins(1))
+    early = quiet_world(1, endpoints=60, days=1).filter(pl.col("start_time") < START + timedelta(hours=6))
+    cut, _ = baseline.fleet(rollups_of(early), _bins(1))
+    assert fleet.many[-1] > 0
+    assert cut.many[:72].tolist() == fleet.many[:72].tolist()
+
+
+@pytest.mark.parametrize("ahead", [0, 7])
+def test_the_same_time_of_seven_days_is_summed_day_by_day(ahead: int) -> None:
+    matrix = np.random.default_rng(1).random((2, 10 * baseline.DAY + 5))
+    slow = sum(baseline.back(matrix, day * baseline.DAY - ahead, 0.0) for day in range(1, 8))
+    assert np.allclose(baseline.same_time(matrix, ahead), slow)
+
+
+def _bins(days: int) -> tuple[int, int]:
+    first = int(START.timestamp()) // schema.BIN_S
+    return first, first + days * baseline.DAY
 
 
 def test_the_same_problem_a_day_later_has_the_same_fingerprint_and_another_id() -> None:

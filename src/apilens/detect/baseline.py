@@ -247,6 +247,19 @@ def back(matrix: Floats, bins: int, fill: float) -> Floats:
     return out
 
 
+def same_time(matrix: Floats, ahead: int = 0) -> Floats:
+    """Sum over the same time, or `ahead` bins later (less than a day), of the seven days before each bin."""
+    rows, bins = matrix.shape
+    days = -(-(bins + ahead) // DAY)
+    total = np.zeros((rows, (days + 1) * DAY))
+    total[:, DAY : DAY + bins] = matrix
+    total = total.reshape(rows, days + 1, DAY)
+    np.cumsum(total, axis=1, out=total)
+    out = total[:, :days].copy()
+    out[:, WEEK_DAYS:] -= total[:, : max(days - WEEK_DAYS, 0)]
+    return out.reshape(rows, days * DAY)[:, ahead : ahead + bins]
+
+
 def habit(matrix: Floats, shape: Fleet) -> Floats:
     """Per bin what the endpoint itself reached on the seven days before: the higher of HABIT_SECOND × the second
     highest daily

@@ -8,7 +8,7 @@ slowness.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -27,18 +27,18 @@ from apilens.detect.baseline import (
     back,
     habit,
     past_sum,
+    same_time,
     spread,
     window_max,
     window_sum,
 )
 
 WEEK = WEEK_DAYS * DAY
-#: Windows of the shift in bins, and by which factor the geometric mean must have grown.
+#: Windows of shift and tail in bins, and by which factor the geometric mean must have grown.
 SHIFT_WINDOWS = ((3, 1.3), (6, 1.25), (12, 1.25), (48, 1.25))
 #: A slow degradation: a whole day against the week that ended three days before (DETECTION), so that it cannot hide in
 #: its own baseline.
 DRIFT_WINDOW, DRIFT_SKIP, DRIFT_FACTOR = DAY, 3 * DAY, 1.15
-TAIL_WINDOWS = (3, 6, 12, 48)
 #: A call is slow when it takes longer than 97 % of the calls of the week before (DETECTION: q97).
 TAIL_SHARE = 0.03
 TAIL_FACTOR = 3.0
@@ -71,6 +71,16 @@ SQUARE_LIMIT = 64.0
 YOUNG = 2 * DAY
 
 
+@dataclass(frozen=True, slots=True)
+class _Usual:
+    """Of windows of one size: mean and variance of the log latency in the week before, and what load explains of today's."""
+
+    mean: Floats
+    variance: Floats
+    explained: Floats  # the fleet's load
+    crowd: Floats  # more calls than usual
+
+
 def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     """Anomalies (anomalies.ANOMALIES) of signal latency; observed and expected in ms (geometric mean) or as ratio of
     slow calls."""
@@ -80,12 +90,15 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
         return anomalies.ANOMALIES.to_frame()
     first, series = series.first_endpoint, _without_bursts(_only(series, enough))
     load = _under_load(series, fleet, series.log_sum, series.timed)
-    found = [_shift(series, fleet, load, width, factor) for width, factor in SHIFT_WINDOWS]
-    load = _under_load(series, fleet, series.log_sum, series.timed, skip_days=DRIFT_SKIP // DAY, steps=0)
-    found.append(_drift(series, fleet, load))
     slow, timed = _slow_calls(series, fleet)
     slow_load = _under_load(series, fleet, slow, timed)
-    found += [_tail(series, fleet, slow_load, slow, timed, width) for width in TAIL_WINDOWS]
+    found = []
+    for width, factor in SHIFT_WINDOWS:
+        usual = _Usual(*_by_load(series, fleet, width, width + HOUR), _crowd(series, width))
+        found.append(_shift(series, fleet, load, usual, width, factor))
+        found.append(_tail(series, fleet, slow_load, usual, slow, timed, width))
+    load = _under_load(series, fleet, series.log_sum, series.timed, skip_days=DRIFT_SKIP // DAY, steps=0)
+    found.append(_drift(series, fleet, load))
     strongest = anomalies.strongest(pl.concat(found))
     return strongest.with_columns(endpoint=pl.Series(enough[strongest["endpoint"].to_numpy()] + first, dtype=pl.Int64))
 
@@ -113,12 +126,8 @@ def _without_bursts(series: Series) -> Series:
     """
     calls = series.calls
     lately = back(window_sum(calls, 2 * HOUR), 1, 0.0) / (2 * HOUR)
-    around = window_sum(calls, HOUR // 2) / (HOUR // 2)
-    days, same_time = np.zeros_like(calls), np.zeros_like(calls)
-    for day in range(1, WEEK_DAYS + 1):
-        same_time += back(around, day * DAY - HOUR // 4, 0.0)
-        days += np.arange(calls.shape[1])[None, :] - day * DAY >= series.born[:, None]
-    usual = np.maximum(lately, same_time / np.maximum(days, 1.0))
+    around = same_time(window_sum(calls, HOUR // 2) / (HOUR // 2), HOUR // 4)
+    usual = np.maximum(lately, around / np.maximum(_days(series), 1.0))
     calm = calls <= BURST_FACTOR * usual + 3 * np.sqrt(usual) + 3
     row, bin_ = np.nonzero(calm)
     kept = pl.DataFrame({"row": row, "bin": bin_}).cast(
@@ -133,15 +142,18 @@ def _without_bursts(series: Series) -> Series:
     )
 
 
+def _days(series: Series) -> Floats:
+    """Per bin how many of the seven days before the endpoint was there at that time."""
+    age = np.arange(series.calls.shape[1])[None, :] - series.born[:, None]
+    days: Floats = np.clip(age // DAY, 0, WEEK_DAYS).astype(np.float64)
+    return days
+
+
 def _crowd(series: Series, width: int) -> Floats:
     """By how much more calls than the two hours before and this time of day had explain a higher log latency."""
     calls = window_sum(series.calls, width)
     lately = back(window_sum(series.calls, 2 * HOUR), width, 0.0) * width / (2 * HOUR)
-    days, same_time = np.zeros_like(calls), np.zeros_like(calls)
-    for day in range(1, WEEK_DAYS + 1):
-        same_time += back(calls, day * DAY, 0.0)
-        days += np.arange(calls.shape[1])[None, :] - day * DAY >= series.born[:, None]
-    usual = np.maximum(lately, same_time / np.maximum(days, 1.0))
+    usual = np.maximum(lately, same_time(calls) / np.maximum(_days(series), 1.0))
     more: Floats = LOAD_ELASTICITY * np.maximum(np.log((calls + 3) / (usual + 3)), 0.0)
     return more
 
@@ -205,7 +217,9 @@ def _before(daily: Floats, skip_days: int) -> Floats:
     return week
 
 
-def _shift(series: Series, fleet: Fleet, load: tuple[Floats, Bools], width: int, factor: float) -> pl.DataFrame:
+def _shift(
+    series: Series, fleet: Fleet, load: tuple[Floats, Bools], usual: _Usual, width: int, factor: float
+) -> pl.DataFrame:
     """Windows whose mean log latency lies above what load, time of day and the two hours before let expect.
 
     An additive forecast of three parts, each learned from the past only and each held to the one before by so many
@@ -217,23 +231,18 @@ def _shift(series: Series, fleet: Fleet, load: tuple[Floats, Bools], width: int,
     behind = width + HOUR
     past_n = past_sum(series.timed, WEEK, behind)
     safe_n = np.maximum(n, 1.0)
-    past_mean, variance, explained = _by_load(series, fleet, width, behind)
+    past_mean, variance, explained = usual.mean, usual.variance, usual.explained
     own, unseen = load
     left = series.log_sum - series.timed * (past_mean + own)
     reach = max(width, 2 * HOUR)
-    around, around_n = window_sum(left, reach), window_sum(series.timed, reach)
-    usual, usual_n = np.zeros_like(left), np.zeros_like(left)
-    for day in range(1, WEEK_DAYS + 1):
-        # Centred on the window.
-        ahead = (reach - width) // 2
-        usual += back(around, day * DAY - ahead, 0.0)
-        usual_n += back(around_n, day * DAY - ahead, 0.0)
-    profile = usual / (usual_n + PROFILE_CALLS)
+    ahead = (reach - width) // 2  # centred on the window
+    profile, profile_n = (same_time(window_sum(each, reach), ahead) for each in (left, series.timed))
+    profile /= profile_n + PROFILE_CALLS
     left_recent = back(window_sum(left, 2 * HOUR), width, 0.0)
     recent_n = back(window_sum(series.timed, 2 * HOUR), width, 0.0)
     recent = (left_recent - recent_n * profile) / (recent_n + RECENT_CALLS)
     own = window_sum(own * series.timed, width) / safe_n
-    expected = past_mean + np.maximum(explained, own + profile + np.maximum(recent, 0.0)) + _crowd(series, width)
+    expected = past_mean + np.maximum(explained, own + profile + np.maximum(recent, 0.0)) + usual.crowd
     usable = (n >= MIN_TIMED) & (past_n >= 50) & (_age(series, fleet) >= behind + YOUNG)
     comparable = 2 * window_sum(unseen * series.timed, width) <= n
     # A single slow bin is a pause of the garbage collector or one huge request: the others must be slow without it.
@@ -241,7 +250,7 @@ def _shift(series: Series, fleet: Fleet, load: tuple[Floats, Bools], width: int,
     worst = np.maximum(window_max(each, width), 0.0)
     rest = (s - worst - safe_n * past_mean) / (safe_n * (1 - 1 / width))
     residual = np.where(usable, rest + past_mean - expected, 0.0)
-    sampling = variance * (1 / (safe_n * (1 - 1 / width)) + 1 / (usual_n + PROFILE_CALLS))
+    sampling = variance * (1 / (safe_n * (1 - 1 / width)) + 1 / (profile_n + PROFILE_CALLS))
     # Only the upper side is asked for: without its worst bin a window is faster than forecast, mostly.
     above = 2 * np.minimum(np.maximum(residual, 0.0) ** 2, 9 * (sampling + PRIOR_WANDER))
     wander = spread(above - sampling, usable, fleet, prior=PRIOR_WANDER, weight=DAY / 4)
@@ -327,7 +336,7 @@ def _slow_calls(series: Series, fleet: Fleet) -> tuple[Floats, Floats]:
 
 
 def _tail(
-    series: Series, fleet: Fleet, load: tuple[Floats, Bools], slow: Floats, timed: Floats, width: int
+    series: Series, fleet: Fleet, load: tuple[Floats, Bools], usual: _Usual, slow: Floats, timed: Floats, width: int
 ) -> pl.DataFrame:
     """Windows in which far more calls than usual are slow, even where the mean hardly moves."""
     k, n = window_sum(slow, width) - window_max(slow, width), window_sum(timed, width)
@@ -335,8 +344,7 @@ def _tail(
     past_n = past_sum(timed, WEEK, behind)
     past_share = (past_sum(slow, WEEK, behind) + 100 * TAIL_SHARE) / (past_n + 100)
     # More load makes more calls slow: by as much as it moves a normal distribution over its q97.
-    _, variance, explained = _by_load(series, fleet, width, behind)
-    explained = np.maximum(explained, 0.0) + _crowd(series, width)
+    variance, explained = usual.variance, np.maximum(usual.explained, 0.0) + usual.crowd
     limit = -ndtri(TAIL_SHARE)
     share = np.maximum(past_share, past_share * ndtr(explained / np.sqrt(variance) - limit) / TAIL_SHARE)
     own, unseen = np.maximum(load[0], 0.0), load[1]

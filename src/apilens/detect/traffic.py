@@ -26,6 +26,7 @@ from apilens.detect.baseline import (
     Series,
     back,
     habit,
+    same_time,
     spread,
     window_max,
     window_sum,
@@ -125,7 +126,7 @@ def _late(calls: Floats, width: int) -> Floats:
     """
     half = HOUR // 2
     steady = window_sum(calls, max(half // width, 1))
-    days = sum((back(steady, day * DAY - half // 2, 0.0) for day in range(1, WEEK_DAYS + 1)), np.zeros_like(calls))
+    days = same_time(steady, half // 2)
     left: Floats = (minimum_filter1d(days, HOUR + 1, axis=1, mode="nearest") + 1) / (days + 1)
     return left
 
