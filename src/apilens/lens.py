@@ -13,10 +13,8 @@ import duckdb
 import polars as pl
 
 from apilens.config import Config, Mark, load_config
-from apilens.detect.system import with_limits
 from apilens.documents import documents
 from apilens.errors import ConfigError
-from apilens.feedback.category import DECIDED, Rule, categories
 from apilens.ingest.rollup import roll_up
 from apilens.lake import open_lake
 from apilens.lake.views import connect, select
@@ -36,7 +34,6 @@ from apilens.metrics import Rule as MetricRule
 from apilens.routes import OpenApi, RouteMerges, read_openapi
 from apilens.routes.coverage import Coverage, coverage
 from apilens.schema import BIN_S, METRIC_SERIES, ROLLUPS
-from apilens.triage import escalations, read_context, related
 from apilens.window import ALWAYS, Window, parse_time
 
 if TYPE_CHECKING:
@@ -152,12 +149,17 @@ class Lens:
 
     def related(self, state: str | None = None) -> pl.DataFrame:
         """triage.related.RELATED: which problem is caused by, or blocked until, which other one. state: as in links."""
+        from apilens.triage import related  # what people said takes 0.3 s to import, which figures do without
+
         with self._state(state) as store:
             return related(store.candidates(), store.decisions("caused_by", "blocks"))
 
     def escalations(self, state: str | None = None) -> pl.DataFrame:
         """triage.escalation.ESCALATIONS: what only talk is about and should be a ticket, by the context and the rules of the
         last triage. state: as in links."""
+        from apilens.feedback.category import DECIDED, Rule, categories
+        from apilens.triage import escalations, read_context
+
         with self._state(state) as store:
             items, kept = store.items(), store.settings()
             rules = [Rule(**rule) for rule in kept.get("rules", [])]
@@ -243,6 +245,8 @@ class Lens:
 
         Of a counter the values are those exported, which only ever grow.
         """
+        from apilens.detect.system import with_limits  # SciPy comes with it, a second
+
         keys = list(METRIC_SERIES)
         value = pl.col("value").sort_by("timestamp")
         found = (
