@@ -162,6 +162,7 @@ def _page(data: ReportData, drawn: list[dict[str, Any]], made: dict[str, figures
         equations=_equations(data.quality),
         gaps=gaps.head(_GAPS).to_dicts(),
         gaps_total=gaps.height,
+        gaps_of_some=data.candidates.filter(pl.col("signal") == "log_gap").height,
         problems=_problems(data, shown, rows.consumers),
         further=further.head(rows.listed).to_dicts(),
         further_total=further.height,
