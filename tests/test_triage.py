@@ -193,6 +193,26 @@ def test_a_request_id_found_in_the_logs_links_to_the_candidate_whose_call_it_is(
     assert "a call like those of it within a day" in earlier["reasons"][0]
 
 
+def test_a_call_named_long_before_the_detector_was_sure_is_that_problem_s() -> None:
+    endpoint = "POST /v1/orders/{id}/pay"
+    calls = pl.DataFrame(
+        [("bb00a1bcd99", endpoint, MONDAY + 1 * HOUR, "app-09", 502)], schema=CALLS_NAMED, orient="row"
+    )
+    start = candidate()["start"]
+    body = "Payment fails with an error, id bb00a1bcd99"
+    row, other = linked(
+        items(
+            item(body=body, created_at=start - 9 * HOUR),
+            item("T-2", body="Payment fails with an error", created_at=start - 9 * HOUR),
+        ),
+        candidates(candidate()),
+        calls,
+    )
+    assert row["candidate_id"] == "pay-1"
+    assert any("a call like those of it within a day" in reason for reason in row["reasons"])
+    assert other["candidate_id"] is None
+
+
 def test_a_report_that_names_route_and_status_links_with_its_reasons() -> None:
     said = items(item(title="Payment fails", body="POST /v1/orders/12/pay gives 502"))
     row = linked(said, candidates(candidate()))[0]

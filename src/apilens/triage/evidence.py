@@ -65,6 +65,13 @@ def gather(
     model: `word_model`. learned: LEARNED.
     """
     timely = _timely(items, problems)
+    # One that names such a call saw the problem before the detector did, however much earlier it was written.
+    early = calls_of(named, problems, calls).select("row", "candidate").unique()
+    early = early.join(items.select("row", "created_at"), on="row").join(
+        problems.select("candidate", "start"), on="candidate"
+    )
+    early = early.filter(pl.col("created_at") < pl.col("start") - BEFORE)
+    timely = pl.concat([timely, early.select("row", "candidate", after_s=pl.lit(None, pl.Float64))])
     pairs = timely.select("row", "candidate")
     found = (
         _prior(items, named),
