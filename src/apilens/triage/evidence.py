@@ -66,7 +66,8 @@ def gather(
     """
     timely = _timely(items, problems)
     # One that names such a call saw the problem before the detector did, however much earlier it was written.
-    early = calls_of(named, problems, calls).select("row", "candidate").unique()
+    of_calls = calls_of(named, problems, calls)
+    early = of_calls.select("row", "candidate").unique()
     early = early.join(items.select("row", "created_at"), on="row").join(
         problems.select("candidate", "start"), on="candidate"
     )
@@ -76,7 +77,7 @@ def gather(
     found = (
         _prior(items, named),
         _when(timely),
-        _near_calls(named, problems, pairs, calls),
+        _near_calls(named, of_calls, pairs, calls),
         _routes(named, problems, pairs),
         _subjects(named, problems, pairs, context, endpoints),
         _learned(named, problems, learned),
@@ -227,17 +228,13 @@ def calls_of(named: pl.DataFrame, problems: pl.DataFrame, calls: pl.DataFrame) -
     )
 
 
-def _near_calls(named: pl.DataFrame, problems: pl.DataFrame, pairs: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
-    yes = (
-        calls_of(named, problems, calls)
-        .unique(["row", "candidate"], keep="first", maintain_order=True)
-        .select(
-            "row",
-            "candidate",
-            name=pl.lit("call of it"),
-            value=1.0,
-            reason=pl.format("names request id {}, a call like those of it within a day", "request_id"),
-        )
+def _near_calls(named: pl.DataFrame, of_calls: pl.DataFrame, pairs: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
+    yes = of_calls.unique(["row", "candidate"], keep="first", maintain_order=True).select(
+        "row",
+        "candidate",
+        name=pl.lit("call of it"),
+        value=1.0,
+        reason=pl.format("names request id {}, a call like those of it within a day", "request_id"),
     )
     said = named.select("row", request_id="tokens").explode("request_id").drop_nulls().join(calls, on="request_id")
     no = (
