@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 from scipy.signal import lfilter
-from worlds import DAY, KINDS, MONDAY, NODES, SIGNAL, Fault, World, lines
+from worlds import DAY, KINDS, MONDAY, NODES, Fault, World, fault_labels, lines
 
 CONSUMERS = 60
 SHARE = {"easy": (0.3, 0.8), "medium": (0.1, 0.25), "hard": (0.03, 0.08)}  # of calls that fail
@@ -240,24 +240,7 @@ def make(
         "moved": [int(old), int(new)],
         "holiday": holiday,
         "campaign": [campaign, int(promoted)],
-        "faults": [
-            {
-                "id": f"F{i:03d}",
-                "kind": f.kind,
-                "grade": f.grade,
-                "start": MONDAY + f.start * 60,
-                "end": MONDAY + f.end * 60,
-                "signal": SIGNAL.get(f.kind, "errors"),
-                "endpoints": sorted(e for e, hit in f.affected.items() if hit >= 2),
-                "affected_calls": sum(f.affected.values()),
-                "code": f.code,
-                "upstream": f.upstream,
-                "consumer": f.consumer,
-                "node": f.node,
-                "detectable": max(f.affected.values(), default=0) >= (5 if f.code else 20),
-            }
-            for i, f in enumerate(planted)
-        ],
+        "faults": fault_labels(planted),
     }
     return World(lines(table, catalog), labels, catalog)
 

@@ -278,26 +278,31 @@ def make(
         "minutes": minutes,
         "gaps": gaps,
         "deployments": benign_deployments,
-        "faults": [
-            {
-                "id": f"F{i:03d}",
-                "kind": f.kind,
-                "grade": f.grade,
-                "start": MONDAY + f.start * 60,
-                "end": MONDAY + f.end * 60,
-                "signal": SIGNAL.get(f.kind, "errors"),
-                "endpoints": sorted(e for e, calls in f.affected.items() if calls >= 2),
-                "affected_calls": sum(f.affected.values()),
-                "code": f.code,
-                "upstream": f.upstream,
-                "consumer": f.consumer,
-                "node": f.node,
-                "detectable": max(f.affected.values(), default=0) >= (5 if f.code else 20),
-            }
-            for i, f in enumerate(planted)
-        ],
+        "faults": fault_labels(planted),
     }
     return World(lines(frame, catalog), labels, catalog)
+
+
+def fault_labels(planted: list[Fault]) -> list[dict[str, object]]:
+    """The faults of a world as scoring.py wants them, in the order planted."""
+    return [
+        {
+            "id": f"F{i:03d}",
+            "kind": f.kind,
+            "grade": f.grade,
+            "start": MONDAY + f.start * 60,
+            "end": MONDAY + f.end * 60,
+            "signal": SIGNAL.get(f.kind, "errors"),
+            "endpoints": sorted(e for e, calls in f.affected.items() if calls >= 2),
+            "affected_calls": sum(f.affected.values()),
+            "code": f.code,
+            "upstream": f.upstream,
+            "consumer": f.consumer,
+            "node": f.node,
+            "detectable": max(f.affected.values(), default=0) >= (5 if f.code else 20),
+        }
+        for i, f in enumerate(planted)
+    ]
 
 
 def wander(
