@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
+# Hundreds of short processes: compiled once, not in each.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test lint bench clean
 
 demo: $(VENV)/.installed

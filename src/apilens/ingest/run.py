@@ -214,13 +214,14 @@ class IngestRun:
             report.doubts = doubts(options)
         stream = open_input(item)
         report.compression = stream.compression
-        state, head, reader, said = Cut(), None, None, b""
+        state, head, reader, before, said = Cut(), None, None, b"", b""
         try:
             for piece in cut(stream, origin, self._known, state, final=self.request.final):
                 # Of the input, known or not: that is where a table names its columns.
                 if head is None and piece.block.has_records:
                     head = piece.block.head
-                before, said = said, Block(said + piece.block.directives).directives
+                if reader is None:  # it remembers what blocks before said once there is one
+                    before, said = said, Block(said + piece.block.directives).directives
                 self.progress(self._passed + stream.position, self._size, piece.block.line_count)
                 if piece.known is not None and (not self.request.replace or piece.unit_id in self._begun):
                     self._count_duplicate(piece.unit_id, report)
