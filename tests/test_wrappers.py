@@ -151,19 +151,26 @@ def chain(wrapper: str) -> tuple[Wrapper, ...]:
     return found.reader.wrappers
 
 
-@pytest.mark.parametrize("name", WRAPPED)
-def test_under_a_wrapper_the_lines_of_every_format_come_out_as_they_were(name: str) -> None:
-    texts = sample(name)
-    for wrapper, (wrap, node) in ONE.items():
-        found = unwrap(Block("".join(wrap(text) + "\n" for text in texts).encode()).lines, chain(wrapper))
-        assert found["line"].to_list() == texts, wrapper
-        assert found["at"].to_list() == list(range(len(texts))), wrapper
-        assert set(found["node"]) == {node}, wrapper
-    for wrapper, (wrap_all, node) in ALL.items():
-        found = unwrap(Block(wrap_all(texts).encode()).lines, chain(wrapper))
-        assert found["line"].to_list() == texts, wrapper
-        assert found["record"].to_list() == list(range(len(texts))), wrapper
-        assert set(found["node"]) == {node}, wrapper
+#: The lines of all of them.
+TEXTS = [text for name in WRAPPED for text in sample(name)]
+
+
+@pytest.mark.parametrize("wrapper", ONE)
+def test_under_a_wrapper_the_lines_of_every_format_come_out_as_they_were(wrapper: str) -> None:
+    wrap, node = ONE[wrapper]
+    found = unwrap(Block("".join(wrap(text) + "\n" for text in TEXTS).encode()).lines, chain(wrapper))
+    assert found["line"].to_list() == TEXTS
+    assert found["at"].to_list() == list(range(len(TEXTS)))
+    assert set(found["node"]) == {node}
+
+
+@pytest.mark.parametrize("wrapper", ALL)
+def test_out_of_one_line_the_lines_of_every_format_come_as_they_were(wrapper: str) -> None:
+    wrap_all, node = ALL[wrapper]
+    found = unwrap(Block(wrap_all(TEXTS).encode()).lines, chain(wrapper))
+    assert found["line"].to_list() == TEXTS
+    assert found["record"].to_list() == list(range(len(TEXTS)))
+    assert set(found["node"]) == {node}
 
 
 @pytest.mark.parametrize("name", ["nginx_combined", "kong_json", "iis_w3c"])
