@@ -326,6 +326,14 @@ def test_an_empty_input_is_said_and_is_no_failure(tmp_path: Path) -> None:
     assert "holds no calls yet" in apilens("endpoints", "--lake", tmp_path / "lake").err
 
 
+def test_an_input_that_is_only_too_long_a_line_is_not_called_empty(tmp_path: Path) -> None:
+    (tmp_path / "long.log").write_bytes(b"x" * (9 << 20))
+    ran = apilens("ingest", tmp_path / "long.log", "--lake", tmp_path / "lake")
+    assert ran.code == Exit.PARTIAL
+    assert "longer than 8 MiB" in ran.err
+    assert "long.log: nothing could be read\n" in ran.out
+
+
 def test_more_rejects_than_the_configuration_allows_make_a_run_partial(tmp_path: Path, log: Path) -> None:
     assert apilens("ingest", log, "--lake", tmp_path / "a").code == Exit.DONE
     (tmp_path / "strict.toml").write_text("max_reject_ratio = 0.01\n")

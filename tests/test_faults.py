@@ -220,8 +220,8 @@ def test_an_input_without_end_stops_at_a_limit_with_memory_flat(
     make(tmp_path / "big")
     assert (tmp_path / "big").stat().st_blocks * 512 < 4 << 20
     program = (
-        "import re, sys; from apilens.cli import run; code = run(sys.argv[1:]);"
-        r"print(int(re.search(r'VmHWM:\s+(\d+)', open('/proc/self/status').read())[1]) >> 10); sys.exit(code)"
+        "import atexit, re; from apilens.cli import main;"
+        r"atexit.register(lambda: print(int(re.search(r'VmHWM:\s+(\d+)', open('/proc/self/status').read())[1]) >> 10)); main()"
     )
     command = [sys.executable, "-c", program, "ingest", str(tmp_path / "big"), "--lake", str(tmp_path / "lake")]
     ran = subprocess.run(command, capture_output=True, text=True)

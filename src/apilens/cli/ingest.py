@@ -134,7 +134,7 @@ def print_summary(result: IngestResult, rejects: str = "rejected lines are kept:
         if not report.usable:
             continue
         if report.counts.lines == 0 and not report.waiting_bytes:
-            click.echo(f"{safe(report.name)}: empty")
+            click.echo(f"{safe(report.name)}: {'empty' if report.problem is None else 'nothing could be read'}")
             continue
         counts = report.counts
         kinds = [kind for kind in (report.compression, report.form) if kind]
