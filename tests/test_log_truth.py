@@ -82,6 +82,12 @@ def test_a_night_without_calls_and_a_machine_that_comes_and_goes_are_no_gaps() -
     assert gaps(instances(lambda at, node: node == "gw-2" and at.hour % 3 > 0)) == []
 
 
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_a_log_of_which_only_some_minutes_were_kept_has_no_gaps(every: int) -> None:
+    sampled = instances(lambda at, node: at.hour % every or at.minute > 10, rate=60)
+    assert gaps(sampled) == []
+
+
 def test_on_the_first_day_a_hole_is_told_when_it_is_over() -> None:
     at = START + timedelta(hours=12)
     frame = instances(lambda when, node: at <= when < at + timedelta(hours=1), days=1)

@@ -20,7 +20,7 @@ from apilens.detect.incidents import Breakdown
 
 #: A gap is at least so many bins long, and so many calls must be missing: a Poisson process is that silent once in 1e13.
 LEAST_BINS, LEAST_CALLS = 3, 30.0
-#: An instance that was not at work in nine of ten bins of the day before comes and goes by itself.
+#: An instance that was not at work in nine of ten bins of the day before comes and goes by itself; so does a log that was not.
 ALWAYS_THERE = 0.9
 #: Of the calls that an instance should have written so many must be missing in the sum of all: else others took them over, and the
 #: log is whole.
@@ -148,6 +148,10 @@ def _silence(total: Floats, lowest: Floats, around: Floats, start: int, end: int
         calls = float(np.minimum(usual, 2 * before).sum())
         return _Gap((), start, start + int(enough[0]), end, calls, calls / len(missing), end < len(total))
     after = total[end : end + LEAST_BINS]
+    lately = total[max(0, start - DAY // 4) : start]
+    # A sample, or what is shipped once an hour, is silent by habit.
+    if len(lately) < HOUR or (lately > 0).mean() < ALWAYS_THERE:
+        return None
     if len(after) < LEAST_BINS or end - start > LONGEST_WITHOUT_PAST:
         return None
     # It broke off and came back at full height: a night does neither.
