@@ -107,7 +107,7 @@ def print_candidates(found: pl.DataFrame) -> None:
                 row["severity"],
                 row["state"],
                 f"{row['start']:%m-%d %H:%M}",
-                row["consumers_hit"],
+                row["consumers_hit"] or None,  # nothing logged names whom it hit
                 count(round(row["excess_calls"])),
                 row["title"],
                 row["id"],
