@@ -101,8 +101,9 @@ class TextLayout(Layout):
 
     def may_fit(self, lines: Sequence[str]) -> bool:
         """Whether a line holds all literals in their order: an eighth of the known layouts is left after that."""
-        literals = [part for part in self.parts if isinstance(part, str)]
-        return any(_in_order(literals, line) for line in lines)
+        literals, text = [part for part in self.parts if isinstance(part, str)], "\n".join(lines)
+        # Most layouts have a literal that stands nowhere at all, and only the others are looked for line by line.
+        return all(literal in text for literal in literals) and any(_in_order(literals, line) for line in lines)
 
     def fits(self, records: pl.DataFrame) -> pl.Series:
         """Whether each line has this layout's shape."""
