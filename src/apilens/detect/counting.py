@@ -6,6 +6,8 @@ the past; a static threshold pages on one of three calls and sleeps through 90 %
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import polars as pl
 from scipy.special import betainc
@@ -118,6 +120,7 @@ class Events:
             ratio = np.maximum(ratio, (hits - worst + PRIOR_CALLS * ratio) / (calls + PRIOR_CALLS))
         return np.minimum(ratio, 1.0), n, k
 
+    @cached_property
     def spread(self) -> Floats:
         """Per event the squared coefficient of variation of the code's rate from hour to hour in the days before.
 
@@ -197,7 +200,7 @@ def _window(events: Events, width: int, *, detector: str, signal: str, unseen_on
     worst = np.maximum.reduceat(np.r_[parts, 0], np.c_[low, at + 1].ravel())[::2]
     rest = k - worst
     uncertain = 1.0 / ((weight + PRIOR_CALLS) * ratio + 0.5)
-    shape = 1.0 / (events.spread()[at] + np.minimum(uncertain, 2.0))
+    shape = 1.0 / (events.spread[at] + np.minimum(uncertain, 2.0))
     log10_p = anomalies.log10_tail(betainc(rest, shape, mean / (mean + shape)))
     effect = (k >= MIN_FACTOR * mean) & (k - mean >= n * least) & (rest > mean)
     opens = effect & (log10_p < OPEN_LOG10_P) & (k >= HABIT_FACTOR * events.habit(at, k))

@@ -22,11 +22,9 @@ from apilens.detect.baseline import (
     Bools,
     Fleet,
     Floats,
-    Ints,
     Series,
-    back,
+    Sums,
     habit,
-    past_sum,
     same_time,
     spread,
     window_max,
@@ -85,38 +83,51 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     """Anomalies (anomalies.ANOMALIES) of signal latency; observed and expected in ms (geometric mean) or as ratio of
     slow calls."""
     # Endpoints that are never asked enough on a day are not worth the arithmetic; each row is judged by itself.
-    enough = np.flatnonzero(window_sum(series.timed, DAY).max(axis=1) >= MIN_TIMED)
-    if len(enough) == 0:
-        return anomalies.ANOMALIES.to_frame()
-    first, series = series.first_endpoint, _without_bursts(_only(series, enough))
+    timed = Sums(series.timed)
+    enough = np.flatnonzero(timed.window(DAY).max(axis=1) >= MIN_TIMED)
+    # Those with few calls together: for them the short windows need not be looked at.
+    enough = enough[np.argsort(-timed.window(SHIFT_WINDOWS[0][0]).max(axis=1)[enough], kind="stable")]
+    found = [anomalies.ANOMALIES.to_frame()]
+    for rows, piece in series.pieces(enough):
+        slow = _slower(_without_bursts(piece), fleet)
+        found.append(
+            slow.with_columns(endpoint=pl.Series(rows[slow["endpoint"]] + series.first_endpoint, dtype=pl.Int64))
+        )
+    return pl.concat(found)
+
+
+class _Totals:
+    """Sums of a piece's series, each made once."""
+
+    def __init__(self, series: Series, fleet: Fleet) -> None:
+        logged = np.maximum(window_sum((fleet.load > 0).astype(np.float64), HOUR), 1.0)
+        load = np.log(np.maximum(window_sum(fleet.load, HOUR) / logged, 1.0))
+        self.calls = Sums(series.calls)
+        self.timed = Sums(series.timed)
+        self.log_sum = Sums(series.log_sum)
+        self.log_sumsq = Sums(series.log_sumsq)
+        # Of the fleet's log load, per call.
+        self.load = Sums(series.timed * load)
+        self.load_sq = Sums(series.timed * load**2)
+        self.log_sum_load = Sums(series.log_sum * load)
+
+
+def _slower(series: Series, fleet: Fleet) -> pl.DataFrame:
+    """Anomalies of a piece, strongest windows only."""
+    totals = _Totals(series, fleet)
     load = _under_load(series, fleet, series.log_sum, series.timed)
     slow, timed = _slow_calls(series, fleet)
     slow_load = _under_load(series, fleet, slow, timed)
     found = []
     for width, factor in SHIFT_WINDOWS:
-        usual = _Usual(*_by_load(series, fleet, width, width + HOUR), _crowd(series, width))
-        found.append(_shift(series, fleet, load, usual, width, factor))
+        if totals.timed.window(width).max() < MIN_TIMED:
+            continue
+        usual = _Usual(*_by_load(totals, width, width + HOUR), _crowd(series, totals, width))
+        found.append(_shift(series, fleet, totals, load, usual, width, factor))
         found.append(_tail(series, fleet, slow_load, usual, slow, timed, width))
     load = _under_load(series, fleet, series.log_sum, series.timed, skip_days=DRIFT_SKIP // DAY, steps=0)
-    found.append(_drift(series, fleet, load))
-    strongest = anomalies.strongest(pl.concat(found))
-    return strongest.with_columns(endpoint=pl.Series(enough[strongest["endpoint"].to_numpy()] + first, dtype=pl.Int64))
-
-
-def _only(series: Series, rows: Ints) -> Series:
-    """The series of some rows, numbered from 0."""
-    place = pl.DataFrame({"row": rows, "place": np.arange(len(rows))})
-    buckets = series.buckets.join(place.cast({"row": series.buckets["row"].dtype}), on="row", how="inner")
-    return Series(
-        0,
-        series.calls[rows],
-        series.born[rows],
-        series.timed[rows],
-        series.log_sum[rows],
-        series.log_sumsq[rows],
-        series.codes.clear(),
-        buckets.with_columns(row="place").drop("place"),
-    )
+    found.append(_drift(series, fleet, totals, load))
+    return anomalies.strongest(pl.concat(found))
 
 
 def _without_bursts(series: Series) -> Series:
@@ -124,21 +135,18 @@ def _without_bursts(series: Series) -> Series:
 
     What a batch job or a crowd does to the latency is their matter, and the traffic detector's.
     """
-    calls = series.calls
-    lately = back(window_sum(calls, 2 * HOUR), 1, 0.0) / (2 * HOUR)
-    around = same_time(window_sum(calls, HOUR // 2) / (HOUR // 2), HOUR // 4)
+    calls, totals = series.calls, Sums(series.calls)
+    lately = totals.past(2 * HOUR, 1) / (2 * HOUR)
+    around = same_time(totals.window(HOUR // 2) / (HOUR // 2), HOUR // 4)
     usual = np.maximum(lately, around / np.maximum(_days(series), 1.0))
     calm = calls <= BURST_FACTOR * usual + 3 * np.sqrt(usual) + 3
-    row, bin_ = np.nonzero(calm)
-    kept = pl.DataFrame({"row": row, "bin": bin_}).cast(
-        {"row": series.buckets["row"].dtype, "bin": series.buckets["bin"].dtype}
-    )
+    kept = calm[series.buckets["row"].to_numpy(), series.buckets["bin"].to_numpy()]
     return replace(
         series,
         timed=series.timed * calm,
         log_sum=series.log_sum * calm,
         log_sumsq=series.log_sumsq * calm,
-        buckets=series.buckets.join(kept, on=["row", "bin"], how="semi"),
+        buckets=series.buckets.filter(pl.Series(kept, dtype=pl.Boolean)),
     )
 
 
@@ -149,31 +157,29 @@ def _days(series: Series) -> Floats:
     return days
 
 
-def _crowd(series: Series, width: int) -> Floats:
+def _crowd(series: Series, totals: _Totals, width: int) -> Floats:
     """By how much more calls than the two hours before and this time of day had explain a higher log latency."""
-    calls = window_sum(series.calls, width)
-    lately = back(window_sum(series.calls, 2 * HOUR), width, 0.0) * width / (2 * HOUR)
+    calls = totals.calls.window(width)
+    lately = totals.calls.past(2 * HOUR, width) * width / (2 * HOUR)
     usual = np.maximum(lately, same_time(calls) / np.maximum(_days(series), 1.0))
     more: Floats = LOAD_ELASTICITY * np.maximum(np.log((calls + 3) / (usual + 3)), 0.0)
     return more
 
 
-def _by_load(series: Series, fleet: Fleet, width: int, behind: int) -> tuple[Floats, Floats, Floats]:
+def _by_load(totals: _Totals, width: int, behind: int) -> tuple[Floats, Floats, Floats]:
     """Mean and variance of the log latency in the past week, and the share of today's mean that today's load explains.
 
     Many systems answer slower when all consumers are awake; a regression of the endpoint's latency on the fleet's log
     load, from the past only, takes that out. It only ever explains slowness by more load, never by less.
     """
-    logged = np.maximum(window_sum((fleet.load > 0).astype(np.float64), HOUR), 1.0)
-    load = np.log(np.maximum(window_sum(fleet.load, HOUR) / logged, 1.0))
-    n = np.maximum(past_sum(series.timed, WEEK, behind), 1.0)
-    mean = past_sum(series.log_sum, WEEK, behind) / n
-    variance = np.maximum(past_sum(series.log_sumsq, WEEK, behind) / n - mean**2, 0.01)
-    load_mean = past_sum(series.timed * load, WEEK, behind) / n
-    load_variance = np.maximum(past_sum(series.timed * load**2, WEEK, behind) / n - load_mean**2, 0.0)
-    together = past_sum(series.log_sum * load, WEEK, behind) / n - load_mean * mean
+    n = np.maximum(totals.timed.past(WEEK, behind), 1.0)
+    mean = totals.log_sum.past(WEEK, behind) / n
+    variance = np.maximum(totals.log_sumsq.past(WEEK, behind) / n - mean**2, 0.01)
+    load_mean = totals.load.past(WEEK, behind) / n
+    load_variance = np.maximum(totals.load_sq.past(WEEK, behind) / n - load_mean**2, 0.0)
+    together = totals.log_sum_load.past(WEEK, behind) / n - load_mean * mean
     slope = np.clip(together / (load_variance + LOAD_RIDGE), 0.0, 1.5)
-    today = window_sum(series.timed * load, width) / np.maximum(window_sum(series.timed, width), 1.0)
+    today = totals.load.window(width) / np.maximum(totals.timed.window(width), 1.0)
     return mean, variance, slope * (today - load_mean)
 
 
@@ -218,7 +224,13 @@ def _before(daily: Floats, skip_days: int) -> Floats:
 
 
 def _shift(
-    series: Series, fleet: Fleet, load: tuple[Floats, Bools], usual: _Usual, width: int, factor: float
+    series: Series,
+    fleet: Fleet,
+    totals: _Totals,
+    load: tuple[Floats, Bools],
+    usual: _Usual,
+    width: int,
+    factor: float,
 ) -> pl.DataFrame:
     """Windows whose mean log latency lies above what load, time of day and the two hours before let expect.
 
@@ -227,19 +239,19 @@ def _shift(
     where it was slow already (weather: a cache that empties, a slow neighbour). Source: shrinkage of random effects,
     e.g. Gelman et al., Bayesian Data Analysis, section 5.
     """
-    n, s = window_sum(series.timed, width), window_sum(series.log_sum, width)
+    n, s = totals.timed.window(width), totals.log_sum.window(width)
     behind = width + HOUR
-    past_n = past_sum(series.timed, WEEK, behind)
+    past_n = totals.timed.past(WEEK, behind)
     safe_n = np.maximum(n, 1.0)
     past_mean, variance, explained = usual.mean, usual.variance, usual.explained
     own, unseen = load
-    left = series.log_sum - series.timed * (past_mean + own)
+    left = Sums(series.log_sum - series.timed * (past_mean + own))
     reach = max(width, 2 * HOUR)
     ahead = (reach - width) // 2  # centred on the window
-    profile, profile_n = (same_time(window_sum(each, reach), ahead) for each in (left, series.timed))
+    profile, profile_n = (same_time(each.window(reach), ahead) for each in (left, totals.timed))
     profile /= profile_n + PROFILE_CALLS
-    left_recent = back(window_sum(left, 2 * HOUR), width, 0.0)
-    recent_n = back(window_sum(series.timed, 2 * HOUR), width, 0.0)
+    left_recent = left.past(2 * HOUR, width)
+    recent_n = totals.timed.past(2 * HOUR, width)
     recent = (left_recent - recent_n * profile) / (recent_n + RECENT_CALLS)
     own = window_sum(own * series.timed, width) / safe_n
     expected = past_mean + np.maximum(explained, own + profile + np.maximum(recent, 0.0)) + usual.crowd
@@ -256,7 +268,7 @@ def _shift(
     wander = spread(above - sampling, usable, fleet, prior=PRIOR_WANDER, weight=DAY / 4)
     z = residual / np.sqrt(sampling + np.maximum(wander, MIN_WANDER))
     changed = residual > math.log(factor)
-    rows, bins = np.nonzero(usable & (z > 2.5) & changed & _still(series, width, residual, factor))
+    rows, bins = np.nonzero(usable & (z > 2.5) & changed & _still(totals, width, residual, factor))
     log10_p = anomalies.log10_tail(stdtr(T_DEGREES, -z[rows, bins]))
     opens = (
         (log10_p < OPEN_LOG10_P - fleet.many[bins])
@@ -267,13 +279,13 @@ def _shift(
     return _frame(series, rows, bins, width, log10_p, opens, np.exp(s / safe_n), np.exp(expected), "ms", n, excess)
 
 
-def _drift(series: Series, fleet: Fleet, load: tuple[Floats, Bools]) -> pl.DataFrame:
+def _drift(series: Series, fleet: Fleet, totals: _Totals, load: tuple[Floats, Bools]) -> pl.DataFrame:
     """Days whose mean log latency lies above that of the week which ended three days before."""
-    n, s = window_sum(series.timed, DRIFT_WINDOW), window_sum(series.log_sum, DRIFT_WINDOW)
+    n, s = totals.timed.window(DRIFT_WINDOW), totals.log_sum.window(DRIFT_WINDOW)
     behind = DRIFT_WINDOW + DRIFT_SKIP
-    past_n = past_sum(series.timed, WEEK, behind)
+    past_n = totals.timed.past(WEEK, behind)
     safe_n, safe_past = np.maximum(n, 1.0), np.maximum(past_n, 1.0)
-    past_mean, variance, explained = _by_load(series, fleet, DRIFT_WINDOW, behind)
+    past_mean, variance, explained = _by_load(totals, DRIFT_WINDOW, behind)
     own, unseen = load
     own = window_sum(np.maximum(own, 0.0) * series.timed, DRIFT_WINDOW) / safe_n
     expected = past_mean + np.maximum(explained, own)
@@ -284,7 +296,7 @@ def _drift(series: Series, fleet: Fleet, load: tuple[Floats, Bools]) -> pl.DataF
     square = np.minimum(z**2, SQUARE_LIMIT)
     noise = spread(square, usable, fleet, prior=DRIFT_PRIOR_SPREAD, weight=DAY, skip_days=DRIFT_SKIP // DAY)
     z /= np.sqrt(np.maximum(noise, 1.0))
-    changed = (residual > math.log(DRIFT_FACTOR)) & _still(series, DRIFT_WINDOW, residual, DRIFT_FACTOR)
+    changed = (residual > math.log(DRIFT_FACTOR)) & _still(totals, DRIFT_WINDOW, residual, DRIFT_FACTOR)
     rows, bins = np.nonzero(usable & (z > 2.5) & changed)
     log10_p = anomalies.log10_tail(stdtr(DRIFT_DEGREES, -z[rows, bins]))
     opens = (log10_p < anomalies.OPEN_LOG10_P - fleet.many[bins]) & comparable[rows, bins]
@@ -298,40 +310,36 @@ def _age(series: Series, fleet: Fleet) -> Floats:
     return age
 
 
-def _still(series: Series, width: int, residual: Floats, factor: float) -> Bools:
+def _still(totals: _Totals, width: int, residual: Floats, factor: float) -> Bools:
     """Whether the last third of the window is slow as well: what ended is no news."""
     third = max(width // 3, 1)
-    n = np.maximum(window_sum(series.timed, third), 1.0)
-    whole = np.maximum(window_sum(series.timed, width), 1.0)
-    mean = window_sum(series.log_sum, third) / n
-    return mean - window_sum(series.log_sum, width) / whole + residual > math.log(factor) / 2
+    n = np.maximum(totals.timed.window(third), 1.0)
+    whole = np.maximum(totals.timed.window(width), 1.0)
+    mean = totals.log_sum.window(third) / n
+    return mean - totals.log_sum.window(width) / whole + residual > math.log(factor) / 2
 
 
 def _slow_calls(series: Series, fleet: Fleet) -> tuple[Floats, Floats]:
     """Per bin the calls above the q97 of the seven days before, and the calls they were counted among."""
-    offset = fleet.first_bin % DAY
-    rows = series.buckets.with_columns(day=(pl.col("bin") + offset) // DAY)
-    daily = rows.group_by("row", "day", "bucket").agg(pl.col("calls").sum())
-    week = (
-        pl.concat([daily.with_columns(pl.col("day") + lag) for lag in range(1, WEEK_DAYS + 1)])
-        .group_by("row", "day", "bucket")
-        .agg(pl.col("calls").sum())
-        .sort("row", "day", "bucket")
-        .with_columns(
-            below=pl.col("calls").cum_sum().over("row", "day"), total=pl.col("calls").sum().over("row", "day")
-        )
-        .filter((pl.col("below") >= (1 - TAIL_SHARE) * pl.col("total")) & (pl.col("total") >= 100))
-        .group_by("row", "day")
-        .agg(pl.col("bucket").min().alias("limit"))
+    endpoints, bins = series.calls.shape
+    row, bin_, bucket = (series.buckets[name].to_numpy().astype(np.int64) for name in ("row", "bin", "bucket"))
+    calls = series.buckets["calls"].to_numpy().astype(np.float64)
+    if len(row) == 0:
+        return np.zeros((endpoints, bins)), np.zeros((endpoints, bins))
+    lowest = bucket.min()
+    shape = (endpoints, fleet.days, int(bucket.max() - lowest) + 1)
+    day = fleet.day_of(bin_)
+    at = (row * shape[1] + day) * shape[2] + bucket - lowest
+    week = _before(np.bincount(at, calls, math.prod(shape)).astype(np.float64).reshape(shape), 0)
+    below = np.cumsum(week, axis=2)
+    total = below[:, :, -1]
+    limit = (below >= (1 - TAIL_SHARE) * total[:, :, None]).argmax(axis=2) + lowest
+    known = (total >= 100)[row, day]
+    at = row * bins + bin_
+    slow, timed = (
+        np.bincount(at[kept], calls[kept], endpoints * bins).astype(np.float64).reshape(endpoints, bins)
+        for kept in (known & (bucket > limit[row, day]), known)
     )
-    counted = (
-        rows.join(week, on=["row", "day"])
-        .group_by("row", "bin")
-        .agg(pl.col("calls").sum(), pl.col("calls").filter(pl.col("bucket") > pl.col("limit")).sum().alias("slow"))
-    )
-    slow, timed = np.zeros_like(series.calls), np.zeros_like(series.calls)
-    at = (counted["row"].to_numpy(), counted["bin"].to_numpy())
-    slow[at], timed[at] = counted["slow"].to_numpy(), counted["calls"].to_numpy()
     return slow, timed
 
 
@@ -339,10 +347,11 @@ def _tail(
     series: Series, fleet: Fleet, load: tuple[Floats, Bools], usual: _Usual, slow: Floats, timed: Floats, width: int
 ) -> pl.DataFrame:
     """Windows in which far more calls than usual are slow, even where the mean hardly moves."""
-    k, n = window_sum(slow, width) - window_max(slow, width), window_sum(timed, width)
+    slow_sums, timed_sums = Sums(slow), Sums(timed)
+    k, n = slow_sums.window(width) - window_max(slow, width), timed_sums.window(width)
     behind = width + HOUR
-    past_n = past_sum(timed, WEEK, behind)
-    past_share = (past_sum(slow, WEEK, behind) + 100 * TAIL_SHARE) / (past_n + 100)
+    past_n = timed_sums.past(WEEK, behind)
+    past_share = (slow_sums.past(WEEK, behind) + 100 * TAIL_SHARE) / (past_n + 100)
     # More load makes more calls slow: by as much as it moves a normal distribution over its q97.
     variance, explained = usual.variance, np.maximum(usual.explained, 0.0) + usual.crowd
     limit = -ndtri(TAIL_SHARE)
@@ -359,10 +368,10 @@ def _tail(
     )
     third = max(width // 3, 1)
     reach = max(width, 2 * HOUR)
-    before_k, before_n = (back(window_sum(each, reach), width, 0.0) for each in (slow, timed))
+    before_k, before_n = (each.past(reach, width) for each in (slow_sums, timed_sums))
     # Slow weather, see _onset: the two hours before had less than half of it.
     sudden = before_k <= np.maximum(share * before_n, k / np.maximum(n, 1.0) * before_n / 2)
-    still = window_sum(slow, third) > 1.5 * share * window_sum(timed, third)
+    still = slow_sums.window(third) > 1.5 * share * timed_sums.window(third)
     rows, bins = np.nonzero(
         usable & (k >= 4) & (k > TAIL_FACTOR * mean) & (k - mean > 0.05 * n) & still & (z > 2.5 * np.sqrt(1 + over))
     )

@@ -54,7 +54,15 @@ DAY_SPREAD = 0.02
 
 def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     """Anomalies (anomalies.ANOMALIES) of signal traffic; observed and expected are calls per 5 minutes."""
-    return anomalies.strongest(pl.concat([_window(series, fleet, width) for width in GROWTH_WINDOWS]))
+    # "until now" in _window, so that the future has no say; who never had half the calls is left out here.
+    busy = np.flatnonzero(window_sum(series.calls, max(GROWTH_WINDOWS)).max(axis=1) >= MIN_EXPECTED / 2)
+    found = [anomalies.ANOMALIES.to_frame()]
+    for rows, piece in series.pieces(busy):
+        far = anomalies.strongest(pl.concat([_window(piece, fleet, width) for width in GROWTH_WINDOWS]))
+        found.append(
+            far.with_columns(endpoint=pl.Series(rows[far["endpoint"]] + series.first_endpoint, dtype=pl.Int64))
+        )
+    return pl.concat(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,39 +83,47 @@ def _forecast(first_calls: Ints, fleet: Fleet, calls: Floats, logged: Bools, wid
     at = np.arange(fleet.bins)[None, :]
     around = maximum_filter1d(calls, HOUR + 1, axis=1, mode="nearest")
 
-    def day_before(day: int) -> tuple[Floats, Floats, Bools, Floats]:
-        """Calls of that day, raw and scaled, where it can be compared, and how far its kind of day is from today's."""
+    far = WEEK_DAYS * DAY
+    past = np.concatenate([np.zeros((len(calls), far)), calls], axis=1)
+    past_around = np.concatenate([np.zeros((len(calls), far)), around], axis=1)
+
+    def day_before(day: int) -> tuple[Floats, Floats, Floats, Floats]:
+        """Calls of that day, raw and scaled (0.0 where it cannot be compared), whether it can, and how far its kind of day is
+        from today's."""
         factor = growth[day - 1]
         known = (back(logged.astype(np.float64), day * DAY, 0.0) > 0) & ~np.isnan(factor)
-        valid = (at - day * DAY >= born) & known[None, :]
+        valid = ((at - day * DAY >= born) & known[None, :]).astype(np.float64)
         factor = np.where(known, factor, 1.0)
-        raw = back(calls, day * DAY, 0.0)
+        raw = past[:, far - day * DAY :][:, : fleet.bins]
         return raw, raw * factor, valid, (GROWTH_SPREAD * np.log(factor)) ** 2
 
     total, days = np.zeros_like(calls), np.zeros_like(calls)
     least, most = np.full_like(calls, np.inf), np.full_like(calls, -np.inf)
-    for day in range(1, WEEK_DAYS + 1):
-        _, value, valid, _ = day_before(day)
-        total += np.where(valid, value, 0.0)
+    every = [day_before(day) for day in range(1, WEEK_DAYS + 1)]
+    for _, value, valid, _ in every:
+        total += value * valid
         days += valid
-        least = np.where(valid, np.minimum(least, value), least)
-        most = np.where(valid, np.maximum(most, value), most)
+        compared = valid > 0
+        np.minimum(least, np.where(compared, value, np.inf), out=least)
+        np.maximum(most, np.where(compared, value, -np.inf), out=most)
     trim = days >= 4
     middle = total - np.where(trim, least, 0.0) - np.where(trim, most, 0.0)
     middle /= np.maximum(days - 2 * trim, 1.0)
+    half, double, four = 0.5 * middle, 2 * middle, 4 * middle
     # A day on which the fleet did about the same (a Saturday for a Saturday) says more; an odd day counts at most
     # double or half.
     total, square, weights, apart, highest, lowest = (np.zeros_like(calls) for _ in range(6))
-    for day in range(1, WEEK_DAYS + 1):
-        raw, value, valid, distance = day_before(day)
-        weight = valid / (DAY_SPREAD + distance)[None, :]
-        value = np.clip(value, 0.5 * middle, 2 * middle)
-        total += weight * value
-        square += weight * value**2
+    for day, (raw, value, valid, distance) in enumerate(every, 1):
+        weight = valid / (DAY_SPREAD + distance)
+        value = np.minimum(np.maximum(value, half), double)
+        weighted = weight * value
+        total += weighted
+        square += weighted * value
         weights += weight
-        apart += weight * distance[None, :]
-        highest += weight * np.clip(back(around, day * DAY, 0.0), 0.5 * middle, 4 * middle)
-        lowest += weight * np.clip(raw, 0.5 * middle, 2 * middle)
+        apart += weight * distance
+        near = past_around[:, far - day * DAY :][:, : fleet.bins]
+        highest += weight * np.minimum(np.maximum(near, half), four)
+        lowest += weight * np.minimum(np.maximum(raw, half), double)
     weights = np.maximum(weights, 1e-9)
     mean = total / weights
     # What came on this weekday (a weekly report) may come again.
