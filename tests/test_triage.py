@@ -176,9 +176,9 @@ def test_a_request_id_found_in_the_logs_links_to_the_candidate_whose_call_it_is(
     endpoint = "POST /v1/orders/{id}/pay"
     calls = pl.DataFrame(
         [
-            ("7f00a1bcd99", endpoint, MONDAY + 11 * HOUR, "app-09", 502),
-            ("aa00a1bcd99", endpoint, MONDAY + 11 * HOUR, "app-09", 200),
-            ("bb00a1bcd99", endpoint, MONDAY + 1 * HOUR, "app-09", 502),
+            ("7f00a1bcd99", endpoint, MONDAY + 11 * HOUR, "app-09", 502, 90.0),
+            ("aa00a1bcd99", endpoint, MONDAY + 11 * HOUR, "app-09", 200, 90.0),
+            ("bb00a1bcd99", endpoint, MONDAY + 1 * HOUR, "app-09", 502, 90.0),
         ],
         schema=CALLS_NAMED,
         orient="row",
@@ -193,10 +193,30 @@ def test_a_request_id_found_in_the_logs_links_to_the_candidate_whose_call_it_is(
     assert "a call like those of it within a day" in earlier["reasons"][0]
 
 
+def test_a_question_that_names_a_call_as_slow_as_the_problem_is_about_it_and_one_that_names_a_quick_call_is_not() -> (
+    None
+):
+    slow = candidate(
+        endpoints=["POST /v1/cards/{id}/disputes"], signal="latency", state="ended", unit="ms", observed=2000.0,
+        expected=500.0, hint={"status": None, "upstream": None, "consumer": None, "node": None}, request_ids=[],
+    )  # fmt: skip
+    at = slow["end"] + 1 * HOUR
+    calls = pl.DataFrame(
+        [(f"{name}0f9f278f6d7", slow["endpoints"][0], at, "app-13", 200, took) for name, took in (("a", 1900.0), ("b", 520.0))],
+        schema=CALLS_NAMED,
+        orient="row",
+    )  # fmt: skip
+    body = "Can you check request {}0f9f278f6d7 for me, about the refund? Where do I see what became of it?"
+    said = items(*(item(name, body=body.format(name), created_at=at + 1 * HOUR) for name in "ab"))
+    as_slow, quick = linked(said, candidates(slow, candidate("refund", endpoints=["POST /v1/refunds"])), calls)
+    assert as_slow["candidate_id"] == "pay-1"
+    assert quick["candidate_id"] is None
+
+
 def test_a_call_named_long_before_the_detector_was_sure_is_that_problem_s() -> None:
     endpoint = "POST /v1/orders/{id}/pay"
     calls = pl.DataFrame(
-        [("bb00a1bcd99", endpoint, MONDAY + 1 * HOUR, "app-09", 502)], schema=CALLS_NAMED, orient="row"
+        [("bb00a1bcd99", endpoint, MONDAY + 1 * HOUR, "app-09", 502, None)], schema=CALLS_NAMED, orient="row"
     )
     start = candidate()["start"]
     body = "Payment fails with an error, id bb00a1bcd99"

@@ -583,6 +583,7 @@ def _calls_named(lens: Lens, ids: pl.Series) -> pl.DataFrame:
                 "start_time",
                 "consumer",
                 "status_code",
+                "duration_ms",
             )
             .collect()
             for column in ("request_id", "trace_id")
