@@ -295,12 +295,29 @@ def test_two_sides_of_one_problem_share_their_confidence() -> None:
         ({"body": "payment 502", "created_at": MONDAY - timedelta(days=30)}, "outside the logged period"),
         ({"body": "payment 502", "created_at": MONDAY + timedelta(days=30)}, "outside the logged period"),
         ({"title": "Automatic reply: pay 502", "body": "I am out of office"}, "automatic reply"),
+        (
+            {"body": "POST /v1/orders/7/pay is a typo, it says 404"},
+            "names /v1/orders/7/pay, but what it says does not fit pay: 502",
+        ),
+        ({"body": "POST /v1/orders/7/pay 502", "created_at": MONDAY - 9 * HOUR}, "other time: pay: 502 lasted from"),
     ],
 )
 def test_a_report_without_trace_says_why(given: dict[str, Any], reason: str) -> None:
     row = linked(items(item(**given)), candidates(candidate(state="ended")))[0]
     assert row["candidate_id"] is None
     assert reason in row["reasons"][0]
+
+
+def test_what_comes_close_is_named_for_people_to_decide_and_what_they_rejected_is_said_so() -> None:
+    close = item(body="something is wrong with paying", title="Hello", reporter="x@elsewhere.example")
+    refused = item("T-2", body="POST /v1/orders/12/pay gives 502")
+    decided = pl.DataFrame([verdict("T-2", "pay-1", "rejected")], schema=VERDICTS, orient="row")
+    problems = candidates(candidate(), candidate("cart", endpoints=["GET /v1/carts/{id}"], request_ids=[]))
+    said = items(close, refused)
+    first, second = link(Told(said, problems, NO_CALLS, categories(said), SHOP, LOGGED, 100), decided).to_dicts()
+    assert first["candidate_id"] is None
+    assert first["reasons"][1].startswith(f"perhaps pay-1 ({first['confidence']:.2g}), too unsure to link")
+    assert second["reasons"][0] == "not about pay-1, says kim"
 
 
 def test_without_candidates_every_report_has_no_trace() -> None:

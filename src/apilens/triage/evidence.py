@@ -207,10 +207,11 @@ def _endpoints(problems: pl.DataFrame) -> pl.DataFrame:
 
 
 def calls_of(named: pl.DataFrame, problems: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
-    """Pairs of an item that names a call and a candidate that has such calls: row, candidate, request_id, inside.
+    """Pairs of an item that names a call and a candidate that has such calls: row, candidate, request_id, when.
 
-    Such a call has one of its endpoints and a status that fits; inside: and its time as well. At another time a call of a slow
-    endpoint must have been as slow: nearer to what was measured than to what was expected (in their logarithms).
+    Such a call has one of its endpoints and a status that fits. when: inside its time; near, at most a day off; or later, at
+    most two weeks. Outside a call of a slow endpoint must have been as slow: nearer to what was measured than to what was
+    expected (in their logarithms).
     """
     said = named.select("row", request_id="tokens").explode("request_id").drop_nulls()
     slow_ms = pl.when(pl.col("unit") == "ms").then((pl.col("observed") * pl.col("expected")).sqrt())
@@ -235,13 +236,23 @@ def calls_of(named: pl.DataFrame, problems: pl.DataFrame, calls: pl.DataFrame) -
         said.join(calls, on="request_id")
         .join(_endpoints(problems), on="endpoint")
         .join(span, on="candidate")
-        .filter((at >= pl.col("start") - NEAR) & (at <= pl.col("end") + NEAR) & fits & (inside | as_slow))
-        .select("row", "candidate", "request_id", inside=inside)
+        .filter((at >= pl.col("start") - NEAR) & (at <= pl.col("end") + AFTER) & fits & (inside | as_slow))
+        .select(
+            "row",
+            "candidate",
+            "request_id",
+            when=pl.when(inside)
+            .then(pl.lit("inside"))
+            .when(at <= pl.col("end") + NEAR)
+            .then(pl.lit("near"))
+            .otherwise(pl.lit("later")),
+        )
     )
 
 
 def _near_calls(named: pl.DataFrame, of_calls: pl.DataFrame, pairs: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
-    yes = of_calls.unique(["row", "candidate"], keep="first", maintain_order=True).select(
+    near = of_calls.filter(pl.col("when") != "later")
+    yes = near.unique(["row", "candidate"], keep="first", maintain_order=True).select(
         "row",
         "candidate",
         name=pl.lit("call of it"),
@@ -252,13 +263,20 @@ def _near_calls(named: pl.DataFrame, of_calls: pl.DataFrame, pairs: pl.DataFrame
     no = (
         said.unique("row", keep="first", maintain_order=True)
         .join(pairs, on="row")
-        .join(yes, on=["row", "candidate"], how="anti")
+        # One that fits in all but the time says nothing: it may be the same again.
+        .join(of_calls, on=["row", "candidate"], how="anti")
         .select(
             "row",
             "candidate",
             name=pl.lit("other call"),
             value=1.0,
-            reason=pl.format("but names request id {}, a call of {}", "request_id", "endpoint"),
+            reason=pl.format(
+                "but names request id {}, a call of {} with status {} on {}",
+                "request_id",
+                "endpoint",
+                pl.col("status_code").cast(pl.String).fill_null("unknown"),
+                pl.col("start_time").dt.strftime("%m-%d %H:%MZ"),
+            ),
         )
     )
     return _joined(yes, no)

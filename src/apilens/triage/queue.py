@@ -347,7 +347,7 @@ def _of_feedback(
                 "owner": owner or context.owner(endpoints),
                 "told": len(people),
                 "reports": _quoted(own),
-                "no_trace_reason": "; ".join(first["reasons"]),
+                "no_trace_reason": first["reasons"][0],
                 "severity": CUTS[bad] if bad else 0.1 if asks else _said(own),
                 **(
                     {"core": False, "revenue": 0.0, "compliance": 0.0}
