@@ -169,6 +169,17 @@ def test_a_survey_in_a_workbook_is_read_like_one_in_csv() -> None:
     assert len(sheet["items"]) == 2
 
 
+def test_the_first_answers_of_two_surveys_are_two_items_and_one_read_again_is_the_same() -> None:
+    def survey(question: str, day: int) -> list[dict[str, Any]]:
+        head = f"ID,Completion time,Email,{question}"
+        found: list[dict[str, Any]] = read("s.csv", f"{head}\n1,2026-03-{day} 15:00,a@x.example,2\n".encode())["items"]
+        return found
+
+    incident, hypercare = survey("How was the incident handled?", 13), survey("How was hypercare?", 28)
+    assert incident[0]["id"] != hypercare[0]["id"]
+    assert incident == survey("How was the incident handled?", 13)
+
+
 def test_a_damaged_workbook_is_refused_in_words() -> None:
     broken = packed({"xl/workbook.xml": "<workbook", "[Content_Types].xml": ""})
     with pytest.raises(ApilensError, match="damaged or protected workbook"):

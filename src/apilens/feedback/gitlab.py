@@ -97,5 +97,4 @@ def pull(api: Api, query: str, cursor: str | None) -> Iterator[Page]:
         raise InputError("query is empty, expected the project's path (GROUP/NAME) or number")
     params = {"scope": "all", "order_by": "updated_at", "sort": "asc", "per_page": "100"}
     path = f"api/v4/projects/{quote(query, safe='')}/issues"
-    params |= {"updated_after": cursor} if cursor else {}
-    yield from pages(api, path, params, cursor, _issues)
+    yield from pages(api, path, params, ("updated_after", cursor), _issues)

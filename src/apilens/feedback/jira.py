@@ -161,15 +161,22 @@ def pull_cloud(api: Api, query: str, cursor: str | None) -> Iterator[Page]:
 def pull_data_center(api: Api, query: str, cursor: str | None) -> Iterator[Page]:
     """Jira Data Center's `/rest/api/2/search`, by startAt. query: JQL."""
     start, newest = 0, cursor
+    seen, before = set[str](), 0
     while True:
         params = {"jql": _jql(query, cursor), "fields": _FIELDS, "expand": "changelog", "maxResults": _PAGE}
         answer, _ = api.get("rest/api/2/search", params | {"startAt": str(start)})
         page = _page(answer, newest)
         newest = page.cursor or newest
+        seen |= {record["id"] for _, record in page.records.records if "id" in record}
         yield page
         start += page.records.read
-        if not page.records.read or start >= int(word(inner(answer, "total")) or 0):
+        total = int(word(inner(answer, "total")) or 0)
+        if page.records.read and start < total:
+            continue
+        # An issue that somebody changes meanwhile moves to the end, and one behind it is skipped: look for it once more.
+        if len(seen) >= total or len(seen) == before:
             return
+        start, before = 0, len(seen)
 
 
 def _page(answer: Any, newest: str | None) -> Page:
