@@ -101,11 +101,17 @@ def slack_export(**more: str | bytes) -> dict[str, str | bytes]:
 def test_a_slack_zip_knows_people_rooms_and_threads() -> None:
     found = read("export.zip", packed(slack_export()))
     assert [(item["reporter"], item["id"]) for item in found["items"]] == [
-        ("ruth@zweirad.example", "support:1773307860.000200"),
-        ("U2", "support:1773307960.000300"),
+        ("ruth@zweirad.example", "C1:1773307860.000200"),
+        ("U2", "C1:1773307960.000300"),
     ]
     threads = {dict(item["attributes"] if isinstance(item["attributes"], dict) else [(e["key"], e["value"]) for e in item["attributes"]])["thread"] for item in found["items"]}  # fmt: skip
-    assert threads == {"support:1773307860.000200"}
+    assert threads == {"C1:1773307860.000200"}
+
+
+def test_who_is_spoken_to_in_slack_is_called_by_name() -> None:
+    said = '[{"type": "message", "user": "U1", "text": "<@U1> pay is down", "ts": "1773394000.000100"}]'
+    found = read("export.zip", packed(slack_export(**{"support/2026-03-13.json": said})))
+    assert [item["body"] for item in found["items"]][-1] == "@ruth pay is down"
 
 
 def test_a_damaged_day_of_a_slack_zip_costs_that_day() -> None:
