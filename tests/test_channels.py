@@ -250,6 +250,7 @@ def test_a_wrong_mapping_is_a_usage_error(text: str, said: str, tmp_path: Path) 
         (["good", "bad", "Good"], "good/bad", [5, 1, 5]),
         (["Very satisfied", "Neutral"], "good/bad", [5, 3]),
         (["4 - agree", "2"], "1-5", [4, 2]),
+        (["sehr gut", "schlecht"], "good/bad", [5, 1]),
     ],
 )
 def test_ratings_of_every_scale_come_to_one(ratings: list[str], scale: str, scores: list[float]) -> None:

@@ -13,7 +13,7 @@ from apilens.feedback.api import Api, Page
 from apilens.feedback.export import Export, inner, word
 from apilens.feedback.markup import document_text, tidy
 from apilens.feedback.records import Records, read_time, renamed
-from apilens.feedback.tables import columns, rows
+from apilens.feedback.tables import columns, objects_or_rows
 
 #: The export names its columns in the language of who exports: English, German, French, Spanish.
 _CSV = {
@@ -51,11 +51,7 @@ class Jira:
         return named or ("key" in first and isinstance(first.get("fields"), dict))
 
     def parse(self, export: Export) -> Records:
-        if export.first_object:
-            return _issues(export.objects.found, list(export.objects.rejects), export.objects.damage)
-        found = rows(export)
-        found.records = [(line, _of_row(record)) for line, record in found.records]
-        return found
+        return objects_or_rows(export, _issues, _of_row)
 
 
 def _of_row(record: dict[str, str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from apilens.feedback.api import Api, Page
 from apilens.feedback.export import Export, inner, word
 from apilens.feedback.markup import html_text, looks_like_html
 from apilens.feedback.records import Records, renamed
-from apilens.feedback.tables import columns, rows
+from apilens.feedback.tables import columns, objects_or_rows
 
 _FIELDS = {
     "id": ("number", "incident number"),
@@ -43,11 +43,7 @@ class ServiceNow:
         return bool(names & {"number", "incident number"}) and bool(names & {"short_description", "short description"})
 
     def parse(self, export: Export) -> Records:
-        if export.first_object:
-            return _incidents(export.objects.found, list(export.objects.rejects), export.objects.damage)
-        found = rows(export)
-        found.records = [(line, _of_row(record)) for line, record in found.records]
-        return found
+        return objects_or_rows(export, _incidents, _of_row)
 
 
 def _incidents(found: list[tuple[int, Any]], rejects: list[tuple[int, str]], damage: str | None = None) -> Records:

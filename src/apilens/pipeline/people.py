@@ -29,10 +29,10 @@ from apilens.feedback.model import predict, train
 from apilens.feedback.records import REJECTS as REJECTED_RECORDS
 from apilens.feedback.records import Records, newest, slashed_times, to_items
 from apilens.ingest.sources import Input, expand, open_input
-from apilens.lens import Lens
+from apilens.lens import Lens, escalated
 from apilens.schema import ITEMS
 from apilens.store import Store, open_state
-from apilens.triage import CALLS_NAMED, Context, Told, escalations, inherit, link, read_context, related, request_ids
+from apilens.triage import CALLS_NAMED, Context, Told, beside, inherit, link, read_context, related, request_ids
 from apilens.triage import queue as rank
 from apilens.triage.priority import OVERRIDES, RANKING
 from apilens.window import Window
@@ -286,17 +286,7 @@ def decide_related(
 def to_escalate(*, lake: str, state: str | None, config: str | None = None) -> pl.DataFrame:
     """triage.escalation.ESCALATIONS as the last triage linked; what talk is about and should be a ticket."""
     with open_state(lake, state, create=False) as store:
-        return escalated(store, config)
-
-
-def escalated(store: Store, config: str | None) -> pl.DataFrame:
-    """ESCALATIONS of an opened store; see to_escalate."""
-    items, kept = store.items(), store.settings()
-    context = read_context(kept.get("context", ""), "the context of the last triage")
-    kinds = _decided(store, items, config)
-    return escalations(
-        items, store.links(), store.duplicates(), kinds, store.candidates(), context, kept.get("population")
-    )
+        return escalated(store, rules_of(store, config))
 
 
 @dataclass(frozen=True)
@@ -333,7 +323,7 @@ def triage(
     """
     lens = Lens(lake)
     with open_state(lake, state) as store:
-        store.save_settings({"rules": _rules(store, config)})
+        store.save_settings({"rules": rules_of(store, config)})
         text = _context_text(context) if context is not None else store.settings().get("context", "")
         meaning = read_context(text, context or "the context of the last triage")
         items = store.items()
@@ -369,13 +359,15 @@ def _verdicts(store: Store) -> pl.DataFrame:
     )
 
 
-def links(*, lake: str, state: str | None) -> tuple[pl.DataFrame, bool]:
-    """schema.LINKS, and whether they had to be made: where items or candidates came since the last triage, one is run."""
+def links(*, lake: str, state: str | None, config: str | None = None) -> tuple[pl.DataFrame, bool]:
+    """schema.LINKS, and whether they had to be made: where items, candidates or rules came since the last triage, one is run."""
     with open_state(lake, state, create=False) as store:
         found, items, candidates = store.links(), store.items(), store.candidates()
-        kept = store.settings().get("linked")
-    fresh = kept == _stamp(items, candidates)
-    return (found, False) if fresh else (triage(lake=lake, state=state, context=None, now=None).links, True)
+        kept = store.settings()
+        same_rules = rules_of(store, config) == kept.get("rules", [])
+    if same_rules and kept.get("linked") == _stamp(items, candidates):
+        return found, False
+    return triage(lake=lake, state=state, context=None, now=None, config=config).links, True
 
 
 def _stamp(items: pl.DataFrame, candidates: pl.DataFrame) -> str:
@@ -426,11 +418,11 @@ def _known_item(store: Store, item: str) -> None:
 
 def _decided(store: Store, items: pl.DataFrame, config: str | None) -> pl.DataFrame:
     """feedback.category.categories by what people set, the configuration's rules and the trained model."""
-    rules = [Rule(**rule) for rule in _rules(store, config)]
+    rules = [Rule(**rule) for rule in rules_of(store, config)]
     return categories(items, rules, store.decisions(*DECIDED), store.settings().get("category_model"))
 
 
-def _rules(store: Store, config: str | None) -> list[dict[str, Any]]:
+def rules_of(store: Store, config: str | None) -> list[dict[str, Any]]:
     """The [[rules]] that hold: of a configuration that is named or has any, else of the one the last triage was given."""
     own = [rule.model_dump() for rule in load_config(config).rules]
     return own if own or config is not None else store.settings().get("rules", [])
@@ -495,13 +487,19 @@ def linkable(
     )
 
 
-def queue(*, lake: str, state: str | None, context: str | None, now: datetime | None) -> pl.DataFrame:
-    """schema.QUEUE: candidates and reports ranked together, as the last triage linked them.
+def queue(
+    *, lake: str, state: str | None, context: str | None, now: datetime | None, config: str | None = None
+) -> pl.DataFrame:
+    """triage.queue.beside of candidates and reports ranked together, as the last triage linked them.
 
-    context: None: the one of the last triage. now: None: the moment of the last triage.
+    context: None: the one of the last triage. now: None: the moment of the last triage. config: as for triage.
     """
     with open_state(lake, state, create=False) as store:
-        return ranked(store, context, now)
+        return beside(
+            ranked(store, context, now, config),
+            related(store.candidates(), store.decisions("caused_by", "blocks")),
+            escalated(store, rules_of(store, config)),
+        )
 
 
 _MOST_KEPT = 5000  # problems of a ranking that the next triage compares with
