@@ -327,7 +327,8 @@ def triage(
         text = _context_text(context) if context is not None else store.settings().get("context", "")
         meaning = read_context(text, context or "the context of the last triage")
         items = store.items()
-        told = linkable(lens, items, store.candidates(), meaning, _decided(store, items, config))
+        kinds = _decided(store, items, config)
+        told = linkable(lens, items, store.candidates(), meaning, kinds)
         moment = now or lens.data_end or datetime.now(UTC)
         known = request_ids(told.items).join(told.calls.select("request_id").unique(), on="request_id")
         repeats = duplicates(told.items, known)
@@ -337,9 +338,8 @@ def triage(
         stamp = _stamp(told.items, told.candidates)
         kept = {"context": text, "population": told.population, "now": moment.isoformat(), "linked": stamp}
         store.save_settings(kept)
-        _, order = _ranked(store, None, moment, store.settings().get("ranking", {}), config)
+        _, order = _ranked(store, None, moment, store.settings().get("ranking", {}), kinds)
         store.save_ranking({row.pop("id"): row for row in order.head(_MOST_KEPT).to_dicts()}, moment)
-    kinds = told.categories
     return Triaged(links, repeats, kinds, changed, moment)
 
 
@@ -507,7 +507,8 @@ _MOST_KEPT = 5000  # problems of a ranking that the next triage compares with
 
 def ranked(store: Store, context: str | None, now: datetime | None, config: str | None = None) -> pl.DataFrame:
     """schema.QUEUE of an opened store; see queue."""
-    return _ranked(store, context, now, store.settings().get("ranking_before", {}), config)[0]
+    kinds = _decided(store, store.items(), config)
+    return _ranked(store, context, now, store.settings().get("ranking_before", {}), kinds)[0]
 
 
 def override(
@@ -536,16 +537,16 @@ def override(
 
 
 def _ranked(
-    store: Store, context: str | None, now: datetime | None, before: dict[str, Any], config: str | None
+    store: Store, context: str | None, now: datetime | None, before: dict[str, Any], kinds: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """schema.QUEUE and RANKING of an opened store. before: the ranking that moves and hysteresis are told from."""
+    """schema.QUEUE and RANKING of an opened store. before: the ranking that moves and hysteresis are told from. kinds: of its
+    items, as _decided makes them."""
     kept = store.settings()
     text = _context_text(context) if context is not None else kept.get("context", "")
     meaning = read_context(text, context or "the context of the last triage")
     items, candidates = store.items(), store.candidates()
     last = datetime.fromisoformat(kept["now"]) if "now" in kept else None
     moment = now or last or candidates.select(pl.col("end").max()).item() or datetime.now(UTC)
-    kinds = _decided(store, items, config)
     links, repeats = store.links(), store.duplicates()
     return rank(
         candidates,

@@ -116,15 +116,15 @@ def names_in(items: pl.DataFrame) -> pl.DataFrame:
     """One row per item with what its text names, as lists."""
 
     def each(find: Callable[[str], list[str]]) -> pl.Expr:
-        return text().map_elements(find, return_dtype=pl.List(pl.String))
+        return pl.col("text").map_elements(find, return_dtype=pl.List(pl.String))
 
-    return items.select(
+    return items.select("row", text=text()).select(
         "row",
-        text().alias("text"),
+        "text",
         each(tokens).alias("tokens"),
         each(paths).alias("paths"),
         each(lambda text: sorted(stems(text))).alias("stems"),
-        each(signals).alias("signals"),
+        signals(pl.col("text")).alias("signals"),
         each(lambda text: [str(code) for code in sorted(statuses(text))]).alias("statuses"),
     )
 

@@ -126,17 +126,18 @@ class _View:
 
     def __init__(self, told: Told, problems: pl.DataFrame, model: Any) -> None:
         self.told, self.problems, self.model = told, problems, model
+        self.rows = problems.select("title", "start", "end", "state", "endpoints").to_dicts()
         self.learned = pl.DataFrame(schema=LEARNED)
         self.weights: Mapping[str, float] = WEIGHTS
         self.together = _together(problems)
+        self._known = {*told.endpoints, *problems["endpoints"].explode().drop_nulls()}
         self._endpoints_of: dict[str, set[str]] = {}
 
     def endpoints_of(self, path: str) -> set[str]:
         """The endpoints of the logs that a path written in a report is a call of."""
         shape = re.sub(r"[^/]*\d\d[^/]*", "{id}", path)
         if shape not in self._endpoints_of:
-            known = {*self.told.endpoints, *self.problems["endpoints"].explode().drop_nulls()}
-            self._endpoints_of[shape] = {endpoint for endpoint in known if is_route(path, endpoint)}
+            self._endpoints_of[shape] = {endpoint for endpoint in self._known if is_route(path, endpoint)}
         return self._endpoints_of[shape]
 
     def evidence(self, items: pl.DataFrame, named: pl.DataFrame) -> pl.DataFrame:
@@ -406,11 +407,7 @@ def _elsewhere(path: str, at: datetime, view: _View) -> str:
     endpoints = view.endpoints_of(path)
     if view.told.endpoints and not endpoints:
         return f"gateway not ingested? the logs have no call of {path[:100]}"
-    other = [
-        row
-        for row in view.problems.select("title", "start", "end", "state", "endpoints").to_dicts()
-        if endpoints & set(row["endpoints"] or [])
-    ]
+    other = [row for row in view.rows if endpoints & set(row["endpoints"] or [])]
     of_the_time = [
         row for row in other if row["start"] - BEFORE <= at and (row["state"] != "ended" or at < row["end"] + AFTER)
     ]

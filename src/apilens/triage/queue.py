@@ -335,6 +335,7 @@ def _of_feedback(
             root = before
         clusters.setdefault(root, []).append(report)
     problems = candidates.to_dicts()
+    named = _Named(context)
     rows = []
     for (channel, name), own in clusters.items():
         first = own[0]
@@ -342,7 +343,7 @@ def _of_feedback(
         category = category_of.get((channel, name))
         asks = category in ("question", "enhancement")
         _, people = _told(own, set(), mapped)
-        endpoints = _endpoints_named(first["text"], context)
+        endpoints = named.endpoints(first["text"])
         lifts = _struggle(first, endpoints, mapped[channel, name], problems) if category == "enhancement" else None
         if asks and lifts is None:
             endpoints = []
@@ -400,18 +401,28 @@ def _struggle(
     return max(len(hit), many) or None
 
 
-def _endpoints_named(text: str, context: Context) -> list[str]:
-    """The endpoints of the context a report speaks of: by path, else by the name of a feature."""
-    if not context.endpoints:
-        return []
-    said, words = paths(text), stems(text)
-    by_path = [name for name in context.endpoints if any(is_route(path, name.replace("*", "{id}")) for path in said)]
-    return by_path or [
-        name
-        for name in context.endpoints
-        for feature, patterns in context.features.items()
-        if stems(feature) <= words and any(matches(pattern, name) for pattern in patterns)
-    ]
+class _Named:
+    """Which endpoints of the context a text speaks of: by path, else by the name of a feature."""
+
+    def __init__(self, context: Context) -> None:
+        self._endpoints = list(context.endpoints)
+        self._routes = {name: name.replace("*", "{id}") for name in self._endpoints}
+        self._features = [
+            (name, stems(feature))
+            for name in self._endpoints
+            for feature, patterns in context.features.items()
+            if any(matches(pattern, name) for pattern in patterns)
+        ]
+
+    def endpoints(self, text: str) -> list[str]:
+        if not self._endpoints:
+            return []
+        said = paths(text)
+        by_path = [name for name in self._endpoints if any(is_route(path, self._routes[name]) for path in said)]
+        if by_path or not self._features:
+            return by_path
+        words = stems(text)
+        return [name for name, feature in self._features if feature <= words]
 
 
 def beside(queue: pl.DataFrame, pairs: pl.DataFrame, talk: pl.DataFrame) -> pl.DataFrame:
