@@ -101,11 +101,17 @@ def slack_export(**more: str | bytes) -> dict[str, str | bytes]:
 def test_a_slack_zip_knows_people_rooms_and_threads() -> None:
     found = read("export.zip", packed(slack_export()))
     assert [(item["reporter"], item["id"]) for item in found["items"]] == [
-        ("ruth@zweirad.example", "support:1773307860.000200"),
-        ("U2", "support:1773307960.000300"),
+        ("ruth@zweirad.example", "C1:1773307860.000200"),
+        ("U2", "C1:1773307960.000300"),
     ]
     threads = {dict(item["attributes"] if isinstance(item["attributes"], dict) else [(e["key"], e["value"]) for e in item["attributes"]])["thread"] for item in found["items"]}  # fmt: skip
-    assert threads == {"support:1773307860.000200"}
+    assert threads == {"C1:1773307860.000200"}
+
+
+def test_who_is_spoken_to_in_slack_is_called_by_name() -> None:
+    said = '[{"type": "message", "user": "U1", "text": "<@U1> pay is down", "ts": "1773394000.000100"}]'
+    found = read("export.zip", packed(slack_export(**{"support/2026-03-13.json": said})))
+    assert [item["body"] for item in found["items"]][-1] == "@ruth pay is down"
 
 
 def test_a_damaged_day_of_a_slack_zip_costs_that_day() -> None:
@@ -167,6 +173,17 @@ def test_a_survey_in_a_workbook_is_read_like_one_in_csv() -> None:
     assert sheet["channel"] == "survey"
     assert sheet["items"] == text["items"]
     assert len(sheet["items"]) == 2
+
+
+def test_the_first_answers_of_two_surveys_are_two_items_and_one_read_again_is_the_same() -> None:
+    def survey(question: str, day: int) -> list[dict[str, Any]]:
+        head = f"ID,Completion time,Email,{question}"
+        found: list[dict[str, Any]] = read("s.csv", f"{head}\n1,2026-03-{day} 15:00,a@x.example,2\n".encode())["items"]
+        return found
+
+    incident, hypercare = survey("How was the incident handled?", 13), survey("How was hypercare?", 28)
+    assert incident[0]["id"] != hypercare[0]["id"]
+    assert incident == survey("How was the incident handled?", 13)
 
 
 def test_a_damaged_workbook_is_refused_in_words() -> None:
@@ -233,6 +250,7 @@ def test_a_wrong_mapping_is_a_usage_error(text: str, said: str, tmp_path: Path) 
         (["good", "bad", "Good"], "good/bad", [5, 1, 5]),
         (["Very satisfied", "Neutral"], "good/bad", [5, 3]),
         (["4 - agree", "2"], "1-5", [4, 2]),
+        (["sehr gut", "schlecht"], "good/bad", [5, 1]),
     ],
 )
 def test_ratings_of_every_scale_come_to_one(ratings: list[str], scale: str, scores: list[float]) -> None:

@@ -154,6 +154,10 @@ def test_times_are_read_in_their_zone_or_the_one_named(text: str, expected: date
         ("request id 3515644cb6324e8f4f9cb7cbc3b6082c", "request id 3515644cb6324e8f4f9cb7cbc3b6082c"),
         ("how do I get a token: please tell", "how do I get a token: [secret] tell"),
         ("write to joe.b@acme.example or a@b.example.", "write to [e-mail]@acme.example or [e-mail]@b.example."),
+        ("to DE89 3704 0044 0532 0130 00 or GB82WEST12345698765432", "to [iban] or [iban]"),
+        ("DE89370400440532013001 is none", "DE89370400440532013001 is none"),  # a wrong check digit
+        ("call +49 (170) 123-4567, or +1.202.555.0143.", "call [phone], or [phone]."),
+        ("+12 % at 2026-03-09 10:00:00 +0100, retry +1", "+12 % at 2026-03-09 10:00:00 +0100, retry +1"),
         ("an @ sign, user@localhost, 3@4", "an @ sign, user@localhost, 3@4"),
     ],
 )
@@ -162,7 +166,7 @@ def test_secrets_are_masked_and_other_text_stays(text: str, masked: str) -> None
     assert mask(masked) == masked
 
 
-@pytest.mark.parametrize("piece", ["token", "eyJ", "-----BEGIN PRIVATE KEY-----", "4 ", "="])
+@pytest.mark.parametrize("piece", ["token", "eyJ", "-----BEGIN PRIVATE KEY-----", "4 ", "=", "+1", "+1 (", "DE89 "])
 def test_masking_a_hostile_text_comes_to_an_end(piece: str) -> None:
     with comes_to_an_end():
         mask(piece * (300_000 // len(piece)))

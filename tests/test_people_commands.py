@@ -209,6 +209,57 @@ def test_silent_lists_whom_to_tell_and_how_well_they_are_known(lake: Path, tmp_p
     assert [(row["hit"], row["silent"], row["silent_consumers"]) for row in rows] == [(3, 2, ["app-02", "app-03"])]
 
 
+def test_rules_named_on_the_command_line_count_in_queue_links_and_tickets(lake: Path, tmp_path: Path) -> None:
+    apilens("triage", "--lake", lake)
+    (tmp_path / "rules.toml").write_text(
+        '[[rules]]\npattern = "gives 502"\ncategory = "question"\nseverity = "critical"\n'
+    )
+    rules = ("--config", tmp_path / "rules.toml", "--lake", lake)
+
+    def why(*config: object) -> str:
+        return str(apilens("queue", *config, "--output", "ndjson").rows()[0]["why"])
+
+    assert "severity +31.2" in why(*rules)
+    assert "severity +31.2" not in why("--lake", lake)
+    apilens("tickets", "apply", "--tracker", f"folder:{tmp_path / 'tickets'}", *rules)
+    (ticket,) = (tmp_path / "tickets").iterdir()
+    assert why(*rules) in ticket.read_text()
+    assert "linked anew" in apilens("links", *rules).err
+    assert "linked anew" not in apilens("links", *rules).err
+
+
+def test_the_queue_names_what_causes_a_problem_and_what_should_be_a_ticket(lake: Path, tmp_path: Path) -> None:
+    with open_store(default_state(str(lake))) as store:
+        both = [candidate(title="pay"), candidate("cart", title="cart", endpoints=["GET /v1/carts/{id}"], start=MONDAY)]
+        store.save_candidates(candidates(*both), MONDAY, Window())
+    said = [{"id": f"C-{n}", "channel": "chat", "created_at": "2026-03-09T11:00:00Z", "reporter": f"p{n}@x.example", "body": "GET /v1/carts/7 gives 502"} for n in range(3)]  # fmt: skip
+    (tmp_path / "chat.ndjson").write_text("\n".join(map(json.dumps, said)))
+    apilens("feedback", "import", tmp_path / "chat.ndjson", "--lake", lake)
+    apilens("related", "confirm", "pay-1", "caused_by", "cart-1", "--who", "kim", "--lake", lake)
+    apilens("triage", "--lake", lake)
+    rows = {row["id"]: row for row in apilens("queue", "--lake", lake, "--output", "ndjson").rows()}
+    assert rows["pay-1"]["related"] == ["caused by cart-1 (kim says so)"]
+    assert rows["cart-1"]["related"] == ["causes pay-1 (kim says so)"]
+    assert (rows["pay-1"]["escalate"], rows["cart-1"]["escalate"][0]) == ([], "3 people wrote about it")
+    shown = apilens("queue", "--lake", lake).out
+    assert "caused by cart-1 (kim says so)" in shown
+    assert "should be a ticket: 3 people wrote about it" in shown
+
+
+def test_an_item_is_shown_with_its_lines_and_none_of_them_passes_for_a_field(lake: Path, tmp_path: Path) -> None:
+    said = {
+        "id": "M-1",
+        "channel": "mail",
+        "created_at": "2026-03-09T11:00:00Z",
+        "body": "It fails.\nstatus: closed\n\x1b[2J",
+    }
+    (tmp_path / "mail.ndjson").write_text(json.dumps(said))
+    apilens("feedback", "import", tmp_path / "mail.ndjson", "--lake", lake)
+    shown = apilens("feedback", "show", "mail:M-1", "--lake", lake).out
+    assert "body: It fails.\n  status: closed\n  " in shown
+    assert "\x1b" not in shown
+
+
 def test_a_priority_that_a_person_sets_stands_until_its_time(lake: Path) -> None:
     apilens("triage", "--lake", lake)
     (problem,) = (

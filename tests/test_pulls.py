@@ -172,6 +172,43 @@ def test_issues_are_followed_from_page_to_page(kind: str, service: Service, pull
     assert service.asked[2][1][since] == "2026-03-09T10:00:00Z"
 
 
+@pytest.mark.parametrize("kind", ["github", "gitlab", "servicenow", "jira_data_center"])
+def test_an_item_changed_while_others_are_read_makes_none_be_skipped(
+    kind: str, service: Service, pull: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tracker that answers page by page what is ordered by its last change; the first item is changed after the first answer."""
+    monkeypatch.setattr("apilens.feedback.servicenow._PAGE", 3)
+    changed = {number: f"2026-03-10 10:{number:02}:00" for number in range(1, 8)}
+
+    def answer(path: str, query: dict[str, str]) -> Answer:
+        since = query.get("since") or query.get("updated_after") or ""
+        if ">=" in query.get("sysparm_query", ""):
+            since = query["sysparm_query"].partition(">=")[2].partition("^")[0]
+        since = since.replace("T", " ").rstrip("Z")
+        order = [number for number in sorted(changed, key=lambda n: changed[n]) if changed[number] >= since]
+        first = int(query.get("sysparm_offset") or query.get("startAt") or 3 * (int(query.get("page", "1")) - 1))
+        page = order[first : first + 3]
+        more = {} if first + 3 >= len(order) else {"Link": f'<{service.url}{path}?page={first // 3 + 2}>; rel="next"'}
+        made = [_as_told(kind, number, changed[number]) for number in page]
+        changed[1] = "2026-03-10 11:00:00"
+        if kind == "servicenow":
+            return 200, {"X-Total-Count": str(len(order))}, {"result": made}
+        return (200, {}, {"total": len(order), "issues": made}) if kind == "jira_data_center" else (200, more, made)
+
+    service.answer = answer
+    pull(service.url, kind, query={"servicenow": "incident", "jira_data_center": ""}.get(kind, "acme/shop"))
+    assert len(listed(tmp_path)) == 7
+
+
+def _as_told(kind: str, number: int, changed: str) -> dict[str, Any]:
+    if kind == "servicenow":
+        return {"number": f"INC{number}", "short_description": "x", "opened_at": changed, "sys_updated_on": changed}
+    if kind == "jira_data_center":
+        return issue(number, changed.replace(" ", "T") + ".000+0000")
+    at = changed.replace(" ", "T") + "Z"
+    return {"number": number, "iid": number, "title": "x", "created_at": "2026-03-09T10:00:00Z", "updated_at": at}
+
+
 def test_a_link_to_another_host_is_not_followed(service: Service, pull: Callable[..., Ran]) -> None:
     service.answer = lambda path, query: (200, {"Link": '<http://127.0.0.2:1/x>; rel="next"'}, [])
     ran = pull(service.url, "github", query="acme/shop")
@@ -220,6 +257,12 @@ def test_a_refusal_is_said_and_leaves_the_secret_out(
     assert ran.code == 3
     assert said in ran.json()["failures"][0]
     assert "s3cret" not in ran.out + ran.err
+
+
+def test_a_limit_that_names_a_date_far_away_is_left_to_the_next_run(service: Service, pull: Callable[..., Ran]) -> None:
+    service.answer = lambda path, query: (429, {"Retry-After": "Fri, 31 Dec 2100 23:59:59 GMT"}, {})
+    assert "asks to come back in" in pull(service.url, "jira_cloud").json()["failures"][0]
+    assert len(service.asked) == 1
 
 
 def test_what_was_stored_before_a_failure_stays_and_the_next_run_goes_on(

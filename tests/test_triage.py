@@ -149,8 +149,9 @@ def test_words_of_other_languages_meet_the_words_of_routes() -> None:
 
 def test_signal_words_are_of_known_signals() -> None:
     said = "slow, fails with an error, unauthorized, 429 rate limit, nothing arrives, outage"
-    assert signals(said) == ["latency", "errors", "auth", "rate_limit", "traffic"]
-    assert set(signals(said)) == set(SIGNALS)
+    (found,) = pl.select(signals(pl.lit(said))).to_series().to_list()
+    assert found == ["latency", "errors", "auth", "rate_limit", "traffic"]
+    assert set(found) == set(SIGNALS)
 
 
 @pytest.mark.parametrize("piece", ["a", "/a", "queue ", "1-", "https://", "{", "eyJ.", "4 ", "é", "/" + "x" * 300])
@@ -176,9 +177,9 @@ def test_a_request_id_found_in_the_logs_links_to_the_candidate_whose_call_it_is(
     endpoint = "POST /v1/orders/{id}/pay"
     calls = pl.DataFrame(
         [
-            ("7f00a1bcd99", endpoint, MONDAY + 11 * HOUR, "app-09", 502),
-            ("aa00a1bcd99", endpoint, MONDAY + 11 * HOUR, "app-09", 200),
-            ("bb00a1bcd99", endpoint, MONDAY + 1 * HOUR, "app-09", 502),
+            ("7f00a1bcd99", endpoint, MONDAY + 11 * HOUR, "app-09", 502, 90.0),
+            ("aa00a1bcd99", endpoint, MONDAY + 11 * HOUR, "app-09", 200, 90.0),
+            ("bb00a1bcd99", endpoint, MONDAY + 1 * HOUR, "app-09", 502, 90.0),
         ],
         schema=CALLS_NAMED,
         orient="row",
@@ -193,10 +194,30 @@ def test_a_request_id_found_in_the_logs_links_to_the_candidate_whose_call_it_is(
     assert "a call like those of it within a day" in earlier["reasons"][0]
 
 
+def test_a_question_that_names_a_call_as_slow_as_the_problem_is_about_it_and_one_that_names_a_quick_call_is_not() -> (
+    None
+):
+    slow = candidate(
+        endpoints=["POST /v1/cards/{id}/disputes"], signal="latency", state="ended", unit="ms", observed=2000.0,
+        expected=500.0, hint={"status": None, "upstream": None, "consumer": None, "node": None}, request_ids=[],
+    )  # fmt: skip
+    at = slow["end"] + 1 * HOUR
+    calls = pl.DataFrame(
+        [(f"{name}0f9f278f6d7", slow["endpoints"][0], at, "app-13", 200, took) for name, took in (("a", 1900.0), ("b", 520.0))],
+        schema=CALLS_NAMED,
+        orient="row",
+    )  # fmt: skip
+    body = "Can you check request {}0f9f278f6d7 for me, about the refund? Where do I see what became of it?"
+    said = items(*(item(name, body=body.format(name), created_at=at + 1 * HOUR) for name in "ab"))
+    as_slow, quick = linked(said, candidates(slow, candidate("refund", endpoints=["POST /v1/refunds"])), calls)
+    assert as_slow["candidate_id"] == "pay-1"
+    assert quick["candidate_id"] is None
+
+
 def test_a_call_named_long_before_the_detector_was_sure_is_that_problem_s() -> None:
     endpoint = "POST /v1/orders/{id}/pay"
     calls = pl.DataFrame(
-        [("bb00a1bcd99", endpoint, MONDAY + 1 * HOUR, "app-09", 502)], schema=CALLS_NAMED, orient="row"
+        [("bb00a1bcd99", endpoint, MONDAY + 1 * HOUR, "app-09", 502, None)], schema=CALLS_NAMED, orient="row"
     )
     start = candidate()["start"]
     body = "Payment fails with an error, id bb00a1bcd99"
@@ -275,12 +296,29 @@ def test_two_sides_of_one_problem_share_their_confidence() -> None:
         ({"body": "payment 502", "created_at": MONDAY - timedelta(days=30)}, "outside the logged period"),
         ({"body": "payment 502", "created_at": MONDAY + timedelta(days=30)}, "outside the logged period"),
         ({"title": "Automatic reply: pay 502", "body": "I am out of office"}, "automatic reply"),
+        (
+            {"body": "POST /v1/orders/7/pay is a typo, it says 404"},
+            "names /v1/orders/7/pay, but what it says does not fit pay: 502",
+        ),
+        ({"body": "POST /v1/orders/7/pay 502", "created_at": MONDAY - 9 * HOUR}, "other time: pay: 502 lasted from"),
     ],
 )
 def test_a_report_without_trace_says_why(given: dict[str, Any], reason: str) -> None:
     row = linked(items(item(**given)), candidates(candidate(state="ended")))[0]
     assert row["candidate_id"] is None
     assert reason in row["reasons"][0]
+
+
+def test_what_comes_close_is_named_for_people_to_decide_and_what_they_rejected_is_said_so() -> None:
+    close = item(body="something is wrong with paying", title="Hello", reporter="x@elsewhere.example")
+    refused = item("T-2", body="POST /v1/orders/12/pay gives 502")
+    decided = pl.DataFrame([verdict("T-2", "pay-1", "rejected")], schema=VERDICTS, orient="row")
+    problems = candidates(candidate(), candidate("cart", endpoints=["GET /v1/carts/{id}"], request_ids=[]))
+    said = items(close, refused)
+    first, second = link(Told(said, problems, NO_CALLS, categories(said), SHOP, LOGGED, 100), decided).to_dicts()
+    assert first["candidate_id"] is None
+    assert first["reasons"][1].startswith(f"perhaps pay-1 ({first['confidence']:.2g}), too unsure to link")
+    assert second["reasons"][0] == "not about pay-1, says kim"
 
 
 def test_without_candidates_every_report_has_no_trace() -> None:

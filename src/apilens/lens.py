@@ -45,6 +45,19 @@ Moment = datetime | str | None
 _MAX_DOCUMENT_BYTES = 64 << 20
 
 
+def escalated(store: Store, rules: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """triage.escalation.ESCALATIONS of an opened state as the last triage linked, by these [[rules]]."""
+    from apilens.feedback.category import DECIDED, Rule, categories  # what people said takes 0.3 s to import
+    from apilens.triage import escalations, read_context
+
+    items, kept = store.items(), store.settings()
+    kinds = categories(items, [Rule(**rule) for rule in rules], store.decisions(*DECIDED), kept.get("category_model"))
+    context = read_context(kept.get("context", ""), "the context of the last triage")
+    return escalations(
+        items, store.links(), store.duplicates(), kinds, store.candidates(), context, kept.get("population")
+    )
+
+
 class Lens:
     """A lake, opened for reading. Every method sees what is committed at the time it is called."""
 
@@ -148,7 +161,7 @@ class Lens:
             return store.links()
 
     def related(self, state: str | None = None) -> pl.DataFrame:
-        """triage.related.RELATED: which problem is caused by, or blocked until, which other one. state: as in links."""
+        """triage.related.RELATED: which problem is caused by, or blocks, which other one. state: as in links."""
         from apilens.triage import related  # what people said takes 0.3 s to import, which figures do without
 
         with self._state(state) as store:
@@ -157,17 +170,8 @@ class Lens:
     def escalations(self, state: str | None = None) -> pl.DataFrame:
         """triage.escalation.ESCALATIONS: what only talk is about and should be a ticket, by the context and the rules of the
         last triage. state: as in links."""
-        from apilens.feedback.category import DECIDED, Rule, categories
-        from apilens.triage import escalations, read_context
-
         with self._state(state) as store:
-            items, kept = store.items(), store.settings()
-            rules = [Rule(**rule) for rule in kept.get("rules", [])]
-            kinds = categories(items, rules, store.decisions(*DECIDED), kept.get("category_model"))
-            context = read_context(kept.get("context", ""), "the context of the last triage")
-            return escalations(
-                items, store.links(), store.duplicates(), kinds, store.candidates(), context, kept.get("population")
-            )
+            return escalated(store, store.settings().get("rules", []))
 
     def rollups(self, since: Moment = None, until: Moment = None, *, now: datetime | None = None) -> pl.LazyFrame:
         """schema.ROLLUPS of the bins that start in [since, until), lazily."""

@@ -173,14 +173,12 @@ def list_(config: str | None, output: str, lake: str, state: str | None) -> int:
     apilens feedback list --output ndjson | jq 'select(.missing != [])'
     """
     from apilens.pipeline import people
-    from apilens.reports.ndjson import ndjson_text, records
+    from apilens.reports.ndjson import for_machines
     from apilens.reports.terminal import table
 
     items = people.reported(lake=lake, state=state, config=config)
-    if output == "ndjson":
-        click.echo(ndjson_text(items), nl=False)
-    elif output == "json":
-        click.echo(json.dumps({"schema_version": 1, "items": records(items)}))
+    if (text := for_machines(items, output, "items")) is not None:
+        click.echo(text, nl=False)
     else:
         table(
             f"{items.height:,} items",
@@ -228,16 +226,21 @@ def show(item: str, config: str | None, output: str, lake: str, state: str | Non
     if output == "json":
         click.echo(json.dumps({"schema_version": 1, **records(found)[0]}))
         return Exit.DONE
+
+    def lines(text: str) -> str:
+        """Its lines stay lines, set in so that none can be taken for a field."""
+        return "\n  ".join(safe(line) for line in text.split("\n"))
+
     row = found.row(0, named=True)
     for name, value in row.items():
         if name == "attributes":
             for key, text in (value or {}).items():
-                click.echo(f"{safe(key)}: {safe(text)}")
+                click.echo(f"{safe(key)}: {lines(text)}")
         elif isinstance(value, list):
             for entry in value:
                 click.echo(f"{name}: {safe(str(entry))}")
         elif value is not None:
-            click.echo(f"{name}: {safe(str(value))}")
+            click.echo(f"{name}: {lines(str(value))}")
     return Exit.DONE
 
 
@@ -331,14 +334,12 @@ def escalate(config: str | None, output: str, lake: str, state: str | None) -> i
     apilens feedback escalate --output ndjson | jq 'select(.hit > 10)'
     """
     from apilens.pipeline import people
-    from apilens.reports.ndjson import ndjson_text, records
+    from apilens.reports.ndjson import for_machines
     from apilens.reports.terminal import table
 
     found = people.to_escalate(lake=lake, state=state, config=config)
-    if output == "ndjson":
-        click.echo(ndjson_text(found), nl=False)
-    elif output == "json":
-        click.echo(json.dumps({"schema_version": 1, "escalations": records(found)}, ensure_ascii=False))
+    if (text := for_machines(found, output, "escalations")) is not None:
+        click.echo(text, nl=False)
     else:
         table(
             f"{found.height:,} matters to file",

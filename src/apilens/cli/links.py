@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import getpass
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from apilens.cli.options import lake_option, moment, now_option, output_option, state_option, who_option, why_option
+from apilens.cli.options import (
+    config_option,
+    lake_option,
+    moment,
+    now_option,
+    output_option,
+    state_option,
+    who_option,
+    why_option,
+)
 from apilens.errors import Exit
 
 if TYPE_CHECKING:
@@ -17,14 +25,15 @@ if TYPE_CHECKING:
 
 
 @click.group(invoke_without_command=True)
+@config_option
 @output_option("table", "json", "ndjson")
 @lake_option
 @state_option
 @click.pass_context
-def links(ctx: click.Context, output: str, lake: str, state: str | None) -> int:
+def links(ctx: click.Context, config: str | None, output: str, lake: str, state: str | None) -> int:
     """Which report is about which candidate, with confidence, band (auto, suggested, none) and reasons.
 
-    Reads the state as the last triage left it; where feedback or candidates came in since, triage runs first. Confirm what is
+    Reads the state as the last triage left it; where feedback, candidates or rules came in since, triage runs first. Confirm what is
     suggested, reject what is wrong: both stand, and the other links learn from them.
 
     \b
@@ -34,15 +43,13 @@ def links(ctx: click.Context, output: str, lake: str, state: str | None) -> int:
     if ctx.invoked_subcommand is not None:
         return Exit.DONE
     from apilens.pipeline import people
-    from apilens.reports.ndjson import ndjson_text, records
+    from apilens.reports.ndjson import for_machines
 
-    found, anew = people.links(lake=lake, state=state)
+    found, anew = people.links(lake=lake, state=state, config=config)
     if anew:
-        click.echo("feedback or candidates came in since the last triage: linked anew", err=True)
-    if output == "ndjson":
-        click.echo(ndjson_text(found), nl=False)
-    elif output == "json":
-        click.echo(json.dumps({"schema_version": 1, "links": records(found)}, ensure_ascii=False))
+        click.echo("feedback, candidates or rules came in since the last triage: linked anew", err=True)
+    if (text := for_machines(found, output, "links")) is not None:
+        click.echo(text, nl=False)
     else:
         show_links(f"{found.height:,} reports", found)
     return Exit.DONE

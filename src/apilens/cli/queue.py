@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from apilens.cli.options import (
+    config_option,
     context_option,
     lake_option,
     moment,
@@ -86,6 +86,7 @@ _ROLES: dict[str, dict[str, _Cells]] = {
     show_default=True,
     help="Order of the rows; rank stays that of the weighted model.",
 )
+@config_option
 @output_option("table", "json", "ndjson", "markdown")
 @lake_option
 @state_option
@@ -97,6 +98,7 @@ def queue(
     silent: bool,
     role: str,
     order: str,
+    config: str | None,
     output: str,
     lake: str,
     state: str | None,
@@ -105,7 +107,8 @@ def queue(
 
     Reads the state database, changes nothing. Links, context and --now are those of the last `apilens triage` unless
     given. One row per problem, heaviest first. What moved is told against the triage before the last one; a priority follows
-    its weight only 5 points beyond a cut. RICE and MoSCoW are lenses on the same figures.
+    its weight only 5 points beyond a cut. RICE and MoSCoW are lenses on the same figures. Beside a problem stands what causes or
+    blocks it (`apilens related`), and why it should be a ticket where only talk is about it (`apilens feedback escalate`).
 
     \b
     apilens queue
@@ -115,18 +118,16 @@ def queue(
         return Exit.DONE
     from apilens.pipeline import people
     from apilens.reports.markdown import md
-    from apilens.reports.ndjson import ndjson_text, records
+    from apilens.reports.ndjson import for_machines
     from apilens.reports.terminal import Column, table
     from apilens.triage import silent_first, sorted_by, surprise
 
-    ranked = sorted_by(people.queue(lake=lake, state=state, context=context, now=moment(now)), order)
+    ranked = sorted_by(people.queue(lake=lake, state=state, context=context, now=moment(now), config=config), order)
     cells = _ROLES[role]
     if silent:
         ranked = silent_first(ranked)
-    if output == "ndjson":
-        click.echo(ndjson_text(ranked), nl=False)
-    elif output == "json":
-        click.echo(json.dumps({"schema_version": 1, "queue": records(ranked)}, ensure_ascii=False))
+    if (text := for_machines(ranked, output, "queue")) is not None:
+        click.echo(text, nl=False)
     elif output == "markdown":
         click.echo("| " + " | ".join(cells) + " |")
         click.echo("|" + "|".join("---:" if name in _NUMBERS else "---" for name in cells) + "|")
@@ -233,6 +234,9 @@ def _problem(row: dict[str, Any]) -> str:
     title = row["title"] or row["id"]
     title = title if len(title) <= 120 else title[:120] + "…"
     since = f"since {row['start']:%m-%d %H:%MZ}"
+    beside = "".join(f"; {words}" for words in row["related"])
+    if row["escalate"]:
+        beside += f"; only talk so far, should be a ticket: {', '.join(row['escalate'])}"
     if row["kind"] == "feedback":
-        return f"{row['id']}: {title} (no trace: {row['no_trace_reason']})"
-    return f"{title}, {'OPEN' if row['state'] == 'open' else row['state']} {since}"
+        return f"{row['id']}: {title} (no trace: {row['no_trace_reason']}){beside}"
+    return f"{title}, {'OPEN' if row['state'] == 'open' else row['state']} {since}{beside}"

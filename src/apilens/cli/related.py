@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 from datetime import UTC, datetime
 
 import click
@@ -29,14 +28,12 @@ def related(ctx: click.Context, output: str, lake: str, state: str | None) -> in
     if ctx.invoked_subcommand is not None:
         return Exit.DONE
     from apilens.pipeline import people
-    from apilens.reports.ndjson import ndjson_text, records
+    from apilens.reports.ndjson import for_machines
     from apilens.reports.terminal import table
 
     found = people.related_problems(lake=lake, state=state)
-    if output == "ndjson":
-        click.echo(ndjson_text(found), nl=False)
-    elif output == "json":
-        click.echo(json.dumps({"schema_version": 1, "related": records(found)}, ensure_ascii=False))
+    if (text := for_machines(found, output, "related")) is not None:
+        click.echo(text, nl=False)
     else:
         table(
             f"{found.height:,} pairs",

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from apilens.cli.options import lake_option, moment, now_option, output_option, state_option
+from apilens.cli.options import config_option, lake_option, moment, now_option, output_option, state_option
 from apilens.errors import Exit
 
 _tracker_option = click.option(
@@ -62,6 +62,7 @@ def plan(tracker: str, include_ended: bool, output: str, lake: str, state: str |
 @_include_ended_option
 @click.option("--plan", "expected", metavar="HASH", help="Only if the plan is still the one with this hash.")
 @now_option
+@config_option
 @output_option("table", "json")
 @lake_option
 @state_option
@@ -70,6 +71,7 @@ def apply(
     include_ended: bool,
     expected: str | None,
     now: str | None,
+    config: str | None,
     output: str,
     lake: str,
     state: str | None,
@@ -87,7 +89,13 @@ def apply(
     from apilens.reports.terminal import safe, table
 
     done = tickets.apply_tickets(
-        lake=lake, state=state, tracker=tracker, include_ended=include_ended, expected=expected, now=moment(now)
+        lake=lake,
+        state=state,
+        tracker=tracker,
+        include_ended=include_ended,
+        expected=expected,
+        now=moment(now),
+        config=config,
     )
     failed = done.outcomes.filter(done.outcomes["outcome"] == "failed")
     for error in failed["error"]:

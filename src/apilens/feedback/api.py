@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from apilens.errors import InputError
@@ -134,11 +135,13 @@ def _limited(answer: httpx2.Response) -> bool:
 
 
 def _retry_after(answer: httpx2.Response) -> float | None:
-    """Seconds to wait as the answer says them; None: it does not."""
+    """Seconds to wait as the answer says them, in seconds or as a date (RFC 9110, 10.2.3); None: it does not."""
     text = answer.headers.get("retry-after", "")
     try:
+        if text.strip().isdecimal():
+            return float(text)
         if text:
-            return max(0.0, float(text))
+            return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
         return max(0.0, float(answer.headers["x-ratelimit-reset"]) - time.time())
     except (KeyError, ValueError):
         return None
@@ -148,22 +151,32 @@ def pages(
     api: Api,
     path: str,
     params: dict[str, str],
-    cursor: str | None,
+    since: tuple[str, str | None],
     of: Callable[[list[tuple[int, Any]], list[tuple[int, str]]], Records],
 ) -> Iterator[Page]:
-    """Lists of issues behind one another by Link headers; the cursor is the latest `updated_at`. of: (numbered issues,
-    rejects) -> records."""
-    answer, headers = api.get(path, params)
-    newest = cursor or ""
+    """Lists of issues, the one changed first at the head; the cursor is the latest `updated_at`. since: name of the parameter
+    that asks for what changed at or after a moment, and the cursor. of: (numbered issues, rejects) -> records.
+
+    Behind a page what changed since its last issue is asked for. By number the next page would begin one too far for each
+    earlier issue that somebody changes meanwhile. Only where a whole page changed at one moment its Link header is followed.
+    """
+    name, newest = since[0], since[1] or ""
+    asked = newest
+    answer, headers = api.get(path, params | ({name: newest} if newest else {}))
     while True:
         if not isinstance(answer, list):
             raise InputError(f"{path} answers no list of issues; is the URL that of the REST interface?")
-        newest = max([newest, *(word(inner(issue, "updated_at")) or "" for issue in answer)])
+        changed = [word(inner(issue, "updated_at")) or "" for issue in answer]
+        newest = max([newest, *changed])
         yield Page(of(list(enumerate(answer, 1)), []), newest)
         further = _next_link(headers)
         if further is None:
             return
-        answer, headers = api.get(further)
+        if newest > asked and newest > min(changed):
+            asked = newest
+            answer, headers = api.get(path, params | {name: newest})
+        else:
+            answer, headers = api.get(further)
 
 
 def _next_link(headers: Mapping[str, str]) -> str | None:

@@ -163,11 +163,10 @@ def alike(ordered: pl.DataFrame) -> pl.DataFrame:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     whole, titles = text["text"].to_list(), text["title"].to_list()
-    words = TfidfVectorizer(sublinear_tf=True, token_pattern=r"\b\w\w+\b", dtype=np.float32).fit(whole)
-    by_word, by_title = words.transform(whole), words.transform(titles)
-    by_gram = TfidfVectorizer(
-        analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, dtype=np.float32
-    ).fit_transform(whole)
+    words = TfidfVectorizer(sublinear_tf=True, token_pattern=r"\b\w\w+\b", dtype=np.float32)
+    by_word = words.fit_transform(whole)
+    by_title = words.transform(titles)
+    by_gram = _grams(whole)
     has = by_word.astype(bool).astype(np.float32)
     of_word = np.asarray(has.sum(axis=0)).ravel()
     rarity = has @ _diagonal(np.log((len(whole) + 1) / of_word) / np.log((len(whole) + 1) / 2))
@@ -203,6 +202,19 @@ def alike(ordered: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _grams(texts: list[str]) -> Any:
+    """TF-IDF of the letters of each text, 3 to 5 in a row within a word. Each word is cut up once, however often it stands."""
+    import numpy as np
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
+
+    words = CountVectorizer(token_pattern=r"\S+", dtype=np.float32)
+    of_text = words.fit_transform(texts)
+    of_word = CountVectorizer(analyzer="char_wb", ngram_range=(3, 5), dtype=np.float32).fit_transform(
+        words.get_feature_names_out()
+    )
+    return TfidfTransformer(sublinear_tf=True).fit_transform((of_text @ of_word).tocsr())
+
+
 def _block(by_word: Any, by_title: Any, days: Any, start: int, stop: int) -> tuple[Any, Any, Any, Any]:
     """The most alike earlier items of rows start..stop: row, of, cosine of words, and how many earlier ones are about as alike."""
     import numpy as np
@@ -214,7 +226,7 @@ def _block(by_word: Any, by_title: Any, days: Any, start: int, stop: int) -> tup
         of, weight = scores.indices[part], scores.data[part]
         earlier = of < start + place
         of, weight = of[earlier], weight[earlier]
-        ascending = np.sort(weight)
+        every = weight
         near = weight - _NEAR * np.log(days[start + place] - days[of] + 0.02)
         if len(of) > _BLOCK:
             top = np.argpartition(near, -_BLOCK)[-_BLOCK:]
@@ -222,6 +234,8 @@ def _block(by_word: Any, by_title: Any, days: Any, start: int, stop: int) -> tup
         rows.append(np.full(len(of), start + place))
         others.append(of)
         values.append(weight)
+        # Those that are as alike as the least alike of these are far fewer than all.
+        ascending = np.sort(every[every >= _LIKE * weight.min(initial=np.inf)])
         likes.append(len(ascending) - np.searchsorted(ascending, _LIKE * weight))
     row, of, word, like = (np.concatenate(parts) for parts in (rows, others, values, likes))
     title = _rows(by_title, by_title, row, of)

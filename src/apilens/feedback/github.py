@@ -94,5 +94,4 @@ def pull(api: Api, query: str, cursor: str | None) -> Iterator[Page]:
     if query.count("/") != 1:
         raise InputError(f"query is {query!r}, expected the repository as OWNER/NAME")
     params = {"state": "all", "sort": "updated", "direction": "asc", "per_page": "100"}
-    params |= {"since": cursor} if cursor else {}
-    yield from pages(api, f"repos/{query}/issues", params, cursor, _issues)
+    yield from pages(api, f"repos/{query}/issues", params, ("since", cursor), _issues)

@@ -10,7 +10,7 @@ from apilens.errors import InputError
 from apilens.feedback.api import Api, Page, pages
 from apilens.feedback.export import Export, inner, word
 from apilens.feedback.records import Records, renamed
-from apilens.feedback.tables import columns, rows
+from apilens.feedback.tables import columns, objects_or_rows
 
 _CSV = {
     "id": ("issue id",),
@@ -33,11 +33,7 @@ class GitLab:
         return {"iid", "title"} <= set(export.first_object) or {"issue id", "title", "state"} <= set(columns(export))
 
     def parse(self, export: Export) -> Records:
-        if export.first_object:
-            return _issues(export.objects.found, list(export.objects.rejects), export.objects.damage)
-        found = rows(export)
-        found.records = [(line, _of_row(record)) for line, record in found.records]
-        return found
+        return objects_or_rows(export, _issues, _of_row)
 
 
 def _of_row(record: dict[str, str]) -> dict[str, str]:
@@ -97,5 +93,4 @@ def pull(api: Api, query: str, cursor: str | None) -> Iterator[Page]:
         raise InputError("query is empty, expected the project's path (GROUP/NAME) or number")
     params = {"scope": "all", "order_by": "updated_at", "sort": "asc", "per_page": "100"}
     path = f"api/v4/projects/{quote(query, safe='')}/issues"
-    params |= {"updated_after": cursor} if cursor else {}
-    yield from pages(api, path, params, cursor, _issues)
+    yield from pages(api, path, params, ("updated_after", cursor), _issues)

@@ -9,11 +9,11 @@ SCALES = ("1-5", "0-10", "1-10", "1-7", "percent", "good/bad")
 _BOUNDS = {"1-5": (1, 5), "0-10": (0, 10), "1-10": (1, 10), "1-7": (1, 7), "percent": (0, 100)}
 #: What people and forms say instead of a number.
 _WORDS = {
-    **dict.fromkeys(("very satisfied", "excellent", "strongly agree", "sehr zufrieden", "très satisfait"), 5.0),
+    **dict.fromkeys(("very satisfied", "excellent", "strongly agree", "sehr zufrieden", "sehr gut", "très satisfait", "très bien", "very good"), 5.0),
     **dict.fromkeys(("satisfied", "agree", "zufrieden", "satisfait"), 4.0),
-    **dict.fromkeys(("neutral", "ok", "okay", "fair", "average", "neither", "neither agree nor disagree", "neither satisfied nor dissatisfied", "teils teils"), 3.0),
+    **dict.fromkeys(("neutral", "ok", "okay", "fair", "average", "neither", "neither agree nor disagree", "neither satisfied nor dissatisfied", "teils teils", "teils, teils", "mittel", "mittelmäßig", "befriedigend", "moyen"), 3.0),
     **dict.fromkeys(("dissatisfied", "unsatisfied", "disagree", "poor", "unzufrieden", "insatisfait"), 2.0),
-    **dict.fromkeys(("very dissatisfied", "very unsatisfied", "terrible", "strongly disagree", "very poor", "sehr unzufrieden", "très insatisfait"), 1.0),
+    **dict.fromkeys(("very dissatisfied", "very unsatisfied", "terrible", "strongly disagree", "very poor", "very bad", "sehr unzufrieden", "sehr schlecht", "très insatisfait", "très mauvais"), 1.0),
     **dict.fromkeys(("good", "good_with_comment", "yes", "positive", "happy", "thumbs up", "gut", "ja", "oui", "bon", "👍", "🙂", "😀"), 5.0),
     **dict.fromkeys(("bad", "bad_with_comment", "no", "negative", "unhappy", "thumbs down", "schlecht", "nein", "non", "mauvais", "👎", "🙁", "😞"), 1.0),
 }  # fmt: skip

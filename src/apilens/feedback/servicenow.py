@@ -10,7 +10,7 @@ from apilens.feedback.api import Api, Page
 from apilens.feedback.export import Export, inner, word
 from apilens.feedback.markup import html_text, looks_like_html
 from apilens.feedback.records import Records, renamed
-from apilens.feedback.tables import columns, rows
+from apilens.feedback.tables import columns, objects_or_rows
 
 _FIELDS = {
     "id": ("number", "incident number"),
@@ -43,11 +43,7 @@ class ServiceNow:
         return bool(names & {"number", "incident number"}) and bool(names & {"short_description", "short description"})
 
     def parse(self, export: Export) -> Records:
-        if export.first_object:
-            return _incidents(export.objects.found, list(export.objects.rejects), export.objects.damage)
-        found = rows(export)
-        found.records = [(line, _of_row(record)) for line, record in found.records]
-        return found
+        return objects_or_rows(export, _incidents, _of_row)
 
 
 def _incidents(found: list[tuple[int, Any]], rejects: list[tuple[int, str]], damage: str | None = None) -> Records:
@@ -82,13 +78,12 @@ def _of_row(record: dict[str, str]) -> dict[str, str]:
 def pull(api: Api, query: str, cursor: str | None) -> Iterator[Page]:
     """`/api/now/table/TABLE`, oldest change first. query: TABLE or TABLE?ENCODED_QUERY; empty: incident."""
     table, _, condition = (query or "incident").partition("?")
-    # The platform's default zone for the API is UTC, and so is every stored time.
-    since = [f"sys_updated_on>={cursor}"] if cursor else []
-    encoded = "^".join([*([condition] if condition else []), *since, "ORDERBYsys_updated_on"])
-    offset, newest = 0, cursor or ""
+    offset, newest, asked = 0, cursor or "", cursor or ""
     while True:
+        # The platform's default zone for the API is UTC, and so is every stored time.
+        since = [f"sys_updated_on>={asked}"] if asked else []
         params = {
-            "sysparm_query": encoded,
+            "sysparm_query": "^".join([*([condition] if condition else []), *since, "ORDERBYsys_updated_on"]),
             "sysparm_display_value": "all",
             "sysparm_exclude_reference_link": "true",
             "sysparm_limit": str(_PAGE),
@@ -104,3 +99,6 @@ def pull(api: Api, query: str, cursor: str | None) -> Iterator[Page]:
         offset += len(found)
         if not found or offset >= int(headers.get("x-total-count", "0")) > 0 or len(found) < _PAGE:
             return
+        if newest > asked and newest > min(updated):
+            # An earlier row that somebody changes meanwhile moves to the end: by offset the next page would begin one too far.
+            offset, asked = 0, newest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from apilens.errors import InputError
 from apilens.feedback.api import Api, Page
@@ -19,6 +19,8 @@ _WEEK_S = 7 * 86400
 _MAX_DEPTH = 10  # of blocks within blocks; Slack nests three
 _BATCH = 500  # messages stored at once
 
+_ROOMS = ("channels.json", "groups.json", "mpims.json", "dms.json")
+
 
 class Slack:
     """A message is an item, and names the thread it belongs to; what the client writes itself is left out."""
@@ -27,10 +29,7 @@ class Slack:
 
     def recognises(self, export: Export) -> bool:
         if export.is_zip:
-            return any(
-                posixpath.basename(name) in ("channels.json", "groups.json", "dms.json")
-                for name in export.archive.namelist()
-            )
+            return any(posixpath.basename(name) in _ROOMS for name in export.archive.namelist())
         first = export.first_object
         return (first.get("type") == "message" and "ts" in first) or _is_list(first)
 
@@ -42,7 +41,7 @@ class Slack:
         if not export.is_zip:
             # An unpacked export: the folder is named after the room, and who the people are stands elsewhere.
             room = posixpath.basename(posixpath.dirname(export.name.replace("\\", "/")))
-            found = _messages(export.objects.found, room, {})
+            found = _messages(export.objects.found, room, _People({}, {}))
             found.rejects += export.objects.rejects
             found.damage = export.objects.damage
             return found
@@ -57,10 +56,14 @@ def _is_list(first: dict[str, Any]) -> bool:
 def _archive(export: Export) -> Records:
     whole = Records()
     names = export.archive.namelist()
-    people: dict[str, str] = {}
+    people, ids = _People({}, {}), dict[str, str]()
     for name in names:
-        if posixpath.basename(name) == "users.json":
-            people |= _people([value for _, value in export.member(name).objects.found])
+        base = posixpath.basename(name)
+        if base == "users.json":
+            people = _people([value for _, value in export.member(name).objects.found])
+        elif base in _ROOMS:
+            listed = [value for _, value in export.member(name).objects.found]
+            ids |= {str(inner(room, "name") or inner(room, "id")): str(inner(room, "id")) for room in listed}
     for name in sorted(names):
         folder, file = posixpath.split(name)
         if not folder or not file.endswith(".json") or not file[:4].isdigit():
@@ -70,7 +73,8 @@ def _archive(export: Export) -> Records:
         except InputError as damaged:
             whole.damage = str(damaged)
             continue
-        part = _messages(day.objects.found, posixpath.basename(folder), people)
+        room = posixpath.basename(folder)
+        part = _messages(day.objects.found, room, people, ids.get(room))
         # Line numbers of one day would mean nothing beside those of another: they count through.
         before = whole.read
         whole.records += [(before + line, record) for line, record in part.records]
@@ -83,20 +87,24 @@ def _archive(export: Export) -> Records:
     return whole
 
 
-def _people(users: list[Any]) -> dict[str, str]:
-    """Slack's user id -> mail address where it is told, else name."""
-    return {
-        str(inner(user, "id")): str(
-            inner(user, "profile", "email")
-            or inner(user, "profile", "real_name")
-            or inner(user, "name")
-            or inner(user, "id")
-        )
+class _People(NamedTuple):
+    """Slack's user id -> who reports (the mail address where it is told, else the name), and -> what people are called."""
+
+    reporters: dict[str, str]
+    names: dict[str, str]
+
+
+def _people(users: list[Any]) -> _People:
+    called = {
+        str(inner(user, "id")): str(inner(user, "profile", "real_name") or inner(user, "name") or inner(user, "id"))
         for user in users
     }
+    mails = {str(inner(user, "id")): str(mail) for user in users if (mail := inner(user, "profile", "email"))}
+    return _People(called | mails, called)
 
 
-def _messages(found: list[tuple[int, Any]], room: str, people: dict[str, str]) -> Records:
+def _messages(found: list[tuple[int, Any]], room: str, people: _People, room_id: str | None = None) -> Records:
+    """room_id: of the room, where the export tells it; the interface knows rooms by it alone, so messages are numbered by it."""
     records = Records()
     system = 0
     for line, message in found:
@@ -105,13 +113,13 @@ def _messages(found: list[tuple[int, Any]], room: str, people: dict[str, str]) -
         elif message.get("subtype") not in _SAID:
             system += 1
         else:
-            records.records.append((line, _of_message(message, room, people)))
+            records.records.append((line, _of_message(message, room, people, room_id or room)))
     if system:
         records.remarks.append(f"{system} messages the client wrote itself (joins, topics) left out")
     return records
 
 
-def _of_message(message: dict[str, Any], room: str, people: dict[str, str]) -> dict[str, str]:
+def _of_message(message: dict[str, Any], room: str, people: _People, place: str) -> dict[str, str]:
     ts, root = str(message["ts"]), word(message.get("thread_ts"))
     user = word(message.get("user") or message.get("bot_id")) or ""
     files = message.get("files")
@@ -119,15 +127,15 @@ def _of_message(message: dict[str, Any], room: str, people: dict[str, str]) -> d
     profile = inner(message, "bot_profile", "name")
     text = word(message.get("text")) or _in_blocks(message.get("blocks")) or _in_attachments(message)
     said = {
-        "id": f"{room}:{ts}" if room else ts,
-        "body": slack_text(text, people),
+        "id": f"{place}:{ts}" if place else ts,
+        "body": slack_text(text, people.names),
         "created_at": ts,
         "updated_at": edited,
-        "reporter": people.get(user)
+        "reporter": people.reporters.get(user)
         or word(inner(message, "user_profile", "real_name") or message.get("username") or profile)
         or user,
         "room": room,
-        "thread": f"{room}:{root}" if root and room else root,
+        "thread": f"{place}:{root}" if root and place else root,
         "attachments": ", ".join(str(inner(file, "name")) for file in files if inner(file, "name"))
         if isinstance(files, list)
         else None,

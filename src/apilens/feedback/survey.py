@@ -23,6 +23,7 @@ _RATING = re.compile(
 )
 #: Columns only forms have, whatever their questions are called: Qualtrics, Typeform, SurveyMonkey.
 _OWN_FORMS = {"responseid", "recordeddate", "network id", "collector id"}
+_NUMBERED = re.compile(r"\d{1,6}", re.ASCII)
 _HEADINGS = 3  # rows of further headings below the first: SurveyMonkey has one, Qualtrics two
 _WORDS = re.compile(r"(?i)\b(comments?|feedback|what|why|how could|improve\w*|tell us|reason|suggest\w*|anything|kommentar\w*|explain|describe|issues?|problems?|notes?)\b")  # fmt: skip
 
@@ -50,6 +51,8 @@ def answers(found: Records, scale: str | None = None) -> Records:
     own_rows, further = _without_headings(found.records)
     plain = [(line, renamed(record, _FIELDS)) for line, record in own_rows]
     names = list(dict.fromkeys(name for _, record in plain for name in record))
+    # Most forms count their own answers, so number 1 of the next survey is another one; SurveyMonkey numbers people.
+    counted = not any("respondent id" in record for _, record in own_rows)
     own = {"id", "created_at", "reporter", "account", "channel", "title", "body", "status"}
     scales = {
         name: of
@@ -78,7 +81,9 @@ def answers(found: Records, scale: str | None = None) -> Records:
             item["body"] = (
                 said[0][1] if len(texts) == 1 else "\n".join(f"{name.replace('_', ' ')}: {text}" for name, text in said)
             )
-        if "id" not in item:
+        if counted and "created_at" in item and _NUMBERED.fullmatch(item.get("id", "").strip()):
+            item["id"] = f"{item['id'].strip()}@{item['created_at'].strip()}"
+        elif "id" not in item:
             # A form that numbers nothing: who answered when is the same person's same answer.
             key = "\x1f".join((record.get("created_at", ""), record.get("reporter", ""), item.get("body", "")))
             item["id"] = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:16]

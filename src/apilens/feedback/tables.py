@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 from datetime import date, datetime
 from functools import cache
 from typing import Any
@@ -38,6 +39,22 @@ def rows(export: Export) -> Records:
     if export.is_parquet:
         return _parquet_rows(export)
     return _sheet_rows(export) if export.is_zip else _csv_rows(export.text)
+
+
+def objects_or_rows(
+    export: Export,
+    of_objects: Callable[[list[tuple[int, Any]], list[tuple[int, str]], str | None], Records],
+    of_row: Callable[[dict[str, str]], dict[str, str]],
+) -> Records:
+    """The records of a tracker whose exports are JSON as its interface answers it, or tables.
+
+    of_objects: (numbered objects, rejects, damage) -> records. of_row: one row under the tracker's names -> under ours.
+    """
+    if export.first_object:
+        return of_objects(export.objects.found, list(export.objects.rejects), export.objects.damage)
+    found = rows(export)
+    found.records = [(line, of_row(record)) for line, record in found.records]
+    return found
 
 
 def _csv_rows(text: str) -> Records:

@@ -29,10 +29,10 @@ from apilens.feedback.model import predict, train
 from apilens.feedback.records import REJECTS as REJECTED_RECORDS
 from apilens.feedback.records import Records, newest, slashed_times, to_items
 from apilens.ingest.sources import Input, expand, open_input
-from apilens.lens import Lens
+from apilens.lens import Lens, escalated
 from apilens.schema import ITEMS
 from apilens.store import Store, open_state
-from apilens.triage import CALLS_NAMED, Context, Told, escalations, inherit, link, read_context, related, request_ids
+from apilens.triage import CALLS_NAMED, Context, Told, beside, inherit, link, read_context, related, request_ids
 from apilens.triage import queue as rank
 from apilens.triage.priority import OVERRIDES, RANKING
 from apilens.window import Window
@@ -286,17 +286,7 @@ def decide_related(
 def to_escalate(*, lake: str, state: str | None, config: str | None = None) -> pl.DataFrame:
     """triage.escalation.ESCALATIONS as the last triage linked; what talk is about and should be a ticket."""
     with open_state(lake, state, create=False) as store:
-        return escalated(store, config)
-
-
-def escalated(store: Store, config: str | None) -> pl.DataFrame:
-    """ESCALATIONS of an opened store; see to_escalate."""
-    items, kept = store.items(), store.settings()
-    context = read_context(kept.get("context", ""), "the context of the last triage")
-    kinds = _decided(store, items, config)
-    return escalations(
-        items, store.links(), store.duplicates(), kinds, store.candidates(), context, kept.get("population")
-    )
+        return escalated(store, rules_of(store, config))
 
 
 @dataclass(frozen=True)
@@ -333,11 +323,12 @@ def triage(
     """
     lens = Lens(lake)
     with open_state(lake, state) as store:
-        store.save_settings({"rules": _rules(store, config)})
+        store.save_settings({"rules": rules_of(store, config)})
         text = _context_text(context) if context is not None else store.settings().get("context", "")
         meaning = read_context(text, context or "the context of the last triage")
         items = store.items()
-        told = linkable(lens, items, store.candidates(), meaning, _decided(store, items, config))
+        kinds = _decided(store, items, config)
+        told = linkable(lens, items, store.candidates(), meaning, kinds)
         moment = now or lens.data_end or datetime.now(UTC)
         known = request_ids(told.items).join(told.calls.select("request_id").unique(), on="request_id")
         repeats = duplicates(told.items, known)
@@ -347,9 +338,8 @@ def triage(
         stamp = _stamp(told.items, told.candidates)
         kept = {"context": text, "population": told.population, "now": moment.isoformat(), "linked": stamp}
         store.save_settings(kept)
-        _, order = _ranked(store, None, moment, store.settings().get("ranking", {}), config)
+        _, order = _ranked(store, None, moment, store.settings().get("ranking", {}), kinds)
         store.save_ranking({row.pop("id"): row for row in order.head(_MOST_KEPT).to_dicts()}, moment)
-    kinds = told.categories
     return Triaged(links, repeats, kinds, changed, moment)
 
 
@@ -369,13 +359,15 @@ def _verdicts(store: Store) -> pl.DataFrame:
     )
 
 
-def links(*, lake: str, state: str | None) -> tuple[pl.DataFrame, bool]:
-    """schema.LINKS, and whether they had to be made: where items or candidates came since the last triage, one is run."""
+def links(*, lake: str, state: str | None, config: str | None = None) -> tuple[pl.DataFrame, bool]:
+    """schema.LINKS, and whether they had to be made: where items, candidates or rules came since the last triage, one is run."""
     with open_state(lake, state, create=False) as store:
         found, items, candidates = store.links(), store.items(), store.candidates()
-        kept = store.settings().get("linked")
-    fresh = kept == _stamp(items, candidates)
-    return (found, False) if fresh else (triage(lake=lake, state=state, context=None, now=None).links, True)
+        kept = store.settings()
+        same_rules = rules_of(store, config) == kept.get("rules", [])
+    if same_rules and kept.get("linked") == _stamp(items, candidates):
+        return found, False
+    return triage(lake=lake, state=state, context=None, now=None, config=config).links, True
 
 
 def _stamp(items: pl.DataFrame, candidates: pl.DataFrame) -> str:
@@ -426,11 +418,11 @@ def _known_item(store: Store, item: str) -> None:
 
 def _decided(store: Store, items: pl.DataFrame, config: str | None) -> pl.DataFrame:
     """feedback.category.categories by what people set, the configuration's rules and the trained model."""
-    rules = [Rule(**rule) for rule in _rules(store, config)]
+    rules = [Rule(**rule) for rule in rules_of(store, config)]
     return categories(items, rules, store.decisions(*DECIDED), store.settings().get("category_model"))
 
 
-def _rules(store: Store, config: str | None) -> list[dict[str, Any]]:
+def rules_of(store: Store, config: str | None) -> list[dict[str, Any]]:
     """The [[rules]] that hold: of a configuration that is named or has any, else of the one the last triage was given."""
     own = [rule.model_dump() for rule in load_config(config).rules]
     return own if own or config is not None else store.settings().get("rules", [])
@@ -495,13 +487,19 @@ def linkable(
     )
 
 
-def queue(*, lake: str, state: str | None, context: str | None, now: datetime | None) -> pl.DataFrame:
-    """schema.QUEUE: candidates and reports ranked together, as the last triage linked them.
+def queue(
+    *, lake: str, state: str | None, context: str | None, now: datetime | None, config: str | None = None
+) -> pl.DataFrame:
+    """triage.queue.beside of candidates and reports ranked together, as the last triage linked them.
 
-    context: None: the one of the last triage. now: None: the moment of the last triage.
+    context: None: the one of the last triage. now: None: the moment of the last triage. config: as for triage.
     """
     with open_state(lake, state, create=False) as store:
-        return ranked(store, context, now)
+        return beside(
+            ranked(store, context, now, config),
+            related(store.candidates(), store.decisions("caused_by", "blocks")),
+            escalated(store, rules_of(store, config)),
+        )
 
 
 _MOST_KEPT = 5000  # problems of a ranking that the next triage compares with
@@ -509,7 +507,8 @@ _MOST_KEPT = 5000  # problems of a ranking that the next triage compares with
 
 def ranked(store: Store, context: str | None, now: datetime | None, config: str | None = None) -> pl.DataFrame:
     """schema.QUEUE of an opened store; see queue."""
-    return _ranked(store, context, now, store.settings().get("ranking_before", {}), config)[0]
+    kinds = _decided(store, store.items(), config)
+    return _ranked(store, context, now, store.settings().get("ranking_before", {}), kinds)[0]
 
 
 def override(
@@ -538,16 +537,16 @@ def override(
 
 
 def _ranked(
-    store: Store, context: str | None, now: datetime | None, before: dict[str, Any], config: str | None
+    store: Store, context: str | None, now: datetime | None, before: dict[str, Any], kinds: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """schema.QUEUE and RANKING of an opened store. before: the ranking that moves and hysteresis are told from."""
+    """schema.QUEUE and RANKING of an opened store. before: the ranking that moves and hysteresis are told from. kinds: of its
+    items, as _decided makes them."""
     kept = store.settings()
     text = _context_text(context) if context is not None else kept.get("context", "")
     meaning = read_context(text, context or "the context of the last triage")
     items, candidates = store.items(), store.candidates()
     last = datetime.fromisoformat(kept["now"]) if "now" in kept else None
     moment = now or last or candidates.select(pl.col("end").max()).item() or datetime.now(UTC)
-    kinds = _decided(store, items, config)
     links, repeats = store.links(), store.duplicates()
     return rank(
         candidates,
@@ -583,6 +582,7 @@ def _calls_named(lens: Lens, ids: pl.Series) -> pl.DataFrame:
                 "start_time",
                 "consumer",
                 "status_code",
+                "duration_ms",
             )
             .collect()
             for column in ("request_id", "trace_id")

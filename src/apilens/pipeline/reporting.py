@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import polars as pl
 
 from apilens.config import load_config
-from apilens.lens import Lens
-from apilens.pipeline.people import escalated, ranked
+from apilens.lens import Lens, escalated
+from apilens.pipeline.people import ranked, rules_of
 from apilens.reports.html import Mark, Quality, ReportData, render
 from apilens.store import open_state
 from apilens.triage import related
@@ -34,7 +34,7 @@ def report(
     with open_state(lake, state, create=False) as store:
         problems, candidates, links = ranked(store, context, now, config), store.candidates(), store.links()
         pairs = related(candidates, store.decisions("caused_by", "blocks"))
-        talk = escalated(store, config)
+        talk = escalated(store, rules_of(store, config))
     # An incident or report belongs to the period when it was alive in it.
     alive = pl.lit(True)
     if window.start is not None:

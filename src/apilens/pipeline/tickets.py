@@ -43,18 +43,22 @@ def apply_tickets(
     include_ended: bool,
     expected: str | None,
     now: datetime | None,
+    config: str | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     sleep: Callable[[float], None] = time.sleep,
 ) -> Filed:
     """File each open candidate (or all) once, however often and from however many processes this runs.
 
     expected: hash of the plan that was looked at; raises UsageError, and does nothing, when it is another now.
-    now: as of which the priority in the ticket is; claims in the outbox go by `clock`.
+    now: as of which the priority in the ticket is; claims in the outbox go by `clock`. config: whose [[rules]] hold, as for
+    triage.
     """
     where = open_tracker(tracker)
     with open_state(lake, state, create=False) as store:
         candidates = store.candidates()
-        problems = {row["id"]: row for row in ranked(store, None, now).filter(pl.col("kind") == "candidate").to_dicts()}
+        problems = {
+            row["id"]: row for row in ranked(store, None, now, config).filter(pl.col("kind") == "candidate").to_dicts()
+        }
         rows = {row["id"]: row for row in candidates.to_dicts()}
 
         def decide(filed: pl.DataFrame) -> tuple[pl.DataFrame, list[Filing]]:

@@ -18,6 +18,15 @@ def records(frame: pl.DataFrame) -> list[dict[str, Any]]:
     return [json.loads(line) for line in ndjson_text(frame).split("\n")[:-1]]
 
 
+def for_machines(frame: pl.DataFrame, output: str, name: str) -> str | None:
+    """The frame as `--output` json (an object with the rows under `name`) or ndjson; None: for people."""
+    if output == "ndjson":
+        return ndjson_text(frame)
+    if output == "json":
+        return json.dumps({"schema_version": 1, name: records(frame)}, ensure_ascii=False) + "\n"
+    return None
+
+
 def as_text(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with its binary columns as text; JSON and CSV have no form for bytes."""
     names = [name for name, dtype in frame.schema.items() if dtype == pl.Binary]

@@ -6,7 +6,7 @@ from apilens.triage.context import Context, read_context
 from apilens.triage.escalation import escalations
 from apilens.triage.evidence import CALLS_NAMED
 from apilens.triage.link import VERDICTS, Told, inherit, link, request_ids
-from apilens.triage.queue import queue, silent_first, sorted_by, surprise
+from apilens.triage.queue import beside, queue, silent_first, sorted_by, surprise
 from apilens.triage.related import related
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "VERDICTS",
     "Context",
     "Told",
+    "beside",
     "escalations",
     "inherit",
     "link",

@@ -25,6 +25,7 @@ CALLS_NAMED = pl.Schema(
         ("start_time", TIMESTAMP),
         ("consumer", pl.String),
         ("status_code", pl.Int16),
+        ("duration_ms", pl.Float64),
     ]
 )
 #: One row per (item, candidate, piece of evidence); candidate null: it holds whatever the candidate.
@@ -75,7 +76,7 @@ def gather(
     timely = pl.concat([timely, early.select("row", "candidate", after_s=pl.lit(None, pl.Float64))])
     pairs = timely.select("row", "candidate")
     found = (
-        _prior(items, named),
+        _prior(items, named, of_calls),
         _when(timely),
         _near_calls(named, of_calls, pairs, calls),
         _routes(named, problems, pairs),
@@ -88,6 +89,9 @@ def gather(
         _alike(items, problems, model),
     )
     whole = pl.concat(frame.select(pl.col(name).cast(dtype) for name, dtype in EVIDENCE.items()) for frame in found)
+    # Which endpoint a report means, the id of a call tells better than its words.
+    said_by_id = whole.filter(pl.col("name") == "other subject").join(of_calls, on=["row", "candidate"], how="semi")
+    whole = whole.join(said_by_id, on=["row", "candidate", "name"], how="anti", maintain_order="left")
     whole = pl.concat([whole, _vague(whole)])
     # A candidate of another time is none, whatever fits.
     return pl.concat(
@@ -112,15 +116,15 @@ def names_in(items: pl.DataFrame) -> pl.DataFrame:
     """One row per item with what its text names, as lists."""
 
     def each(find: Callable[[str], list[str]]) -> pl.Expr:
-        return text().map_elements(find, return_dtype=pl.List(pl.String))
+        return pl.col("text").map_elements(find, return_dtype=pl.List(pl.String))
 
-    return items.select(
+    return items.select("row", text=text()).select(
         "row",
-        text().alias("text"),
+        "text",
         each(tokens).alias("tokens"),
         each(paths).alias("paths"),
         each(lambda text: sorted(stems(text))).alias("stems"),
-        each(signals).alias("signals"),
+        signals(pl.col("text")).alias("signals"),
         each(lambda text: [str(code) for code in sorted(statuses(text))]).alias("statuses"),
     )
 
@@ -148,18 +152,20 @@ def _timely(items: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _prior(items: pl.DataFrame, named: pl.DataFrame) -> pl.DataFrame:
+def _prior(items: pl.DataFrame, named: pl.DataFrame, of_calls: pl.DataFrame) -> pl.DataFrame:
     """What holds against an item whatever the candidate (candidate is null).
 
-    A question that names no trouble at all is one; "is there an outage?" is a report that ends with a question mark.
+    A question that names no trouble at all is one; "is there an outage?" is a report that ends with a question mark, and so
+    is "can you check this?" with the id of a call that went wrong.
     """
     calm = (pl.col("signals").list.len() == 0) & (pl.col("statuses").list.len() == 0)
     items = items.join(named.select("row", calm=calm), on="row", maintain_order="left")
-    no_trouble = pl.col("category").is_in(["question", "enhancement"])
+    asks = pl.col("category").is_in(["question", "enhancement"]).fill_null(False)
+    no_trouble = asks & ~pl.col("row").is_in(of_calls["row"].implode())
     counts = {
         "prior": pl.lit(1.0),
-        "no trouble": no_trouble.fill_null(False).cast(pl.Float64),
-        "only a question": (no_trouble.fill_null(False) & pl.col("calm")).cast(pl.Float64),
+        "no trouble": no_trouble.cast(pl.Float64),
+        "only a question": (no_trouble & pl.col("calm")).cast(pl.Float64),
         "client side": text().str.contains(CLIENT_SIDE).cast(pl.Float64),
         "automatic": text().str.contains(AUTOMATIC).cast(pl.Float64),
     }
@@ -201,12 +207,17 @@ def _endpoints(problems: pl.DataFrame) -> pl.DataFrame:
 
 
 def calls_of(named: pl.DataFrame, problems: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
-    """Pairs of an item that names a call and a candidate that has such calls: row, candidate, request_id, inside.
+    """Pairs of an item that names a call and a candidate that has such calls: row, candidate, request_id, when.
 
-    Such a call has one of its endpoints and a status that fits; inside: and its time as well.
+    Such a call has one of its endpoints and a status that fits. when: inside its time; near, at most a day off; or later, at
+    most two weeks. Outside a call of a slow endpoint must have been as slow: nearer to what was measured than to what was
+    expected (in their logarithms).
     """
     said = named.select("row", request_id="tokens").explode("request_id").drop_nulls()
-    span = problems.select("candidate", "start", "end", "signal", status=pl.col("hint").struct.field("status"))
+    slow_ms = pl.when(pl.col("unit") == "ms").then((pl.col("observed") * pl.col("expected")).sqrt())
+    span = problems.select(
+        "candidate", "start", "end", "signal", status=pl.col("hint").struct.field("status"), slow_ms=slow_ms
+    )
     status = pl.col("status_code").cast(pl.String)
     fits = (
         # A call says nothing about those that are missing, and one that failed little about how slow the others are.
@@ -219,17 +230,29 @@ def calls_of(named: pl.DataFrame, problems: pl.DataFrame, calls: pl.DataFrame) -
         .otherwise(pl.col("status_code") >= pl.when(pl.col("signal") == "errors").then(500).otherwise(400))
     )
     at = pl.col("start_time")
+    inside = (at >= pl.col("start")) & (at <= pl.col("end"))
+    as_slow = (pl.col("signal") != "latency") | (pl.col("duration_ms") >= pl.col("slow_ms")).fill_null(True)
     return (
         said.join(calls, on="request_id")
         .join(_endpoints(problems), on="endpoint")
         .join(span, on="candidate")
-        .filter((at >= pl.col("start") - NEAR) & (at <= pl.col("end") + NEAR) & fits)
-        .select("row", "candidate", "request_id", inside=(at >= pl.col("start")) & (at <= pl.col("end")))
+        .filter((at >= pl.col("start") - NEAR) & (at <= pl.col("end") + AFTER) & fits & (inside | as_slow))
+        .select(
+            "row",
+            "candidate",
+            "request_id",
+            when=pl.when(inside)
+            .then(pl.lit("inside"))
+            .when(at <= pl.col("end") + NEAR)
+            .then(pl.lit("near"))
+            .otherwise(pl.lit("later")),
+        )
     )
 
 
 def _near_calls(named: pl.DataFrame, of_calls: pl.DataFrame, pairs: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
-    yes = of_calls.unique(["row", "candidate"], keep="first", maintain_order=True).select(
+    near = of_calls.filter(pl.col("when") != "later")
+    yes = near.unique(["row", "candidate"], keep="first", maintain_order=True).select(
         "row",
         "candidate",
         name=pl.lit("call of it"),
@@ -240,13 +263,20 @@ def _near_calls(named: pl.DataFrame, of_calls: pl.DataFrame, pairs: pl.DataFrame
     no = (
         said.unique("row", keep="first", maintain_order=True)
         .join(pairs, on="row")
-        .join(yes, on=["row", "candidate"], how="anti")
+        # One that fits in all but the time says nothing: it may be the same again.
+        .join(of_calls, on=["row", "candidate"], how="anti")
         .select(
             "row",
             "candidate",
             name=pl.lit("other call"),
             value=1.0,
-            reason=pl.format("but names request id {}, a call of {}", "request_id", "endpoint"),
+            reason=pl.format(
+                "but names request id {}, a call of {} with status {} on {}",
+                "request_id",
+                "endpoint",
+                pl.col("status_code").cast(pl.String).fill_null("unknown"),
+                pl.col("start_time").dt.strftime("%m-%d %H:%MZ"),
+            ),
         )
     )
     return _joined(yes, no)

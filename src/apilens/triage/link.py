@@ -14,7 +14,9 @@ import polars as pl
 from apilens.schema import LINKS
 from apilens.triage.context import Context
 from apilens.triage.evidence import (
+    AFTER,
     AUTOMATIC,
+    BEFORE,
     CLIENT_SIDE,
     LEARNED,
     calls_of,
@@ -30,6 +32,7 @@ from apilens.window import Window
 
 AUTO = 0.90  # at or above: linked without asking
 SUGGESTED = 0.50  # at or above: linked, to be confirmed
+_PERHAPS = 0.20  # at or above: not linked, but worth a look of a person
 _AT_ONCE = 1000  # items weighed at once: each meets every candidate of its time, and memory has to hold the pairs
 
 #: One row per decision of a person on a link; candidate_id null: about no candidate at all (confirmed), or none of them
@@ -123,17 +126,18 @@ class _View:
 
     def __init__(self, told: Told, problems: pl.DataFrame, model: Any) -> None:
         self.told, self.problems, self.model = told, problems, model
+        self.rows = problems.select("title", "start", "end", "state", "endpoints").to_dicts()
         self.learned = pl.DataFrame(schema=LEARNED)
         self.weights: Mapping[str, float] = WEIGHTS
         self.together = _together(problems)
+        self._known = {*told.endpoints, *problems["endpoints"].explode().drop_nulls()}
         self._endpoints_of: dict[str, set[str]] = {}
 
     def endpoints_of(self, path: str) -> set[str]:
         """The endpoints of the logs that a path written in a report is a call of."""
         shape = re.sub(r"[^/]*\d\d[^/]*", "{id}", path)
         if shape not in self._endpoints_of:
-            known = {*self.told.endpoints, *self.problems["endpoints"].explode().drop_nulls()}
-            self._endpoints_of[shape] = {endpoint for endpoint in known if is_route(path, endpoint)}
+            self._endpoints_of[shape] = {endpoint for endpoint in self._known if is_route(path, endpoint)}
         return self._endpoints_of[shape]
 
     def evidence(self, items: pl.DataFrame, named: pl.DataFrame) -> pl.DataFrame:
@@ -214,7 +218,7 @@ def _link(numbered: pl.DataFrame, view: _View, decided: pl.DataFrame) -> pl.Data
     ids = problems.select("candidate", candidate_id="id")
     rows = numbered.select("row", "channel", feedback_id="id")
     of = decided.join(rows, on=["channel", "feedback_id"]).join(ids, on="candidate_id", how="left")
-    refused = of.filter(verdict="rejected").select("row", "candidate")
+    refused = of.filter(verdict="rejected").select("row", "candidate", "candidate_id", "who")
     none_of_them = of.filter(pl.col("candidate_id").is_null()).select("row")
     odds = (
         evidence.drop_nulls("candidate")
@@ -260,12 +264,16 @@ def _link(numbered: pl.DataFrame, view: _View, decided: pl.DataFrame) -> pl.Data
         .unique("row", keep="first", maintain_order=True)
     )
     linked = best.filter(pl.col("confidence") >= SUGGESTED)
-    none = numbered.join(linked, on="row", how="anti").join(best.select("row", "confidence"), on="row", how="left")
+    closest = best.select("row", "confidence", perhaps=pl.when(pl.col("confidence") >= _PERHAPS).then(_perhaps()))
+    none = numbered.join(linked, on="row", how="anti").join(closest, on="row", how="left")
     band = pl.when(pl.col("confidence") >= AUTO).then(pl.lit("auto")).otherwise(pl.lit("suggested"))
     said_none = (
         of.filter(pl.col("candidate_id").is_null()).select("row", said=pl.format("{} says so", "who")).unique("row")
     )
-    why = _no_trace(none, named, view).join(said_none, on="row", how="left")
+    said_not = refused.group_by("row", maintain_order=True).agg(
+        said_not=pl.format("not about {}, says {}", "candidate_id", "who").drop_nulls().first()
+    )
+    why = _no_trace(none, named, view).join(said_none, on="row", how="left").join(said_not, on="row", how="left")
     parts = [
         linked.join(rows, on="row").select(
             "row", "channel", "feedback_id", "candidate_id", "confidence", band.alias("band"), reasons="reason"
@@ -277,10 +285,21 @@ def _link(numbered: pl.DataFrame, view: _View, decided: pl.DataFrame) -> pl.Data
             pl.lit(None, pl.String).alias("candidate_id"),
             pl.col("confidence").fill_null(0.0),
             pl.lit("none").alias("band"),
-            pl.concat_list(pl.coalesce("said", "no_trace")).alias("reasons"),
+            pl.concat_list(pl.coalesce("said", "said_not", "no_trace"), "perhaps").list.drop_nulls().alias("reasons"),
         ),
     ]
     return pl.concat(parts).sort("row").select(LINKS.names())
+
+
+def _perhaps() -> pl.Expr:
+    """The candidate that came closest, for a person to confirm or reject, and what speaks against it."""
+    against = pl.col("reason").list.eval(pl.element().filter(pl.element().str.starts_with("but "))).list.join(", ")
+    return pl.format(
+        "perhaps {} ({}), too unsure to link{}",
+        "candidate_id",
+        pl.col("confidence").round(2).cast(pl.String),
+        pl.when(against != "").then(pl.lit(": ") + against).otherwise(pl.lit("")),
+    )
 
 
 def inherit(links: pl.DataFrame, duplicates: pl.DataFrame, verdicts: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -327,7 +346,7 @@ def _exact(named: pl.DataFrame, problems: pl.DataFrame, calls: pl.DataFrame) -> 
     said = named.select("row", request_id="tokens").explode("request_id").drop_nulls()
     evidence = problems.select("candidate", request_id="request_ids").explode("request_id").drop_nulls()
     listed = said.join(evidence, on="request_id").select("row", "candidate", "request_id")
-    inside = calls_of(named, problems, calls).filter("inside").drop("inside")
+    inside = calls_of(named, problems, calls).filter(when="inside").drop("when")
     status = calls.group_by("request_id").agg(failed=pl.col("status_code").max() >= 400)
     about_errors = pl.col("signal").is_in(["errors", "auth", "rate_limit"])
     return (
@@ -346,7 +365,7 @@ def _exact(named: pl.DataFrame, problems: pl.DataFrame, calls: pl.DataFrame) -> 
 
 
 def _no_trace(none: pl.DataFrame, named: pl.DataFrame, view: _View) -> pl.DataFrame:
-    """Why an item has no candidate: columns row, no_trace."""
+    """Why an item has no candidate, whatever people said of it: columns row, no_trace."""
     calls, logged = view.told.calls, view.told.logged
     known = set(calls["request_id"].to_list())
     call_of = {row["request_id"]: row for row in calls.to_dicts()}
@@ -388,11 +407,12 @@ def _elsewhere(path: str, at: datetime, view: _View) -> str:
     endpoints = view.endpoints_of(path)
     if view.told.endpoints and not endpoints:
         return f"gateway not ingested? the logs have no call of {path[:100]}"
-    other = [
-        row
-        for row in view.problems.select("title", "start", "end", "endpoints").to_dicts()
-        if endpoints & set(row["endpoints"] or [])
+    other = [row for row in view.rows if endpoints & set(row["endpoints"] or [])]
+    of_the_time = [
+        row for row in other if row["start"] - BEFORE <= at and (row["state"] != "ended" or at < row["end"] + AFTER)
     ]
+    if of_the_time:
+        return f"names {path[:100]}, but what it says does not fit {of_the_time[0]['title']}"
     if other:
         near = min(other, key=lambda row: abs(row["start"] - at))
         return (

@@ -80,7 +80,7 @@ def queue(
     urgent it is, so what has ended may weigh much and still be P3. told counts a consumer once however many of its
     people wrote, and a person whose consumer is unknown as one; silent = hit - those of the hit who told.
     """
-    reports = _reports(items, links)
+    reports = _reports(items, links, categories)
     mapped = {
         (channel, key): context.consumers_of(reporter, account)
         for channel, key, reporter, account in items.select("channel", "id", "reporter", "account").rows()
@@ -140,8 +140,15 @@ def _difference(upper: dict[str, Any], lower: dict[str, Any]) -> str:
     )
 
 
-def _reports(items: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
-    """Each item with its link; an item that triage has not seen yet says so."""
+def _reports(items: pl.DataFrame, links: pl.DataFrame, categories: pl.DataFrame) -> pl.DataFrame:
+    """Each item with its link, and the severity (0..1) and owner that rules or people gave it; an item that triage has not
+    seen yet says so."""
+    given = categories.select(
+        "channel",
+        "id",
+        given_severity=pl.col("severity").replace_strict(CUTS, default=None, return_dtype=pl.Float64),
+        given_owner="owner",
+    )
     linked = links.select("channel", "candidate_id", "confidence", "reasons", id="feedback_id")
     text = pl.concat_str(["title", "body"], separator="\n", ignore_nulls=True).fill_null("")
     words = pl.col("body").fill_null(pl.col("title")).fill_null("")
@@ -152,6 +159,7 @@ def _reports(items: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
     return (
         items.join(linked, on=["channel", "id"], how="left", maintain_order="left")
         .join(said_severity(items), on=["channel", "id"])
+        .join(given, on=["channel", "id"], how="left", maintain_order="left")
         .with_columns(
             pl.col("confidence").fill_null(0.0),
             pl.col("reasons").fill_null(pl.lit(["not triaged yet; type: apilens triage"])),
@@ -196,6 +204,16 @@ def _said(reports: list[_Report]) -> float:
     return 0.8 * max((report["said"] for report in reports), default=0.0)
 
 
+def _given_severity(reports: list[_Report]) -> float | None:
+    """The highest severity that rules or people gave a report; None: none did."""
+    return max((given for report in reports if (given := report["given_severity"]) is not None), default=None)
+
+
+def _given_owner(reports: list[_Report]) -> str | None:
+    """The owner that rules or people gave the earliest report that has one."""
+    return next((report["given_owner"] for report in reports if report["given_owner"]), None)
+
+
 def _person(report: dict[str, Any]) -> str:
     who = report["reporter"] or report["account"]
     return f"person:{who.casefold()}" if who else f"item:{report['channel']}:{report['id']}"
@@ -229,13 +247,13 @@ def _of_candidates(
                 **{name: candidate[name] for name in ("id", "fingerprint", "category", "state", "start", "end")},
                 **{name: candidate[name] for name in ("title", "service", "identity_coverage")},
                 "endpoints": endpoints,
-                "owner": context.owner(endpoints),
+                "owner": context.owner(endpoints) or _given_owner(own),
                 "hit": hit,
                 "told": len(told_hit) + len(others),
                 "silent": hit - len(told_hit),
                 "silent_consumers": [consumer for consumer in affected if consumer not in told_hit],
                 "reports": _quoted(own),
-                "severity": max(scores[candidate["id"]], _said(own)),
+                "severity": max(scores[candidate["id"]], _said(own), _given_severity(own) or 0.0),
                 **_meaning(context, endpoints, candidate["excess_calls"], own),
                 "reach": _share(hit + len(others), population),
                 # Open and new is growing until shown otherwise; open and known lasts; over but back again recurs.
@@ -308,11 +326,6 @@ def _of_feedback(
     category_of = {
         (channel, key): category for channel, key, category in categories.select("channel", "id", "category").rows()
     }
-    # What people or rules set about an item counts before what its words and the context say.
-    given = {
-        (channel, key): (owner, bad)
-        for channel, key, owner, bad in categories.select("channel", "id", "owner", "severity").rows()
-    }
     loose = {(report["channel"], report["id"]): report for report in reports.to_dicts() if not report["candidate_id"]}
     clusters: dict[tuple[str, str], list[_Report]] = {}
     for key, report in loose.items():
@@ -322,6 +335,7 @@ def _of_feedback(
             root = before
         clusters.setdefault(root, []).append(report)
     problems = candidates.to_dicts()
+    named = _Named(context)
     rows = []
     for (channel, name), own in clusters.items():
         first = own[0]
@@ -329,11 +343,10 @@ def _of_feedback(
         category = category_of.get((channel, name))
         asks = category in ("question", "enhancement")
         _, people = _told(own, set(), mapped)
-        endpoints = _endpoints_named(first["text"], context)
+        endpoints = named.endpoints(first["text"])
         lifts = _struggle(first, endpoints, mapped[channel, name], problems) if category == "enhancement" else None
         if asks and lifts is None:
             endpoints = []
-        owner, bad = given.get((channel, name), (None, None))
         rows.append(
             {
                 "kind": "feedback",
@@ -344,11 +357,12 @@ def _of_feedback(
                 "end": max(report["created_at"] for report in own),
                 "title": first["title"] or first["quote"],
                 "endpoints": endpoints,
-                "owner": owner or context.owner(endpoints),
+                # What people or rules set about a report counts before what its words and the context say.
+                "owner": _given_owner(own) or context.owner(endpoints),
                 "told": len(people),
                 "reports": _quoted(own),
-                "no_trace_reason": "; ".join(first["reasons"]),
-                "severity": CUTS[bad] if bad else 0.1 if asks else _said(own),
+                "no_trace_reason": first["reasons"][0],
+                "severity": given if (given := _given_severity(own)) is not None else 0.1 if asks else _said(own),
                 **(
                     {"core": False, "revenue": 0.0, "compliance": 0.0}
                     if asks and lifts is None
@@ -387,15 +401,48 @@ def _struggle(
     return max(len(hit), many) or None
 
 
-def _endpoints_named(text: str, context: Context) -> list[str]:
-    """The endpoints of the context a report speaks of: by path, else by the name of a feature."""
-    if not context.endpoints:
-        return []
-    said, words = paths(text), stems(text)
-    by_path = [name for name in context.endpoints if any(is_route(path, name.replace("*", "{id}")) for path in said)]
-    return by_path or [
-        name
-        for name in context.endpoints
-        for feature, patterns in context.features.items()
-        if stems(feature) <= words and any(matches(pattern, name) for pattern in patterns)
-    ]
+class _Named:
+    """Which endpoints of the context a text speaks of: by path, else by the name of a feature."""
+
+    def __init__(self, context: Context) -> None:
+        self._endpoints = list(context.endpoints)
+        self._routes = {name: name.replace("*", "{id}") for name in self._endpoints}
+        self._features = [
+            (name, stems(feature))
+            for name in self._endpoints
+            for feature, patterns in context.features.items()
+            if any(matches(pattern, name) for pattern in patterns)
+        ]
+
+    def endpoints(self, text: str) -> list[str]:
+        if not self._endpoints:
+            return []
+        said = paths(text)
+        by_path = [name for name in self._endpoints if any(is_route(path, self._routes[name]) for path in said)]
+        if by_path or not self._features:
+            return by_path
+        words = stems(text)
+        return [name for name, feature in self._features if feature <= words]
+
+
+def beside(queue: pl.DataFrame, pairs: pl.DataFrame, talk: pl.DataFrame) -> pl.DataFrame:
+    """schema.QUEUE with what stands beside a problem: related, what it is caused by, causes, blocks or is blocked by, in words
+    with the other's id; and escalate, why it should be a ticket where only talk is about it. Lists, empty where there is none.
+
+    pairs: related.RELATED, rejected ones are left out; talk: escalation.ESCALATIONS.
+    """
+    words: dict[str, list[str]] = {}
+    for row in pairs.filter(pl.col("verdict") != "rejected").to_dicts():
+        there, back = _WAYS[row["kind"]]
+        sure = "" if row["verdict"] == "confirmed" else ", proposed"
+        for own, way, other in ((row["id"], there, row["other"]), (row["other"], back, row["id"])):
+            words.setdefault(own, []).append(f"{way} {other} ({row['why']}{sure})")
+    named = pl.coalesce("candidate_id", pl.format("{}:{}", "channel", "id"))
+    found = {"related": words, "escalate": dict(talk.select(named, "why").rows())}
+    return queue.with_columns(
+        pl.Series(name, [of.get(key, []) for key in queue["id"]], pl.List(pl.String)) for name, of in found.items()
+    )
+
+
+#: Kind of a pair -> how its problem stands to the other one, and the other one to it.
+_WAYS = {"caused_by": ("caused by", "causes"), "blocks": ("blocks", "blocked by")}

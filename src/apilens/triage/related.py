@@ -11,7 +11,7 @@ import polars as pl
 _SOON = timedelta(minutes=30)
 _SHARE = 0.5  # of the smaller problem's consumers, for problems that share no machine. Picked.
 
-#: One row per pair of problems. `id` is caused by, or is blocked until, `other`.
+#: One row per pair of problems. `id` is caused by, or blocks, `other`.
 RELATED = pl.Schema(
     [
         ("kind", pl.String),  # caused_by | blocks

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import urlsplit
+
+import polars as pl
 
 _WORD = re.compile(r"[^\W\d_]{2,40}")
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.]{6,126}[A-Za-z0-9]")
@@ -47,13 +50,13 @@ _NO_SUBJECT = frozenset(
 
 #: Kind of trouble (schema.SIGNALS) -> how people put it.
 _SIGNAL_WORDS = {
-    "latency": re.compile(
+    "latency": (
         r"(?i)\b(slow\w*|sluggish|crawl\w*|spinning|spins|forever|for ages|time[ds]?[ -]?outs?|timing out|hang(s|ing)?|hängt?s?|"
         r"lag(s|gy|ging)?|takes? (too |very |so |an )?(long|eternity)|(took|takes?) (like |about |around |over |more than )?\d+|painfully|loading\.\.|needs? \d+(\.\d+)? ?s(econds)?|waiting (\d|for|too)|"
         r"overloaded|response times?|latency|performance|(used to be|was|no longer|not as) (quick|fast|snappy)|"
         r"langsam\w*|dauert|ewig|träge|lahm|wartezeit\w*|lente?s?|lenteurs?|ralenti\w*|lent[oa]s?|lentitud|tarda)\b"
     ),
-    "errors": re.compile(
+    "errors": (
         r"(?i)\b(errors?|fail(s|ed|ing|ure|ures)?|broken|breaks|crash\w*|exceptions?|rejected|refused|(does|do|did)(n'?t| not) "
         r"work|not working|(stopped|quit) working|cannot|can'?t|can not|could ?n[o']t|not able to|unable|blow\w* up|blew up|"
         r"went wrong|bounces?d?|invalid|bad gateway|service unavailable|5\d\ds?|only sometimes|lottery|(second|third) try|"
@@ -62,16 +65,14 @@ _SIGNAL_WORDS = {
         r"échou\w*|ne (marche|fonctionne) (pas|plus)|impossible|fallos?|falla\w*|no funciona|no puedo)\b"
     ),
     # Somebody who cannot log in meets a broken login as often as refused credentials: the word alone tells neither.
-    "auth": re.compile(
+    "auth": (
         r"(?i)\b((logged|kicked|thrown|signed) out|(log|sign) ?(me |us )?(in|on) again|login loop|credentials?|unauthori[sz]ed|"
         r"forbidden|401|403|access denied|permission denied|not authori[sz]ed|session expired|(token|keys?|password|login) "
         r"(was |is |were |are |got |gets |has been )?(rotated|revoked|refused|rejected|invalid|expired|no longer accepted)|"
         r"abgemeldet|zugriff verweigert|accès refusé|acceso denegado)\b"
     ),
-    "rate_limit": re.compile(
-        r"(?i)\b(429|rate.?limit\w*|quota|too many requests|throttl\w*|limit (hit|reached|exceeded))\b"
-    ),
-    "traffic": re.compile(
+    "rate_limit": (r"(?i)\b(429|rate.?limit\w*|quota|too many requests|throttl\w*|limit (hit|reached|exceeded))\b"),
+    "traffic": (
         r"(?i)\b(outages?|down|frozen|dead|offline|nothing (moved|arriv\w*|comes?|goes)|no (connection|data|updates?|calls|"
         r"answers?|responses?|reply|more)|not a single (answer|response|call)|(does|do|did)(n'?t| not) (answer|respond|reply)|(don'?t|do not|didn'?t|did not) (get|receive) (any ?thing|an? \w+)|keine (verbindung|antwort)|"
         r"not (arriv\w*|accepted|reachable|responding|answering)|stopped|silent|can(no|')t (push|reach|connect)|"
@@ -81,6 +82,7 @@ _SIGNAL_WORDS = {
 }
 
 
+@lru_cache(maxsize=1 << 16)
 def stem(word: str) -> str:
     """The word without its ending, in the form routes use: paying, payments, bezahlen → pay."""
     plain = word.casefold()
@@ -122,9 +124,10 @@ def statuses(text: str) -> set[int]:
     return by_number | {code for phrase, code in _PHRASES.items() if phrase in lowered}
 
 
-def signals(text: str) -> list[str]:
-    """The kinds of trouble (schema.SIGNALS) a text describes."""
-    return [signal for signal, words in _SIGNAL_WORDS.items() if words.search(text)]
+def signals(text: pl.Expr) -> pl.Expr:
+    """The kinds of trouble (schema.SIGNALS) a text describes, as a list."""
+    named = (pl.when(text.str.contains(words)).then(pl.lit(signal)) for signal, words in _SIGNAL_WORDS.items())
+    return pl.concat_list(*named).list.drop_nulls()
 
 
 def is_route(path: str, endpoint: str) -> bool:
