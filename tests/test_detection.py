@@ -120,6 +120,44 @@ def test_detection_names_the_wrappers_and_the_first_line_each_runner_up_refuses(
     assert "apache_combined: fits 1 of 3; refuses line 1:" in apilens("formats", "--detect", tmp_path / "x.log").out
 
 
+OBJECTS = (
+    "kong_json",
+    "apisix_json",
+    "traefik_json",
+    "caddy_json",
+    "gcp_lb",
+    "azure_apim",
+    "cloudflare_logpush",
+    "tyk_json",
+)
+
+
+def read(*lines: str) -> tuple[list[str], list[str]]:
+    """Gateways of the calls and reasons of the rejects, in the order of the lines."""
+    block = Block(("\n".join(lines) + "\n").encode())
+    part = parse(block, detect(block.head, Options(), "x").reader)
+    assert part.read == part.calls.height + part.rejects.height + part.filtered
+    return part.calls.sort("row")["gateway"].to_list(), part.rejects.sort("row")["reason"].to_list()
+
+
+def test_a_file_of_many_gateways_objects_is_read_line_by_line_not_as_a_table() -> None:
+    assert read(*(FORMATS[name].example for name in OBJECTS)) == (list(OBJECTS), [])
+
+
+def test_a_format_that_the_head_had_no_line_of_is_read_all_the_same() -> None:
+    text, late = FORMATS["nginx_combined"].example, [FORMATS[name].example for name in ("kong_json", "traefik_json")]
+    assert read(*[text] * 250, *late) == (["nginx_combined"] * 250 + ["kong_json", "traefik_json"], [])
+    assert read(*[late[0]] * 250, text, late[1]) == (["kong_json"] * 250 + ["nginx_combined", "traefik_json"], [])
+
+
+def test_what_one_gateway_writes_between_its_calls_may_be_the_call_of_another() -> None:
+    """Caddy's calls have the level and the message that Traefik's own messages are told by."""
+    written = FORMATS["caddy_json"].example.replace("{", '{"level":"info","msg":"handled request",', 1)
+    own = '{"level":"info","msg":"Configuration loaded","time":"2026-03-09T14:00:00Z"}'
+    calls = [FORMATS["traefik_json"].example] * 3 + [written] * 2
+    assert read(*calls, own) == (["traefik_json"] * 3 + ["caddy_json"] * 2, [])
+
+
 def test_every_format_is_listed_with_a_description_and_an_example() -> None:
     listed = apilens("formats").out
     for format in FORMATS.values():

@@ -179,6 +179,12 @@ def test_haproxy_s_time_is_that_of_its_zone() -> None:
         ("$context.requestTimeEpoch,$context.authorizer.x,$context.status", "1773064800125,a b,0", {"status_code": None}),
         ("%(t)s %(h)s %(M)s %({x-request-id}i)s", "[09/Mar/2026:14:00:00 +0000] ::1 42 r1", {"request_id": "r1"}),
         ("%{begin:msec}t %{us}T %!404{User-Agent}i", "1773064800125 42113 a b", {"duration_ms": 42.113, "user_agent": "a b"}),
+        ('{"t":"%{%Y-%m-%d}tT%{%T}t.%{msec_frac}t%{%z}t","a":"%a"}', '{"t":"2026-03-09T15:00:00.125+0100","a":"::1"}', {"client_ip": "::1"}),
+        ("%{%F}t %{%T}t.%{usec_frac}t|%>s", "2026-03-09 15:00:00.125000|200", {"status_code": 200}),
+        ("%{sec}t.%{msec_frac}t %>s", "1773064800.125 200", {"status_code": 200}),
+        ("%t %{usec_frac}t %{%F}t %T", "[09/Mar/2026:14:00:00 +0000] 125000 2026-03-09 0.042", {"duration_ms": 42.0}),
+        ("log_format a escape=none '$msec\\t$request_uri\\t$http_user_agent';", '1773064800.125\t/?q="x"\ta "b" c', {"user_agent": 'a "b" c'}),
+        ("$msec $proxy_protocol_addr $opentelemetry_trace_id", "1773064800.125 ::1 4bf92f35", {"client_ip": "::1", "trace_id": "4bf92f35"}),
         ("%{yyyy-MM-dd'T'HH:mm:ss.SSSZ}t %<s", "2026-03-09T14:00:00.125+0000 301", {"status_code": 301}),
         ('{"fields":["$msec as t","@a"],"a":["$status","$src_ip"]}', '1773064800125\t"200 ::1"', {"client_ip": "::1"}),
     ],
@@ -191,7 +197,7 @@ def test_pasted_layouts_of_every_kind(layout: str, line: str, columns: dict[str,
 
 @pytest.mark.parametrize(
     "layout",
-    ["%RESPONSE_CODE% %DURATION%", "%ci:%cp %ST", "$context.status", '{"fields":["$status"]}', '{"fields":[1]}', '{"fields":["$msec"'],
+    ["%h %{%F}t %>s", "%RESPONSE_CODE% %DURATION%", "%ci:%cp %ST", "$context.status", '{"fields":["$status"]}', '{"fields":[1]}', '{"fields":["$msec"'],
 )  # fmt: skip
 def test_a_pasted_layout_without_a_time_or_a_form_is_wrong_usage(layout: str) -> None:
     with pytest.raises(UsageError):
@@ -344,6 +350,14 @@ def test_paths_of_different_bytes_stay_different(call: bytes) -> None:
 def test_escaped_bytes_that_are_no_text_stay_different_too() -> None:
     lines = [rf"203.0.113.7 - - {_CALL.replace('carts', path)} 0.042" for path in (r"\xE9", r"\xFF", r"\xC3\xA9")]
     assert [call["path"] for call in read(lines)] == [r"/v1/\xe9", r"/v1/\xff", "/v1/é"]
+
+
+def test_a_quote_that_is_never_closed_in_a_cell_of_a_known_form_is_a_reject() -> None:
+    """Found by damaged lines; Polars refused the whole block."""
+    lines = sample("tyk_csv").read_bytes().split(b"\n")[:2]
+    block = Block(b"\n".join([*lines, lines[1].replace(b",March,", b',"March,'), b""]))
+    part = parse(block, detect(block, Options(), "x").reader)
+    assert (part.calls.height, part.rejects["reason"].str.slice(0, 7).to_list()) == (1, ["a quote"])
 
 
 def test_lighttpd_s_and_squid_s_values_have_their_own_names_in_reasons() -> None:

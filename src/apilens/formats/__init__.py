@@ -42,7 +42,7 @@ from apilens.formats import (
     tyk_json,
     wso2,
 )
-from apilens.formats.block import FEW, FILLED, Block, Layout, Parsed, Reader, Wrapper, parse_records, unwrap
+from apilens.formats.block import FEW, FILLED, Block, Layout, Parsed, Reader, Wrapper, ask, unwrap
 from apilens.formats.format import Format, FoundLayout, Options
 from apilens.formats.json_layout import JsonLayout, dotted, names, shapes
 from apilens.formats.wrappers import WRAPPERS
@@ -222,14 +222,19 @@ class Trial:
     @property
     def weight(self) -> float:
         """The share of the head that fits; of a table half, which any object fits that has the usual names."""
-        return self.fits / max(self.records, 1) * (0.5 if self.format.startswith("table") else 1)
+        return self.fits / max(self.records, 1) * (0.5 if self.is_table else 1)
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the format reads whatever has the usual names."""
+        return self.format.startswith("table")
 
     @property
     def first_reject(self) -> str | None:
         """The first record of the head that its likeliest layout refuses, and why; None: it takes all."""
         records = self.head.select("row", "line")
         layout = self.layouts[0] if self.fits else max(self.layouts, key=lambda layout: layout.nearness(records))
-        reject = layout.read(records).rejects.sort("row").head(1)
+        reject = layout.read(records).rejects.drop_nulls("reason").sort("row").head(1)
         if reject.is_empty():
             return None
         reject = layout.explain(records, reject)
@@ -265,7 +270,7 @@ def detect(head: Block, options: Options, name: str) -> Detection:
     found: list[Trial] = []
     for chain in chains:
         found += _trials(head, options, chain)
-        if any(trial.fits == trial.records and not trial.format.startswith("table") for trial in found):
+        if any(trial.fits == trial.records and not trial.is_table for trial in found):
             break  # what fits every line under more wrappers need not be tried under fewer
     ranked = sorted(found, key=lambda trial: -trial.weight)
     if options.log_format is not None or options.format is not None:
@@ -276,23 +281,34 @@ def detect(head: Block, options: Options, name: str) -> Detection:
         return Detection(best.format, Reader(best.layouts, best.wrappers), _why(told, best))
     if not ranked or ranked[0].fits == 0:
         raise FormatError(_explain_failure(name, ranked))
-    best = ranked[0]
+    best = _best(ranked)
     # Lines which the best format refuses may be of a sister format (mixed files).
-    sisters = [t for t in ranked[1:] if t.fits and t.wrappers == best.wrappers and not t.format.startswith("table")]
+    sisters = [t for t in ranked if t is not best and t.fits and t.wrappers == best.wrappers and not t.is_table]
     others = [layout for trial in sisters for layout in trial.layouts]
-    if FORMATS[best.format].plain:
+    layouts = best.layouts
+    if best.is_table:
+        # A table takes any object that has the usual names, also those whose own format knows them better.
+        layouts, others = (*others, *layouts), []
+    elif FORMATS[best.format].plain or isinstance(layouts[0], JsonLayout):
         known = (format for format in FORMATS.values() if format.plain and format.name != best.format)
         others += [layout for format in known for layout in format.open(best.head, options)]
-    layouts = best.layouts
     if others:
         layouts = (*layouts[:1], _OneOf(_distinct((*layouts[1:], *others))))
-    if not isinstance(layouts[0], JsonLayout):
-        layouts = (*layouts, _Objects(options))
+    layouts = (*layouts, _Objects(options, explains=not isinstance(layouts[0], JsonLayout)))
     why = _why(f"{best.fits} of the first {best.records} records fit {best.format}", best)
     if best.format == table.JSON_FORMAT.name and (near := _near_miss(best.head["line"], options)):
         why += f"; {near}"
-    runners_up = tuple(trial for trial in ranked[1:] if trial.wrappers == best.wrappers)
+    runners_up = tuple(trial for trial in ranked if trial is not best and trial.wrappers == best.wrappers)
     return Detection(best.format, Reader(layouts, best.wrappers), why, runners_up)
+
+
+def _best(ranked: Sequence[Trial]) -> Trial:
+    """The trial of the greatest weight; no table where formats that are told by more than names together outweigh it."""
+    first = ranked[0]
+    narrow = [trial for trial in ranked if trial.wrappers == first.wrappers and not trial.is_table]
+    if first.is_table and sum(trial.weight for trial in narrow) >= first.weight:
+        return narrow[0]
+    return first
 
 
 def _distinct(layouts: Sequence[Layout]) -> tuple[Layout, ...]:
@@ -396,8 +412,8 @@ class _OneOf(Layout):
         plain = all(FORMATS[layout.gateway].plain for layout in self.layouts)
         left = records.filter(pl.col("line").str.contains(_ACCESS_LINE)) if plain else records
         hopeless = records.join(left, on="row", how="anti").select("row", pl.lit("no layout fits").alias("reason"))
-        part = parse_records(left, self.layouts)
-        return Parsed(part.calls, pl.concat([part.rejects, hopeless]), part.header, part.filtered)
+        part = ask(left, self.layouts)
+        return replace(part, rejects=pl.concat([part.rejects, hopeless]))
 
 
 #: Kinds of objects among the rejects of a block for which a nearest format is looked for.
@@ -406,11 +422,21 @@ _SHAPES = 50
 
 @dataclass(frozen=True)
 class _Objects(Layout):
-    """The JSON objects among the lines that a text layout refuses: none of them is a call, but it can be said why."""
+    """The JSON objects among the lines that an input's own layouts refuse: read by the format that knows them, if its
+    head had none of them; of the others it can be said why they are no calls.
+
+    explains: whether that is to be said; layouts of JSON know better what a record of theirs lacks.
+    """
 
     options: Options
+    explains: bool
     gateway: str = "JSON"
     text: str | None = None
+
+    @property
+    def last_resort(self) -> bool:
+        """Always: to tell the formats of many lines costs as much as reading them."""
+        return True
 
     def fits(self, records: pl.DataFrame) -> pl.Series:
         """None does."""
@@ -421,19 +447,42 @@ class _Objects(Layout):
         return 0.0
 
     def read(self, records: pl.DataFrame) -> Parsed:
-        """All as rejects, those that begin with a brace with what they lack of the nearest JSON format."""
-        reasons = records.select("row", pl.lit("no JSON").alias("reason"))
+        """Calls of the formats that know such objects; rejects that begin with a brace say what they lack of the nearest."""
+        nothing = records.select("row", pl.lit("no JSON").alias("reason"))
         like = records["line"].str.contains(r"^\s*\{")
-        if like.any():
-            lines = records.filter(like)
-            shape = shapes(lines["line"])
-            known = shape.drop_nulls().unique(maintain_order=True).head(_SHAPES)
-            said = pl.DataFrame({"shape": known, "reason": [self._reason(one) for one in known.to_list()]})
-            found = lines.select("row", shape=shape).join(said, on="shape", how="left", maintain_order="left")
-            broken = pl.when(pl.col("shape").is_null()).then(pl.lit("JSON that is cut off, broken or nested too deep"))
-            other = pl.coalesce("reason", broken, pl.lit("JSON of no known format"))
-            reasons = pl.concat([reasons.filter(~like), found.select("row", reason=other)])
-        return Parsed(_NOTHING.select("row"), reasons)
+        if not like.any():
+            return Parsed(_NOTHING.select("row"), nothing)
+        lines = records.filter(like).with_columns(shape=shapes(records["line"].filter(like)))
+        one_each = lines.filter(pl.col("shape").is_not_null() & pl.col("shape").is_first_distinct()).head(_SHAPES)
+        layouts = self._layouts(one_each.select("row", "line"))
+        part = ask(lines.select("row", "line"), layouts)
+        refused = part.rejects if layouts else nothing.filter(like)
+        if self.explains:
+            refused = self._explained(lines.join(refused, on="row", maintain_order="left"))
+        return replace(part, rejects=pl.concat([nothing.filter(~like), refused]))
+
+    def _explained(self, refused: pl.DataFrame) -> pl.DataFrame:
+        """Rejects of `refused` (row, shape, reason) with what each lacks of the format it is nearest to."""
+        known = refused["shape"].drop_nulls().unique(maintain_order=True).head(_SHAPES)
+        said = pl.DataFrame({"shape": known, "lacks": [self._reason(one) for one in known.to_list()]})
+        value = pl.col("reason").str.contains(' is (?:".*|missing), ')
+        return refused.join(said, on="shape", how="left", maintain_order="left").select(
+            "row",
+            reason=pl.when(pl.col("reason").is_null())
+            .then(None)
+            .when(pl.col("shape").is_null())
+            .then(pl.lit("JSON that is cut off, broken or nested too deep"))
+            .when(value)
+            .then(pl.lit("JSON, but ") + pl.col("reason"))
+            .otherwise(pl.coalesce("lacks", pl.lit("JSON of no known format"))),
+        )
+
+    def _layouts(self, samples: pl.DataFrame) -> list[Layout]:
+        """The layouts of the formats that take one of the samples."""
+        options = replace(self.options, format=None, log_format=None, layouts=(), columns={})
+        formats = (format for name, format in FORMATS.items() if not name.startswith("table"))
+        opened = (layout for format in formats for layout in format.open(samples, options))
+        return [layout for layout in opened if isinstance(layout, JsonLayout) and layout.fits(samples).any()]
 
     def _reason(self, shape: str) -> str:
         leaves = _leaves([shape])

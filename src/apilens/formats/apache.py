@@ -76,8 +76,8 @@ _FIELDS: dict[str, f.Field] = {
     "{local}p": f.integer("server_port", pl.Int32),
     "{remote}p": f.integer("client_port", pl.Int32),
     "D": f.duration("duration_ms", 1e-3, decimals=0),
-    # Of several durations the finest wins.
-    "T": f.duration("duration_ms", 1e3, rank=2, decimals=0),
+    # Of several durations the finest wins. Tomcat writes its seconds with a fraction.
+    "T": f.duration("duration_ms", 1e3, rank=2),
     "{s}T": f.duration("duration_ms", 1e3, rank=2, decimals=0),
     "{ms}T": f.duration("duration_ms", 1.0, rank=1, decimals=0),
     "{decimal}T": f.duration("duration_ms", 1e3),
@@ -112,11 +112,16 @@ _WRITTEN = {
 _DIRECTIVE = re.compile(r'^\s*LogFormat\s+"((?:[^"\\]|\\.)*)"(?:\s+\S+)?\s*$', re.IGNORECASE)
 #: %, the modifiers [!]400,501 and < >, an argument in braces, one letter (or ^ti, ^to)
 _VARIABLE = re.compile(r"%(?:%|!?[\d,]*([<>]?)(?:\{([^}]*)\})?[<>]?(\^t[io]|[A-Za-z]))")
-_CLOCKS = {"sec": 1e6, "msec": 1e3, "usec": 1.0}
-#: A time written in pieces, which Apache makes necessary for a fraction of a second: %{%F %T}t.%{usec_frac}t %{%z}t
+_CLOCKS = {"sec": 1e6, "msec": 1e3, "usec": 1.0, "sec.%3f": 1e6, "sec.%6f": 1e6}
+#: A time written in pieces, which Apache makes necessary for a fraction of a second: %{%F}tT%{%T}t.%{usec_frac}t%{%z}t
+_PIECE_OF_TIME = r"%\{(?:(?:begin|end):)?(?:[^}]*%[^}]*|[mu]sec_frac)\}t"
 _IN_PIECES = re.compile(
-    r"%\{([^}]*%[^}]*)\}t([^%\"]*)%\{(?:(?:begin|end):)?([mu]sec)_frac\}t(?:([^%\"]*)%\{(?:(?:begin|end):)?(%z)\}t)?"
+    rf'{_PIECE_OF_TIME}(?:[^%"]*{_PIECE_OF_TIME})+|%\{{(?:begin:|end:)?sec\}}t\.%\{{(?:begin:|end:)?[mu]sec_frac\}}t'
 )
+_PIECE = re.compile(r"([^%]*)%\{(?:begin:|end:)?([^}]*)\}t")
+#: The directives of which a time has one; a date without it would be midnight.
+_HOURS = re.compile("%[HIklTRrcsX+]")
+_FRACTIONS = {"msec_frac": "%3f", "usec_frac": "%6f"}
 #: Gunicorn's variables, and what Apache calls them.
 _GUNICORN = {
     "h": "%h", "l": "%l", "u": "%u", "t": "%t", "r": "%r", "m": "%m", "U": "%U", "q": "%q", "H": "%H", "s": "%>s",
@@ -141,7 +146,7 @@ _JAVA_PIECE = re.compile("|".join(sorted(_JAVA, key=len, reverse=True)))
 
 
 def _time(argument: str | None, tz: str) -> tuple[str | Variable, ...]:
-    """%t in all its forms; raises UsageError for the fractions that only make sense beside another %t."""
+    """%t in all its forms; a date or a fraction of a second that stands apart from its time is an attribute."""
     if argument is None:
         return ("[", Variable("%t", f.clf_time("start")), "]")
     layout = argument.removeprefix("begin:").removeprefix("end:")
@@ -151,8 +156,10 @@ def _time(argument: str | None, tz: str) -> tuple[str | Variable, ...]:
         return (Variable(name, f.epoch_time(kind, _CLOCKS[layout])),)
     if "%" not in layout and "yyyy" in layout:
         layout = _JAVA_PIECE.sub(lambda piece: _JAVA[piece[0]], layout).replace("'", "")
-    if layout in ("msec_frac", "usec_frac"):
-        raise UsageError(f"LogFormat has {name} on its own; expected %t, %{{usec}}t or a strftime layout")
+    if layout in _FRACTIONS:
+        return (Variable(name, f.attribute(layout, r"\d+")),)
+    if not _HOURS.search(layout):
+        return (Variable(name, f.attribute(name)),)
     return (Variable(name, f.strftime_time(kind, layout, tz)),)
 
 
@@ -178,8 +185,11 @@ def _of_gunicorn(found: re.Match[str]) -> str:
 
 
 def _in_one(found: re.Match[str]) -> str:
-    fraction = "%3f" if found[3] == "msec" else "%6f"
-    return f"%{{{found[1]}{found[2]}{fraction}{found[4] or ''}{found[5] or ''}}}t"
+    """The pieces as one strftime layout, or as decimal seconds; those of two times stay apart."""
+    side = "end:" if found[0].startswith("%{end:") else ""
+    whole = "".join(before + _FRACTIONS.get(piece, piece) for before, piece in _PIECE.findall(found[0]))
+    directives = re.findall("%[.:]?[0-9]?.", whole)
+    return f"%{{{side}{whole}}}t" if len(set(directives)) == len(directives) else found[0]
 
 
 @cache

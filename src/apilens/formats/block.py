@@ -131,7 +131,9 @@ class Parsed:
 
     calls: `row` and the columns of schema.CALLS that the format logs (an absent column is null throughout).
     rejects: `row` and `reason`, one row per record that does not fit; of a whole block also `record` and `text`, see parse.
-    header: lines that name columns. filtered: records that are no calls (error log lines between them).
+    A null reason, of a layout's own: a record that its gateway writes between the calls but which is none (an error log
+    line). It may be a call of a sister's, so that only who asks several layouts can count it.
+    header: lines that name columns. filtered: records of which no layout makes a call and one says that they are none.
     blank: lines that hold no record. read: records given. lines: those that records took.
     """
 
@@ -187,6 +189,11 @@ class Layout(ABC):
     def take(self, records: pl.DataFrame) -> Parsed:
         """As `read`, of records that another layout has refused: why this one refuses them as well matters little."""
         return self.read(records)
+
+    @property
+    def last_resort(self) -> bool:
+        """Whether it is asked only for records that are refused, and not for those that are no calls of another layout's."""
+        return False
 
     def after(self, block: Block) -> Layout:
         """The layout of what follows `block`, where lines inside it may name other columns; else the layout itself."""
@@ -367,30 +374,49 @@ def _with_what_is_around(calls: pl.DataFrame, records: pl.DataFrame) -> pl.DataF
 
 def parse_records(records: pl.DataFrame, layouts: Sequence[Layout]) -> Parsed:
     """The same for records (row, line), none of them blank."""
+    part = ask(records, layouts)
+    refused = part.rejects["reason"].is_not_null()
+    return replace(part, rejects=part.rejects.filter(refused), filtered=int((~refused).sum()))
+
+
+def ask(records: pl.DataFrame, layouts: Sequence[Layout]) -> Parsed:
+    """What one layout after the other makes of records (row, line), none of them blank; reasons may be null, as in Parsed."""
     left, calls, rejects = records, [], REJECTED.to_frame()
-    header = filtered = 0
+    header = 0
     for i, layout in enumerate(layouts):
+        if layout.last_resort:
+            left = left.join(rejects.filter(pl.col("reason").is_not_null()), on="row", how="semi")
         if left.is_empty():
             break
         part = layout.take(left) if i else layout.read(left)
-        if i and part.rejects.height == left.height and not _named(part.rejects).any():
+        if (
+            i
+            and part.rejects.height == left.height
+            and not (_named(part.rejects) | part.rejects["reason"].is_null()).any()
+        ):
             continue  # neither a call nor a better reason
         calls.append(part.calls)
-        header, filtered = header + part.header, filtered + part.filtered
-        rejects = part.rejects if i == 0 else _reasoned(rejects.join(part.rejects, on="row", how="semi"), part.rejects)
+        header += part.header
+        if i == 0:
+            rejects = part.rejects
+        else:
+            aside = rejects.join(left, on="row", how="anti")
+            rejects = pl.concat([aside, _reasoned(rejects.join(part.rejects, on="row", how="semi"), part.rejects)])
         left = left.join(part.rejects, on="row", how="semi") if part.rejects.height else left.clear()
     found = [frame for frame in calls if frame.height]
     nothing = pl.DataFrame(schema={"row": pl.UInt32})
-    return Parsed(pl.concat(found, how="diagonal") if found else nothing, rejects, header, filtered)
+    return Parsed(pl.concat(found, how="diagonal") if found else nothing, rejects, header)
 
 
 def _reasoned(rejects: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
-    """Rejects with the reason of another layout where only that one names a value."""
-    found = rejects.join(others.filter(_named(others)), on="row", how="left", suffix="_other", maintain_order="left")
-    better = pl.when(~_named(found) & pl.col("reason_other").is_not_null()).then("reason_other").otherwise("reason")
-    return found.select("row", better.alias("reason"))
+    """Rejects with the reason of another layout where only that one names a value, or says that the record is no call."""
+    told = others.filter(_named(others) | others["reason"].is_null()).with_columns(told=pl.lit(True))
+    found = rejects.join(told, on="row", how="left", suffix="_other", maintain_order="left")
+    no_call = pl.col("reason").is_null() | (pl.col("told") & pl.col("reason_other").is_null())
+    better = pl.when(pl.col("told") & ~_named(found)).then("reason_other").otherwise("reason")
+    return found.select("row", reason=pl.when(~no_call.fill_null(False)).then(better))
 
 
 def _named(rejects: pl.DataFrame) -> pl.Series:
     """Whether each reason names a value, or what a JSON object lacks: a text layout knows nothing of those."""
-    return rejects["reason"].str.contains("^JSON| cannot be read$")
+    return rejects["reason"].str.contains("^JSON| cannot be read$").fill_null(False)

@@ -103,7 +103,7 @@ def layout(tz: str = "UTC") -> JsonLayout:
         },
         signs=("$.request.method", "$.request.uri", "$.duration", "$.status"),
         # A handler that failed is logged twice: http.log.error tells why, http.log.access is the call.
-        filtered="{$.level} IS NOT NULL AND {$.msg} IS NOT NULL"
+        filtered="{$.level} IS NOT NULL AND {$.msg} IS NOT NULL AND {$.DownstreamStatus} IS NULL"
         " AND ({$.duration} IS NULL OR {$.status} IS NULL OR {$.logger} LIKE 'http.log.error%')",
         derived=f.port_of_peer("request.remote_port"),
         json=_console,

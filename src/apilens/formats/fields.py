@@ -52,6 +52,11 @@ class Field:
         """Whether its value never holds a blank."""
         return self.pattern in (r"\S+", r"\S*")
 
+    @property
+    def has_blanks(self) -> bool:
+        """Whether its value may be any text."""
+        return self.pattern == _UNQUOTED
+
 
 def _filled(column: str) -> Accept:
     """The column is null only where the raw value is."""

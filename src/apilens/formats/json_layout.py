@@ -106,7 +106,8 @@ class JsonLayout(Layout):
     def _look_into(self, records: pl.DataFrame) -> Parsed:
         """The same for any lines: all paths are asked for, and what else there is is found out."""
         values = self._extract(records)
-        if filtered := int(values["filtered"].sum()):
+        no_calls = values.filter("filtered").select("row", pl.lit(None, pl.String).alias("reason"))
+        if no_calls.height:
             values = values.filter(~pl.col("filtered"))
         raws = values.with_columns(
             pl.when(~pl.col(f"v{i}").is_in(self.nulls)).then(pl.col(f"v{i}")).alias(f"v{i}")
@@ -122,10 +123,10 @@ class JsonLayout(Layout):
                 pl.lit("JSON, but ") + pl.coalesce("lacks", pl.lit(f"not of {self.gateway}"))
             ),
         )
-        part = replace(
-            read_carefully(raws, self.paths, self.gateway, misfit=misfit, derived=self.derived, unused=self._outranked),
-            filtered=filtered,
+        part = read_carefully(
+            raws, self.paths, self.gateway, misfit=misfit, derived=self.derived, unused=self._outranked
         )
+        part = replace(part, rejects=pl.concat([part.rejects, no_calls]))
         if part.calls.is_empty():
             return part
         called = records if part.calls.height == records.height else records.join(part.calls, on="row", how="semi")

@@ -126,7 +126,7 @@ class TextLayout(Layout):
         part = self._read_carefully(left)
         found = [frame for frame in (done, part.calls) if frame.height]
         calls = pl.concat(found, how="diagonal") if found else part.calls
-        return Parsed(calls, part.rejects, filtered=part.filtered)
+        return Parsed(calls, part.rejects)
 
     def take(self, records: pl.DataFrame) -> Parsed:
         """As `read`, of records that another layout has refused; those without this one's shape are looked at no further."""
@@ -135,13 +135,13 @@ class TextLayout(Layout):
             fits = self.fits(records)
             if fits.any():
                 part, others = self.read(records.filter(fits)), records.filter(~fits)
-        if self.filtered is not None:
-            no_call = others["line"].str.contains(self.filtered)
-            if no_call.any():
-                part = replace(part, filtered=part.filtered + int(no_call.sum()))
-                others = others.filter(~no_call)
-        misfit = others.select("row", pl.lit(_MISFIT).alias("reason"))
+        misfit = others.select("row", reason=pl.when(~self._no_call).then(pl.lit(_MISFIT)))
         return replace(part, rejects=pl.concat([part.rejects, misfit]))
+
+    @property
+    def _no_call(self) -> pl.Expr:
+        """Whether a line is one that the gateway writes between its calls."""
+        return pl.lit(False) if self.filtered is None else pl.col("line").str.contains(self.filtered)
 
     # -- quick ---------------------------------------------------------------------------------------------------
 
@@ -285,11 +285,13 @@ class TextLayout(Layout):
             inside = isinstance(before, str) and isinstance(after, str) and before[-1:] == '"' and after[:1] == '"'
             # A number in quotes is told from text in quotes where the layout was guessed.
             unquoted = part.field.pattern if self.strict and not part.field.escaped else quoted
-            pieces.append(f"({unquoted if inside else part.field.pattern})")
+            # Where nothing is escaped, a quote in a value stands as it is.
+            bare = quoted if self.escape == "none" and not self.strict and part.field.has_blanks else part.field.pattern
+            pieces.append(f"({unquoted if inside else bare})")
         return [plain(piece) for piece in pieces]
 
     def _read_carefully(self, records: pl.DataFrame) -> Parsed:
-        """Calls, rejects and filtered records of those that quick reading did not take."""
+        """Calls and rejects of the records that quick reading did not take."""
         groups = records["line"].str.extract_groups(self._regex).struct.unnest()
         groups.columns = [f"v{i}" for i in range(groups.width)]
         # "" in an unquoted place is how Apache and nginx write an empty value there.
@@ -309,8 +311,7 @@ class TextLayout(Layout):
         if self.filtered is None or part.rejects.is_empty():
             return part
         wrong = part.rejects.join(records, on="row", how="left", maintain_order="left")
-        no_call = wrong["line"].str.contains(self.filtered)
-        return Parsed(part.calls, part.rejects.filter(~no_call), filtered=int(no_call.sum()))
+        return replace(part, rejects=wrong.select("row", reason=pl.when(~self._no_call).then("reason")))
 
     def explain(self, records: pl.DataFrame, rejects: pl.DataFrame) -> pl.DataFrame:
         """Where each line that does not fit leaves the layout: `status is "2OO", expected a number 100..999`.

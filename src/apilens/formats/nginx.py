@@ -117,6 +117,7 @@ def _upstream_url() -> f.Field:
 _FIELDS: dict[str, f.Field] = {
     "remote_addr": f.token("client_ip"),
     "realip_remote_addr": f.token("client_ip", rank=1),
+    "proxy_protocol_addr": f.token("client_ip", rank=2),
     "proxied_addr": f.proxied_address(),  # not nginx's own: a list where the layout has $remote_addr
     "remote_port": f.integer("client_port"),
     "remote_user": f.text("user_name"),
@@ -162,8 +163,11 @@ _FIELDS: dict[str, f.Field] = {
     "req_id": f.token("request_id"),
     "http_x_request_id": f.token("request_id", rank=1),
     "ssl_protocol": f.token("tls_version"),
-    "otel_trace_id": f.token("trace_id"),
-    "otel_span_id": f.token("span_id"),
+    # Modules of nginx.org, of the OpenTelemetry project, and of ingress controllers.
+    **dict.fromkeys(
+        ("otel_trace_id", "opentelemetry_trace_id", "opentracing_context_x_b3_traceid"), f.token("trace_id")
+    ),
+    **dict.fromkeys(("otel_span_id", "opentelemetry_span_id", "opentracing_context_x_b3_spanid"), f.token("span_id")),
     # APISIX and its AI plugins.
     "request_line": f.request_line(),
     "apisix_request_id": f.token("request_id"),
@@ -207,7 +211,10 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "nginx_log_format") 
     text, escape = log_format, "default"
     if (directive := _DIRECTIVE.match(log_format)) is not None:
         escape = directive[1] or "default"
-        text = "".join((a or b).replace("\\'", "'").replace('\\"', '"') for a, b in _PIECE.findall(directive[2]))
+        text = "".join(
+            (a or b).replace("\\'", "'").replace('\\"', '"').replace("\\t", "\t")
+            for a, b in _PIECE.findall(directive[2])
+        )
     if escape not in _ESCAPES:
         raise UsageError(f"log_format has escape={escape}; expected one of {', '.join(_ESCAPES)}")
     text = text.replace("$upstream_scheme://$upstream_host$upstream_uri", "$upstream_url")

@@ -63,7 +63,7 @@ def layout(tz: str = "UTC") -> JsonLayout:
         # Any of the others can be dropped by the configuration, but hardly all.
         any_of=(("$.RequestMethod", "$.RequestPath", "$.Duration", "$.StartUTC"),),
         filtered="{$.level} IS NOT NULL AND coalesce({$.msg}, {$.message}) IS NOT NULL AND {$.DownstreamStatus} IS NULL"
-        " AND {$.RequestMethod} IS NULL",
+        " AND {$.RequestMethod} IS NULL AND {$.request.method} IS NULL",  # Caddy's calls have the other three too
         derived=_DERIVED,
         dropped=("$.request_Authorization", "$.request_Cookie", '$."origin_Set-Cookie"', '$."downstream_Set-Cookie"'),
     )

@@ -32,14 +32,21 @@ _KNOWN = tuple(
     )
 )
 _MONTH = "(?:January|February|March|April|May|June|July|August|September|October|November|December)"
+
+
+def _cell(form: str) -> str:
+    """The regex of a cell of this form, with quotes around it or without any."""
+    return f'(?:{form}|"{form}")'
+
+
 #: Cells by which a line without a header is told.
 _FORMS = {
-    "Month": (f'"?{_MONTH}"?', "the name of a month, as March"),
-    "Year": (r'"?\d{1,4}"?', "a year"),
-    "Hour": (r'"?\d{1,2}"?', "an hour, 0..23"),
-    "ResponseCode": (r'"?\d+"?', "a number 100..999"),
+    "Month": (_cell(_MONTH), "the name of a month, as March"),
+    "Year": (_cell(r"\d{1,4}"), "a year"),
+    "Hour": (_cell(r"\d{1,2}"), "an hour, 0..23"),
+    "ResponseCode": (_cell(r"\d+"), "a number 100..999"),
     "TimeStamp": (
-        r'"?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? [+-]\d{4} [^",]*"?',
+        _cell(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? [+-]\d{4} [^",]*'),
         "a time like 2026-03-09 14:00:00.125 +0000 UTC",
     ),
 }

@@ -43,12 +43,13 @@ def _if(path: str, kind: str, extract: str) -> str:
 
 
 #: Fluent Bit and Fluentd (log), Vector, Filebeat and Logstash (message), CloudWatch events (message), logcli and Grafana
-#: (line), Cloud Logging (textPayload), GELF (short_message), Azure container logs, Splunk (_raw, event), Elasticsearch hits.
+#: (line), Cloud Logging (textPayload), GELF (short_message), Azure container logs, Splunk (_raw, event), Elasticsearch hits, Datadog
+#: (content.message).
 SHIPPED = Envelope(
     "JSON envelope",
     lines=(
         "$.log", "$.message", "$.line", "$.textPayload", "$.short_message", "$.LogEntry", "$.LogMessage", "$._raw",
-        "$.result._raw", "$.event", "$.event.original",
+        "$.result._raw", "$.event", "$.event.original", "$.content.message",
     ),
     objects=("$._source", "$.event", "$.result"),
     nodes=(
