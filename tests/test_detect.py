@@ -202,6 +202,24 @@ def test_calls_that_take_three_times_as_long_are_a_latency_candidate() -> None:
     assert overlapping(scan(calls), 120)["signal"].to_list() == ["latency"]
 
 
+def test_an_endpoint_slower_while_its_upstream_has_far_more_calls_is_no_candidate() -> None:
+    """Its own calls are as ever: the load is that of its neighbours."""
+    calls = quiet_world(1)
+    route = busiest(calls)
+    slow = during(120) & (pl.col("route") == route)
+    calls = calls.with_columns(duration_ms=pl.when(slow).then(pl.col("duration_ms") * 1.6).otherwise("duration_ms"))
+    neighbours = pl.col("upstream_name") == calls.filter(pl.col("route") == route)["upstream_name"][0]
+    crowd = calls.filter(during(120), neighbours, pl.col("route") != route)
+    crowded = pl.concat([calls, *[crowd.with_columns(pl.col("start_time") + timedelta(seconds=1))] * 4])
+    raised = [
+        overlapping(scan(world.sort("start_time")), 120)
+        .filter(pl.col("signal") == "latency", pl.col("endpoints").list.contains(f"GET {route}"))
+        .height
+        for world in (calls, crowded)
+    ]
+    assert raised == [1, 0]
+
+
 def test_an_endpoint_that_nobody_calls_any_more_is_a_traffic_candidate() -> None:
     calls = quiet_world(1)
     silent = during(180) & (pl.col("route") == busiest(calls))
