@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from apilens import histogram, schema
-from apilens.detect import DETECTORS, anomalies, baseline, find_candidates
+from apilens.detect import DETECTORS, anomalies, baseline, find_candidates, traffic
 from apilens.measure.breakdown import breakdown
 
 START = datetime(2026, 5, 4, tzinfo=UTC)  # a Monday
@@ -202,6 +202,24 @@ def test_calls_that_take_three_times_as_long_are_a_latency_candidate() -> None:
     assert overlapping(scan(calls), 120)["signal"].to_list() == ["latency"]
 
 
+def test_an_endpoint_slower_while_its_upstream_has_far_more_calls_is_no_candidate() -> None:
+    """Its own calls are as ever: the load is that of its neighbours."""
+    calls = quiet_world(1)
+    route = busiest(calls)
+    slow = during(120) & (pl.col("route") == route)
+    calls = calls.with_columns(duration_ms=pl.when(slow).then(pl.col("duration_ms") * 1.6).otherwise("duration_ms"))
+    neighbours = pl.col("upstream_name") == calls.filter(pl.col("route") == route)["upstream_name"][0]
+    crowd = calls.filter(during(120), neighbours, pl.col("route") != route)
+    crowded = pl.concat([calls, *[crowd.with_columns(pl.col("start_time") + timedelta(seconds=1))] * 4])
+    raised = [
+        overlapping(scan(world.sort("start_time")), 120)
+        .filter(pl.col("signal") == "latency", pl.col("endpoints").list.contains(f"GET {route}"))
+        .height
+        for world in (calls, crowded)
+    ]
+    assert raised == [1, 0]
+
+
 def test_an_endpoint_that_nobody_calls_any_more_is_a_traffic_candidate() -> None:
     calls = quiet_world(1)
     silent = during(180) & (pl.col("route") == busiest(calls))
@@ -261,6 +279,27 @@ def test_the_same_time_of_seven_days_is_summed_day_by_day(ahead: int) -> None:
     matrix = np.random.default_rng(1).random((2, 10 * baseline.DAY + 5))
     slow = sum(baseline.back(matrix, day * baseline.DAY - ahead, 0.0) for day in range(1, 8))
     assert np.allclose(baseline.same_time(matrix, ahead), slow)
+
+
+@pytest.mark.parametrize("width", [3, 48])
+def test_what_comes_late_is_told_from_the_past_only(width: int) -> None:
+    each = np.random.default_rng(1).poisson(3.0, (2, 4 * baseline.DAY)).astype(float)
+    cut = 3 * baseline.DAY + 17
+    whole, known = (traffic._late(part, width) for part in (each, each[:, :cut]))
+    assert np.array_equal(whole[:, :cut], known)
+
+
+@pytest.mark.parametrize("width", [3, 6, 12])
+def test_a_job_that_may_come_half_an_hour_off_is_expected_in_no_window(width: int) -> None:
+    each = np.zeros((1, 6 * baseline.DAY))
+    due = np.arange(6) * baseline.DAY + 100
+    each[0, due], each[0, due + 1] = 60, 40
+    past = baseline.same_time(baseline.window_sum(each, width))
+    left = traffic._late(each, width)
+    # In longer windows it may stay inside however late it is; those that end with or begin after it are missed first.
+    ends = due[-1] + np.array([1, width - 1])
+    assert (past[0, ends] > 0).all()
+    assert (left[0, ends] < 0.02).all()
 
 
 def _bins(days: int) -> tuple[int, int]:

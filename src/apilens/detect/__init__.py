@@ -54,7 +54,7 @@ def find_candidates(
 
     rollups: schema.ROLLUPS in any order; several rows per key add up. Calls of bots, scanners and health checks are
     left out unless include_synthetic. breakdown: given schema.BREAKDOWN_WINDOWS, returns schema.BREAKDOWN of
-    the same calls; asked twice per environment, for some windows per incident. now: bins that end later are not looked
+    the same calls; asked three times per environment, for some windows per endpoint and incident. now: bins that end later are not looked
     at. go_live: since when the endpoints are in use (None: since their first call); what is bad since then is a
     standing fault. settings: how much proof is asked for where (None: the usual). Empty where nothing is abnormal.
     """
@@ -67,7 +67,10 @@ def find_candidates(
     for _, part in sorted(seen.group_by("environment"), key=lambda item: str(item[0])):
         first, last = part.select(bin_.min().alias("first"), bin_.max().alias("last")).row(0)
         fleet, rows = baseline.fleet(part, (first, last + 1), launch=launch)
-        tables = [detect(series, fleet) for series in baseline.chunks(fleet, rows) for detect in DETECTORS.values()]
+        behind = incidents.upstreams_of(rows, fleet, breakdown)
+        tables = [
+            detect(series, fleet) for series in baseline.chunks(fleet, rows, behind) for detect in DETECTORS.values()
+        ]
         abnormal = pl.concat([anomalies.ANOMALIES.to_frame(), *tables])
         if settings is not None:
             abnormal = sensitised(abnormal, fleet.endpoints, settings, anomalies.OPEN_LOG10_P)

@@ -79,6 +79,7 @@ class Series:
 
     first_endpoint: int
     calls: Floats  # (endpoints, bins)
+    beside: Floats  # (endpoints, bins) calls of all endpoints with the same upstream; of itself where it is not known
     born: Ints  # (endpoints) first bin with a call
     timed: Floats  # (endpoints, bins) calls below 400 whose duration is known
     log_sum: Floats  # (endpoints, bins) of ln(ms)
@@ -101,6 +102,7 @@ class Series:
                 Series(
                     0,
                     self.calls[mine],
+                    self.beside[mine],
                     self.born[mine],
                     self.timed[mine],
                     self.log_sum[mine],
@@ -212,8 +214,15 @@ def _median(values: Floats) -> float:
     return float(np.median(known)) if len(known) else 0.0
 
 
-def chunks(shape: Fleet, rows: pl.DataFrame) -> Iterator[Series]:
-    """The fleet's series, CHUNK endpoints at a time; rows as fleet() returns them."""
+def chunks(shape: Fleet, rows: pl.DataFrame, upstreams: dict[int, str] | None = None) -> Iterator[Series]:
+    """The fleet's series, CHUNK endpoints at a time; rows as fleet() returns them, upstreams by endpoint where known."""
+    shared = pl.DataFrame(
+        {"endpoint": list(upstreams or {}), "upstream": list((upstreams or {}).values())},
+        schema={"endpoint": pl.Int64, "upstream": pl.String},
+    ).filter(pl.len().over("upstream") > 1)
+    together = (
+        rows.lazy().join(shared.lazy(), on="endpoint").group_by("upstream", "bin").agg(pl.col("calls").sum()).collect()
+    )
     for first in range(0, shape.endpoints.height, CHUNK):
         size = min(CHUNK, shape.endpoints.height - first)
         begin, end = (rows["endpoint"].search_sorted(edge) for edge in (first, first + size))
@@ -240,9 +249,17 @@ def chunks(shape: Fleet, rows: pl.DataFrame) -> Iterator[Series]:
             .drop_nulls("bucket")
         )
         seen = calls > 0
+        mine = shared.filter(pl.col("endpoint").is_between(first, first + size - 1)).with_columns(
+            row=pl.col("endpoint") - first
+        )
+        beside = calls.copy()
+        beside[mine["row"].to_numpy()] = 0.0
+        load = together.join(mine, on="upstream")
+        beside[load["row"].to_numpy(), load["bin"].to_numpy()] = load["calls"].to_numpy()
         yield Series(
             first,
             calls,
+            beside,
             np.where(seen.any(axis=1), seen.argmax(axis=1), shape.bins).astype(np.int64),
             _dense(moments, "durations", size, shape.bins),
             _dense(moments, "log_duration_sum", size, shape.bins),

@@ -217,6 +217,25 @@ def windows_frame(spans: list[tuple[int, int, int]], fleet: Fleet) -> pl.DataFra
     )
 
 
+def upstreams_of(rows: pl.DataFrame, fleet: Fleet, breakdown: Breakdown) -> dict[int, str]:
+    """The upstream that most of an endpoint's first calls went to, where the log names one.
+
+    Of the first five minutes, so that a scan at any later time says the same. rows: as baseline.fleet returns them.
+    """
+    first = rows.group_by("endpoint").agg(pl.col("bin").min()).sort("endpoint")
+    windows = windows_frame([(endpoint, bin_, bin_ + 1) for endpoint, bin_ in first.iter_rows()], fleet)
+    found = (
+        breakdown(windows)
+        .filter(pl.col("upstream").is_not_null())
+        .group_by("window_id", "upstream")
+        .agg(pl.col("calls").sum())
+        .sort("window_id", "calls", "upstream", descending=[False, True, False])
+        .unique("window_id", keep="first", maintain_order=True)
+    )
+    endpoints = first["endpoint"].to_list()
+    return {endpoints[window]: upstream for window, upstream in found.select("window_id", "upstream").iter_rows()}
+
+
 def profile_of(run: Run, now: pl.DataFrame, before: pl.DataFrame) -> Profile:
     """Who carries a run's excess: `now` is the breakdown of its window, `before` that of the same time a day earlier.
 

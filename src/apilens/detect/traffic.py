@@ -77,7 +77,7 @@ class _Forecast:
     days: Floats  # how many days it rests on
 
 
-def _forecast(first_calls: Ints, fleet: Fleet, calls: Floats, logged: Bools, width: int) -> _Forecast:
+def _forecast(first_calls: Ints, fleet: Fleet, each: Floats, calls: Floats, logged: Bools, width: int) -> _Forecast:
     growth = fleet.growth[width]
     born = first_calls[:, None] + width - 1
     at = np.arange(fleet.bins)[None, :]
@@ -130,20 +130,22 @@ def _forecast(first_calls: Ints, fleet: Fleet, calls: Floats, logged: Bools, wid
     week_ago = WEEK_DAYS * DAY
     again = at - week_ago >= born
     highest = np.maximum(highest, np.where(again, weights * back(around, week_ago, 0.0), 0.0))
-    lowest *= _late(calls, width)
+    lowest *= _late(each, width)
     unlike = np.maximum(square / weights - mean**2, 0.0) * days / np.maximum(days - 1, 1.0)
     return _Forecast(mean, highest / weights, lowest / weights, window_max(unlike, HOUR), apart / weights, days)
 
 
-def _late(calls: Floats, width: int) -> Floats:
+def _late(each: Floats, width: int) -> Floats:
     """Share of the past days' calls that is left where what came at this time comes up to half an hour sooner or later.
 
-    Close to 1 for people, close to 0 for a nightly job. calls: in windows of `width`.
+    Close to 1 for people, close to 0 for a nightly job. each: calls per bin; width of the windows asked about.
     """
     half = HOUR // 2
-    steady = window_sum(calls, max(half // width, 1))
-    days = same_time(steady, half // 2)
-    left: Floats = (minimum_filter1d(days, HOUR + 1, axis=1, mode="nearest") + 1) / (days + 1)
+    reach = max(width, half)
+    # Half an hour further than there are bins: what past days had then is known.
+    padded = np.pad(each, ((0, 0), (0, half)))
+    days = same_time(window_sum(padded, reach), (reach - width) // 2)
+    left: Floats = ((minimum_filter1d(days, HOUR + 1, axis=1, mode="nearest") + 1) / (days + 1))[:, : each.shape[1]]
     return left
 
 
@@ -206,7 +208,7 @@ def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
     busy = np.maximum.accumulate(calls, axis=1) >= MIN_EXPECTED / 2
     kept_rows = np.flatnonzero(busy[:, -1])
     calls, busy, each, born = calls[kept_rows], busy[kept_rows], series.calls[kept_rows], series.born[kept_rows]
-    forecast = _forecast(born, fleet, calls, logged, width)
+    forecast = _forecast(born, fleet, each, calls, logged, width)
     mean = forecast.mean
     usable = (forecast.days >= 2) & logged[None, :] & (mean >= MIN_EXPECTED) & busy
     # Spread of this endpoint around the same forecast in the past week, beyond Poisson, as a squared coefficient of
