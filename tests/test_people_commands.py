@@ -209,6 +209,18 @@ def test_silent_lists_whom_to_tell_and_how_well_they_are_known(lake: Path, tmp_p
     assert [(row["hit"], row["silent"], row["silent_consumers"]) for row in rows] == [(3, 2, ["app-02", "app-03"])]
 
 
+def test_who_told_and_may_be_among_the_silent_is_said(lake: Path, tmp_path: Path) -> None:
+    said = {"channel": "mail", "id": "M-1", "created_at": "2026-03-09T11:00:00Z", "reporter": "x@nobody.example", "body": "POST /v1/orders/7/pay gives 502"}  # fmt: skip
+    (tmp_path / "mail.ndjson").write_text(json.dumps(said))
+    apilens("triage", "--lake", lake, "--context", tmp_path / "context.toml")
+    before = apilens("queue", "--silent", "--lake", lake).out
+    apilens("feedback", "import", tmp_path / "mail.ndjson", "--lake", lake)
+    apilens("triage", "--lake", lake, "--context", tmp_path / "context.toml")
+    after = apilens("queue", "--silent", "--lake", lake).out
+    assert "app-02, app-03; 2 who told speak for no consumer that is known" in after
+    assert "1 who told speaks" in before
+
+
 def test_rules_named_on_the_command_line_count_in_queue_links_and_tickets(lake: Path, tmp_path: Path) -> None:
     apilens("triage", "--lake", lake)
     (tmp_path / "rules.toml").write_text(
