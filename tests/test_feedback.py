@@ -390,6 +390,38 @@ def test_words_that_everybody_uses_make_no_repeat() -> None:
     assert found["T-6"] > max(found[f"T-{n}"] for n in range(1, 6))
 
 
+def test_what_every_mail_has_makes_no_repeat_and_what_one_of_them_says_does() -> None:
+    things = (
+        "search",
+        "login",
+        "export",
+        "invoice",
+        "cart",
+        "coupon",
+        "refund",
+        "stock",
+        "order",
+        "profile",
+        "address",
+        "webhook",
+    )
+    letter = "Dear support,\n{}\nIt worked before, please help us quickly.\nRegards from the integration team"
+    mails = [item(f"M-{n}", title="Urgent", body=letter.format(f"{things[n % 12]} shows {things[n * 5 % 11]} twice"),
+                  created_at=MONDAY + n * 10 * HOUR) for n in range(36)]  # fmt: skip
+    same = item(
+        "AGAIN", title="Urgent", body=letter.format("the tax calculator rounds down"), created_at=MONDAY + 361 * HOUR
+    )
+    first = same | {
+        "id": "FIRST",
+        "title": "Rounding",
+        "body": "the tax calculator rounds down",
+        "created_at": MONDAY + 360 * HOUR,
+    }
+    found = chances(items(*mails, first, same))
+    assert found["AGAIN"] > SUGGESTED
+    assert max(found[f"M-{n}"] for n in range(1, 12)) < SUGGESTED
+
+
 def test_an_item_marked_as_a_duplicate_repeats_the_earlier_of_the_two() -> None:
     said = items(
         item("SHOP-1", body="pay is broken", attributes={"duplicate_of": "SHOP-2, GONE-1"}),

@@ -191,6 +191,22 @@ def test_forget_reaches_feedback_and_candidates(lake: Path, tmp_path: Path) -> N
     ]
 
 
+def test_whose_call_a_report_names_is_known_until_it_is_forgotten(lake: Path, tmp_path: Path) -> None:
+    calls = ["timestamp,method,path,status,duration_ms,application_id,request_id"]
+    calls += [f"2026-03-09T11:00:0{n}Z,POST,/v1/orders/{n}/pay,502,9.0,app-0{n},req-a1b2c3d{n}" for n in (1, 2)]
+    (tmp_path / "log.csv").write_text("\n".join(calls) + "\n")
+    assert apilens("ingest", tmp_path / "log.csv", "--lake", lake, "--final").code == 0
+    said = {"channel": "mail", "id": "M-1", "created_at": "2026-03-09T11:30:00Z", "reporter": "x@nobody.example", "body": "req-a1b2c3d2 failed"}  # fmt: skip
+    (tmp_path / "mail.ndjson").write_text(json.dumps(said))
+    apilens("feedback", "import", tmp_path / "mail.ndjson", "--lake", lake)
+    apilens("triage", "--lake", lake)
+    (problem,) = (row for row in apilens("queue", "--lake", lake, "--output", "ndjson").rows() if row["id"] == "pay-1")
+    assert problem["silent_consumers"] == ["app-01", "app-03"]
+    apilens("lake", "forget", "--consumer", "app-02", "--lake", lake)
+    with open_store(default_state(str(lake))) as store:
+        assert "app-02" not in json.dumps(store.settings())
+
+
 def test_channel_and_zone_fill_what_records_leave_out(tmp_path: Path) -> None:
     source = tmp_path / "chat.csv"
     source.write_text("id,created_at\n1,2026-03-09 12:00\n")
@@ -207,6 +223,18 @@ def test_silent_lists_whom_to_tell_and_how_well_they_are_known(lake: Path, tmp_p
     assert "95%" in shown
     rows = apilens("queue", "--silent", "--lake", lake, "--output", "ndjson").rows()
     assert [(row["hit"], row["silent"], row["silent_consumers"]) for row in rows] == [(3, 2, ["app-02", "app-03"])]
+
+
+def test_who_told_and_may_be_among_the_silent_is_said(lake: Path, tmp_path: Path) -> None:
+    said = {"channel": "mail", "id": "M-1", "created_at": "2026-03-09T11:00:00Z", "reporter": "x@nobody.example", "body": "POST /v1/orders/7/pay gives 502"}  # fmt: skip
+    (tmp_path / "mail.ndjson").write_text(json.dumps(said))
+    apilens("triage", "--lake", lake, "--context", tmp_path / "context.toml")
+    before = apilens("queue", "--silent", "--lake", lake).out
+    apilens("feedback", "import", tmp_path / "mail.ndjson", "--lake", lake)
+    apilens("triage", "--lake", lake, "--context", tmp_path / "context.toml")
+    after = apilens("queue", "--silent", "--lake", lake).out
+    assert "app-02, app-03; 2 who told speak for no consumer that is known" in after
+    assert "1 who told speaks" in before
 
 
 def test_rules_named_on_the_command_line_count_in_queue_links_and_tickets(lake: Path, tmp_path: Path) -> None:

@@ -321,6 +321,20 @@ def test_what_comes_close_is_named_for_people_to_decide_and_what_they_rejected_i
     assert second["reasons"][0] == "not about pay-1, says kim"
 
 
+def test_whose_call_a_report_names_has_told() -> None:
+    said = items(item(body="POST /v1/orders/7/pay gives 502", reporter="x@nobody.example"))
+    problems, kinds = candidates(candidate()), categories(said)
+    links = link(Told(said, problems, NO_CALLS, kinds, SHOP, LOGGED, 100))
+
+    def told(speaks_for: dict[str, str]) -> tuple[int, int, list[str]]:
+        made, _ = queue(problems, said, links, NO_REPEATS, kinds, SHOP, MONDAY, 100, speaks_for=speaks_for)
+        return made.select("told", "silent", "silent_consumers").row(0)  # type: ignore[return-value] # three columns
+
+    assert told({}) == (1, 3, ["app-01", "app-02", "app-03"])
+    assert told({"ticket:T-1": "app-02"}) == (1, 2, ["app-01", "app-03"])
+    assert told({"ticket:T-1": "app-09"}) == (1, 3, ["app-01", "app-02", "app-03"])  # it was not hit
+
+
 def test_without_candidates_every_report_has_no_trace() -> None:
     rows = linked(items(item(body="pay fails"), item("T-2")), candidates())
     assert [(row["feedback_id"], row["band"]) for row in rows] == [("T-1", "none"), ("T-2", "none")]

@@ -52,7 +52,7 @@ _ROLES: dict[str, dict[str, _Cells]] = {
         **_plain("rank", "priority", "state", "told", "silent"),
         "problem": lambda row: _problem(row),
         "who told": lambda row: _some([str(report["reporter"] or report["id"]) for report in row["reports"] or []]),
-        "who to tell": lambda row: _some(row["silent_consumers"] or []),
+        "who to tell": lambda row: _to_tell(row),
     },
     "manager": {
         **_plain("rank", "priority", "moscow"),
@@ -156,7 +156,7 @@ def queue(
                     # The share of calls whose consumer is known: behind shared addresses "hit" is no number of people.
                     "–" if row["identity_coverage"] is None else f"{row['identity_coverage']:.0%}",
                     row["title"] or row["id"],
-                    _some(row["silent_consumers"] or []),
+                    _to_tell(row),
                 )
                 for row in ranked.to_dicts()
             ),
@@ -228,6 +228,16 @@ def _rows(ranked: pl.DataFrame, cells: dict[str, _Cells]) -> list[tuple[Any, ...
 def _some(names: list[str]) -> str:
     """The first few; all of them are in --output json."""
     return ", ".join(names[:12]) + (f" and {len(names) - 12:,} more" if len(names) > 12 else "")
+
+
+def _to_tell(row: dict[str, Any]) -> str:
+    """The silent consumers; who told without being known to speak for one may be among them, and that is said."""
+    names = _some(row["silent_consumers"] or [])
+    unknown = (row["told"] or 0) - ((row["hit"] or 0) - (row["silent"] or 0))
+    if not names or unknown <= 0:
+        return names
+    one = "1 who told speaks" if unknown == 1 else f"{unknown:,} who told speak"
+    return f"{names}; {one} for no consumer that is known and may be among them, see [accounts] of context.toml"
 
 
 def _problem(row: dict[str, Any]) -> str:

@@ -15,20 +15,23 @@ _ROWS = 500  # items compared at once, and pairs: they bound memory at 50,000 it
 _PAIRS = 20_000
 _NEAR = 0.04  # likeness that distance costs, per log of days: what is alike and near is likelier the same. Picked.
 _MONTH = 30.0  # days that are counted before the first item: a young corpus does not know yet what is common. Picked.
+_COMMON = 20  # items with a line from which it is nobody's own, their share, and days. All picked.
+_COMMON_SHARE = 0.005
+_COMMON_DAYS = 10
 _LIKE = 0.85  # an earlier item with this share of the best one's likeness looks alike as well. Picked.
 
 #: Log-odds of being a repeat per unit of what two texts share. Fitted by `benchmarks/feedback/duplicates.py --fit` on reports
 #: of four textures (tracker, mail, chat, form); vocabulary and phrasings of the held-out ones are others.
 WEIGHTS: dict[str, float] = {
-    "prior": -9.60,
-    "word": 1.31,  # cosine of their words
-    "title": 1.27,  # cosine of their titles; 0 where one has none
-    "untitled": -1.55,  # one has none
-    "gram": 3.05,  # cosine of their letters, 3 to 5 in a row
-    "rare": 4.41,  # how rare the rarest word is that both have, 0 (all have it) to 1 (these two alone)
-    "chance": -1.39,  # log of the number of as similar ones to be expected by chance within their distance in time
-    "lag": -0.04,  # log of their distance in days
-    "short": -0.52,  # 1 / number of words of the shorter one
+    "prior": -9.22,
+    "word": -1.70,  # cosine of their words
+    "title": 2.97,  # cosine of their titles times how rare the rarest word of both is; 0 where one has none
+    "untitled": -1.41,  # one has none
+    "gram": 6.06,  # cosine of their letters, 3 to 5 in a row
+    "rare": 3.47,  # how rare the rarest word is that both have, 0 (all have it) to 1 (these two alone)
+    "chance": -1.36,  # log of the number of as similar ones to be expected by chance within their distance in time
+    "lag": -0.07,  # log of their distance in days
+    "short": 0.02,  # 1 / number of words of the shorter one
 }
 
 #: One row per item that repeats an earlier one.
@@ -154,7 +157,9 @@ def alike(ordered: pl.DataFrame) -> pl.DataFrame:
     empty = pl.DataFrame(schema={"row": pl.UInt32, "of": pl.UInt32, "similarity": pl.Float64, "reason": pl.String})
     text = ordered.select(
         title=pl.col("title").fill_null("").str.to_lowercase(),
-        text=pl.concat_str(["title", "body"], separator=" ", ignore_nulls=True).str.to_lowercase().fill_null(""),
+        text=pl.concat_str(["title", _own_lines(ordered)], separator=" ", ignore_nulls=True)
+        .str.to_lowercase()
+        .fill_null(""),
     )
     if text["text"].str.contains(r"\w\w").sum() < 2:
         return empty
@@ -169,7 +174,9 @@ def alike(ordered: pl.DataFrame) -> pl.DataFrame:
     by_gram = _grams(whole)
     has = by_word.astype(bool).astype(np.float32)
     of_word = np.asarray(has.sum(axis=0)).ravel()
-    rarity = has @ _diagonal(np.log((len(whole) + 1) / of_word) / np.log((len(whole) + 1) / 2))
+    rare = _diagonal(np.log((len(whole) + 1) / of_word) / np.log((len(whole) + 1) / 2))
+    in_title = by_title.astype(bool).astype(np.float32)
+    rarity, title_rarity = has @ rare, in_title @ rare
     titled = np.asarray(by_title.sum(axis=1)).ravel() > 0
     days = ordered["created_at"].to_physical().to_numpy() / 86_400e6
     since = days - days[0] + _MONTH
@@ -183,7 +190,8 @@ def alike(ordered: pl.DataFrame) -> pl.DataFrame:
         shared = {
             "prior": np.ones(len(row)),
             "word": word,
-            "title": _rows(by_title, by_title, row, of),
+            # That both are called "Problem" says little.
+            "title": _rows(by_title, by_title, row, of) * _rows(title_rarity, in_title, row, of, most=True),
             "untitled": ~(titled[row] & titled[of]),
             "gram": _rows(by_gram, by_gram, row, of),
             "rare": _rows(rarity, has, row, of, most=True),
@@ -200,6 +208,26 @@ def alike(ordered: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(found).with_columns(
         chance.alias("similarity"), pl.format("says nearly the same ({} of 1)", chance.round(2)).alias("reason")
     )
+
+
+def _own_lines(ordered: pl.DataFrame) -> pl.Series:
+    """The bodies without the lines that many of them have: greetings, footers, the headings of forms. One that has no other
+    line stays as it is. An error that many paste within days is what they share, and stays."""
+    lines = (
+        ordered.select("row", day=pl.col("created_at").dt.date(), line=pl.col("body").str.split("\n"))
+        .explode("line")
+        .drop_nulls()
+        .with_columns(shape=pl.col("line").str.strip_chars().str.to_lowercase().str.replace_all(r"\d+", "0"))
+    )
+    common = pl.col("row").n_unique() >= max(_COMMON, _COMMON_SHARE * ordered.height)
+    everybody_s = (common & (pl.col("day").n_unique() >= _COMMON_DAYS)).over("shape")
+    own = (
+        lines.filter(~everybody_s)
+        .group_by("row", maintain_order=True)
+        .agg(pl.col("line").str.join("\n").alias("own"))
+        .filter(pl.col("own").str.contains(r"\w"))
+    )
+    return ordered.join(own, on="row", how="left", maintain_order="left").select(pl.coalesce("own", "body"))["own"]
 
 
 def _grams(texts: list[str]) -> Any:

@@ -330,17 +330,30 @@ def triage(
         kinds = _decided(store, items, config)
         told = linkable(lens, items, store.candidates(), meaning, kinds)
         moment = now or lens.data_end or datetime.now(UTC)
-        known = request_ids(told.items).join(told.calls.select("request_id").unique(), on="request_id")
-        repeats = duplicates(told.items, known)
+        known = request_ids(told.items).join(told.calls, on="request_id")
+        repeats = duplicates(told.items, known.select("channel", "id", "request_id").unique(maintain_order=True))
         verdicts = _verdicts(store)
         links = inherit(link(told, verdicts), repeats, verdicts)
         changed = store.save_links(links, repeats, moment)
         stamp = _stamp(told.items, told.candidates)
-        kept = {"context": text, "population": told.population, "now": moment.isoformat(), "linked": stamp}
+        kept: dict[str, Any] = {
+            "context": text,
+            "population": told.population,
+            "now": moment.isoformat(),
+            "linked": stamp,
+        }
+        kept["speaks_for"] = _speaks_for(known)
         store.save_settings(kept)
         _, order = _ranked(store, None, moment, store.settings().get("ranking", {}), kinds)
         store.save_ranking({row.pop("id"): row for row in order.head(_MOST_KEPT).to_dicts()}, moment)
     return Triaged(links, repeats, kinds, changed, moment)
+
+
+def _speaks_for(known: pl.DataFrame) -> dict[str, str]:
+    """Item (CHANNEL:ID) -> the consumer whose calls it names. A list of calls of several consumers is nobody's own report."""
+    one = known.drop_nulls("consumer").group_by("channel", "id").agg(pl.col("consumer").unique())
+    one = one.filter(pl.col("consumer").list.len() == 1).sort("channel", "id")
+    return dict(one.select(pl.format("{}:{}", "channel", "id"), pl.col("consumer").list.first()).rows())
 
 
 def _verdicts(store: Store) -> pl.DataFrame:
@@ -557,6 +570,7 @@ def _ranked(
         meaning,
         moment,
         kept.get("population"),
+        speaks_for=kept.get("speaks_for", {}),
         before=pl.DataFrame([{"id": key, **row} for key, row in before.items()], schema=RANKING, orient="row"),
         overrides=store.decisions("priority", "effort").select(OVERRIDES.names()),
     )

@@ -400,8 +400,9 @@ class Store:
             events = tables.events
             names = sorted(subjects | set(consumers))
             db.execute(sa.delete(events).where(events.c.subject.in_(names) | events.c.who.in_(names)))
-            # What is kept of blocks names consumers; it is made anew from the calls that are left.
+            # What is kept of blocks, and of whom reports speak for, names consumers; both are made anew from what is left.
             db.execute(sa.delete(tables.blocks))
+            db.execute(sa.delete(tables.settings).where(tables.settings.c.name == "speaks_for"))
             for row in db.execute(sa.select(tables.candidates)).mappings().all():
                 only = (row["hint"] or {}).get("consumer") in consumers
                 left = [name for name in row["affected_consumers"] if name not in consumers]

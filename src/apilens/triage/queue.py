@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -68,21 +69,27 @@ def queue(
     now: datetime,
     population: int | None,
     *,
+    speaks_for: Mapping[str, str] | None = None,
     before: pl.DataFrame | None = None,
     overrides: pl.DataFrame | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """schema.QUEUE, one row per candidate, and one per item (with its certain repeats) that has no candidate; and RANKING.
 
     candidates, items, links: as in schema; duplicates: feedback.duplicates.DUPLICATES; categories: as feedback.category makes
-    them. population: consumers in the logs, None: unknown. before: RANKING of the triage before this one, for hysteresis and
+    them. population: consumers in the logs, None: unknown. speaks_for: item (CHANNEL:ID) -> the consumer whose calls it names,
+    beside those the context tells. before: RANKING of the triage before this one, for hysteresis and
     for what moved. overrides: OVERRIDES.
     Ordered by weight: raw RICE would put a cosmetic issue of many above the loss of few. Priority also asks how
     urgent it is, so what has ended may weigh much and still be P3. told counts a consumer once however many of its
     people wrote, and a person whose consumer is unknown as one; silent = hit - those of the hit who told.
     """
     reports = _reports(items, links, categories)
+    named = speaks_for or {}
     mapped = {
-        (channel, key): context.consumers_of(reporter, account)
+        (channel, key): [
+            *context.consumers_of(reporter, account),
+            *([named[f"{channel}:{key}"]] if f"{channel}:{key}" in named else []),
+        ]
         for channel, key, reporter, account in items.select("channel", "id", "reporter", "account").rows()
     }
     problems = pl.concat(
