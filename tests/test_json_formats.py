@@ -474,6 +474,16 @@ def test_columns_of_their_own_go_before_what_a_path_says() -> None:
     assert (found["path"], found["query"], found["host"]) == ("/a", "c=2", "b.example")
 
 
+@pytest.mark.parametrize("name", ["azure_apim", "azure_appgw", "azure_frontdoor"])
+def test_azure_s_properties_are_read_also_where_they_are_a_text(name: str) -> None:
+    records = [json.loads(line) for line in sample(name) if line.startswith("{") and '"properties"' in line]
+    lines = [json.dumps(record) for record in records]
+    texts = [json.dumps({**record, "properties": json.dumps(record["properties"])}) for record in records]
+    plain, opened = (read(*written) for written in (lines, texts))
+    assert opened.rejects.equals(plain.rejects) and opened.filtered == plain.filtered
+    assert opened.calls.equals(plain.calls) and plain.calls.height
+
+
 @pytest.mark.parametrize("inside", ['{"a":' * 1001 + "1" + "}" * 1001, "[" * 100_000 + "]" * 100_000])
 def test_a_line_nested_too_deep_is_set_aside_before_it_is_parsed(inside: str) -> None:
     good = sample("kong_json")[0]

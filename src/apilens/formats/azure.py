@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 import polars as pl
 
 from apilens.formats import fields as f
+from apilens.formats.escapes import unescape
 from apilens.formats.format import Format, fixed
-from apilens.formats.json_layout import JsonLayout
+from apilens.formats.json_layout import DEEPEST, JsonLayout
 
 _TIMES = ("$.time", "$.timestamp", "$.timeStamp", "$.TimeGenerated", '$."TimeGenerated [UTC]"')
 
@@ -25,6 +26,19 @@ _SPELLINGS: tuple[_Spelling, ...] = (
 )
 #: Categories of the records that are calls.
 _CALLS = "('gatewaylogs', 'applicationgatewayaccesslog', 'frontdooraccesslog')"
+
+
+_TEXT = r'(?s)^(.*?"properties"\s*:\s*)"(\s*\{(?:[^"\\]|\\.)*)"(.*)$'
+
+
+def _opened(line: pl.Expr) -> pl.Expr:
+    """The record whose properties are a text that holds an object (exports that went through a table or a queue), as if they
+    were the object; null where they are none."""
+    # How deep the object nests is not known before it is opened; garbage that nests deeper than any stays a text.
+    textual = line.str.contains(r'"properties"\s*:\s*"') & (line.str.count_matches(r"[\[{]") < DEEPEST)
+    parts = pl.when(textual).then(line).str.extract_groups(_TEXT).struct
+    inner = parts.field("2").map_batches(lambda text: unescape(text, "json"), return_dtype=pl.String)
+    return parts.field("1") + inner + parts.field("3")
 
 
 def _layouts(
@@ -56,6 +70,7 @@ def _layouts(
             derived=derived,
             dropped=tuple(path for name in dropped for path in spelling(name)),
             nulls=nulls,
+            json=_opened,
         )
         for spelling in _SPELLINGS
     ]
