@@ -29,6 +29,7 @@ HEADERS = (
     b"when,took,what,result,who,wait",
     b"#",
     b"Method,Host,",
+    b",result,table,",
 )
 #: What gateways write between their calls.
 NO_CALL = re.compile(rb"\[error\]|SSL handshake failure$|^Error #\d")

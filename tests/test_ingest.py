@@ -112,16 +112,21 @@ def test_pieces_are_whole_lines_and_together_the_input(data: bytes, block: int, 
         path.write_bytes(data)
         state = Cut()
         found = list(cut(open_input(Input("some.log", path)), Origin(), lambda head: [], state, final=True))
-    if state.problem is not None:
-        assert max(map(len, data.split(b"\n"))) >= block, state.problem
-        data = data[: state.bytes]
-    assert b"".join(piece.block.data for piece in found) == data
-    assert all(piece.block.data.endswith(b"\n") for piece in found[:-1])
+    assert state.problem is None
     at, number = 0, 1
     for piece in found:
         assert (piece.block.offset, piece.block.line) == (at, number)
-        at += len(piece.block.data)
-        number += piece.block.data.count(b"\n")
+        whole = data[at : at + piece.block.size]
+        at += len(whole)
+        assert whole.endswith(b"\n") or at == len(data)
+        if piece.block.left_out:
+            assert whole.count(b"\n") <= 1 < block < len(whole)
+            assert whole.lstrip(b"\0").startswith(piece.block.data)
+            assert piece.block.cut == (len(whole.lstrip(b"\0")) > block)
+            number += 1
+        else:
+            assert piece.block.data == whole
+            number += whole.count(b"\n")
     lines = data.count(b"\n") + (not data.endswith(b"\n") and data != b"")
     assert (state.bytes, state.lines) == (len(data), lines)
 
@@ -329,12 +334,25 @@ def test_directives_hold_in_later_pieces_inside_a_wrapper_too(desk: Path, wrap: 
     assert (done["stored"], done["rejected"], done["header"]) == (30, 0, 1)
 
 
-def test_a_document_longer_than_a_piece_is_said_with_what_to_do(desk: Path) -> None:
-    (desk / "x.log").write_bytes(line(1) + b"\n" + b'{"streams":[' + b"1," * 1000 + b"1]}\n")
-    with mock.patch.object(pieces, "BLOCK_BYTES", 500), mock.patch.object(pieces, "_READ", 100):
+def test_a_line_longer_than_a_piece_is_one_reject_and_the_rest_goes_on(desk: Path) -> None:
+    long, other = (b'{"streams":[' + digit * 1000 + b"1]}\n" for digit in (b"1,", b"2,"))
+    (desk / "x.log").write_bytes(line(1) + b"\n" + long + line(2) + b"\n" + other + line(3) + b"\n")
+    with mock.patch.multiple(pieces, BLOCK_BYTES=500, _READ=100, _KEPT=40):
         done = ingest(desk / "lake", "x.log")
-    assert done["stored"] == 1 and done["exit_code"] == 4
-    assert "line 2 (byte" in done["inputs"][0]["problem"] and "one object each" in done["inputs"][0]["problem"]
+        again = ingest(desk / "lake", "x.log")
+    assert (done["stored"], done["rejected"], done["lines"], done["exit_code"]) == (3, 2, 5, 4)
+    assert done["bytes"] == (desk / "x.log").stat().st_size
+    assert (again["units"], again["duplicate"]) == (0, 5)
+    rejects = open_lake(str(desk / "lake")).rejects()
+    assert sorted(rejects["raw"]) == [long[:40], other[:40]]
+    assert "have each written as a line of its own" in rejects["reason"][0]
+
+
+def test_nul_padding_longer_than_a_piece_hides_no_call(desk: Path) -> None:
+    (desk / "x.log").write_bytes(b"\0" * 3000 + line(1) + b"\n" + line(2) + b"\n")
+    with mock.patch.multiple(pieces, BLOCK_BYTES=500, _READ=100):
+        done = ingest(desk / "lake", "x.log")
+    assert (done["stored"], done["rejected"], done["bytes"]) == (2, 0, (desk / "x.log").stat().st_size)
 
 
 def test_a_line_longer_than_a_head_is_told_whole_by_every_command(desk: Path) -> None:

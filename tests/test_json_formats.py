@@ -479,6 +479,30 @@ def test_columns_of_their_own_go_before_what_a_path_says() -> None:
     assert (found["path"], found["query"], found["host"]) == ("/a", "c=2", "b.example")
 
 
+@pytest.mark.parametrize(
+    ("written", "utc"),
+    [
+        ("1/9/2007 9:41:00 AM", "2007-01-09T09:41:00"),
+        ("01/09/2007 21:41:00", "2007-01-09T21:41:00"),
+        ("1/9/2007 10:41:00 AM +01:00", "2007-01-09T09:41:00"),
+        ("11/27/2026, 1:02:03.456 PM", "2026-11-27T13:02:03.456"),
+    ],
+)
+def test_azure_s_times_may_have_the_month_first(written: str, utc: str) -> None:
+    record = json.loads(next(line for line in sample("azure_appgw") if line.startswith("{") and '"timeStamp"' in line))
+    assert call({**record, "timeStamp": written})["timestamp"] == datetime.fromisoformat(utc).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize("name", ["azure_apim", "azure_appgw", "azure_frontdoor"])
+def test_azure_s_properties_are_read_also_where_they_are_a_text(name: str) -> None:
+    records = [json.loads(line) for line in sample(name) if line.startswith("{") and '"properties"' in line]
+    lines = [json.dumps(record) for record in records]
+    texts = [json.dumps({**record, "properties": json.dumps(record["properties"])}) for record in records]
+    plain, opened = (read(*written) for written in (lines, texts))
+    assert opened.rejects.equals(plain.rejects) and opened.filtered == plain.filtered
+    assert opened.calls.equals(plain.calls) and plain.calls.height
+
+
 @pytest.mark.parametrize("inside", ['{"a":' * 1001 + "1" + "}" * 1001, "[" * 100_000 + "]" * 100_000])
 def test_a_line_nested_too_deep_is_set_aside_before_it_is_parsed(inside: str) -> None:
     good = sample("kong_json")[0]

@@ -244,6 +244,14 @@ def test_rarely_called_resources_are_not_merged_however_short_the_log(calls: int
     assert learn(plain(*Counter(r.choices(routes, weights, k=calls)).items())) == RouteMerges()
 
 
+def test_names_of_two_letters_with_things_of_their_own_below_are_no_codes() -> None:
+    own = {"hr": "people", "it": "tickets", "qa": "runs", "pm": "boards", "tv": "shows", "ai": "models"}
+    departments = plain(*[(f"/{name}/{below}", 900) for name, below in own.items()], ("/health", 5_000))
+    assert learn(departments) == RouteMerges()
+    languages = plain(*[(f"/{name}/docs", 900) for name in ("en", "de", "fr", "pt-BR", "ja", "it")], ("/health", 5_000))
+    assert after(learn(languages), languages) == ["/health", "/{id}/docs"]
+
+
 def test_scanner_paths_at_the_root_do_not_take_the_api_with_them() -> None:
     junk = [(f"/{word(random.Random(n))}.php", 1) for n in range(200)]
     routes = plain(*junk, ("/orders/{id}", 40_000), ("/carts/{id}", 9_000), ("/health", 20_000))

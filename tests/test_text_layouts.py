@@ -320,6 +320,34 @@ def test_hosts_and_clients_stand_without_port_and_brackets(begin: str, expected:
     assert tuple(calls[name][0] if name in calls.columns else None for name in columns) == expected
 
 
+@pytest.mark.parametrize(
+    ("line", "route", "method"),
+    [
+        ('::1 - - [09/Mar/2026:14:00:00 +0000] "GET GET /pets/{id} HTTP/1.1" 200 7 GQIVriFLIAMEMsA=', "/pets/{id}", "GET"),
+        ("::1,09/Mar/2026:14:00:00 +0000,GET,$default,HTTP/1.1,200,7,GQIVriFLIAMEMsA=", "$default", "GET"),
+        ('::1 - - [09/Mar/2026:14:00:00 +0000] "CONNECT $connect Iq8gj1UmIAM=" 200 GQIVriFLIAMEMsA=', "$connect", None),
+        (
+            '<request id="r1"> <ip>::1</ip> <caller>-</caller> <user>-</user> <requestTime>09/Mar/2026:14:00:00 +0000</requestTime> '
+            "<httpMethod>GET</httpMethod> <resourcePath>/pets/{id}</resourcePath> <status>200</status> <protocol>HTTP/1.1</protocol> "
+            "<responseLength>7</responseLength> </request>",
+            "/pets/{id}",
+            "GET",
+        ),
+    ],
+)  # fmt: skip
+def test_the_formats_that_api_gateway_s_console_offers_are_told_unasked(line: str, route: str, method: str) -> None:
+    expected = {
+        "gateway": "aws_apigateway_text",
+        "client_ip": "::1",
+        "status_code": 200,
+        "gateway_route": route,
+        "method": method,
+    }
+    check([(line, expected)])
+    (call,) = read(['::1 - - [09/Mar/2026:14:00:00 +0000] "MESSAGE foo HTTP/2" 200 5'])
+    assert call["gateway"] != "aws_apigateway_text"
+
+
 def test_an_upstream_is_host_and_port_without_scheme_and_path() -> None:
     line = f'203.0.113.7 - - {_CALL} 13 "shop@docker" "http://[2001:db8::8]:8080/base" 42ms'
     block = Block(line.encode())

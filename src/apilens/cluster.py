@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from apilens.errors import InputError, UsageError
-from apilens.formats.block import Block, Reader
+from apilens.formats.block import Reader
 from apilens.ingest.workers import Desk, Hire, Task, Workers, Written
 from apilens.lake import Lake, open_lake
 
@@ -102,7 +102,7 @@ class _Cluster:
         block = task.piece.block
         # An array travels beside the pickled rest, without being copied into it.
         data = np.frombuffer(block.data, np.uint8)
-        bare = replace(task, piece=replace(task.piece, block=Block(b"", block.offset, block.line)))
+        bare = replace(task, piece=replace(task.piece, block=replace(block, data=b"")))
         unit = self._pool.submit(_work, self._lake, self._run, self._pickled, bare, data)
         return cast(Future[Written], unit)
 

@@ -19,12 +19,49 @@ CLF = (
     f'{_CALLER} [$context.requestTime]"$context.httpMethod $context.resourcePath $context.protocol" '
     "$context.status $context.responseLength $context.requestId"
 )
-CSV = ",".join(re.findall(r"\$context\.[\w.]+", CLF))
 _EXTENDED = "$context.extendedRequestId"
 #: With a blank there it could be another server's.
 _BLANK = CLF.replace(']"', '] "')
-KNOWN = tuple(
-    text for layout in (CLF, _BLANK, CSV) for text in (f"{layout}{',' if layout is CSV else ' '}{_EXTENDED}", layout)
+#: Of HTTP APIs and of WebSocket APIs, as the documentation has them.
+_HTTP = (
+    '$context.identity.sourceIp - - [$context.requestTime] "$context.httpMethod $context.routeKey $context.protocol" '
+    "$context.status $context.responseLength $context.requestId"
+)
+_SOCKET = (
+    f'{_CALLER} [$context.requestTime] "$context.eventType $context.routeKey $context.connectionId" '
+    "$context.status $context.requestId"
+)
+
+
+def _csv(layout: str) -> str:
+    return ",".join(re.findall(r"\$context\.[\w.]+", layout))
+
+
+def _xml(names: str) -> str:
+    """A layout in XML, of elements with the names of variables."""
+    variables = {"ip": "identity.sourceIp", "caller": "identity.caller", "user": "identity.user"}
+    elements = (f"<{name}>$context.{variables.get(name, name)}</{name}>" for name in names.split())
+    return f'<request id="$context.requestId"> {" ".join(elements)} </request>'
+
+
+CSV = _csv(CLF)
+_XML = tuple(
+    _xml(names)
+    for names in (
+        "ip caller user requestTime httpMethod resourcePath status protocol responseLength",
+        "ip caller user requestTime httpMethod resourcePath status protocol responseLength extendedRequestId",
+        "ip requestTime httpMethod routeKey status protocol responseLength",
+        "ip caller user requestTime eventType routeKey status connectionId",
+    )
+)
+KNOWN = (
+    *(
+        text
+        for layout in (CLF, _BLANK, CSV)
+        for text in (f"{layout}{',' if layout is CSV else ' '}{_EXTENDED}", layout)
+    ),
+    *(text for layout in (_HTTP, _SOCKET) for text in (layout, _csv(layout))),
+    *_XML,
 )
 
 #: A request id: a UUID, or 16 characters of Base64 (HTTP APIs). An Apache log may hold a number there.
@@ -97,6 +134,9 @@ _WRITTEN = {
     "extendedrequestid": f.kept(_wide(f.token("request_id", rank=1)), "extendedRequestId"),
     "resourcepath": f.text("gateway_route", pattern=r"[^\s,]+"),
     "identity.caller": f.attribute("identity.caller", r"[^\s,]+"),
+    "routekey": replace(_route_key(), pattern=r"(?:[A-Z]+ /[^\s,\"<]*|\$[a-z]+|[A-Za-z0-9_-]+)"),
+    "eventtype": f.attribute("eventType", "(?:CONNECT|MESSAGE|DISCONNECT|-)"),
+    "connectionid": f.attribute("connectionId", r"[A-Za-z0-9+/=_-]+"),
 }
 _WRITTEN_IDS = {"requestid": _id(), "extendedrequestid": f.kept(_id(rank=1), "extendedRequestId")}
 
@@ -108,7 +148,7 @@ def layout(text: str, *, unasked: bool = False) -> TextLayout:
     """The layout of a stage's access log format; unasked: tried on any log. Raises UsageError when it holds no time."""
     fields = _FIELDS
     if unasked:
-        fields = _FIELDS | _WRITTEN | (_WRITTEN_IDS if text.startswith(_BLANK) else {})
+        fields = _FIELDS | _WRITTEN | (_WRITTEN_IDS if text.startswith((_BLANK, _HTTP, _SOCKET)) else {})
 
     def named(match: re.Match[str]) -> tuple[Variable]:
         return (Variable(match[0], fields.get(match[1].lower()) or f.attribute(match[1])),)

@@ -159,11 +159,47 @@ INFLUX = JsonLayout(
     json=_point,
 )
 
-INFLUX_FORMAT = fixed(
+_CELL = r'(?:"(?:[^"]|"")*"|[^",]*),'
+#: Columns of a query's answer that say nothing of the call.
+_OF_THE_QUERY = {"", "result", "table", "_start", "_stop"}
+
+
+def _in_table(header: str) -> JsonLayout:
+    """Rows under the header of InfluxDB's annotated CSV, pivoted so that a point is a row; annotations and headers are no
+    calls. Source: InfluxDB documentation, "Annotated CSV"."""
+    names = [name.removeprefix("_") if name not in _OF_THE_QUERY else "" for name in header.split(",")]
+
+    def row(raw: pl.Expr) -> pl.Expr:
+        """A row as an object of strings."""
+        cells = (raw + ",").str.extract_all(_CELL)
+        members = []
+        for i, name in enumerate(names):
+            cell = cells.list.get(i, null_on_oob=True).str.strip_suffix(",")
+            bare = cell.str.replace('(?s)^"(.*)"$', "${1}").str.replace_all('""', '"', literal=True)
+            escaped = bare.str.replace_many(["\\", '"'], ["\\\\", '\\"'])
+            members += [pl.lit(f',"{name}":"') + escaped + '"'] if name else []
+        said = raw.str.starts_with("#") | raw.is_in([header])
+        whole = pl.lit('{"in":"table"') + pl.concat_str(members) + "}"
+        return pl.when(said).then(pl.lit('{"measurement":"proxy"}')).when(cells.list.len() == len(names)).then(whole)
+
+    return replace(INFLUX, signs=(), any_of=(("$.time",), ("$.timing",), ("$.status",)), dropped=("$.in",), json=row)
+
+
+def _influx(head: pl.DataFrame, options: Options) -> list[JsonLayout]:
+    headers = head["line"].filter(head["line"].str.contains(r"^,result,table,(?:.*,)?_time,"))
+    tables = [
+        header
+        for header in headers.unique(maintain_order=True).to_list()
+        if {"timing", "status"} <= {*header.split(",")}
+    ]
+    return [INFLUX, *map(_in_table, tables)]
+
+
+INFLUX_FORMAT = Format(
     "apipark_influx",
-    "APIPark / Apinto monitoring points in InfluxDB's line protocol",
+    "APIPark / Apinto monitoring points in InfluxDB's line protocol, or as its annotated CSV (pivoted)",
     "request,api=a1,app=app1,host=api.example,method=GET,status_code=2xx request=0i,response=512i,retry=0i,status=200i,timing=42i 1773064800125000000",
-    lambda options: [INFLUX],
+    _influx,
 )
 
 FORMAT = fixed(

@@ -7,12 +7,14 @@ in Pascal case, and those of its table AzureDiagnostics with the type as a suffi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import polars as pl
 
 from apilens.formats import fields as f
+from apilens.formats.escapes import unescape
 from apilens.formats.format import Format, fixed
-from apilens.formats.json_layout import JsonLayout
+from apilens.formats.json_layout import DEEPEST, JsonLayout
 
 _TIMES = ("$.time", "$.timestamp", "$.timeStamp", "$.TimeGenerated", '$."TimeGenerated [UTC]"')
 
@@ -25,6 +27,40 @@ _SPELLINGS: tuple[_Spelling, ...] = (
 )
 #: Categories of the records that are calls.
 _CALLS = "('gatewaylogs', 'applicationgatewayaccesslog', 'frontdooraccesslog')"
+
+
+#: What exports of the portal and of older agents write: month first, with or without AM and PM, a fraction, an offset.
+_AMERICAN = tuple(f"%m/%d/%Y {clock}{zone}" for clock in ("%I:%M:%S%.f %p", "%H:%M:%S%.f") for zone in (" %:z", ""))
+
+
+def _time(kind: str, rank: int) -> f.Field:
+    """As `written_time`; a time with the month first is UTC where it has no offset."""
+    field = f.written_time(kind, rank=rank)
+
+    def read(raw: pl.Expr) -> f.Columns:
+        text = raw.str.replace(", ", " ", literal=True)
+        times = [text.str.to_datetime(layout, time_unit="us", strict=False) for layout in _AMERICAN]
+        utc = [
+            time if ":z" in layout else time.dt.replace_time_zone("UTC")
+            for time, layout in zip(times, _AMERICAN, strict=True)
+        ]
+        american = pl.when(raw.str.contains(r"^\d{1,2}/\d{1,2}/\d{4},? ")).then(pl.coalesce(utc))
+        return {"timestamp": pl.coalesce(field.careful(raw)["timestamp"], american)}
+
+    return replace(field, careful=read)
+
+
+_TEXT = r'(?s)^(.*?"properties"\s*:\s*)"(\s*\{(?:[^"\\]|\\.)*)"(.*)$'
+
+
+def _opened(line: pl.Expr) -> pl.Expr:
+    """The record whose properties are a text that holds an object (exports that went through a table or a queue), as if they
+    were the object; null where they are none."""
+    # How deep the object nests is not known before it is opened; garbage that nests deeper than any stays a text.
+    textual = line.str.contains(r'"properties"\s*:\s*"') & (line.str.count_matches(r"[\[{]") < DEEPEST)
+    parts = pl.when(textual).then(line).str.extract_groups(_TEXT).struct
+    inner = parts.field("2").map_batches(lambda text: unescape(text, "json"), return_dtype=pl.String)
+    return parts.field("1") + inner + parts.field("3")
 
 
 def _layouts(
@@ -41,7 +77,7 @@ def _layouts(
     nulls: tuple[str, ...] = ("", "-"),
 ) -> list[JsonLayout]:
     """One layout per spelling of `names`. common: paths outside of them. told_by: names of which a record must have one."""
-    times = {path: f.written_time(kind, rank=rank) for rank, path in enumerate(_TIMES)}
+    times = {path: _time(kind, rank) for rank, path in enumerate(_TIMES)}
     is_call = f"(lower(coalesce({{$.category}}, {{$.Category}})) = '{category.lower()}' OR {{$.Type}} = '{table}')"
     # Records of other logs of the same resource come to the same place.
     other = f"{{$.resourceId}} IS NOT NULL AND {{$.time}} IS NOT NULL AND lower({{$.category}}) NOT IN {_CALLS}"
@@ -56,6 +92,7 @@ def _layouts(
             derived=derived,
             dropped=tuple(path for name in dropped for path in spelling(name)),
             nulls=nulls,
+            json=_opened,
         )
         for spelling in _SPELLINGS
     ]

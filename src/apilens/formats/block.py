@@ -33,12 +33,21 @@ def _lines(data: bytes, starts: np.ndarray[Any, np.dtype[np.int64]]) -> pl.Serie
 class Block:
     """Whole lines of one input, uncompressed; only the last may lack its terminator.
 
-    offset: byte offset of data[0] in the input. line: 1-based number of the first line.
+    offset: byte offset in the input at which the first line starts. line: 1-based number of the first line.
+    left_out: bytes of the block's only line that data lacks, as the line is too long. cut: what is left out is not only NUL
+    padding, so that the line is a reject.
     """
 
     data: bytes = field(repr=False)
     offset: int = 0
     line: int = 1
+    left_out: int = 0
+    cut: bool = False
+
+    @property
+    def size(self) -> int:
+        """How many bytes of the input the block stands for."""
+        return len(self.data) + self.left_out
 
     @cached_property
     def _starts(self) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -105,8 +114,8 @@ class Block:
 
     @property
     def has_records(self) -> bool:
-        """Whether any line is more than blank."""
-        return bool(self.lines["line"].str.contains(FILLED).any())
+        """Whether any line is more than blank, and whole."""
+        return not self.cut and bool(self.lines["line"].str.contains(FILLED).any())
 
     def offsets(self, rows: pl.Series) -> pl.Series:
         """Byte offsets in the input at which the lines `rows` (0-based) start; Int64."""
@@ -304,6 +313,8 @@ def parse(block: Block, reader: Reader) -> Parsed:
     `row` of calls and rejects is the line of the block; rejects also have `record`, how many records stand before it in
     that line, and `text`, the record where it is not its whole line (null: it is).
     """
+    if block.cut:
+        return _cut(block)
     lines = block.lines
     records = unwrap(lines, reader.wrappers) if reader.wrappers else lines
     filled = records["line"].str.contains(FILLED)
@@ -336,6 +347,18 @@ def parse(block: Block, reader: Reader) -> Parsed:
         read=records.height - part.header,
         lines=took - header,
     )
+
+
+def _cut(block: Block) -> Parsed:
+    """The reject that a line becomes of which only the beginning is kept."""
+    long, kept = (f"{size / 2**20:,.1f} MiB" for size in (block.size, len(block.data)))
+    reason = (
+        f"the line has {long}, more than is read at once; its first {kept} are kept. "
+        "If it holds many records, have each written as a line of its own"
+    )
+    rejects = pl.DataFrame({"row": [0], "reason": [reason], "record": [0], "text": [None]})
+    schema = {"row": pl.UInt32, "record": pl.Int64, "text": pl.String}
+    return Parsed(pl.DataFrame(schema={"row": pl.UInt32}), rejects.cast(schema), read=1, lines=1)  # type: ignore[arg-type]
 
 
 def _lines_of(records: pl.DataFrame) -> int:

@@ -233,7 +233,7 @@ class IngestRun:
                 entry = self._entries.get(piece.unit_id)
                 attempt = 1 if entry is None else int(entry["attempt"]) + 1
                 self._begun.add(piece.unit_id)
-                self._by_head.setdefault(piece.head_sha256, []).append(Known(piece.unit_id, len(piece.block.data)))
+                self._by_head.setdefault(piece.head_sha256, []).append(Known(piece.unit_id, piece.block.size))
                 task = Task(piece, origin, declared, attempt, self.now)
                 future = workers.submit(task, reader or Reader())
                 yield _Job(report, piece.head_sha256, future)

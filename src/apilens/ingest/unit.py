@@ -106,7 +106,7 @@ def make_unit(
         header=parsed.header,
         blank=parsed.blank,
         lines=block.line_count,
-        bytes=len(block.data),
+        bytes=block.size,
         units=1,
     )
     if not counts.balanced():

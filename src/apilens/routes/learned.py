@@ -282,6 +282,7 @@ def _evident(here: pl.DataFrame, depth: int, merges: dict[tuple[str | None, str]
         least=pl.col("calls").quantile(0.1),
         most=pl.col("calls").quantile(0.9),
         codes=pl.col("name").str.contains(_CODE).mean(),
+        apart=pl.col("own").mean(),
         drawn=pl.col("calls").var() <= 2 * pl.col("calls").mean(),
         service_calls=pl.col("service_calls").first(),
         usual=pl.col("usual_calls").first(),
@@ -313,7 +314,8 @@ def _evident(here: pl.DataFrame, depth: int, merges: dict[tuple[str | None, str]
         | ((n >= _SOME) & beside_id & (seldom | (enough & (rare >= 0.5))))
         | ((n >= _SOME) & (alike >= 1) & very_even & _at_most("per_route", 1 / 4))
         | ((n >= _SOME) & (alike >= 2) & _at_most("per_route", 1 / 2))
-        | ((n >= _FEW) & (pl.col("codes") >= 0.9))
+        # Short names of which each has things of its own below (hr, it, qa) are collections, and no codes.
+        | ((n >= _FEW) & (pl.col("codes") >= 0.9) & (pl.col("apart") <= 0.2))
         # A few values have most of the calls: of the many seldom ones none shows all that is below it.
         | ((n >= _MANY) & (often_alike >= 2) & (rare >= 0.25))
     )
