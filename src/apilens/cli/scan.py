@@ -101,7 +101,15 @@ def print_candidates(found: pl.DataFrame) -> None:
     )
     table(
         "",
-        ["severity", "state", "since (UTC)", Column("hit", "right"), Column("excess", "right"), "problem", "id"],
+        [
+            "severity",
+            "state",
+            "since (UTC)",
+            Column("hit", "right"),
+            Column("excess", "right", spare=True),
+            "problem",
+            "id",
+        ],
         (
             (
                 row["severity"],
