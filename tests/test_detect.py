@@ -171,6 +171,12 @@ def test_a_burst_of_errors_is_one_candidate_with_its_status_and_endpoint() -> No
     assert len(found["request_ids"][0]) == 20
 
 
+def test_how_many_were_hit_is_unknown_where_no_call_names_its_consumer() -> None:
+    calls = quiet_world(1).with_columns(consumer=pl.lit(None, dtype=pl.String))
+    found = overlapping(scan(failing(calls, during(40) & (pl.col("route") == busiest(calls)), 500)), 40)
+    assert found.select("consumers_hit", "identity_coverage").rows() == [(None, 0.0)]
+
+
 def test_an_outage_of_an_upstream_on_five_endpoints_is_one_candidate() -> None:
     calls = failing(quiet_world(1), during(60) & (pl.col("upstream_name") == "svc-2"), 504)
     found = overlapping(scan(calls), 60)

@@ -436,6 +436,8 @@ def test_consumer_silent_on_two_open_problems_counts_once(data: ReportData) -> N
     assert verdict(data.queue, calls=1, critical_allowed=1).ready is True
     capped = data.queue.with_columns(pl.col("silent_consumers").list.head(2))
     assert verdict(capped, calls=1).reach.startswith("at least 57 silent")
+    nameless = data.queue.with_columns(hit=None, silent=None, silent_consumers=pl.lit([], dtype=pl.List(pl.String)))
+    assert "the logs name no consumer" in verdict(nameless, calls=1).reach
 
 
 @pytest.mark.parametrize(

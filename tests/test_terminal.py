@@ -63,15 +63,16 @@ def test_table_cells_cannot_send_escapes(capsys: pytest.CaptureFixture[str]) -> 
     assert all(shown in out for _, shown in HOSTILE)
 
 
-def _on_a_terminal() -> str:
-    """What a table looks like on a terminal 40 columns wide."""
-    script = "from apilens.reports.terminal import table; table('t', ['route'], [['/' + 'x' * 60]])"
+def _on_a_terminal(call: str, columns: int = 40) -> str:
+    """What a call of `table` looks like on a terminal so many columns wide, with what it says on stderr."""
+    script = f"from apilens.reports.terminal import Column, table; {call}"
     master, slave = pty.openpty()
     subprocess.run(
         [sys.executable, "-c", script],
         stdout=slave,
+        stderr=slave,
         check=True,
-        env=os.environ | {"TERM": "xterm-256color", "COLUMNS": "40", "LINES": "24"},
+        env=os.environ | {"TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "24"},
     )
     os.close(slave)
     shown = b""
@@ -86,9 +87,33 @@ def _on_a_terminal() -> str:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_terminal_folds_long_cells_without_losing_a_character() -> None:
-    shown = _on_a_terminal()
+    shown = _on_a_terminal("table('t', ['route'], [['/' + 'x' * 60]])")
     assert shown.count("x") == 60
     assert all(line.count("x") <= 40 for line in shown.splitlines())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_narrow_terminal_costs_the_spare_columns_and_no_figure_nor_the_first_column() -> None:
+    columns = "['endpoint', Column('calls', 'right'), *(Column(n, 'right', spare=True) for n in ('p90', 'last seen'))]"
+    call = f"table('', {columns}, [['GET /v1/orders/' + '{{id}}', '15,639', '100 ms', '2026-03-09 12:00']])"
+    roomy, narrow, tiny = (_on_a_terminal(call, columns) for columns in (80, 45, 12))
+    assert "2026-03-09 12:00" in roomy and "no room" not in roomy
+    assert narrow.count("100 ms") == 1 and "2026" not in narrow
+    assert "no room in 45 columns for: last seen" in narrow
+    assert "/v1/orders/{id}" in tiny and "15,639" in tiny
+    assert "no room in 12 columns for: p90, last seen" in tiny
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pipe whose reader is gone")
+def test_a_reader_of_a_table_that_has_gone_is_no_finding() -> None:
+    script = (
+        "import os, sys; read, write = os.pipe(); os.close(read); os.dup2(write, 1)\n"
+        "from unittest import mock; from apilens import cli; from apilens.reports.terminal import table\n"
+        "def endless(*args, **how): table('', ['path'], [['x' * 100]] * 1000); sys.stdout.flush()\n"
+        "with mock.patch.object(cli.cli, 'main', endless): code = cli.run([])\n"
+        "sys.exit(code)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False, stderr=subprocess.PIPE).returncode == 0
 
 
 def test_equation_says_how_many_records_are_missing() -> None:

@@ -613,6 +613,17 @@ def test_a_small_problem_above_a_big_one_is_explained_by_the_parts_that_differ()
     assert surprise(made.filter(pl.col("rank") == 1)) is None
 
 
+def test_whom_a_problem_hit_is_unknown_not_nobody_where_no_call_names_a_consumer() -> None:
+    one = candidate("pay", endpoints=["POST /v1/pay"], consumers_hit=None, affected_consumers=[])
+    other = candidate("search", endpoints=["GET /v1/search"], consumers_hit=None, affected_consumers=[])
+    said = items()
+    made, _ = queue(
+        candidates(one, other), said, pl.DataFrame(schema=LINKS), NO_REPEATS, categories(said), SHOP, MONDAY, None
+    )
+    assert made.select("hit", "told", "silent").rows() == [(None, 0, None)] * 2
+    assert surprise(made) is None
+
+
 def test_the_queue_of_nothing_is_empty() -> None:
     assert ranked(candidates(), items()) == []
 

@@ -259,7 +259,7 @@ CANDIDATES = table(
         "severity": pl.String,  # SEVERITIES, technical
         "hint": pl.Struct({"status": pl.String, "upstream": pl.String, "consumer": pl.String, "node": pl.String}),
         "affected_consumers": pl.List(pl.String),  # most hit first, at most 1,000
-        "consumers_hit": pl.Int64,
+        "consumers_hit": pl.Int64,  # null: no affected call says whose it is
         "identity_coverage": pl.Float64,  # share of affected calls whose consumer is known
         "excess_calls": pl.Float64,  # affected calls above what was expected
         "score": pl.Float64,  # ranks by impact
@@ -328,9 +328,9 @@ QUEUE = table(
         "service": pl.String,
         "endpoints": pl.List(pl.String),
         "owner": pl.String,  # team from context.toml; null: none named
-        "hit": pl.Int64,  # consumers hit in the logs; null: feedback without a trace
+        "hit": pl.Int64,  # consumers hit in the logs; null: feedback without a trace, or no call says whose it is
         "told": pl.Int64,  # consumers (or, where unknown, people) who reported it
-        "silent": pl.Int64,  # hit but did not report; null: feedback without a trace
+        "silent": pl.Int64,  # hit but did not report; null: as hit
         "silent_consumers": pl.List(pl.String),  # who to tell, most hit first
         "identity_coverage": pl.Float64,
         "reports": pl.List(

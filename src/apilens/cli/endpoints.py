@@ -119,6 +119,7 @@ def print_endpoints(
             for row in cells:
                 click.echo("| " + " | ".join("–" if cell is None else md(str(cell)) for cell in row) + " |")
             return
-        table("", [headings[0], *(Column(name, "right") for name in headings[1:])], cells)
+        spare = ("p90", "apdex", "bytes", "last seen (UTC)")
+        table("", [headings[0], *(Column(name, "right", spare=name in spare) for name in headings[1:])], cells)
         if first is not None and found.height > first:
             click.echo(f"… and {found.height - first} more: --top {found.height}")

@@ -55,7 +55,12 @@ def explain(candidate: str, top: int, lake: str, state: str | None, output: str)
         if found.height:
             table(
                 "",
-                ["carries", "dimension", "value", *(Column(name, "right") for name in headings)],
+                [
+                    "carries",
+                    "dimension",
+                    "value",
+                    *(Column(name, "right", spare="before" in name or name == "by chance") for name in headings),
+                ],
                 (
                     (
                         "yes" if one["carries"] else "",

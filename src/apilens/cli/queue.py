@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _NUMBERS = ("rank", "weight", "hit", "told", "silent", "rice")
+_SPARE = ("weight", "why", "category", "owner", "rice", "set by")
 _Cells = Callable[[dict[str, Any]], Any]
 
 
@@ -166,7 +167,7 @@ def queue(
             "the queue is empty: no candidates and no feedback; type: apilens scan, apilens feedback import FILE"
         )
     else:
-        columns = [Column(name, "right" if name in _NUMBERS else "left") for name in cells]
+        columns = [Column(name, "right" if name in _NUMBERS else "left", spare=name in _SPARE) for name in cells]
         table(f"{ranked.height:,} problems, times in UTC", columns, _rows(ranked, cells))
         if order == "weighted" and (why := surprise(ranked)) is not None:
             click.echo(why)

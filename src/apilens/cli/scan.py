@@ -101,13 +101,21 @@ def print_candidates(found: pl.DataFrame) -> None:
     )
     table(
         "",
-        ["severity", "state", "since (UTC)", Column("hit", "right"), Column("excess", "right"), "problem", "id"],
+        [
+            "severity",
+            "state",
+            "since (UTC)",
+            Column("hit", "right"),
+            Column("excess", "right", spare=True),
+            "problem",
+            "id",
+        ],
         (
             (
                 row["severity"],
                 row["state"],
                 f"{row['start']:%m-%d %H:%M}",
-                row["consumers_hit"] or None,  # nothing logged names whom it hit
+                row["consumers_hit"],
                 count(round(row["excess_calls"])),
                 row["title"],
                 row["id"],

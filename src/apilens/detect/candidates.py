@@ -164,7 +164,7 @@ def _candidate(
         "severity": next((word for cut, word in SEVERITY_CUTS if severity >= cut), "low"),
         "hint": hint,
         "affected_consumers": consumers[:MAX_CONSUMERS],
-        "consumers_hit": len(consumers),
+        "consumers_hit": None if coverage == 0 else len(consumers),
         "identity_coverage": coverage,
         "excess_calls": measured.excess,
         "score": measured.excess,
@@ -332,6 +332,8 @@ def _about(hint: dict[str, str | None]) -> str:
 
 def _amount(value: float, unit: str) -> str:
     if unit == "ratio":
+        if 0 < value < 1e-4:
+            return "<0.01 %"
         return f"{100 * value:.2g} %" if value < 0.1 else f"{100 * value:.0f} %"
     if unit == "ms":
         return f"{value:,.0f} ms" if value >= 10 else f"{value:.2g} ms"

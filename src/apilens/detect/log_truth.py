@@ -384,7 +384,7 @@ def _common(
         "signal": signal,
         "category": "configuration",
         "affected_consumers": [],
-        "consumers_hit": 0,
+        "consumers_hit": None,
         "score": 0.0,
         "n": 0,
         "request_ids": [],

@@ -292,7 +292,7 @@ def _candidate(
         "severity": _severity(first, observed, main),
         "hint": {"status": None, "upstream": None, "consumer": None, "node": main["node"] if len(nodes) == 1 else None},
         "affected_consumers": [],
-        "consumers_hit": 0,
+        "consumers_hit": None,
         "identity_coverage": None,
         "excess_calls": 0.0,
         "score": 0.0,

@@ -13,43 +13,99 @@ __all__ = ["Column", "lines_equation", "records_equation", "safe", "safe_lines",
 
 #: No line of a table comes near it: in a pipe every cell is written in full.
 _PIPE_WIDTH = 1_000_000
+#: Blanks between two columns.
+_GAP = 2
+#: Spare columns go before text is folded narrower than this; our choice: most routes of the samples stay in one line.
+_TEXT = 28
+#: Text is never folded narrower than this; our choice: two such columns fit beside the usual ones in 80.
+_LEAST_TEXT = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Heading of a column; numbers stand right and are never broken over two lines."""
+    """Heading of a column; numbers stand right and are never broken over two lines.
+
+    spare: left out, the last first, where a terminal is too narrow for all.
+    """
 
     name: str
     justify: Literal["left", "right"] = "left"
+    spare: bool = False
 
 
 def table(title: str, columns: Sequence[Column | str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table to stdout. Cells may be hostile: nothing in them is taken for markup or sent raw.
 
     rows: one sequence per line with one cell per column; None shows as "–", everything else as str().
-    On a terminal long text is folded, in a pipe it keeps its full width. Colours are not used, so NO_COLOR holds.
+    On a terminal long text is folded, then spare columns are left out (stderr says which), and at last lines are longer
+    than it is wide: no figure is ever cut. In a pipe every cell keeps its full width. Colours are not used, so NO_COLOR
+    holds.
     """
     # rich triples the start-up of a command; those that print JSON do without.
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    def words(cell: object) -> Text:
-        return Text("–" if cell is None else safe(str(cell)))
+    def shown(cell: object) -> str:
+        return "–" if cell is None else safe(str(cell))
 
-    width = None if sys.stdout.isatty() else _PIPE_WIDTH
-    console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
+    all_columns = [column if isinstance(column, Column) else Column(column) for column in columns]
+    cells = [[shown(cell) for cell in row] for row in rows]
+    full = [
+        max(1, *(cell_len(cell) for cell in (shown(column.name), *(row[i] for row in cells))))
+        for i, column in enumerate(all_columns)
+    ]
+    room = None if sys.stdout.isatty() else _PIPE_WIDTH
+    console = Console(file=sys.stdout, width=room, highlight=False, markup=False, emoji=False)
+    room = console.width
+    kept = _kept(all_columns, full, room)
+    widths = _widths([all_columns[i] for i in kept], [full[i] for i in kept], room)
+    console.width = max(room, sum(widths) + _GAP * (len(widths) - 1))
     grid = Table(
-        title=words(title) if title else None, title_justify="left", title_style="bold", box=None, pad_edge=False
+        title=Text(shown(title)) if title else None, title_justify="left", title_style="bold", box=None, pad_edge=False
     )
-    for column in columns:
-        heading = column if isinstance(column, Column) else Column(column)
+    for i, width in zip(kept, widths, strict=True):
+        column = all_columns[i]
         grid.add_column(
-            words(heading.name), justify=heading.justify, no_wrap=heading.justify == "right", overflow="fold"
+            Text(shown(column.name)),
+            justify=column.justify,
+            width=width,
+            no_wrap=column.justify == "right",
+            overflow="fold",
         )
-    for row in rows:
-        grid.add_row(*map(words, row))
-    console.print(grid)
+    for row in cells:
+        grid.add_row(*(Text(row[i]) for i in kept))
+    with console.capture() as drawn:
+        console.print(grid)
+    # Written by us: rich ends the process with the code of a finding when the reader of a pipe has gone.
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in drawn.get().splitlines()))
+    if len(kept) < len(all_columns):
+        left_out = ", ".join(column.name for i, column in enumerate(all_columns) if i not in kept)
+        sys.stderr.write(f"no room in {room} columns for: {left_out}\n")
+
+
+def _kept(columns: Sequence[Column], full: Sequence[int], room: int) -> list[int]:
+    """Places of the columns that are shown. full: how wide each is at its widest, in cells of the terminal."""
+    kept = list(range(len(columns)))
+    for i in reversed(range(len(columns))):
+        wanted = [full[k] if columns[k].justify == "right" else min(full[k], _TEXT) for k in kept]
+        if sum(wanted) + _GAP * (len(kept) - 1) <= room:
+            break
+        if columns[i].spare:
+            kept.remove(i)
+    return kept
+
+
+def _widths(columns: Sequence[Column], full: Sequence[int], room: int) -> list[int]:
+    """Widths of columns: figures in full, text an equal share of the rest, what one does not need for the others."""
+    widths = list(full)
+    texts = sorted((i for i, column in enumerate(columns) if column.justify == "left"), key=lambda i: full[i])
+    rest = room - _GAP * (len(columns) - 1) - sum(full) + sum(full[i] for i in texts)
+    for place, i in enumerate(texts):
+        widths[i] = min(full[i], max(rest // (len(texts) - place), _LEAST_TEXT))
+        rest -= widths[i]
+    return widths
 
 
 def records_equation(*, read: int, stored: int, rejected: int, filtered: int, duplicate: int) -> str:

@@ -9,13 +9,14 @@ import polars as pl
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """ready: None when there are no calls to judge by. silent: distinct consumers who were hit and told nobody."""
+    """ready: None when there are no calls to judge by. silent: distinct consumers who were hit and told nobody;
+    None: the logs say of no open problem whom it hit."""
 
     ready: bool | None
     critical_open: int
     critical_allowed: int
     problems_open: int
-    silent: int
+    silent: int | None
     silent_at_least: bool
 
     @property
@@ -29,9 +30,11 @@ class Verdict:
     @property
     def reach(self) -> str:
         """`96 silent consumers on 3 open problems`."""
+        what = "problem" if self.problems_open == 1 else "problems"
+        if self.silent is None:
+            return f"whom {self.problems_open:,} open {what} hit is not known: the logs name no consumer"
         least = "at least " if self.silent_at_least else ""
         who = "consumer" if self.silent == 1 else "consumers"
-        what = "problem" if self.problems_open == 1 else "problems"
         return f"{least}{self.silent:,} silent {who} on {self.problems_open:,} open {what}"
 
 
@@ -43,6 +46,8 @@ def verdict(queue: pl.DataFrame, *, calls: int, critical_allowed: int = 0) -> Ve
     """
     opened = queue.filter(pl.col("state") == "open")
     named = opened["silent_consumers"].explode().drop_nulls().n_unique()
+    candidates = opened.filter(pl.col("kind") == "candidate")
+    unknown = candidates.height > 0 and candidates["hit"].is_null().all()
     critical = opened.filter(pl.col("severity") == "critical").height
     most = opened.select(pl.col("silent").max()).item() or 0
     unnamed = opened.filter(pl.col("silent") > pl.col("silent_consumers").list.len().fill_null(0)).height > 0
@@ -50,7 +55,7 @@ def verdict(queue: pl.DataFrame, *, calls: int, critical_allowed: int = 0) -> Ve
         ready=None if calls == 0 else critical <= critical_allowed,
         critical_open=critical,
         critical_allowed=critical_allowed,
-        problems_open=opened.filter(pl.col("kind") == "candidate").height,
-        silent=max(named, most),
+        problems_open=candidates.height,
+        silent=None if unknown else max(named, most),
         silent_at_least=unnamed,
     )

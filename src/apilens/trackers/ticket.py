@@ -69,7 +69,7 @@ def ticket(key: str, problem: dict[str, Any], candidate: dict[str, Any]) -> Tick
         ("Endpoints", ", ".join(problem["endpoints"] or [])),
         ("Measured", _measured(candidate)),
         *((name.capitalize(), value) for name, value in hint.items()),
-        ("Consumers", f"{problem['hit']} hit, {problem['told']} told, {problem['silent']} silent{_known(problem)}"),
+        ("Consumers", _consumers(problem)),
         ("Fingerprint", candidate["fingerprint"]),
     ]
     sections = [
@@ -96,9 +96,12 @@ def ticket(key: str, problem: dict[str, Any], candidate: dict[str, Any]) -> Tick
     )
 
 
-def _known(problem: dict[str, Any]) -> str:
+def _consumers(problem: dict[str, Any]) -> str:
+    if problem["hit"] is None:
+        return f"whom it hit is not known: the calls name no consumer; {problem['told']} told"
     coverage = problem["identity_coverage"]
-    return "" if coverage is None else f" (consumer known for {coverage:.0%} of the calls)"
+    known = "" if coverage is None else f" (consumer known for {coverage:.0%} of the calls)"
+    return f"{problem['hit']} hit, {problem['told']} told, {problem['silent']} silent{known}"
 
 
 def _measured(candidate: dict[str, Any]) -> str | None:

@@ -128,11 +128,12 @@ def surprise(ranked: pl.DataFrame) -> str | None:
     """Why the highest problem that hit far fewer consumers stands above one that hit more; None: there is no such pair.
 
     ranked: schema.QUEUE. Far fewer: a third at most. The text names the parts that differ most, with their points.
+    Problems of whose consumers nothing is known are passed over.
     """
-    problems = ranked.filter(pl.col("kind") == "candidate").to_dicts()
+    problems = ranked.filter(pl.col("kind") == "candidate", pl.col("hit").is_not_null()).to_dicts()
     for place, upper in enumerate(problems):
         for lower in problems[place + 1 :]:
-            if 3 * upper["hit"] <= lower["hit"]:
+            if upper["hit"] < lower["hit"] and 3 * upper["hit"] <= lower["hit"]:
                 return f"why {upper['rank']} above {lower['rank']}: {_difference(upper, lower)}"
     return None
 
@@ -243,6 +244,8 @@ def _of_candidates(
     for candidate in candidates.to_dicts():
         own = of_candidate.get(candidate["id"], [])
         affected = candidate["affected_consumers"] or []
+        # No call says whose it is: then nobody knows how many were hit, which is not nobody.
+        unknown = candidate["consumers_hit"] is None and not affected
         hit = max(candidate["consumers_hit"] or 0, len(affected))
         told_hit, others = _told(own, set(affected), mapped)
         endpoints = candidate["endpoints"] or []
@@ -255,9 +258,9 @@ def _of_candidates(
                 **{name: candidate[name] for name in ("title", "service", "identity_coverage")},
                 "endpoints": endpoints,
                 "owner": context.owner(endpoints) or _given_owner(own),
-                "hit": hit,
+                "hit": None if unknown else hit,
                 "told": len(told_hit) + len(others),
-                "silent": hit - len(told_hit),
+                "silent": None if unknown else hit - len(told_hit),
                 "silent_consumers": [consumer for consumer in affected if consumer not in told_hit],
                 "reports": _quoted(own),
                 "severity": max(scores[candidate["id"]], _said(own), _given_severity(own) or 0.0),
