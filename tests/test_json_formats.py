@@ -493,6 +493,16 @@ def test_azure_s_times_may_have_the_month_first(written: str, utc: str) -> None:
     assert call({**record, "timeStamp": written})["timestamp"] == datetime.fromisoformat(utc).replace(tzinfo=UTC)
 
 
+def test_the_model_is_the_one_that_was_asked_for_else_the_one_that_answered() -> None:
+    kong, apisix = (json.loads(FORMATS[name].example) for name in ("kong_json", "apisix_json"))
+    for asked, model in (("gpt-4o", "gpt-4o"), ("UNSPECIFIED", "gpt-4o-2024")):
+        meta = {"request_model": asked, "response_model": "gpt-4o-2024"}
+        assert call({**kong, "ai": {"proxy": {"meta": meta}}})["gen_ai_request_model"] == model
+    for summary, model in (({"request_model": "gpt-4o"}, "gpt-4o"), ({}, "gpt-4o-2024")):
+        answer = call({**apisix, "llm_summary": {"model": "gpt-4o-2024", **summary}})
+        assert answer["gen_ai_request_model"] == model
+
+
 @pytest.mark.parametrize("name", ["azure_apim", "azure_appgw", "azure_frontdoor"])
 def test_azure_s_properties_are_read_also_where_they_are_a_text(name: str) -> None:
     records = [json.loads(line) for line in sample(name) if line.startswith("{") and '"properties"' in line]

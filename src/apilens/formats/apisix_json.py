@@ -9,7 +9,8 @@ from apilens.formats.format import Format, Options
 from apilens.formats.json_layout import JsonLayout, header, names
 
 _AI = {
-    "model": f.text("gen_ai_request_model"),
+    "request_model": f.text("gen_ai_request_model"),
+    "model": f.text("gen_ai_request_model", rank=1),  # of releases that log no other; else the one that answered
     "prompt_tokens": f.size("gen_ai_usage_input_tokens"),
     "completion_tokens": f.size("gen_ai_usage_output_tokens"),
 }

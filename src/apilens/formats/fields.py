@@ -589,8 +589,11 @@ def path_and_query() -> Field:
     return Field(read, read, escaped=True)
 
 
-def request_line() -> Field:
-    """`METHOD target HTTP/version`; anything else is kept as request_line with parse_status malformed_request."""
+def request_line(*, blanks: bool = False) -> Field:
+    """`METHOD target HTTP/version`; anything else is kept as request_line with parse_status malformed_request.
+
+    blanks: the gateway serves absolute targets that have blanks in them, which RFC 9112 section 3.2 does not know.
+    """
 
     def prepare(raw: pl.Expr) -> pl.Expr:
         return raw.str.splitn(" ", 3).struct.rename_fields(["method", "target", "version"])
@@ -615,7 +618,10 @@ def request_line() -> Field:
         method = pl.coalesce(full.struct.field("1"), old.struct.field("1"))
         where = pl.coalesce(full.struct.field("2"), old.struct.field("2"))
         version = _version(full.struct.field("3"))
-        good = method.is_not_null() & ~where.str.contains(" ", literal=True)
+        whole = ~where.str.contains(" ", literal=True)
+        if blanks:
+            whole |= where.str.contains("^[a-z]+://[^/ ]+/") & version.is_not_null()
+        good = method.is_not_null() & whole
         return {
             "method": pl.when(good).then(method),
             **{name: pl.when(good).then(part) for name, part in target(where).items()},

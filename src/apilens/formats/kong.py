@@ -24,12 +24,21 @@ def _last_try() -> f.Field:
 _AI_PLUGINS = ("proxy", "ai-proxy", "ai-proxy-advanced")
 
 
+def _asked_model() -> f.Field:
+    """The model that the request names; null where it names none."""
+
+    def read(raw: pl.Expr) -> f.Columns:
+        return {"gen_ai_request_model": pl.when(raw != "UNSPECIFIED").then(raw)}
+
+    return f.Field(read, read)
+
+
 def _ai(plugin: str) -> dict[str, f.Field]:
     """What one of the AI plugins logs."""
     inside = f'$.ai."{plugin}"'
     return {
         f"{inside}.meta.provider_name": f.text("gen_ai_provider"),
-        f"{inside}.meta.request_model": f.text("gen_ai_request_model"),
+        f"{inside}.meta.request_model": _asked_model(),
         f"{inside}.meta.response_model": f.text("gen_ai_request_model", rank=1),
         f"{inside}.usage.prompt_tokens": f.size("gen_ai_usage_input_tokens"),
         f"{inside}.usage.completion_tokens": f.size("gen_ai_usage_output_tokens"),
