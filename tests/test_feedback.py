@@ -365,6 +365,23 @@ def test_answers_in_a_thread_and_alerts_that_fire_again_repeat_the_first() -> No
     ]
 
 
+def test_an_answer_to_an_answer_is_of_the_same_conversation_also_where_it_names_only_the_last_one() -> None:
+    said = items(
+        item("M-1", body="pay is broken", attributes={"thread": "M-1"}),
+        item("M-2", body="us too", created_at=MONDAY + 12 * HOUR, attributes={"thread": "M-1"}),
+        item("M-3", body="and here", created_at=MONDAY + 13 * HOUR, attributes={"thread": "M-2"}),
+        item("M-4", body="still", created_at=MONDAY + 14 * HOUR, attributes={"thread": "M-3"}),
+        item("R-1", body="round", created_at=MONDAY + 14 * HOUR, attributes={"thread": "R-2"}),
+        item("R-2", body="about", created_at=MONDAY + 15 * HOUR, attributes={"thread": "R-1"}),
+    )
+    found = dict(duplicates(said, NO_IDS).select("id", "of_id").rows())
+    assert {name: of for name, of in found.items() if name.startswith("M")} == {
+        "M-2": "M-1",
+        "M-3": "M-1",
+        "M-4": "M-1",
+    }
+
+
 def chances(said: pl.DataFrame) -> dict[str, float]:
     ordered = said.sort("created_at", "channel", "id").with_row_index("row")
     best = alike(ordered).group_by("row").agg(pl.col("similarity").max()).join(ordered, on="row")

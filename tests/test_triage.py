@@ -321,6 +321,14 @@ def test_what_comes_close_is_named_for_people_to_decide_and_what_they_rejected_i
     assert second["reasons"][0] == "not about pay-1, says kim"
 
 
+def test_an_automatic_reply_waits_behind_everything_that_is_open() -> None:
+    reply = item(title="Automatic reply: your order", body="I am out of office until Monday.")
+    (row,) = ranked(candidates(), items(reply))
+    assert (row["priority"], row["state"], row["no_trace_reason"]) == ("P5", "resolved", "automatic reply")
+    (row,) = ranked(candidates(), items(item(title="Order", body="I cannot see my order.")))
+    assert row["state"] == "open"
+
+
 def test_whose_call_a_report_names_has_told() -> None:
     said = items(item(body="POST /v1/orders/7/pay gives 502", reporter="x@nobody.example"))
     problems, kinds = candidates(candidate()), categories(said)

@@ -18,6 +18,7 @@ _MONTH = 30.0  # days that are counted before the first item: a young corpus doe
 _COMMON = 20  # items with a line from which it is nobody's own, their share, and days. All picked.
 _COMMON_SHARE = 0.005
 _COMMON_DAYS = 10
+_DEEP = 50  # answers to answers that are followed to the first message; who answers himself in a circle is left at that
 _LIKE = 0.85  # an earlier item with this share of the best one's likeness looks alike as well. Picked.
 
 #: Log-odds of being a repeat per unit of what two texts share. Fitted by `benchmarks/feedback/duplicates.py --fit` on reports
@@ -87,11 +88,20 @@ def _same_request(ordered: pl.DataFrame, request_ids: pl.DataFrame) -> pl.DataFr
 
 
 def _same_thread(ordered: pl.DataFrame) -> pl.DataFrame:
-    """Messages of one conversation, and alerts that fired again: each points to the first of them."""
+    """Messages of one conversation, and alerts that fired again: each points to the first of them.
+
+    A mail may name only the one it answers; what that one answers is then the conversation of both.
+    """
     keys = [("thread", "answers in the thread of {}"), ("alert", "the same alert as {} again")]
     found = []
     for name, reason in keys:
         of = ordered.select("row", "channel", "id", key=pl.col("attributes").map.get(name)).drop_nulls("key")
+        above = of.filter(pl.col("key") != pl.col("id")).select("channel", key="id", root="key")
+        for _ in range(_DEEP if name == "thread" else 0):
+            up = of.join(above, on=["channel", "key"], how="left", maintain_order="left")
+            if up["root"].null_count() == up.height:
+                break
+            of = up.with_columns(key=pl.coalesce("root", "key")).drop("root")
         first = of.group_by("channel", "key").agg(
             pl.col("row").min().alias("of"), first=pl.col("id").sort_by("row").first()
         )

@@ -43,6 +43,7 @@ SPECIFIC = ["route", "subject", "confirmed words", "status", "status class", "no
 AUTOMATIC = (
     r"(?i)^(automatic reply|auto(-| )?reply|out of office|abwesenheit|réponse automatique)|\bout of (the )?office\b"
 )
+AUTOMATIC_REPLY = "automatic reply"  # why one that reads like that, and is about no problem, has no trace
 CLIENT_SIDE = (
     r"(?i)\b(button|layout|font|colou?r|screen|browser|css|typo|spelling|dark mode|menu|icon|popup|scroll\w*|"
     r"app crash\w*|printer|wi-?fi|vpn|laptop|translation|wording|screenshots? in|dialog)\b"

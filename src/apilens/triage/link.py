@@ -16,6 +16,7 @@ from apilens.triage.context import Context
 from apilens.triage.evidence import (
     AFTER,
     AUTOMATIC,
+    AUTOMATIC_REPLY,
     BEFORE,
     CLIENT_SIDE,
     LEARNED,
@@ -378,7 +379,7 @@ def _no_trace(none: pl.DataFrame, named: pl.DataFrame, view: _View) -> pl.DataFr
     for item, is_client, is_automatic in zip(rows.to_dicts(), client, automatic, strict=True):
         call = next((call_of[token] for token in item["tokens"] if token in known), None)
         if is_automatic:
-            reason = "automatic reply"
+            reason = AUTOMATIC_REPLY
         elif call is not None:
             reason = (
                 f"the call it names ({call['endpoint']}, status {call['status_code']}, "

@@ -11,6 +11,7 @@ import polars as pl
 
 from apilens.schema import QUEUE
 from apilens.triage.context import Context, matches
+from apilens.triage.evidence import AUTOMATIC_REPLY
 from apilens.triage.priority import MOSCOW, OVERRIDES, RANKING, SHARES, prioritise, ranking
 from apilens.triage.severity import CUTS, label, said_severity, severity
 from apilens.triage.words import is_route, paths, stems
@@ -349,7 +350,8 @@ def _of_feedback(
     rows = []
     for (channel, name), own in clusters.items():
         first = own[0]
-        resolved = all(report["resolved"] for report in own)
+        # Nobody waits for an answer to an automatic reply.
+        resolved = all(report["resolved"] or report["reasons"][0] == AUTOMATIC_REPLY for report in own)
         category = category_of.get((channel, name))
         asks = category in ("question", "enhancement")
         _, people = _told(own, set(), mapped)
