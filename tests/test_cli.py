@@ -280,6 +280,33 @@ def test_what_cannot_be_meant_is_a_usage_error_that_names_it(
 
 def test_a_mistyped_format_is_answered_with_the_nearest_one(log: Path) -> None:
     assert "did you mean nginx_combined?" in apilens("parse", log, "--format", "ngnix_combined").err
+    assert "did you mean nginx_ingress or nginx_combined or" in apilens("parse", log, "--format", "nginx").err
+
+
+def test_a_mistyped_command_is_answered_with_the_nearest_one() -> None:
+    ran = apilens("endpont")
+    assert ran.code == Exit.USAGE and "Did you mean 'endpoints'?" in ran.err
+    assert "Known: ingest, look" in apilens("xyzzy").err
+
+
+def test_unknown_layouts_name_what_reads_them_furthest_and_say_once_what_to_type(tmp_path: Path, log: Path) -> None:
+    line = '203.0.113.7 - - [09/Mar/2026:14:00:01 +0000] "GET /v1/carts HTTP/1.1" 200 512 "-" "client" rt=0.012 up="a:80"\n'
+    timed = [tmp_path / name for name in ("timed.log", "timed.log.1")]
+    for path in timed:
+        path.write_text(line * 3)
+    ran = apilens("look", *timed)
+    assert ran.code == 3
+    assert (
+        ran.err.count('Nearest:\n  nginx_combined: line 1: does not fit the layout: the layout ends before " rt=') == 2
+    )
+    assert ran.err.count("--log-format-from /etc/nginx/nginx.conf") == 1
+
+
+def test_an_error_log_is_told_from_an_access_log(tmp_path: Path) -> None:
+    path = tmp_path / "error.log"
+    path.write_text('2026/03/09 14:00:01 [error] 7#7: *1 connect() failed, server: x, request: "GET / HTTP/1.1"\n' * 2)
+    ran = apilens("look", path)
+    assert ran.code == 3 and "error log" in ran.err and "Nearest" not in ran.err
 
 
 @pytest.mark.parametrize("name", ["endpoints", "models", "routes", "rejects", "scan", "sql"])
@@ -439,6 +466,7 @@ def test_look_leaves_nothing_behind(tmp_path: Path, log: Path, monkeypatch: pyte
     ran = apilens("look", "-", "--top", "1", stdin=log.read_bytes() + other + b"no call\n")
     assert ran.code == 4  # 2 of 25 lines fit no format
     assert "23 stored" in ran.out and "GET /v1/orders/{id}" in ran.out
+    assert "nothing abnormal found; with less than a day of logs" in ran.out
     assert sorted(tmp_path.rglob("*")) == before
     # What it says next must not need the lake that is gone.
     assert "why lines were rejected: apilens parse" in ran.out and "more: --top" in ran.out

@@ -104,3 +104,5 @@ def test_a_request_is_followed_through_two_gateways_to_the_inner_failure(tmp_pat
     assert [(row["request_id"], row["note"]) for row in rows] == [("q1", None), ("q1", "failed first"), ("q2", "retry")]
     assert apilens("trace", "q1", "--consumer", "app-1", "--lake", tmp_path / "lake").code == 2
     assert "failed first" in apilens("trace", "q1", "--lake", tmp_path / "lake").out
+    nothing = apilens("trace", "203.0.113.9", "--lake", tmp_path / "lake")
+    assert nothing.out == "" and "no call of request id or trace id '203.0.113.9' in the lake" in nothing.err

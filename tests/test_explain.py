@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -89,17 +91,35 @@ def test_a_failure_of_everybody_is_nobodys(seed: int) -> None:
     assert carriers(calls(seed)) == []
 
 
-def test_a_candidate_is_explained_by_the_beginning_of_its_id(tmp_path: Path) -> None:
+def outage(folder: Path, *, named: bool) -> dict[str, Any]:
+    """The one candidate of a lake in which every call of one of six consumers fails for two hours; named: the log says who."""
     random = np.random.default_rng(4)
     lines = []
     for second in np.sort(random.random(9_000)) * 3 * 86_400:
         at = datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=int(second))
-        who = f"app-{random.integers(6)}"
-        status = 500 if who == "app-2" and START <= at < END else 200
-        lines.append(f'203.0.113.9 - {who} [{at:%d/%b/%Y:%H:%M:%S} +0000] "GET /pay HTTP/1.1" {status} 9 "-" "x/1"\n')
-    (tmp_path / "access.log").write_text("".join(lines))
-    ingest(tmp_path / "lake", tmp_path / "access.log")
-    (found,) = apilens("scan", "--lake", tmp_path / "lake", "--output", "ndjson").rows()
+        who = random.integers(6)
+        status = 500 if who == 2 and START <= at < END else 200
+        user = f"app-{who}" if named else "-"
+        lines.append(
+            f'203.0.113.{who} - {user} [{at:%d/%b/%Y:%H:%M:%S} +0000] "GET /pay HTTP/1.1" {status} 9 "-" "x/1"\n'
+        )
+    (folder / "access.log").write_text("".join(lines))
+    ingest(folder / "lake", folder / "access.log")
+    (found,) = apilens("scan", "--lake", folder / "lake", "--output", "ndjson").rows()
+    return found
+
+
+def test_where_no_call_names_a_consumer_the_addresses_are_one_command_away(tmp_path: Path) -> None:
+    found = outage(tmp_path, named=False)
+    assert found["consumers_hit"] is None
+    shown = apilens("explain", found["id"], "--lake", tmp_path / "lake").out
+    command = shlex.split(shown.splitlines()[-1])
+    ran = apilens(*command[1:], "--output", "ndjson")
+    assert [row["client_ip"] for row in ran.rows()] == ["203.0.113.2"], ran.err
+
+
+def test_a_candidate_is_explained_by_the_beginning_of_its_id(tmp_path: Path) -> None:
+    found = outage(tmp_path, named=True)
     ran = apilens("explain", found["id"][:9], "--lake", tmp_path / "lake", "--output", "json")
     assert ran.code == 0, ran.err
     named = [(one["dimension"], one["value"]) for one in ran.json()["carriers"] if one["carries"]]

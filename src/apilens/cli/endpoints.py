@@ -64,11 +64,7 @@ def endpoints(
     found = lens.endpoints(since, until, now=clock, exact=exact, include_synthetic=include_synthetic)
     apart = {} if include_synthetic else lens.set_apart(since, until, now=clock)
     if any(apart.values()):
-        kinds = [f"{kind.replace('_', ' ')}s ({n:,})" for kind, n in apart.items() if n]
-        click.echo(
-            f"{sum(apart.values()):,} calls of {' and '.join(kinds)} are set apart; --include-synthetic counts them",
-            err=True,
-        )
+        print_set_apart(apart, "; --include-synthetic counts them")
     elif found.is_empty():
         end = lens.data_end
         click.echo(
@@ -80,6 +76,13 @@ def endpoints(
         )
     print_endpoints(found, output, apart)
     return Exit.DONE
+
+
+def print_set_apart(apart: dict[str, int], advice: str = "") -> None:
+    """How many calls are no real use, by kind, to stderr; nothing where there are none."""
+    kinds = [f"{kind.replace('_', ' ')}s ({n:,})" for kind, n in apart.items() if n]
+    if kinds:
+        click.echo(f"{sum(apart.values()):,} calls of {' and '.join(kinds)} are set apart{advice}", err=True)
 
 
 def print_endpoints(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from typing import Any
 
 import click
 
@@ -89,4 +91,23 @@ def explain(candidate: str, top: int, lake: str, state: str | None, output: str)
             )
         if row["request_ids"]:
             click.echo("first request ids: " + safe(", ".join(row["request_ids"][:5])))
+        if row["consumers_hit"] is None and row["signal"] != "traffic":  # calls that did not come have no address
+            statement = _addresses(row)
+            # Its own quotes are single ones; readable in double ones where the shell finds nothing in it to expand.
+            quoted = shlex.quote(statement) if set(statement) & set('"$`\\!') else f'"{statement}"'
+            asked = f"apilens sql {quoted} --lake {shlex.quote(lake)}"
+            click.echo("the calls name no consumer; the addresses they came from:\n  " + safe(asked))
     return Exit.DONE
+
+
+def _addresses(candidate: dict[str, Any]) -> str:
+    """The statement that counts a candidate's calls by client address."""
+    names = ", ".join("'" + name.replace("'", "''") + "'" for name in candidate["endpoints"][:10])
+    status = (candidate["hint"] or {}).get("status")
+    return (
+        "SELECT client_ip, count(*) AS calls FROM calls"
+        f" WHERE start_time >= '{candidate['start']:%Y-%m-%d %H:%M}' AND start_time < '{candidate['end']:%Y-%m-%d %H:%M}'"
+        f" AND method || ' ' || route IN ({names})"
+        + (f" AND status_code = {status}" if status and status.isdecimal() else "")
+        + " GROUP BY 1 ORDER BY 2 DESC LIMIT 20"
+    )

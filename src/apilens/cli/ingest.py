@@ -85,9 +85,7 @@ def ingest(
         click.echo(json.dumps(summary(result)))
     else:
         print_summary(result)
-    for report in result.reports:
-        for text in (*report.doubts, *([report.problem] if report.problem else [])):
-            click.echo(f"apilens: {safe_lines(text)}", err=True)
+    print_problems(result)
     if metrics is not None:
         totals = result.totals
         write_ingest_metrics(
@@ -126,6 +124,18 @@ def summary(result: IngestResult) -> dict[str, object]:
             for report in result.reports
         ],
     }
+
+
+def print_problems(result: IngestResult) -> None:
+    """Doubts and problems of the inputs to stderr; what to type for a layout that is not known is said once."""
+    from apilens.formats import ADVICE
+
+    advised = False
+    for report in result.reports:
+        for text in (*report.doubts, *([report.problem] if report.problem else [])):
+            said, advice, _ = text.partition(f"\n{ADVICE}")
+            click.echo(f"apilens: {safe_lines(said if advised else text)}", err=True)
+            advised |= bool(advice)
 
 
 def print_summary(result: IngestResult, rejects: str = "rejected lines are kept: apilens rejects") -> None:

@@ -34,38 +34,48 @@ def look(
     """
     import shlex
     import tempfile
+    from datetime import timedelta
 
-    from apilens.cli.endpoints import print_endpoints
-    from apilens.cli.ingest import print_summary
+    from apilens.cli.endpoints import print_endpoints, print_set_apart
+    from apilens.cli.ingest import print_problems, print_summary
     from apilens.cli.inputs import parse_options
     from apilens.cli.scan import print_candidates
     from apilens.ingest.run import Request
     from apilens.lens import Lens
     from apilens.pipeline import incidents, logs
     from apilens.reports.progress import progress_bar
-    from apilens.reports.terminal import safe, safe_lines
+    from apilens.reports.terminal import safe
 
     with tempfile.TemporaryDirectory(prefix="apilens-look-") as lake:
         request = Request(paths, parse_options(format_, log_format, columns, tz, log_format_from), final=True)
         with progress_bar() as progress:
             result = logs.ingest(lake, request, config, progress=progress)
-        print_summary(result, "why lines were rejected: apilens parse FILE > /dev/null")
-        for report in result.reports:
-            for text in (*report.doubts, *([report.problem] if report.problem else [])):
-                click.echo(f"apilens: {safe_lines(text)}", err=True)
+        flags = {"--config": config, "--format": format_, "--log-format": log_format, "--tz": tz}
+        flags["--log-format-from"] = log_format_from
+        given = [part for flag, value in flags.items() if value is not None for part in (flag, value)]
+        given += [f"--columns={text}" for text in columns]
+        refusing = next((report.name for report in result.reports if report.counts.rejected), "FILE")
+        why = shlex.join(["apilens", "parse", refusing, *given])
+        print_summary(result, f"why lines were rejected: {safe(why)} > /dev/null")
+        print_problems(result)
         lens = Lens(lake)
         period = lens.period
         if period is not None:
             click.echo(f"\nendpoints {period[0]:%Y-%m-%d %H:%M} to {period[1]:%Y-%m-%d %H:%M} UTC")
             print_endpoints(lens.endpoints(), "table", first=top)
+            print_set_apart(lens.set_apart())
             found = incidents.scan(lake, None).candidates
-            click.echo(f"\n{found.height} candidate tickets" if found.height else "\nnothing abnormal found")
             if found.height:
+                click.echo(f"\n{found.height} candidate ticket{'s' if found.height > 1 else ''}")
                 print_candidates(found)
-            flags = {"--config": config, "--format": format_, "--log-format": log_format, "--tz": tz}
-            flags["--log-format-from"] = log_format_from
-            given = [part for flag, value in flags.items() if value is not None for part in (flag, value)]
-            again = shlex.join(["apilens", "ingest", *paths, *given, *(f"--columns={text}" for text in columns)])
+            else:
+                # Each endpoint is compared with its own past: a short log has none, and is not therefore in order.
+                short = period[1] - period[0] < timedelta(days=1)
+                click.echo(
+                    "\nnothing abnormal found"
+                    + ("; with less than a day of logs little can be: add the older ones" if short else "")
+                )
+            again = shlex.join(["apilens", "ingest", *paths, *given])
             click.echo(
                 f"\nkeep it and go on:  {safe(again)}\n                    apilens scan && apilens report --out report.html"
             )

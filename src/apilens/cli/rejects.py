@@ -50,7 +50,7 @@ def rejects(
     from apilens.ingest.refeed import refeed as feed
     from apilens.lake import open_lake
     from apilens.reports.ndjson import as_text
-    from apilens.reports.terminal import Column, table
+    from apilens.reports.terminal import Column, safe, table
 
     opened = open_lake(lake)
     if refeed:
@@ -72,6 +72,9 @@ def rejects(
     listed = as_text(listed)
     if output == "ndjson":
         click.echo(listed.write_ndjson(), nl=False)
+        return Exit.DONE
+    if listed.is_empty():
+        click.echo(f"no rejected lines{' of ' + safe(', '.join(inputs)) if inputs else ''}", err=True)
         return Exit.DONE
     headings: list[Column | str] = ["input", Column("line", "right"), Column("offset", "right"), "reason", "text"]
     table("", headings, ((*row[:4], row[4][:120]) for row in listed.iter_rows()))

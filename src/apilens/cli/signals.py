@@ -39,6 +39,10 @@ def signals(since: str | None, until: str | None, now: str | None, lake: str, ou
         click.echo(ndjson_text(found), nl=False)
     elif output == "json":
         click.echo(json.dumps({"schema_version": 1, "signals": records(found)}, ensure_ascii=False))
+    elif found.is_empty():
+        click.echo(
+            "no signals in this window; retries and the like are told per consumer, where the log names one", err=True
+        )
     else:
         table(
             "",

@@ -57,7 +57,7 @@ def trace(
         click.echo(ndjson_text(found), nl=False)
     elif output == "json":
         click.echo(json.dumps({"schema_version": 1, "calls": records(found)}, ensure_ascii=False))
-    else:
+    elif found.height:
         table(
             "",
             ["start (UTC)", Column("took", "right"), "status", "call", "upstream", "node", "request id", ""],
@@ -75,5 +75,11 @@ def trace(
                 for row in found.iter_rows(named=True)
             ),
         )
-    click.echo(f"{found.height} calls" if found.height else "no such calls in this window", err=True)
+    if found.height:
+        click.echo(f"{found.height} call{'s' if found.height > 1 else ''}", err=True)
+    else:
+        what = f"consumer {consumer!r}" if request_id is None else f"request id or trace id {request_id!r}"
+        where = "in the lake" if around is None else f"within {minutes} minutes of {around}"
+        asked = "SELECT consumer, client_ip, request_id, path FROM calls LIMIT 5"
+        click.echo(f'no call of {what} {where}; what the calls name: apilens sql "{asked}"', err=True)
     return Exit.DONE

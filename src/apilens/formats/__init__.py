@@ -45,6 +45,7 @@ from apilens.formats import (
 from apilens.formats.block import FEW, FILLED, Block, Layout, Parsed, Reader, Wrapper, ask, unwrap
 from apilens.formats.format import Format, FoundLayout, Options
 from apilens.formats.json_layout import JsonLayout, dotted, names, shapes
+from apilens.formats.layout import TextLayout
 from apilens.formats.wrappers import WRAPPERS
 
 __all__ = ["FORMATS", "PROBLEMS", "Detection", "Format", "FoundLayout", "Options", "check_options", "detect", "doubts"]
@@ -523,8 +524,8 @@ def _near_miss(lines: pl.Series, options: Options) -> str | None:
 
 
 def _unknown(name: str) -> Format:
-    near = get_close_matches(name, FORMATS, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    near = [known for known in FORMATS if name in known] or get_close_matches(name, FORMATS, n=1)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
     raise UsageError(f"--format {name!r} is not known; {hint}known: {', '.join(FORMATS)}")
 
 
@@ -587,7 +588,15 @@ def _likeliest_first(
     return (*taking, *idle), int((~left).sum())
 
 
+#: Where the lines begin that say what to type for an input of no known format; the same for every such input.
+ADVICE = "Its layout stands in the gateway's configuration:"
+
+
 def _explain_failure(name: str, ranked: Sequence[Trial]) -> str:
+    beside = (layout.filtered for trial in ranked for layout in trial.layouts if isinstance(layout, TextLayout))
+    for pattern in dict.fromkeys(pattern for pattern in beside if pattern is not None):
+        if ranked[0].head["line"].str.contains(pattern).all():
+            return f"{name}: holds messages (an error log?) and no calls; expected the access log that is written beside it"
     near = sorted(ranked, key=lambda trial: -trial.nearness)
     shown = [f"  {trial.format}: {trial.first_reject}" for trial in near[:3]]
     records = ranked[0].records if ranked else 0
@@ -595,7 +604,8 @@ def _explain_failure(name: str, ranked: Sequence[Trial]) -> str:
         [
             f"{name}: no known format reads its first {records} records. Nearest:",
             *shown,
-            "Give its layout as it stands in the gateway's configuration, for example",
+            f"{ADVICE} name the file that has it, or paste it:",
+            f"  apilens ingest {name} --log-format-from /etc/nginx/nginx.conf",
             f"  apilens ingest {name} --log-format '$remote_addr [$time_local] \"$request\" $status $request_time'",
             f"  apilens ingest {name} --log-format '%h %l %u %t \"%r\" %>s %b %D'",
             f"or the columns of a table: apilens ingest {name} --format table_csv --columns timestamp=when:ms",

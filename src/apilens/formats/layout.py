@@ -110,13 +110,20 @@ class TextLayout(Layout):
         return records["line"].str.contains(self._regex)
 
     def nearness(self, records: pl.DataFrame) -> float:
-        """Share of the layout's literals that the records hold in its order, 0..1."""
+        """Share of the layout's literals that the records hold in its order, 0..1; or of records that begin with all of it.
+
+        Blanks and quotes are in every line: above 0.9 is only what reads the line up to something appended.
+        """
         rest, found = pl.col("line"), []
         for literal in (part for part in self.parts if isinstance(part, str)):
             cut = rest.str.splitn(literal, 2).struct.field("field_1")
             found.append(cut.is_not_null())
             rest = pl.coalesce(cut, pl.lit(""))
-        return float(records.select(pl.mean_horizontal(found).mean()).item() or 0.0) if found else 0.0
+        held = float(records.select(pl.mean_horizontal(found).mean()).item() or 0.0) if found else 0.0
+        if held <= 0.9:
+            return held
+        begins = records["line"].str.contains(f"(?s)^{''.join(self._pieces)}").mean()
+        return max(0.9, begins if isinstance(begins, float) else 0.0)
 
     def read(self, records: pl.DataFrame) -> Parsed:
         """Calls and rejects of `records` (row, line); see Parsed."""
