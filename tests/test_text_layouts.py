@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apilens.errors import UsageError
+from apilens.errors import FormatError, UsageError
 from apilens.formats import FORMATS, Options, detect
 from apilens.formats.block import Block, parse
 from apilens.formats.fields import rebuild
@@ -406,3 +406,49 @@ def test_lighttpd_s_and_squid_s_values_have_their_own_names_in_reasons() -> None
         if not isinstance(part, str)
     ]
     assert {"%V", "%Ss", "%Sh"} <= set(names) and not any("lighttpd" in name or "squid" in name for name in names)
+
+
+# -- labelled values behind an access log line -------------------------------------------------------------------------
+
+COMBINED_LINE = '203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "GET /v1/carts HTTP/1.1" 200 512 "-" "curl/8.5"'
+
+
+@pytest.mark.parametrize(
+    ("behind", "expected"),
+    [
+        (
+            ' rt=0.042 uct="0.001" uht="0.010, 0.020" urt="-, 0.041"',
+            {"duration_ms": 42.0, "upstream_connect_ms": 1.0, "upstream_header_ms": 20.0, "upstream_duration_ms": 41.0},
+        ),
+        (
+            ' rt=0.042 ut="0.041, 0.001" us="502, 200" ua="10.0.0.1:80, 10.0.0.2:80" rid=9f2c',
+            {"duration_ms": 42.0, "upstream_duration_ms": 42.0, "upstream_status_code": "200", "request_id": "9f2c"},
+        ),
+        (
+            ' "198.51.100.7" request_time=0.285 host=shop.example tenant="acme corp" retries=0',
+            {"duration_ms": 285.0, "forwarded_for": "198.51.100.7", "host": "shop.example"}
+            | {"attributes": {"tenant": "acme corp", "retries": "0"}},
+        ),
+        (" request_time: 0.292 upstream: 10.0.0.1:80", {"duration_ms": 292.0, "upstream_address": "10.0.0.1:80"}),
+        (" rt=- urt=- cs=HIT", {"cache_status": "HIT"}),
+    ],
+)
+def test_labels_behind_a_combined_line_say_what_its_values_are(behind: str, expected: dict[str, Any]) -> None:
+    same = {"gateway": "nginx_combined", "path": "/v1/carts", "status_code": 200, "client_ip": "203.0.113.7"}
+    check([(f"{COMBINED_LINE}{behind}", same | expected)] * 3)
+
+
+def test_labels_of_which_none_is_known_are_nobody_s_guess() -> None:
+    with pytest.raises(FormatError):
+        detect(Block(f"{COMBINED_LINE} foo=1 D=312\n".encode()), Options(), "x")
+
+
+@settings(max_examples=25)
+@given(st.text(st.sampled_from('ab=:" -,$\\0.5rt{}'), max_size=30))
+def test_what_stands_behind_a_combined_line_breaks_nothing(behind: str) -> None:
+    block = Block(f"{COMBINED_LINE} rt=0.042 {behind}\n".encode() * 2)
+    try:
+        part = parse(block, detect(block, Options(), "x").reader)
+    except FormatError:
+        return
+    assert part.calls.height + part.rejects.height == part.read == 2

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 
@@ -247,6 +249,52 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "nginx_log_format") 
     )
 
 
+#: Labels that people give nginx's variables, beside the variables' own names; the user agent has its place before them.
+_LABELS = {
+    **dict.fromkeys(("rt", "req_time", "reqtime", "response_time"), "request_time"),
+    **dict.fromkeys(("urt", "ut", "upstream_time", "upstream_rt"), "upstream_response_time"),
+    **dict.fromkeys(("uct", "upstream_connect"), "upstream_connect_time"),
+    **dict.fromkeys(("uht", "upstream_header"), "upstream_header_time"),
+    **dict.fromkeys(("ua", "upstream", "up", "backend"), "upstream_addr"),
+    **dict.fromkeys(("us", "ups", "ust"), "upstream_status"),
+    **dict.fromkeys(("rid", "reqid", "request-id", "x_request_id"), "request_id"),
+    **dict.fromkeys(("xff", "x_forwarded_for", "forwarded_for"), "http_x_forwarded_for"),
+    **dict.fromkeys(("cs", "cache", "cache_status"), "upstream_cache_status"),
+    **dict.fromkeys(("h", "vhost"), "host"),
+    "ul": "upstream_response_length",
+    "rl": "request_length",
+    "sn": "server_name",
+}
+#: A combined or main line and what stands behind it; one labelled value there.
+_LABELLED = re.compile(
+    r'\S+ - [^"\[]*\[[^\]"]*\] "(?:[^"\\]|\\.)*" \S+ \S+ "(?:[^"\\]|\\.)*" "(?:[^"\\]|\\.)*"( "(?:[^"\\]|\\.)*")?'
+    r'((?: [A-Za-z_][\w-]*(?:=|: ?)(?:"(?:[^"\\]|\\.)*"|[^\s"]\S*)){1,40})',
+    re.ASCII,
+)
+_LABEL = re.compile(r' ([A-Za-z_][\w-]*)(=|: ?)("(?:[^"\\]|\\.)*"|[^\s"]\S*)', re.ASCII)
+
+
+def _labelled(lines: Iterable[str]) -> Iterator[str]:
+    """The layouts of lines that are combined or main and say behind it what the other values are: `rt=0.042 urt="0.041"`.
+
+    The usual first. At least one label must be known; what has another one goes into attributes under it.
+    """
+    shapes: Counter[tuple[bool, tuple[tuple[str, str, bool], ...]]] = Counter()
+    for line in lines:
+        if (found := _LABELLED.fullmatch(line)) is not None:
+            values = tuple((name, sign, value[0] == '"') for name, sign, value in _LABEL.findall(found[2]))
+            shapes[found[1] is not None, values] += 1
+    for (main, values), _ in shapes.most_common(3):
+        names = [_LABELS.get(name.lower(), name.replace("-", "_")) for name, _, _ in values]
+        if not any(name in _FIELDS for name in names):
+            continue
+        pairs = (
+            f'{label}{sign}"${name}"' if quoted else f"{label}{sign}${name}"
+            for (label, sign, quoted), name in zip(values, names, strict=True)
+        )
+        yield " ".join((MAIN if main else COMBINED, *pairs))
+
+
 def _known(name: str, description: str, example: str) -> Format:
     known = fixed(name, description, example, lambda options: [layout(text, options.tz, name) for text in KNOWN[name]])
     return replace(known, plain=True)
@@ -262,9 +310,16 @@ INGRESS_FORMAT = _known(
     "NGINX Ingress Controller (Kubernetes)",
     '203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "GET /v1/carts HTTP/1.1" 200 512 "-" "curl/8.5" 301 0.042 [shop-api-80] [] 10.0.4.11:8080 512 0.041 200 9f2c',
 )
-COMBINED_FORMAT = _known(
+_COMBINED = _known(
     "nginx_combined",
-    "NGINX combined and main, with request and upstream times",
+    "NGINX combined and main, with request and upstream times, and with labelled values behind them",
     '203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "GET /v1/carts HTTP/1.1" 200 512 "-" "curl/8.5" 0.042 0.041',
+)
+COMBINED_FORMAT = replace(
+    _COMBINED,
+    open=lambda head, options: [
+        *_COMBINED.open(head, options),
+        *(layout(text, options.tz, _COMBINED.name) for text in _labelled(head["line"].to_list())),
+    ],
 )
 PASTED_FORMAT = pasted("nginx_log_format", "NGINX, any log_format given with --log-format", MAIN, _VARIABLE, layout)
