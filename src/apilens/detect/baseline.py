@@ -28,7 +28,7 @@ WEEK_DAYS = 7
 #: Endpoints evaluated at once: 256 × 8,640 bins (30 days) × 8 bytes is 18 MB per matrix.
 CHUNK = 256
 #: Dense arithmetic is done for so many of them at a time: 16 × 8,640 × 8 bytes is 1 MB, which the processor's cache holds
-#: and the allocator keeps. That takes a third of the time of 256 at once.
+#: and the allocator keeps. 256 at once take more than twice as long.
 PIECE = 16
 #: By how much a window must beat the endpoint's second worst and worst day of the week before.
 HABIT_SECOND, HABIT_HIGHEST = 1.35, 1.05
