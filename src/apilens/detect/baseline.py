@@ -28,7 +28,7 @@ WEEK_DAYS = 7
 #: Endpoints evaluated at once: 256 × 8,640 bins (30 days) × 8 bytes is 18 MB per matrix.
 CHUNK = 256
 #: Dense arithmetic is done for so many of them at a time: 16 × 8,640 × 8 bytes is 1 MB, which the processor's cache holds
-#: and the allocator keeps. That takes a third of the time of 256 at once.
+#: and the allocator keeps. 256 at once take more than twice as long.
 PIECE = 16
 #: By how much a window must beat the endpoint's second worst and worst day of the week before.
 HABIT_SECOND, HABIT_HIGHEST = 1.35, 1.05
@@ -169,10 +169,9 @@ def fleet(rollups: pl.DataFrame, bins: tuple[int, int], launch: int = 0) -> tupl
     grouped = rows.join(hashed, on="endpoint").group_by("group", "bin").agg(pl.col("calls").sum())
     groups = np.zeros((int(hashed["group"].max() or 0) + 1, count))  # type: ignore[arg-type]  # max() of an Int64 column is an int
     groups[grouped["group"].to_numpy(), grouped["bin"].to_numpy()] = grouped["calls"].to_numpy()
-    growth = {width: _growth(groups, width) for width in GROWTH_WINDOWS}
     born = rows.group_by("endpoint").agg(pl.col("bin").min())["bin"].to_numpy()
     many = np.log10(np.maximum(np.cumsum(np.bincount(born, minlength=count)) / FEW, 1.0))
-    shape = Fleet(endpoints, first_bin, count, load, growth, many, max(launch - first_bin, 0), {})
+    shape = Fleet(endpoints, first_bin, count, load, _growth(groups), many, max(launch - first_bin, 0), {})
     daily = rows.filter(pl.col("status_code") >= 400).with_columns(day=(pl.col("bin") + first_bin % DAY) // DAY)
     sums = daily.group_by("status_code", "day").agg(pl.col("calls").sum()).sort("status_code")
     per_day = np.bincount(shape.day_of(np.arange(count)), weights=load, minlength=shape.days)
@@ -186,27 +185,35 @@ def fleet(rollups: pl.DataFrame, bins: tuple[int, int], launch: int = 0) -> tupl
     return shape, rows
 
 
-def _growth(groups: Floats, width: int) -> Floats:
-    """(7, bins) by which factor the fleet's traffic changed since the same time 1..7 days ago; NaN: cannot be told.
+def _growth(groups: Floats) -> dict[int, Floats]:
+    """By window of GROWTH_WINDOWS: (7, bins) by which factor the fleet's traffic changed since the same time 1..7 days ago;
+    NaN: cannot be told.
 
     groups: (groups, bins) calls. Medians over an hour, which are steadier, except where the window itself says
     something quite different: a hole in the logs.
     """
-    growth = np.full((WEEK_DAYS, groups.shape[1]), np.nan)
-    for span in sorted({max(width, HOUR), width}, reverse=True):
-        calls = window_sum(groups, span)
-        for day in range(1, WEEK_DAYS + 1):
-            before = back(calls, day * DAY, 0.0)
-            ratio = np.sort(np.where(before >= MIN_GROUP_CALLS, calls / np.maximum(before, 1.0), np.nan), axis=0)
-            known = (~np.isnan(ratio)).sum(axis=0)[None, :]
-            low = np.take_along_axis(ratio, np.maximum(known - 1, 0) // 2, axis=0)[0]
-            high = np.take_along_axis(ratio, np.minimum(known // 2, len(ratio) - 1), axis=0)[0]
-            middle = np.where(known[0] >= MIN_GROUPS, (low + high) / 2, np.nan)
-            steady = growth[day - 1]
-            differs = np.isnan(steady) | (np.abs(np.log((middle + 0.01) / (steady + 0.01))) > HOLE)
-            growth[day - 1] = np.where(~np.isnan(middle) & differs, middle, steady)
-    growth[WEEK_DAYS - 1, np.isnan(growth).all(axis=0)] = 1.0
-    return np.where((growth > 0.05) & (growth < 20), growth, np.nan)
+    middles = {span: _middle_growth(window_sum(groups, span)) for span in {*GROWTH_WINDOWS, HOUR}}
+    result = {}
+    for width in GROWTH_WINDOWS:
+        growth, own = middles[max(width, HOUR)], middles[width]
+        differs = np.isnan(growth) | (np.abs(np.log((own + 0.01) / (growth + 0.01))) > HOLE)
+        growth = np.where(~np.isnan(own) & differs, own, growth)
+        growth[WEEK_DAYS - 1, np.isnan(growth).all(axis=0)] = 1.0
+        result[width] = np.where((growth > 0.05) & (growth < 20), growth, np.nan)
+    return result
+
+
+def _middle_growth(calls: Floats) -> Floats:
+    """(7, bins) median over groups of calls in relation to those of 1..7 days ago; NaN: too few groups have calls enough."""
+    growth = np.full((WEEK_DAYS, calls.shape[1]), np.nan)
+    for day in range(1, WEEK_DAYS + 1):
+        before = back(calls, day * DAY, 0.0)
+        ratio = np.sort(np.where(before >= MIN_GROUP_CALLS, calls / np.maximum(before, 1.0), np.nan), axis=0)
+        known = (~np.isnan(ratio)).sum(axis=0)[None, :]
+        low = np.take_along_axis(ratio, np.maximum(known - 1, 0) // 2, axis=0)[0]
+        high = np.take_along_axis(ratio, np.minimum(known // 2, len(ratio) - 1), axis=0)[0]
+        growth[day - 1] = np.where(known[0] >= MIN_GROUPS, (low + high) / 2, np.nan)
+    return growth
 
 
 def _median(values: Floats) -> float:
