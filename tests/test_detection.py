@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from apilens import formats
-from apilens.errors import UsageError
+from apilens.errors import FormatError, UsageError
 from apilens.formats import FORMATS, Format, Options, detect
 from apilens.formats.block import FILLED, Block, Layout, parse, parse_records, unwrap
 from apilens.formats.format import fixed
@@ -82,6 +82,15 @@ def test_no_format_takes_a_call_out_of_the_sample_of_another(read: str) -> None:
         lines = pl.concat(samples).with_columns(row=pl.int_range(pl.len(), dtype=pl.UInt32))
         calls = parse_records(lines.select("row", "line"), layouts).calls
         assert lines.join(calls.select("row"), on="row")["written"].unique().to_list() == []
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x7fELF\x02\x01\x01" + bytes(range(256)) * 40, b"access.log" + bytes(502) + b"a b c\n" * 9]
+)
+def test_binary_data_is_called_so_and_not_quoted(data: bytes) -> None:
+    with pytest.raises(FormatError, match="binary data") as failed:
+        detect(Block(data), Options(), "x")
+    assert str(failed.value).isprintable()
 
 
 def test_what_is_passed_over_at_a_glance_fits_no_line_when_it_is_looked_at() -> None:

@@ -597,6 +597,11 @@ def _explain_failure(name: str, ranked: Sequence[Trial]) -> str:
     for pattern in dict.fromkeys(pattern for pattern in beside if pattern is not None):
         if ranked[0].head["line"].str.contains(pattern).all():
             return f"{name}: holds messages (an error log?) and no calls; expected the access log that is written beside it"
+    if ranked and ranked[0].head["line"].str.contains("\0", literal=True).any():
+        return (
+            f"{name}: holds binary data (NUL bytes between its text); expected lines of a log, plain or as gzip, zstd, bzip2 or xz."
+            " Unpack an archive (tar, zip) first"
+        )
     near = sorted(ranked, key=lambda trial: -trial.nearness)
     shown = [f"  {trial.format}: {trial.first_reject}" for trial in near[:3]]
     records = ranked[0].records if ranked else 0
