@@ -290,14 +290,15 @@ def test_a_mistyped_command_is_answered_with_the_nearest_one() -> None:
 
 
 def test_unknown_layouts_name_what_reads_them_furthest_and_say_once_what_to_type(tmp_path: Path, log: Path) -> None:
-    line = '203.0.113.7 - - [09/Mar/2026:14:00:01 +0000] "GET /v1/carts HTTP/1.1" 200 512 "-" "client" rt=0.012 up="a:80"\n'
+    line = '203.0.113.7 - - [09/Mar/2026:14:00:01 +0000] "GET /v1/carts HTTP/1.1" 200 512 "-" "client" 0.012s "a:80"\n'
     timed = [tmp_path / name for name in ("timed.log", "timed.log.1")]
     for path in timed:
         path.write_text(line * 3)
     ran = apilens("look", *timed)
     assert ran.code == 3
     assert (
-        ran.err.count('Nearest:\n  nginx_combined: line 1: does not fit the layout: the layout ends before " rt=') == 2
+        ran.err.count('Nearest:\n  nginx_combined: line 1: does not fit the layout: the layout ends before " 0.012s')
+        == 2
     )
     assert ran.err.count("--log-format-from /etc/nginx/nginx.conf") == 1
 
