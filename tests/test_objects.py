@@ -236,6 +236,20 @@ def test_a_run_whose_lock_was_taken_over_commits_nothing_twice(bucket: S3Store, 
 # -- what is said when it fails ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Generic S3 error: Error performing PUT http://127.0.0.1:9/b/x in 1.403ms - HTTP error: error sending request", "cannot be reached"),
+        ("Error performing GET http://127.0.0.1:9/b/x in 401.2µs, after 0 retries - error sending request", "cannot be reached"),
+        ("Error performing GET http://127.0.0.1:9/b/x in 403ms - error sending request", "cannot be reached"),
+        ("Client error with status 403 Forbidden: <Error><Code>AccessDenied</Code></Error>", "refuses access (AccessDenied)"),
+        ("Error performing GET http://127.0.0.1:9/b/x in 2ms - Server returned non-2xx status code: 401 Unauthorized: ", "refuses access"),
+    ],
+)  # fmt: skip
+def test_how_long_an_attempt_took_is_no_status(text: str, said: str) -> None:
+    assert said in objects.words(OSError(text), "s3://b/x")
+
+
 def test_failures_of_a_store_say_what_to_do(bucket: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.log").write_bytes(log(range(5)))
     lake = url(bucket, "lake")

@@ -36,8 +36,10 @@ _VARIABLES = {
 _ENDPOINTS = {"s3": "AWS_ENDPOINT_URL and AWS_REGION", "gs": "the network", "az": "AZURE_STORAGE_ACCOUNT_NAME"}
 # What the stores answer, as the libraries hand it on in their texts.
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|bucket does not exist", re.I)
+#: A status of 401 or 403, and no time of 1.403ms that an attempt took.
 _REFUSED = re.compile(
-    r"AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken|\b40[13]\b", re.I
+    r"AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken|(?<![\d.])40[13](?![\d.]|\s?[mµn]?s\b)",
+    re.I,
 )
 _NO_CREDENTIALS = re.compile(r"169\.254\.|metadata|credential|Account must be specified|token", re.I)
 _UNREACHABLE = re.compile(r"error sending request|connection (?:refused|reset|closed)|dns error|timed? ?out", re.I)
