@@ -635,3 +635,14 @@ def test_a_disk_that_is_full_is_said_and_nothing_of_the_unit_counts(desk: Path) 
     assert ran.code == 3
     assert "No space left on device" in ran.err and "Traceback" not in ran.err
     assert ingest(desk / "full-lake", path)["stored"] == 5
+
+
+def test_a_piece_has_no_more_lines_than_memory_holds_and_the_same_data_is_known_again(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_bytes(log(range(25)) + b"\n" * 50 + log(range(25, 30)))
+    with mock.patch.object(pieces, "MAX_LINES", 10):
+        first = ingest(tmp_path / "lake", tmp_path / "a.log")
+        assert (first["stored"], first["blank"], first["lines"]) == (30, 50, 80)
+        entries = open_lake(str(tmp_path / "lake")).ledger()
+        assert entries["lines"].max() == 10
+    again = ingest(tmp_path / "lake", tmp_path / "a.log")
+    assert (again["stored"], again["duplicate"]) == (0, 30)

@@ -96,8 +96,8 @@ def cli() -> None:
 
 
 #: jemalloc, which Polars brings, gives freed pages back to the system at once and asks for them again with the next block:
-#: a fifth of an ingest went into the kernel clearing them. Kept for ten seconds, they are used again.
-_KEEP_PAGES = "dirty_decay_ms:10000,muzzy_decay_ms:10000"
+#: a fifth of an ingest went into the kernel clearing them. Kept for a second, they are used again.
+_KEEP_PAGES = "dirty_decay_ms:1000,muzzy_decay_ms:1000"
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -11,11 +11,15 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from apilens.formats.block import Block
 from apilens.ingest.sources import MAX_LINE_BYTES, Stream
 
 #: Bytes parsed at once. Measured on 1 M lines: 16 MiB is 3 % quicker and takes 170 MiB more memory.
 BLOCK_BYTES = MAX_LINE_BYTES
+#: Lines parsed at once. A line takes some 80 bytes beside its text: eight million blank ones took 800 MiB.
+MAX_LINES = 1 << 20
 _READ = 1 << 20
 #: Bytes that are kept of a line that is longer than a block: enough to see what it is.
 _KEPT = 64 << 10
@@ -101,6 +105,7 @@ def cut(
             # An unterminated last line is a piece of its own: when the file grows, what came before it is still known.
             whole = whole or len(buffer)
             length = whole if whole <= BLOCK_BYTES else buffer.rfind(b"\n", 0, BLOCK_BYTES) + 1 or first
+            length = _not_too_many(buffer, length)
             before = _before_parts(buffer, length)
             if before == 0 and ended and not (final or stream.complete):
                 state.waiting = len(buffer)
@@ -114,6 +119,14 @@ def cut(
         yield Piece(unit_id, head_sha256, block, unit)
         state.bytes += taken
         state.lines += block.line_count
+
+
+def _not_too_many(buffer: bytearray, length: int) -> int:
+    """Where a piece of `length` bytes ends that has no more than MAX_LINES lines."""
+    if buffer.count(b"\n", 0, length) <= MAX_LINES:
+        return length
+    ends = np.flatnonzero(np.frombuffer(bytes(buffer[:length]), np.uint8) == ord("\n"))
+    return int(ends[MAX_LINES - 1]) + 1
 
 
 def _long_line(
