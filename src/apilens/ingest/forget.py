@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from hashlib import sha256
 
 import polars as pl
 
@@ -56,7 +55,7 @@ class Tombstone:
 
 
 def _hashed(key: bytes, consumer: str) -> str:
-    return hmac.digest(key, b"consumer:" + consumer.encode(), sha256).hex()
+    return hmac.digest(key, b"consumer:" + consumer.encode(), "sha256").hex()
 
 
 def tombstone(lake: Lake) -> Tombstone:
