@@ -19,6 +19,7 @@ from apilens.ingest.rollup import roll_up
 from apilens.lake import open_lake
 from apilens.lake.views import connect, select
 from apilens.measure import breakdown as _breakdown
+from apilens.measure.addresses import addresses
 from apilens.measure.compare import compare
 from apilens.measure.endpoints import endpoints, set_apart
 from apilens.measure.explain import explain
@@ -213,18 +214,13 @@ class Lens:
 
     def explain(self, candidate: Mapping[str, Any]) -> pl.DataFrame:
         """measure.explain.CARRIERS of a candidate (row of schema.CANDIDATES)."""
-        start, end = candidate["start"], candidate["end"]
-        status = candidate["hint"]["status"]
-        with self.connect(Window(start - timedelta(days=1), end)) as connection:
-            return explain(
-                connection,
-                environment=candidate["environment"],
-                endpoints=candidate["endpoints"],
-                signal=candidate["signal"],
-                status=None if status is None else int(status),
-                start=start,
-                end=end,
-            )
+        with self.connect(Window(candidate["start"] - timedelta(days=1), candidate["end"])) as connection:
+            return explain(connection, **_asked(candidate))
+
+    def addresses(self, candidate: Mapping[str, Any], most: int) -> pl.DataFrame:
+        """measure.addresses.ADDRESSES of a candidate (row of schema.CANDIDATES), at most `most` of them."""
+        with self.connect(Window(candidate["start"], candidate["end"])) as connection:
+            return addresses(connection, **_asked(candidate), most=most)
 
     def implicit_signals(
         self, since: Moment = None, until: Moment = None, *, now: datetime | None = None
@@ -381,6 +377,13 @@ def load_slos(config: Config, files: Sequence[str]) -> list[Slo]:
     if not found:
         raise ConfigError("no objective is set; next: [[slo]] in apilens.toml, or apilens slo --slo FILE")
     return found
+
+
+def _asked(candidate: Mapping[str, Any]) -> dict[str, Any]:
+    """Which calls a candidate is about, as measure.explain and measure.addresses ask for them."""
+    status = candidate["hint"]["status"]
+    same = {name: candidate[name] for name in ("environment", "endpoints", "signal", "start", "end")}
+    return {**same, "status": None if status is None else int(status)}
 
 
 def _stored(text: str | None) -> OpenApi:

@@ -250,6 +250,7 @@ CANDIDATES = table(
         "detected_at": TIMESTAMP,  # end of the first bin after which a scheduled scan would have known
         "start": TIMESTAMP,
         "end": TIMESTAMP,  # of the last abnormal bin so far
+        "first_affected_at": TIMESTAMP,  # start_time of the first call with the status; null: it is about no single call
         "state": pl.String,  # open | ended | muted
         "environment": pl.String,
         "service": pl.String,  # null: the format does not say, or several

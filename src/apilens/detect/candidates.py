@@ -155,6 +155,7 @@ def _candidate(
         "detected_at": detected_at,
         "start": start,
         "end": end,
+        "first_affected_at": _first_affected(codes, evidence),
         "state": "open" if now_bin - (last + 1) < quiet else "ended",
         "environment": names[order[0]]["environment"],
         "service": services.pop() if len(services) == 1 else None,
@@ -274,6 +275,13 @@ def _request_ids(codes: list[int], evidence: list[tuple[Run, pl.DataFrame]]) -> 
         rows = rows.filter(pl.col("status_code").is_in(codes))
     ids = rows.sort("first_seen").select(pl.col("request_ids").explode()).drop_nulls().unique(maintain_order=True)
     return ids["request_ids"].head(MAX_REQUEST_IDS).to_list()
+
+
+def _first_affected(codes: list[int], evidence: list[tuple[Run, pl.DataFrame]]) -> datetime | None:
+    """When the first call that ended with a code of the incident began; None without codes: no single call is slow or missing."""
+    hit = pl.concat([part for _, part in evidence]).filter(pl.col("status_code").is_in(codes))
+    first = hit["first_seen"].min()
+    return first if isinstance(first, datetime) else None
 
 
 def _wilson_low(ratio: float, n: int) -> float:

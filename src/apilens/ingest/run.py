@@ -11,7 +11,17 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from apilens.config import Config, Source
-from apilens.errors import ApilensError, ConflictError, Exit, InputError, LakeError, LockedError, UsageError, worst
+from apilens.errors import (
+    ApilensError,
+    ConflictError,
+    Exit,
+    InputError,
+    LakeError,
+    LockedError,
+    NoCallsError,
+    UsageError,
+    worst,
+)
 from apilens.formats import Detection, FoundLayout, Options, check_options, detect, doubts
 from apilens.formats.block import Block, Reader
 from apilens.ingest.enrich import Declared
@@ -34,7 +44,8 @@ _RETRIES = 5
 @dataclass
 class InputReport:
     """What became of one input. format: that of most of its head; formats: stored calls by the format that read them. form: what was turned into lines, so that offsets count in those; None: the input has lines.
-    problem: why some of it is missing; None: all of it was read. doubts: see formats.doubts."""
+    problem: why some of it is missing; None: all of it was read. no_calls: known to hold none, and passed over. doubts: see
+    formats.doubts."""
 
     name: str
     format: str | None = None
@@ -47,6 +58,7 @@ class InputReport:
     waiting_bytes: int = 0
     problem: str | None = None
     usable: bool = True
+    no_calls: bool = False
     doubts: list[str] = field(default_factory=list)
 
 
@@ -121,7 +133,7 @@ class IngestRun:
         usable = [report for report in self.reports if report.usable]
         if self.reports and not usable:
             return Exit.INPUT
-        codes = [Exit.PARTIAL for report in self.reports if report.problem is not None]
+        codes = [Exit.PARTIAL for report in self.reports if report.problem is not None and not report.no_calls]
         for report in self.reports:
             # Of what is new in this input: neither old data nor other inputs excuse a format that has changed.
             counts = report.counts
@@ -174,6 +186,7 @@ class IngestRun:
                     raise
                 except ApilensError as error:
                     report.problem, report.usable = str(error), False
+                    report.no_calls = isinstance(error, NoCallsError)
             while jobs:
                 take()
             self._commit(done)

@@ -68,7 +68,7 @@ def ingest(
     # Others may ingest something else meanwhile; the same files again would only wait for this one.
     with nullcontext() if "-" in request.paths else opened.lock(f"ingest-{job}", wait=False):
         run.run()
-        if all(report.usable and report.problem is None for report in run.reports):
+        if all(report.no_calls or (report.usable and report.problem is None) for report in run.reports):
             opened.save_text(f"ingest-{job}.json", json.dumps({"began": began_at.isoformat()}) + "\n")
     if run.totals.stored:
         learn_routes(run.lake)

@@ -208,6 +208,7 @@ def _environment() -> jinja2.Environment:
         "milliseconds": units.milliseconds,
         "size": units.size,
         "moment": units.moment,
+        "second": units.second,
         "evidence": units.evidence,
         "day_and_time": units.day_and_time,
         "short": _short,
