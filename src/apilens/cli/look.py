@@ -62,8 +62,9 @@ def look(
         period = lens.period
         if period is not None:
             click.echo(f"\nendpoints {period[0]:%Y-%m-%d %H:%M} to {period[1]:%Y-%m-%d %H:%M} UTC")
-            print_endpoints(lens.endpoints(), "table", first=top)
-            print_set_apart(lens.set_apart())
+            measured, apart = lens.endpoints_and_apart()
+            print_endpoints(measured, "table", first=top)
+            print_set_apart(apart)
             found = incidents.scan(lake, None).candidates
             if found.height:
                 click.echo(f"\n{found.height} candidate ticket{'s' if found.height > 1 else ''}")
