@@ -112,6 +112,15 @@ ROLLUPS = table(
     }
 )
 
+#: What adds up of rollups: one row per bin or day (its start), endpoint, status code and kind of caller; rows of one kind may be
+#: several. Columns as in ROLLUPS.
+SUMS = table(
+    {
+        **{name: ROLLUPS[name] for name in ROLLUPS if name not in ("minute_calls", "unit_id")},
+        "bucket_calls": pl.List(pl.Int64),
+    }
+)
+
 #: What a breakdown is asked for: one half-open window of one endpoint per row; windows may overlap.
 BREAKDOWN_WINDOWS = table(
     {

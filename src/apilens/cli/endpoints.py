@@ -62,8 +62,8 @@ def endpoints(
 
     lens = Lens(lake, load_config(config), openapi=openapi)
     clock = moment(now) or datetime.now(UTC)
-    found = lens.endpoints(since, until, now=clock, exact=exact, include_synthetic=include_synthetic)
-    apart = {} if include_synthetic else lens.set_apart(since, until, now=clock)
+    found, apart = lens.endpoints_and_apart(since, until, now=clock, exact=exact, include_synthetic=include_synthetic)
+    apart = {} if include_synthetic else apart
     if any(apart.values()):
         print_set_apart(apart, "; --include-synthetic counts them")
     elif found.is_empty():

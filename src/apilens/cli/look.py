@@ -98,10 +98,10 @@ def _show(lens: Lens, since: str | None, until: str | None, top: int) -> None:
     if shown[0] > shown[1]:
         click.echo(f"\nno calls in this window; the logs go from {period[0]:%Y-%m-%d %H:%M} to {period[1]:%H:%M} UTC")
         return
-    endpoints = lens.endpoints(since, until, now=end)
+    endpoints, apart = lens.endpoints_and_apart(since, until, now=end)
     click.echo(f"\nendpoints {shown[0]:%Y-%m-%d %H:%M} to {shown[1]:%Y-%m-%d %H:%M} UTC")
     print_endpoints(endpoints, "table", first=top)
-    print_set_apart(lens.set_apart(since, until, now=end))
+    print_set_apart(apart)
     found = incidents.scan(lens.lake.root, None, since=since, until=until).candidates
     if found.height:
         click.echo(f"\n{found.height} candidate ticket{'s' if found.height > 1 else ''}")

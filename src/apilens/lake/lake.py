@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
+from io import BytesIO
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -20,8 +21,10 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, RemoveAction
 
 from apilens.errors import ConflictError, LakeError
+from apilens.lake import days
+from apilens.lake.days import Sums
 from apilens.lake.storage import Hold, Storage, storage_at
-from apilens.schema import CALLS, INGESTS, METRIC_SERIES, METRICS, REJECTS, ROLLUPS
+from apilens.schema import BIN_S, CALLS, INGESTS, METRIC_SERIES, METRICS, REJECTS, ROLLUPS, SUMS, TIMESTAMP, table
 from apilens.window import ALWAYS, Window
 
 #: Raised when an older apilens could not read what this one writes.
@@ -47,6 +50,7 @@ MERGED = "merged-"
 _MAX_PARTITIONS = 62
 _KEY_BYTES = 32
 _MARKER = "_apilens/lake.json"
+_COMMITTED = table({"path": pl.String, "first": TIMESTAMP, "last": TIMESTAMP})
 _TRANSACTIONS = pl.Schema({"unit_id": pl.String, "attempt": pl.Int64})
 #: Commits read at once: a bucket answers each after some 20 ms, and there are up to 50 behind a checkpoint.
 _LOG_READERS = 8
@@ -185,23 +189,69 @@ class Lake:
         """Paths of the committed Parquet files that may hold rows of the window."""
         if name in LATER and not self._is_there(name):
             return []
+        return self._present(name, _overlapping(self._committed(name), window))
+
+    def _committed(self, name: Table) -> pl.DataFrame:
+        """One row per committed file: path (in its table), first and last: its start times, null where none are kept."""
         actions = pl.DataFrame(self.table(name).get_add_actions(flatten=True))
         if actions.is_empty():
-            return []
-        column = TIME.get(name)
-        if column is not None and f"min.{column}" in actions.columns:
-            if window.end is not None:
-                actions = actions.filter((pl.col(f"min.{column}") < window.end).fill_null(True))
-            if window.start is not None:
-                # A rollup bin reaches past its start; one bin more does no harm.
-                first = pl.col(f"max.{column}").dt.offset_by("5m" if name == "rollups" else "0s")
-                actions = actions.filter((first >= window.start).fill_null(True))
-        files = [self.storage.uri(f"{name}/{path}") for path in actions["path"].sort()]
+            return _COMMITTED.to_frame()
+        times = {end: f"{side}.{TIME.get(name)}" for end, side in (("first", "min"), ("last", "max"))}
+        known = {end: pl.col(column) for end, column in times.items() if column in actions.columns}
+        found = actions.select("path", **{end: known.get(end, pl.lit(None)) for end in times}).cast(_COMMITTED)
+        if name == "rollups":  # a bin reaches past its start; one bin more does no harm
+            found = found.with_columns(pl.col("last").dt.offset_by(f"{BIN_S}s"))
+        return found.sort("path")
+
+    def _present(self, name: Table, committed: pl.DataFrame) -> list[str]:
+        files = [self.storage.uri(f"{name}/{path}") for path in committed["path"]]
         if (lost := self.storage.lost(files)) is not None:
             raise LakeError(
                 f"{lost}: is missing; the lake is damaged. Restore the file, or start a new lake: --lake DIR"
             )
         return files
+
+    def sums(self, window: Window = ALWAYS) -> Sums:
+        """Where the rollups of a window are read with the fewest rows: whole days from day files, where there are any."""
+        committed = _overlapping(self._committed("rollups"), window)
+        made = pl.col("path").is_in(self.storage.names(days.FOLDER))
+        summed, whole = committed.filter(made), days.whole_days(window)
+        if whole is None or summed.is_empty():
+            return Sums(None, [], [], self._present("rollups", committed))
+        early = pl.lit(False) if whole.start is None else pl.col("first") < whole.start
+        late = pl.lit(False) if whole.end is None else pl.col("last") > whole.end
+        return Sums(
+            whole,
+            [self.storage.uri(f"{days.FOLDER}/{path}") for path in _overlapping(summed, whole)["path"]],
+            self._present("rollups", summed.filter((early | late).fill_null(True))),
+            self._present("rollups", committed.filter(~made)),
+        )
+
+    def scan_sums(self, window: Window = ALWAYS) -> pl.LazyFrame:
+        """schema.SUMS of the window: whole days where there are day files, bins elsewhere; every call is in one row.
+
+        What adds up comes out as from scan("rollups"), but for the last digits of sums of floating-point numbers.
+        """
+        sums = self.sums(window)
+        inside = pl.lit(False) if sums.whole is None else _within("bin_start", sums.whole)
+        parts = [self._scan(sums.days, SUMS).filter(inside)] if sums.days else []
+        for files, condition in ((sums.cut, ~inside), (sums.bins, pl.lit(True))):
+            if files:
+                rows = self.scan_files("rollups", files).filter(_within("bin_start", window), condition)
+                parts.append(rows.select(pl.col(name).cast(dtype) for name, dtype in SUMS.items()))
+        return pl.concat(parts) if parts else SUMS.to_frame().lazy()
+
+    def write_days(self, path: str) -> None:
+        """Make the day file of a file of rollups (its path in the table), whole or not at all. The lock "commit" must be held."""
+        rows = self.scan_files("rollups", [self.storage.uri(f"rollups/{path}")]).collect()
+        data = BytesIO()
+        days.by_day(rows).write_parquet(data, compression="zstd", compression_level=3)
+        try:
+            self.storage.replace(f"{days.FOLDER}/{path}", data.getvalue())
+        except OSError as error:
+            raise LakeError(
+                f"{self.storage.uri(f'{days.FOLDER}/{path}')}: cannot be written ({error}). Make room, then run it again"
+            ) from None
 
     def scan(self, name: Table, window: Window = ALWAYS) -> pl.LazyFrame:
         """The committed rows of a table, as stored; for calls and rollups those whose start lies in the window."""
@@ -210,19 +260,16 @@ class Lake:
         if not files:
             return schema.to_frame().lazy()
         rows = self.scan_files(name, files)
-        if name in TIME:
-            column = pl.col(TIME[name])
-            if window.start is not None:
-                rows = rows.filter(column >= window.start)
-            if window.end is not None:
-                rows = rows.filter(column < window.end)
-        return rows
+        return rows.filter(_within(TIME[name], window)) if name in TIME and window != ALWAYS else rows
 
     def scan_files(self, name: Table, files: Sequence[str]) -> pl.LazyFrame:
         """The rows of some files of a table, named as by files()."""
+        return self._scan(files, TABLES[name])
+
+    def _scan(self, files: Sequence[str], schema: pl.Schema) -> pl.LazyFrame:
         return pl.scan_parquet(
             list(files),
-            schema=TABLES[name],
+            schema=schema,
             missing_columns="insert",
             extra_columns="ignore",
             hive_partitioning=False,
@@ -473,6 +520,22 @@ class Lake:
     def register_rollups(self, units: Sequence[Unit]) -> None:
         """Commit rollups that were rebuilt from committed calls; see unfinished_rollups."""
         self._register("rollups", units)
+
+
+def _overlapping(committed: pl.DataFrame, window: Window) -> pl.DataFrame:
+    """The files of Lake._committed that may hold rows of the window."""
+    if window.end is not None:
+        committed = committed.filter((pl.col("first") < window.end).fill_null(True))
+    if window.start is not None:
+        committed = committed.filter((pl.col("last") >= window.start).fill_null(True))
+    return committed
+
+
+def _within(column: str, window: Window) -> pl.Expr:
+    """Whether a time lies in [start, end)."""
+    time = pl.col(column)
+    after = pl.lit(True) if window.start is None else time >= window.start
+    return after if window.end is None else after & (time < window.end)
 
 
 class _Log:

@@ -11,7 +11,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -60,7 +60,10 @@ class Storage(Protocol):
         """Write a file that only its owner may read, whole or not at all; False: another one is there, and stays."""
 
     def names(self, folder: str, after: str = "") -> list[str]:
-        """Names in a folder that sort behind `after`, sorted."""
+        """Names in a folder that sort behind `after`, sorted; none of a folder that is not there."""
+
+    def delete(self, paths: Sequence[str]) -> None:
+        """Delete files; those that are not there are no error."""
 
     def write_parquet(self, path: str, rows: pl.DataFrame, level: int) -> int:
         """Write rows as one zstd-compressed Parquet file, whole or not at all; its bytes."""
@@ -99,6 +102,7 @@ class Folder:
 
     def replace(self, path: str, data: bytes) -> None:
         target = self._root / path
+        target.parent.mkdir(exist_ok=True)
         partial = target.with_suffix(f".{secrets.token_hex(8)}")
         try:
             partial.write_bytes(data)
@@ -121,7 +125,14 @@ class Folder:
         return True
 
     def names(self, folder: str, after: str = "") -> list[str]:
-        return sorted(path.name for path in (self._root / folder).iterdir() if path.name > after)
+        try:
+            return sorted(name for name in os.listdir(self._root / folder) if name > after)  # noqa: PTH208 - a third of the time of Path
+        except FileNotFoundError:
+            return []
+
+    def delete(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            (self._root / path).unlink(missing_ok=True)
 
     def write_parquet(self, path: str, rows: pl.DataFrame, level: int) -> int:
         target = self._root / path
@@ -208,6 +219,12 @@ class Bucket:
         with objects.explained(self._url, LakeError):
             found = self._store.list(f"{folder}/", offset=f"{folder}/{after}").collect()
         return sorted(meta["path"].rpartition("/")[2] for meta in found)
+
+    def delete(self, paths: Sequence[str]) -> None:
+        with objects.explained(self._url, LakeError):
+            for path in paths:
+                with suppress(FileNotFoundError):
+                    self._store.delete(path)
 
     def write_parquet(self, path: str, rows: pl.DataFrame, level: int) -> int:
         data = BytesIO()

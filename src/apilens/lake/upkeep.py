@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
-from deltalake import DeltaTable
 
+from apilens.lake import days
 from apilens.lake.lake import MERGED, TIME, Lake, Table, added, partition_of, removed
 from apilens.schema import ENDPOINT, METRIC_SERIES
 
@@ -49,8 +49,7 @@ def info(lake: Lake) -> dict[Table, TableInfo]:
     """What each table consists of, from its log; rows counts uncommitted ledger and reject rows too."""
     found: dict[Table, TableInfo] = {}
     for name in lake.tables:
-        table = lake.table(name)
-        files = _files(table)
+        table, files = lake.table(name), _files(lake, name)
         small = sum(len(group) for group in _groups(name, files))
         found[name] = TableInfo(
             table.version(), files.height, small, int(files["size_bytes"].sum()), int(files["num_records"].sum())
@@ -62,14 +61,21 @@ def compact(lake: Lake) -> dict[Table, tuple[int, int]]:
     """Merge small files, partition by partition; per table how many files went and how many took their place.
 
     Rows stay as they are; ledger and rejects lose those that never counted (of killed or replaced attempts). Readers see the
-    table before or after. What another run replaces meanwhile is left for the next time.
+    table before or after. What another run replaces meanwhile is left for the next time. Every file of rollups gets its day file.
     """
-    return {name: _compact_table(lake, name) for name in lake.tables}
+    merged = {name: _compact_table(lake, name) for name in lake.tables}
+    made = set(lake.storage.names(days.FOLDER))
+    for path in _files(lake, "rollups")["path"]:
+        if path not in made:
+            with lake.lock("commit"):  # nothing that is being forgotten may come back in a day file
+                if path in _files(lake, "rollups")["path"]:
+                    lake.write_days(path)
+    return merged
 
 
 def _compact_table(lake: Lake, name: Table) -> tuple[int, int]:
     gone = came = 0
-    for group in _groups(name, _files(lake.table(name))):
+    for group in _groups(name, _files(lake, name)):
         if name in ("ingests", "rejects"):
             # A commit in progress has its rows here before they count: nobody may be at it.
             with lake.lock("commit"):
@@ -93,25 +99,34 @@ def _merge(lake: Lake, name: Table, group: list[dict[str, Any]], *, committed: b
         lake.transact(name, [*removes, *adds])
         return len(adds)
     with lake.lock("commit"):
-        still = set(_files(lake.table(name))["path"])
+        still = set(_files(lake, name)["path"])
         if not all(file["path"] in still for file in group):
+            if made is not None:  # with rows, perhaps, that were forgotten meanwhile
+                lake.storage.delete([f"{name}/{made.path}"])
             return 0
         lake.transact(name, [*removes, *adds])
     return len(adds)
 
 
-def _files(table: DeltaTable) -> pl.DataFrame:
-    """One row per file of the table's latest version: path, size_bytes, num_records."""
-    return pl.DataFrame(table.get_add_actions()).select("path", "size_bytes", "num_records")
+def _files(lake: Lake, name: Table) -> pl.DataFrame:
+    """One row per file of the table's latest version: path, size_bytes, num_records, first (start time; null: not kept)."""
+    files = pl.DataFrame(lake.table(name).get_add_actions(flatten=True))
+    first = f"min.{TIME.get(name)}"
+    return files.select(
+        "path", "size_bytes", "num_records", first=pl.col(first) if first in files.columns else pl.lit(None)
+    )
 
 
 def _groups(name: Table, files: pl.DataFrame) -> Iterator[list[dict[str, Any]]]:
-    """Small files of one partition that together make one file of at most FILE_ROWS rows; each group has two or more."""
+    """Small files of one partition that together make one file of at most FILE_ROWS rows; each group has two or more.
+
+    Those of about the same time go together: a reader of some hours or days leaves the others alone.
+    """
     most = FILE_ROWS[name]
     small = files.filter(pl.col("num_records") <= most // 2).with_columns(
         folder=pl.col("path").str.extract("^(.*)/").fill_null("")
     )
-    for _, part in small.sort("path").group_by("folder", maintain_order=True):
+    for _, part in small.sort("first", "path").group_by("folder", maintain_order=True):
         bins = part.with_columns(group=pl.col("num_records").cum_sum() // most)
         for _, group in bins.group_by("group", maintain_order=True):
             if group.height > 1:
@@ -127,7 +142,11 @@ def vacuum(lake: Lake, *, retention_hours: int = RETENTION_HOURS) -> int:
             gone += len(table.vacuum(retention_hours, dry_run=False, enforce_retention_duration=False, full=True))
             table.create_checkpoint()
             table.cleanup_metadata()
-    return gone
+        # A day file goes with the file it is made of, and so does what a killed run left of one.
+        there = set(lake.storage.names("rollups"))
+        orphans = [name for name in lake.storage.names(days.FOLDER) if name not in there]
+        lake.storage.delete([f"{days.FOLDER}/{name}" for name in orphans])
+    return gone + len(orphans)
 
 
 def last_ingest(lake: Lake) -> datetime | None:

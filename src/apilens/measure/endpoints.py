@@ -52,8 +52,8 @@ def endpoints(
 ) -> pl.DataFrame:
     """ENDPOINTS of a window, without the calls of bots, scanners and health checks unless include_synthetic.
 
-    connection: has the views `rollups` and `calls`. bins: SQL condition on `rollups` for the bins that lie in the window as a
-    whole. edges: schema.ROLLUPS rows of the rest. exact: SQL condition on `calls` for the window: percentiles are then of the
+    connection: has the view `sums`, and `calls` if exact. bins: SQL condition on `sums` for what lies in the window as a whole.
+    edges: schema.SUMS rows of the rest. exact: SQL condition on `calls` for the window: percentiles are then of the
     logged values; None: from histograms, off by at most histogram.RELATIVE_ERROR. operations: method, route, operation_id.
     """
     query = files("apilens.measure").joinpath("endpoints.sql").read_text(encoding="utf-8")
@@ -101,4 +101,4 @@ def set_apart(connection: duckdb.DuckDBPyConnection, *, bins: str, edges: pl.Dat
 
 
 def _measured(bins: str) -> str:
-    return f"SELECT * FROM rollups WHERE {bins} UNION ALL BY NAME SELECT * FROM edges"
+    return f"SELECT * FROM sums WHERE {bins} UNION ALL BY NAME SELECT * FROM edges"

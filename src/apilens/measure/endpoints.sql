@@ -1,4 +1,4 @@
--- One row per endpoint. `measured` holds schema.ROLLUPS rows of the window, `latencies` (endpoint, status_code, value_ms, n)
+-- One row per endpoint. `measured` holds schema.SUMS rows of the window, `latencies` (endpoint, status_code, value_ms, n)
 -- the durations: bucket estimates, or the logged values themselves when exact figures are asked for.
 -- A percentile is the nearest rank: the smallest value with at least p * n values at or below it.
 -- Apdex (Apdex Technical Specification 1.1, section 4): satisfied up to $apdex_ms, tolerating up to four times that;
