@@ -201,3 +201,22 @@ def test_hundreds_of_commits_stay_few_files_to_open(tmp_path: Path) -> None:
     assert max(table["files"] for table in info["tables"].values()) == 1
     # One of each table, and the day file of the rollups.
     assert len([path for path in lake.rglob("*.parquet") if "_delta_log" not in path.parts]) == 5
+
+
+def test_forgetting_after_a_death_before_the_rollups_doubles_none(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.log", tmp_path / "b.log"
+    first.write_bytes(b"".join(by_consumer(i) + b"\n" for i in range(20)))
+    second.write_bytes(log(range(100, 110)))
+    register = Lake._register
+
+    def dies(self: Lake, name: Any, units: Any) -> None:
+        if name == "rollups":
+            raise RuntimeError("killed")
+        register(self, name, units)
+
+    with mock.patch.object(Lake, "_register", dies):
+        apilens("ingest", "--lake", tmp_path / "lake", first)
+    assert apilens("lake", "forget", "--lake", tmp_path / "lake", "--consumer", "app-1").code == 0
+    ingest(tmp_path / "lake", second)
+    lens = Lens(str(tmp_path / "lake"))
+    assert lens.sql("SELECT sum(calls) AS n FROM rollups")["n"].to_list() == [25]

@@ -11,7 +11,7 @@ from datetime import datetime
 
 import polars as pl
 
-from apilens.ingest.rollup import roll_up
+from apilens.ingest.rollup import finish_rollups, roll_up
 from apilens.lake import Lake
 from apilens.lake.lake import MERGED, TIME, Actions, Table, added
 from apilens.lake.upkeep import vacuum
@@ -95,6 +95,8 @@ def forget(lake: Lake, *, before: datetime | None, consumers: Sequence[str], dry
         found = Forgotten(int(counted or 0), int(lake.rejects().select(stale.sum()).item() or 0), 0)
         if dry_run:
             return found
+        # Otherwise a later ingest would add the rollups made here once more.
+        finish_rollups(lake)
         # First what keeps it out, last what counts it: a run that dies here is simply started again.
         lake.save_text("forgotten.json", dead.to_json())
         lake.transact("rollups", _without_rollups(lake, before, early, theirs))

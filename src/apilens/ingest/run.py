@@ -27,11 +27,11 @@ from apilens.formats.block import Block, Reader
 from apilens.ingest.enrich import Declared
 from apilens.ingest.layout_files import layouts_from
 from apilens.ingest.pieces import Cut, Known, Origin, cut
-from apilens.ingest.rollup import roll_up
+from apilens.ingest.rollup import finish_rollups
 from apilens.ingest.sources import Input, expand, last_changed, open_input, sizes
 from apilens.ingest.unit import Counts
 from apilens.ingest.workers import Hire, Task, Workers, Written, threads
-from apilens.lake import Lake, Unit
+from apilens.lake import Lake
 from apilens.progress import Progress, unseen
 from apilens.schema import INGESTS
 
@@ -144,7 +144,9 @@ class IngestRun:
 
     def run(self) -> None:
         """Read every input. Raises UsageError and LakeError; what is wrong with an input goes into its report."""
-        self._finish_rollups()
+        if self.lake.unfinished_rollups():
+            with self.lake.lock("commit"):
+                finish_rollups(self.lake)
         work = [(item, InputReport(item.name)) for item in self._inputs()]
         self._passed, self._size = 0, sizes([item for item, _ in work])
         self.reports += [report for _, report in work]
@@ -338,17 +340,6 @@ class IngestRun:
                     ours.append(each)
             self.lake.commit([each.made.unit for each in ours])
         return others, ours
-
-    def _finish_rollups(self) -> None:
-        """Rebuild rollups that a killed run left out, from the calls it committed."""
-        missing = self.lake.unfinished_rollups()
-        if not missing:
-            return
-        with self.lake.lock("commit"):
-            for unit_id, attempt in self.lake.unfinished_rollups():
-                calls = self.lake.scan("calls").filter(pl.col("unit_id") == unit_id).collect()
-                files = self.lake.write("rollups", roll_up(calls, unit_id), unit_id, attempt)
-                self.lake.register_rollups([Unit({"unit_id": unit_id, "attempt": attempt}, (), files)])
 
 
 def _counts_of(entry: Mapping[str, object]) -> Counts:
