@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import duckdb
 import polars as pl
@@ -360,21 +361,31 @@ class Lens:
 
 
 def load_openapi(files: Sequence[str], version: int = 0) -> OpenApi:
-    """The operations of OpenAPI documents, YAML or JSON. Raises ConfigError naming the file."""
-    read = []
-    for file in files:
-        try:
-            if Path(file).stat().st_size > _MAX_DOCUMENT_BYTES:
-                raise ConfigError(
-                    f"{file}: is larger than {_MAX_DOCUMENT_BYTES >> 20} MiB; expected an OpenAPI document"
-                )
-            text = Path(file).read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"{file}: cannot be read: {error.strerror or error}") from None
-        except UnicodeDecodeError:
-            raise ConfigError(f"{file}: is no UTF-8 text; expected an OpenAPI document in YAML or JSON") from None
-        read.append((next(iter(documents(text, file)), None), file))
-    return read_openapi(read, version)
+    """The operations of OpenAPI documents, YAML or JSON, and of files beside them that they name. Raises ConfigError naming
+    the file."""
+    known: dict[str, object] = {}
+
+    def document(file: str) -> tuple[object, str]:
+        if file not in known:
+            known[file] = next(iter(documents(_document_text(file), file)), None)
+        return known[file], file
+
+    return read_openapi(
+        [document(file) for file in files],
+        version,
+        lambda other, file: document(str(Path(file).parent / unquote(other))),
+    )
+
+
+def _document_text(file: str) -> str:
+    try:
+        if Path(file).stat().st_size > _MAX_DOCUMENT_BYTES:
+            raise ConfigError(f"{file}: is larger than {_MAX_DOCUMENT_BYTES >> 20} MiB; expected an OpenAPI document")
+        return Path(file).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file}: is no UTF-8 text; expected an OpenAPI document in YAML or JSON") from None
 
 
 def load_slos(config: Config, files: Sequence[str]) -> list[Slo]:
