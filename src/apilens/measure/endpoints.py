@@ -8,6 +8,7 @@ import duckdb
 import polars as pl
 
 from apilens import histogram
+from apilens.arrow import Stream, frame
 from apilens.schema import SYNTHETIC_TYPES, TIMESTAMP, table
 
 #: One row per endpoint, most called first.
@@ -57,7 +58,7 @@ def endpoints(
     edges: schema.SUMS rows of the rest. exact: SQL condition on `calls` for the window: percentiles are then of the
     logged values; None: from histograms, off by at most histogram.RELATIVE_ERROR. operations: method, route, operation_id.
     """
-    connection.register("edges", edges.to_arrow())
+    connection.register("edges", Stream(edges))
     real = "true" if include_synthetic else "synthetic_type IS NULL"
     if exact is None:
         latencies = _text("histograms.sql").format(estimate=histogram.ESTIMATE_SQL)
@@ -65,9 +66,8 @@ def endpoints(
         latencies = _logged(connection, f"duration_ms IS NOT NULL AND {exact} AND {real}")
     measured = f"SELECT * FROM ({_measured(bins)}) WHERE {real}"
     try:
-        found: pl.DataFrame = connection.sql(
-            _text("endpoints.sql").format(measured=measured, latencies=latencies), params={"apdex_ms": apdex_ms}
-        ).pl()
+        text = _text("endpoints.sql").format(measured=measured, latencies=latencies)
+        found = frame(connection.sql(text, params={"apdex_ms": apdex_ms}))
     finally:
         connection.unregister("edges")
     found = found.join(operations, on=["method", "route"], how="left", maintain_order="left")
@@ -91,7 +91,7 @@ def _text(name: str) -> str:
 
 def set_apart(connection: duckdb.DuckDBPyConnection, *, bins: str, edges: pl.DataFrame) -> dict[str, int]:
     """Calls of bots, scanners and health checks in a window, by kind; arguments as in `endpoints`."""
-    connection.register("edges", edges.to_arrow())
+    connection.register("edges", Stream(edges))
     try:
         counted = connection.sql(
             f"SELECT synthetic_type, sum(calls)::BIGINT FROM ({_measured(bins)}) WHERE synthetic_type IS NOT NULL GROUP BY 1"
