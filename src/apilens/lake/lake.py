@@ -51,6 +51,9 @@ _MAX_PARTITIONS = 62
 _KEY_BYTES = 32
 _MARKER = "_apilens/lake.json"
 _COMMITTED = table({"path": pl.String, "first": TIMESTAMP, "last": TIMESTAMP})
+#: Files of the ledger above which a commit puts those together that have at most so many rows: every run reads all of them, at
+#: a third of a millisecond each. Picked.
+_LEDGER_FILES, _LEDGER_ROWS = 32, 50_000
 _TRANSACTIONS = pl.Schema({"unit_id": pl.String, "attempt": pl.Int64})
 #: Commits read at once: a bucket answers each after some 20 ms, and there are up to 50 behind a checkpoint.
 _LOG_READERS = 8
@@ -150,6 +153,7 @@ class Lake:
         self._run = secrets.token_hex(8)
         self._logs = {name: _Log(self.storage, name) for name in TABLES}
         self._hold: Hold | None = None
+        self._entries = INGESTS.to_frame().with_columns(file=pl.lit("", pl.String))
 
     @cached_property
     def masking_key(self) -> bytes:
@@ -266,10 +270,11 @@ class Lake:
         """The rows of some files of a table, named as by files()."""
         return self._scan(files, TABLES[name])
 
-    def _scan(self, files: Sequence[str], schema: pl.Schema) -> pl.LazyFrame:
+    def _scan(self, files: Sequence[str], schema: pl.Schema, *, file: str | None = None) -> pl.LazyFrame:
         return pl.scan_parquet(
             list(files),
             schema=schema,
+            include_file_paths=file,
             missing_columns="insert",
             extra_columns="ignore",
             hive_partitioning=False,
@@ -279,8 +284,17 @@ class Lake:
 
     def ledger(self) -> pl.DataFrame:
         """schema.INGESTS of the units that are committed: the entry whose attempt `calls` carries."""
-        entries = self.scan("ingests").collect()
-        return self.committed(entries)
+        return self.committed(self._read_entries().drop("file"))
+
+    def _read_entries(self) -> pl.DataFrame:
+        """schema.INGESTS, committed or not, and file: the file of the ledger it stands in. A file never changes and is read once."""
+        paths = self.files("ingests")
+        fresh = sorted(set(paths) - set(self._entries["file"]))
+        parts = [self._entries.filter(pl.col("file").is_in(paths))]
+        if fresh:
+            parts.append(self._scan(fresh, INGESTS, file="file").collect())
+        self._entries = pl.concat(parts).sort("file", maintain_order=True)
+        return self._entries
 
     def rejects(self) -> pl.DataFrame:
         """schema.REJECTS of committed units that were not re-fed since."""
@@ -378,8 +392,20 @@ class Lake:
         self._unchanged("calls", self.table("calls"))
         entries = pl.DataFrame([unit.entry for unit in units], schema=INGESTS)
         written = [added(file) for file in self.write("ingests", entries, secrets.token_hex(16), 1)]
+        known = self._read_entries()
         # A run that died between these steps left rows of the same attempts; this commit would make them count.
-        self.transact("ingests", [*_removes(ingests, self._dead_entries(entries)), *written], table=ingests)
+        gone = known.join(entries, on=["unit_id", "attempt"], how="semi")["file"].unique()
+        sizes = known.filter(~pl.col("file").is_in(gone.implode())).group_by("file").len()
+        small = sizes.filter(pl.col("len") <= _LEDGER_ROWS)["file"]
+        if small.len() > _LEDGER_FILES:
+            # Not in one file with this commit's, which goes as a whole should this run die before its calls are committed.
+            rows = known.filter(pl.col("file").is_in(small.implode())).drop("file")
+            rows = rows.join(self._logs["calls"].latest, on=["unit_id", "attempt"], how="semi", maintain_order="left")
+            if rows.height:
+                written.append(added(self.write_file("ingests", rows, {}, f"{MERGED}{secrets.token_hex(16)}", level=3)))
+            gone = pl.concat([gone, small])
+        left = _removes(ingests, [PurePosixPath(file).name for file in gone])
+        self.transact("ingests", [*left, *written], table=ingests)
         dead = _removes(self.table("rejects"), [f"{_stem(unit.unit_id)}-{unit.attempt}-" for unit in units])
         rejects = [added(file) for unit in units for file in unit.rejects]
         if dead or rejects:
@@ -405,17 +431,6 @@ class Lake:
                 files = self.write("metrics", fresh.select(METRICS.names()), import_id, 1)
                 self.transact("metrics", [added(file, TIME["metrics"]) for file in files], table=table)
         return samples.height - fresh.height
-
-    def _dead_entries(self, entries: pl.DataFrame) -> list[str]:
-        """Names of ledger files that hold one of these (unit, attempt): a commit is one file, all or nothing of it counts."""
-        files = self.files("ingests")
-        if not files:
-            return []
-        held = pl.concat(
-            self.scan_files("ingests", [file]).select("unit_id", "attempt", file=pl.lit(file)) for file in files
-        )
-        same = held.join(entries.lazy().select("unit_id", "attempt"), on=["unit_id", "attempt"], how="semi")
-        return [PurePosixPath(file).name for file in same.select(pl.col("file").unique()).collect()["file"]]
 
     def _register(self, name: Literal["calls", "rollups"], units: Sequence[Unit]) -> None:
         table = self.table(name)
@@ -542,12 +557,13 @@ class _Log:
     """The application transactions in a table's log.
 
     The library hands them out one by one and goes through the log each time (2.6 ms a unit at 60 commits). Read at once
-    here, and a commit, which never changes, only once. seen: the version up to which they were read.
+    here, and a commit, which never changes, only once. seen: the version up to which they were read; latest: what they were.
     """
 
     def __init__(self, storage: Storage, name: Table) -> None:
         self._storage, self._folder = storage, f"{name}/_delta_log"
         self._since = self.seen = -1
+        self.latest = _TRANSACTIONS.to_frame()
         self._known = _TRANSACTIONS.to_frame()  # up to the checkpoint `_since`
         self._commits: dict[int, list[tuple[str, int]]] = {}  # and behind it
 
@@ -570,7 +586,8 @@ class _Log:
         self.seen = max(self._commits, default=self._since)
         later = [pair for version in sorted(self._commits) for pair in self._commits[version]]
         recent = pl.DataFrame(later, schema=_TRANSACTIONS, orient="row")
-        return pl.concat([self._known, recent]).unique("unit_id", keep="last", maintain_order=True)
+        self.latest = pl.concat([self._known, recent]).unique("unit_id", keep="last", maintain_order=True)
+        return self.latest
 
     def _read(self, version: int) -> list[tuple[str, int]]:
         text = (self._storage.read(f"{self._folder}/{version:020}.json") or b"").decode()

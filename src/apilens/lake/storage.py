@@ -90,9 +90,10 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._prefix = os.path.join(root, "")  # noqa: PTH118 - put before thousands of names, which Path takes 60 µs each for
 
     def uri(self, path: str) -> str:
-        return str(self._root / path)
+        return f"{self._prefix}{path}"
 
     def read(self, path: str) -> bytes | None:
         try:

@@ -10,6 +10,7 @@ from typing import Literal
 import duckdb
 import polars as pl
 
+from apilens.arrow import Stream
 from apilens.errors import UsageError
 from apilens.lake.days import Sums
 from apilens.lake.lake import TABLES, TIME, Lake
@@ -89,7 +90,7 @@ def select(connection: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:
 
 
 def _load(connection: duckdb.DuckDBPyConnection, name: str, frame: pl.DataFrame) -> None:
-    connection.register("frame", frame.to_arrow())
+    connection.register("frame", Stream(frame))
     connection.execute(f"CREATE TABLE {name} AS SELECT * FROM frame")
     connection.unregister("frame")
 
