@@ -15,6 +15,7 @@ from apilens.errors import ApilensError, ConflictError, Exit, InputError, LakeEr
 from apilens.formats import Detection, FoundLayout, Options, check_options, detect, doubts
 from apilens.formats.block import Block, Reader
 from apilens.ingest.enrich import Declared
+from apilens.ingest.forget import tombstone
 from apilens.ingest.layout_files import layouts_from
 from apilens.ingest.pieces import Cut, Known, Origin, cut
 from apilens.ingest.rollup import finish_rollups
@@ -154,6 +155,7 @@ class IngestRun:
         raise LockedError(f"{', '.join(sorted(self._contested))}: other runs keep ingesting the same; run again later")
 
     def _read_all(self, work: Sequence[tuple[Input, InputReport]]) -> None:
+        self._forgotten = tombstone(self.lake)  # before the workers look it up
         with self._hire(self.lake) as workers:
             batch = max(BATCH, workers.ahead)
             jobs: deque[_Job] = deque()
@@ -314,6 +316,10 @@ class IngestRun:
     def _commit_ours(self, done: Sequence[_Done]) -> tuple[pl.DataFrame, list[_Done]]:
         """What others brought into the ledger meanwhile, and what of `done` was committed beside it."""
         with self.lake.lock("commit"):
+            if done and tombstone(self.lake) != self._forgotten:
+                raise LockedError(
+                    f"{self.lake.root}: was told to forget meanwhile what this run may hold; what was committed stays, run it again"
+                )
             fresh = self.lake.ledger() if done else INGESTS.to_frame()
             others = fresh.filter(~pl.col("unit_id").is_in(list(self._entries)))
             begun = set(others["head_sha256"])

@@ -136,8 +136,8 @@ class Stream:
     """An opened input: plain bytes, whatever it was compressed with.
 
     form: what its bytes were turned into, so that offsets count in that; None: they are as they stand in the input.
-    complete: the end of what was read is the end of the input, as known once read() returned b"". An intact archive and
-    standard input are complete; a plain file is not, because a gateway may still be writing to it.
+    complete: the end of what was read is the end of the input, as known once read() returned b"". An intact archive,
+    standard input and a pipe are complete; a plain file is not, because a gateway may still be writing to it.
     problem: why reading stopped early; None: it did not.
     """
 
@@ -209,7 +209,10 @@ def open_input(item: Input) -> Stream:
         source = _decoder(raw, kind)
     except (OSError, ValueError) as error:
         raise InputError(f"{item.name}: is a damaged {kind} file: {_words(error)}") from None
-    return Stream(item.name, kind, complete=kind is not None or is_stdin, _source=Lines(source), _raw=raw)
+    # What came through a pipe does not come again.
+    return Stream(
+        item.name, kind, complete=kind is not None or is_stdin or not raw.seekable(), _source=Lines(source), _raw=raw
+    )
 
 
 def _opened(item: Input) -> BinaryIO:
