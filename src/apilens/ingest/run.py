@@ -14,6 +14,7 @@ from apilens.config import Config, Source
 from apilens.errors import ApilensError, ConflictError, Exit, InputError, LakeError, LockedError, UsageError, worst
 from apilens.formats import Detection, FoundLayout, Options, check_options, detect, doubts
 from apilens.formats.block import Block, Reader
+from apilens.ingest.cut_short import is_beginning
 from apilens.ingest.enrich import Declared
 from apilens.ingest.forget import tombstone
 from apilens.ingest.layout_files import layouts_from
@@ -73,6 +74,7 @@ class _Job:
 
     report: InputReport
     head_sha256: str
+    longer: tuple[Known, ...]
     future: Future[Written]
 
 
@@ -163,7 +165,13 @@ class IngestRun:
 
             def take() -> None:
                 job = jobs.popleft()
-                done.append(_Done(job, job.future.result()))
+                made = job.future.result()
+                if job.longer:
+                    self._commit(done)  # what it may be the beginning of
+                    done.clear()
+                    if self._is_beginning(job, made):
+                        return
+                done.append(_Done(job, made))
 
             for item, report in work:
                 try:
@@ -240,7 +248,7 @@ class IngestRun:
                 self._by_head.setdefault(piece.head_sha256, []).append(Known(piece.unit_id, piece.block.size))
                 task = Task(piece, origin, declared, attempt, self.now)
                 future = workers.submit(task, reader or Reader())
-                yield _Job(report, piece.head_sha256, future)
+                yield _Job(report, piece.head_sha256, piece.longer, future)
                 reader = reader and reader.after(piece.block)
         finally:
             self._passed += stream.position
@@ -287,6 +295,17 @@ class IngestRun:
         report.why = report.why or "known: ingested before"
         again = self._own.get(unit_id) == report.name  # read once more after another writer got in between
         report.counts += _counts_of(entry) if again else _as_duplicate(_counts_of(entry))
+
+    def _is_beginning(self, job: _Job, made: Written) -> bool:
+        """Whether the lake holds a piece already, as the beginning of a longer one; it is accounted for then."""
+        known = [self._entries[one.unit_id] for one in job.longer if one.unit_id in self._entries]
+        if not any(is_beginning(self.lake, made.unit, entry) for entry in known):
+            return False
+        job.report.counts += _as_duplicate(made.counts)
+        # Met once more in this run it is known; another run finds out by itself.
+        self._entries[made.unit.unit_id] = made.unit.entry
+        self._begun.discard(made.unit.unit_id)
+        return True
 
     def _commit(self, done: Sequence[_Done]) -> None:
         """Commit what the workers made, except pieces that another writer has taken meanwhile."""
