@@ -159,10 +159,35 @@ def test_a_forgotten_consumer_is_gone_from_the_disk_and_does_not_come_back(tmp_p
     assert endpoints["calls"].sum() == left.height
     (tmp_path / "c.log").write_bytes(by_consumer(99) + b"\n" + path.read_bytes() + by_consumer(98) + b"\n")
     again = ingest(lake, tmp_path / "c.log")
-    assert again["filtered"] == 11  # call 99 is one of app-3's too
+    assert again["filtered"] == 12  # call 99 is one of app-3's too, and one line names it
     assert "app-3" not in Lens(str(lake)).calls().collect()["consumer"].to_list()
     ingest(lake, path, "--replace")
     assert "app-3" not in Lens(str(lake)).calls().collect()["consumer"].to_list()
+    assert not any("app-3" in str(frame.to_dicts()) for frame in stored_bytes(lake))
+
+
+def test_rejected_lines_that_name_a_forgotten_consumer_in_any_spelling_stay_out(tmp_path: Path) -> None:
+    path, lake = tmp_path / "a.log", tmp_path / "lake"
+    named = [
+        b"Zo\xc3\xab & Co broke off",
+        b'{"who": "Zo\\u00eb & Co"',
+        b"who=Zo%C3%AB+%26+Co&x",
+        b"who=Zo%C3%AB%20%26%20Co",
+    ]
+    path.write_bytes(log(range(5)) + b"\n".join([*named, b"Zoo & Co broke off", b""]))
+    assert ingest(lake, path)["rejected"] == 5
+    forget = apilens("lake", "forget", "--lake", lake, "--consumer", "Zoë & Co")
+    assert forget.out.startswith("0 calls and 4 rejected lines forgotten")
+    again = ingest(lake, path, "--source", "other")
+    assert (again["rejected"], again["filtered"]) == (1, 4)
+
+
+def test_rejected_lines_among_calls_that_are_too_old_stay_out(tmp_path: Path) -> None:
+    path, lake = tmp_path / "a.log", tmp_path / "lake"
+    path.write_bytes(log(range(5)) + broken(1) + b"\n")
+    ingest(lake, path)
+    assert apilens("lake", "forget", "--lake", lake, "--before", "2026-11-03").out.startswith("5 calls and 1 rejected")
+    assert ingest(lake, path, "--replace")["filtered"] == 6
 
 
 def test_what_is_older_than_a_time_is_forgotten_to_the_bin(tmp_path: Path) -> None:

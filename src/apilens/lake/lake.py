@@ -480,7 +480,7 @@ class Lake:
             ) from None
         except (OSError, DeltaError) as error:
             raise LakeError(
-                f"{self.storage.uri(name)}: the commit cannot be written ({error}); nothing of it counts. Make room, then run it again"
+                f"{self.storage.uri(name)}: the commit cannot be written ({_cause(error)}); nothing in it counts. Make room or mend the rights, then run it again"
             ) from None
 
     def save_text(self, name: str, text: str) -> None:
@@ -544,6 +544,12 @@ class _Log:
             return None
         actions = (json.loads(line) for line in text.decode().splitlines() if '"txn"' in line)
         return [(action["txn"]["appId"], action["txn"]["version"]) for action in actions if "txn" in action]
+
+
+def _cause(error: BaseException) -> str:
+    """The last of the causes that the library of the tables draws as a coloured tree."""
+    lines = [line.strip() for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines()]
+    return next((line.removeprefix("↳").strip() for line in reversed(lines) if line), "no reason given")
 
 
 def added(file: DataFile, time_column: str | None = None, *, data_change: bool = True) -> AddAction:
