@@ -75,9 +75,10 @@ class Lens:
     @property
     def period(self) -> tuple[datetime, datetime] | None:
         """start_time of the first and of the last call; None: no calls."""
-        ledger = self.lake.ledger()
-        first, last = ledger["first_start_time"].min(), ledger["last_start_time"].max()
-        return (first, last) if isinstance(first, datetime) and isinstance(last, datetime) else None
+        # Not from the ledger, which keeps what a unit was read with: some of it may be forgotten since.
+        seen = self.lake.scan("rollups").select(pl.col("first_seen").min(), pl.col("last_seen").max()).collect()
+        first, last = seen.row(0)
+        return (first, last) if first is not None else None
 
     @property
     def data_end(self) -> datetime | None:
