@@ -9,11 +9,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-<<<<<<< HEAD
-=======
-from hashlib import sha256
 from urllib.parse import quote, quote_plus
->>>>>>> lakeexam
 
 import polars as pl
 
@@ -79,19 +75,14 @@ class Tombstone:
         return json.dumps(kept) + "\n"
 
 
-<<<<<<< HEAD
-def _hashed(key: bytes, consumer: str) -> str:
-    return hmac.digest(key, b"consumer:" + consumer.encode(), "sha256").hex()
-=======
 def _hashed(key: bytes, consumer: bytes) -> str:
-    return hmac.digest(key, b"consumer:" + consumer, sha256).hex()
+    return hmac.digest(key, b"consumer:" + consumer, "sha256").hex()
 
 
 def _spellings(consumer: str) -> list[bytes]:
     """How a line may write a name: as it is, in JSON, in a URL."""
     texts = {consumer, json.dumps(consumer)[1:-1], quote(consumer), quote_plus(consumer)}
     return sorted(text.encode() for text in texts)
->>>>>>> lakeexam
 
 
 def tombstone(lake: Lake) -> Tombstone:

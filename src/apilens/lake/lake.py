@@ -12,12 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
-<<<<<<< HEAD
 from io import BytesIO
-from pathlib import PurePosixPath
-=======
 from pathlib import Path, PurePosixPath
->>>>>>> lakeexam
 from typing import Any, Literal
 
 import polars as pl
@@ -25,18 +21,12 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-<<<<<<< HEAD
-from apilens.errors import ConflictError, LakeError
+from apilens.errors import ConflictError, LakeError, LockedError, UsageError
 from apilens.lake import days
 from apilens.lake.days import Sums
 from apilens.lake.storage import Hold, Storage, storage_at
-from apilens.schema import BIN_S, CALLS, INGESTS, METRIC_SERIES, METRICS, REJECTS, ROLLUPS, SUMS, TIMESTAMP, table
-=======
-from apilens.errors import ConflictError, LakeError, LockedError, UsageError
-from apilens.lake.storage import Hold, Storage, storage_at
 from apilens.objects import is_url
-from apilens.schema import CALLS, INGESTS, METRIC_SERIES, METRICS, REJECTS, ROLLUPS
->>>>>>> lakeexam
+from apilens.schema import BIN_S, CALLS, INGESTS, METRIC_SERIES, METRICS, REJECTS, ROLLUPS, SUMS, TIMESTAMP, table
 from apilens.window import ALWAYS, Window
 
 #: Raised when an older apilens could not read what this one writes.
@@ -62,15 +52,12 @@ MERGED = "merged-"
 _MAX_PARTITIONS = 62
 _KEY_BYTES = 32
 _MARKER = "_apilens/lake.json"
-<<<<<<< HEAD
 _COMMITTED = table({"path": pl.String, "first": TIMESTAMP, "last": TIMESTAMP})
 #: Files of the ledger above which a commit puts those together that have at most so many rows: every run reads all of them, at
 #: a third of a millisecond each. Picked.
 _LEDGER_FILES, _LEDGER_ROWS = 32, 50_000
-=======
 #: What the library of the tables takes for something else in a path: escapes, separators, line ends.
 _UNSAFE = re.compile(r"%[0-9A-Fa-f]{2}|[\\\x00-\x1f]")
->>>>>>> lakeexam
 _TRANSACTIONS = pl.Schema({"unit_id": pl.String, "attempt": pl.Int64})
 #: Commits read at once: a bucket answers each after some 20 ms, and there are up to 50 behind a checkpoint.
 _LOG_READERS = 8
@@ -294,13 +281,9 @@ class Lake:
     def _scan(self, files: Sequence[str], schema: pl.Schema, *, file: str | None = None) -> pl.LazyFrame:
         return pl.scan_parquet(
             list(files),
-<<<<<<< HEAD
+            glob=False,
             schema=schema,
             include_file_paths=file,
-=======
-            glob=False,
-            schema=TABLES[name],
->>>>>>> lakeexam
             missing_columns="insert",
             extra_columns="ignore",
             hive_partitioning=False,
@@ -310,8 +293,8 @@ class Lake:
 
     def ledger(self) -> pl.DataFrame:
         """schema.INGESTS of the units that are committed: the entry whose attempt `calls` carries."""
-<<<<<<< HEAD
-        return self.committed(self._read_entries().drop("file"))
+        attempts = self._attempts("calls")  # before the entries, as in committed
+        return _counting(self._read_entries().drop("file"), attempts)
 
     def _read_entries(self) -> pl.DataFrame:
         """schema.INGESTS, committed or not, and file: the file of the ledger it stands in. A file never changes and is read once."""
@@ -322,9 +305,6 @@ class Lake:
             parts.append(self._scan(fresh, INGESTS, file="file").collect())
         self._entries = pl.concat(parts).sort("file", maintain_order=True)
         return self._entries
-=======
-        return self.committed("ingests")
->>>>>>> lakeexam
 
     def rejects(self) -> pl.DataFrame:
         """schema.REJECTS of committed units that were not re-fed since."""
@@ -341,7 +321,7 @@ class Lake:
         # takes place meanwhile would be missed.
         attempts = self._attempts("calls")
         rows = self.scan(name) if files is None else self.scan_files(name, files)
-        return rows.collect().join(attempts, on=["unit_id", "attempt"], how="semi", maintain_order="left")
+        return _counting(rows.collect(), attempts)
 
     def _attempts(self, name: Literal["calls", "rollups"]) -> pl.DataFrame:
         """Every unit's committed attempt: unit_id, attempt."""
@@ -436,7 +416,7 @@ class Lake:
         if small.len() > _LEDGER_FILES:
             # Not in one file with this commit's, which goes as a whole should this run die before its calls are committed.
             rows = known.filter(pl.col("file").is_in(small.implode())).drop("file")
-            rows = rows.join(self._logs["calls"].latest, on=["unit_id", "attempt"], how="semi", maintain_order="left")
+            rows = _counting(rows, self._logs["calls"].latest)
             if rows.height:
                 written.append(added(self.write_file("ingests", rows, {}, f"{MERGED}{secrets.token_hex(16)}", level=3)))
             gone = pl.concat([gone, small])
@@ -582,6 +562,11 @@ class Lake:
     def register_rollups(self, units: Sequence[Unit]) -> None:
         """Commit rollups that were rebuilt from committed calls; see unfinished_rollups."""
         self._register("rollups", units)
+
+
+def _counting(rows: pl.DataFrame, attempts: pl.DataFrame) -> pl.DataFrame:
+    """The rows of committed attempts."""
+    return rows.join(attempts, on=["unit_id", "attempt"], how="semi", maintain_order="left")
 
 
 def _overlapping(committed: pl.DataFrame, window: Window) -> pl.DataFrame:

@@ -11,12 +11,8 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
-<<<<<<< HEAD
-from contextlib import contextmanager, suppress
-=======
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
->>>>>>> lakeexam
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path

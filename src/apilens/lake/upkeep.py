@@ -10,12 +10,8 @@ from typing import Any
 
 import polars as pl
 
-<<<<<<< HEAD
 from apilens.lake import days
-from apilens.lake.lake import MERGED, TIME, Lake, Table, added, partition_of, removed
-=======
 from apilens.lake.lake import MERGED, TIME, DataFile, Lake, Table, added, partition_of, removed
->>>>>>> lakeexam
 from apilens.schema import ENDPOINT, METRIC_SERIES
 
 #: Rows of one compacted file: some 100 MB of calls in memory, some 20 MB on disk. We picked it.
@@ -79,14 +75,9 @@ def compact(lake: Lake) -> dict[Table, tuple[int, int]]:
 
 def _compact_table(lake: Lake, name: Table) -> tuple[int, int]:
     gone = came = 0
-<<<<<<< HEAD
     for group in _groups(name, _files(lake, name)):
-        if name in ("ingests", "rejects"):
-=======
-    for group in _groups(name, _files(lake.table(name))):
         files = [lake.storage.uri(f"{name}/{file['path']}") for file in group]
         if name == "ingests" or name == "rejects":
->>>>>>> lakeexam
             # A commit in progress has its rows here before they count: nobody may be at it.
             with lake.lock("commit"):
                 made = _merged(lake, name, group, lake.committed(name, files))
@@ -110,29 +101,16 @@ def _merged(lake: Lake, name: Table, group: list[dict[str, Any]], rows: pl.DataF
 
 def _swap(lake: Lake, name: Table, group: list[dict[str, Any]], made: DataFile | None) -> bool:
     """Put a file in the place of its group; False: another run changed one of them since they were listed. The commit lock is held."""
-    still = set(_files(lake.table(name))["path"])
+    still = set(_files(lake, name)["path"])
     if not all(file["path"] in still for file in group):
+        if made is not None:  # with rows, perhaps, that were forgotten meanwhile
+            lake.storage.delete([f"{name}/{made.path}"])
         return False
     if made is not None and lake.storage.lost([lake.storage.uri(f"{name}/{made.path}")], ask=True) is not None:
         return False  # a vacuum without retention took it
     adds = [added(made, TIME.get(name), data_change=False)] if made is not None else []
-<<<<<<< HEAD
-    removes = [removed(file["path"], file["size_bytes"], data_change=False) for file in group]
-    if committed:
-        lake.transact(name, [*removes, *adds])
-        return len(adds)
-    with lake.lock("commit"):
-        still = set(_files(lake, name)["path"])
-        if not all(file["path"] in still for file in group):
-            if made is not None:  # with rows, perhaps, that were forgotten meanwhile
-                lake.storage.delete([f"{name}/{made.path}"])
-            return 0
-        lake.transact(name, [*removes, *adds])
-    return len(adds)
-=======
     lake.transact(name, [*(removed(file["path"], file["size_bytes"], data_change=False) for file in group), *adds])
     return True
->>>>>>> lakeexam
 
 
 def _files(lake: Lake, name: Table) -> pl.DataFrame:
