@@ -73,6 +73,42 @@ def test_what_is_no_window_is_said_with_what_to_type(lake: Path) -> None:
     assert "expected START..END" in ran.err
 
 
+def test_a_window_without_calls_is_no_success_and_odd_windows_are_named(lake: Path) -> None:
+    """A gate that compares with a day nobody logged must not be green."""
+    day, other, nobody = "2026-03-20..2026-03-22", "2026-03-21..2026-03-23", "2025-03-20..2025-03-22"
+    for before, after, said, code in (
+        (nobody, day, ["no call in --before"], 4),
+        (day, nobody, ["no call in --after"], 4),
+        (day, other, ["the windows overlap"], 0),
+        (other, "2026-03-18..2026-03-20", ["--after lies before --before"], 0),
+        (day, "2026-03-22..2026-03-24", [], 0),
+    ):
+        ran = apilens("compare", "--lake", lake, "--before", before, "--after", after, "--fail-on", "worse")
+        notes = [line for line in ran.err.splitlines() if "endpoints:" not in line]
+        assert (ran.code, len(notes)) == (code, len(said)), (before, after, ran.err)
+        assert all(word in note for word, note in zip(said, notes, strict=True))
+
+
+def test_windows_are_cut_to_the_five_minutes_inside_them(tmp_path: Path) -> None:
+    at = START + timedelta(hours=9)
+    calls = [(at + timedelta(minutes=m), "app-1", "/x", 200, 0.1, "gw", f"r{m}") for m in range(30)]
+    write(tmp_path / "access.log", calls)
+    ingest(tmp_path / "lake", tmp_path / "access.log", "--log-format", LAYOUT)
+    window = {"before": "2026-03-02T09:02..2026-03-02T09:14", "after": "2026-03-02T09:15..2026-03-02T09:29"}
+    (row,) = apilens("compare", "--lake", tmp_path / "lake", "--before", window["before"], "--after", window["after"], "--output", "ndjson").rows()  # fmt: skip
+    assert (row["calls_before"], row["calls_after"]) == (5, 10)
+    ran = apilens(
+        "compare",
+        "--lake",
+        tmp_path / "lake",
+        "--before",
+        "2026-03-02T09:02..2026-03-02T09:09",
+        "--after",
+        window["after"],
+    )
+    assert (ran.code, "no whole five minutes" in ran.err) == (2, True)
+
+
 def test_trends_tell_slower_from_growing_and_take_a_step_for_none(lake: Path) -> None:
     rows = apilens("trends", "--lake", lake, "--output", "ndjson").rows()
     found = {row["route"]: row for row in rows}
