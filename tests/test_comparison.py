@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -142,3 +143,43 @@ def test_a_request_is_followed_through_two_gateways_to_the_inner_failure(tmp_pat
     assert "failed first" in apilens("trace", "q1", "--lake", tmp_path / "lake").out
     nothing = apilens("trace", "203.0.113.9", "--lake", tmp_path / "lake")
     assert nothing.out == "" and "no call of request id or trace id '203.0.113.9' in the lake" in nothing.err
+
+
+def test_the_innermost_failed_first_whatever_is_rounded_and_no_gateway_retries_another(tmp_path: Path) -> None:
+    """NGINX stamps whole seconds, the Envoy behind it does not know the consumer, the Kong behind that logs no id."""
+    at = START + timedelta(hours=9)
+    edge = [(at - timedelta(milliseconds=650), "app-7", "/orders/9", 504, 5.65, "edge-1", "q1"), (at + timedelta(seconds=8), "app-7", "/orders/9", 200, 0.5, "edge-1", "q2")]  # fmt: skip
+    write(tmp_path / "access.log", edge)
+    (tmp_path / "envoy.log").write_text(
+        "".join(
+            f'[{(at + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds")[:-6]}Z] "GET /orders/9 HTTP/1.1" {status} {flag} 0 24 {took} - "10.1.0.9" "okhttp/4.9" "{id_}" "orders.svc" "10.2.0.7:80"\n'
+            for ms, status, flag, took, id_ in ((80, 504, "UT", 5590, "q1"), (8100, 200, "-", 300, "q2"))
+        )
+    )
+    (tmp_path / "kong.json").write_text(
+        json.dumps(
+            {
+                "started_at": round(at.timestamp() * 1000) + 90,
+                "latencies": {"request": 5560},
+                "consumer": {"username": "app-7"},
+                "request": {"method": "GET", "uri": "/orders/9"},
+                "response": {"status": 500},
+            }
+        )
+        + "\n"
+    )
+    ingest(tmp_path / "lake", tmp_path / "access.log", "--log-format", LAYOUT)
+    ingest(tmp_path / "lake", tmp_path / "envoy.log", tmp_path / "kong.json")
+    one = apilens("trace", "q1", "--lake", tmp_path / "lake", "--output", "ndjson").rows()
+    assert [(row["gateway"], row["note"]) for row in one] == [
+        ("nginx_log_format", None),
+        ("envoy_text", "failed first"),
+    ]
+    rows = apilens("trace", "--consumer", "app-7", "--lake", tmp_path / "lake", "--output", "ndjson").rows()
+    assert [(row["gateway"], row["note"]) for row in rows] == [
+        ("nginx_log_format", None),
+        ("envoy_text", "failed first"),
+        ("kong_json", None),
+        ("nginx_log_format", "retry"),
+        ("envoy_text", "retry"),
+    ]

@@ -41,7 +41,8 @@ def describe(incidents: list[Incident], fleet: Fleet, breakdown: Breakdown, *, n
 
     now: decides open or ended, nothing else. Fingerprint, start and detected_at were fixed when the incident opened.
     """
-    now_bin = int(now.timestamp()) // schema.BIN_S - fleet.first_bin  # not over yet: known is what the bin before it holds
+    # That bin is not over yet: known is what the one before it holds.
+    now_bin = int(now.timestamp()) // schema.BIN_S - fleet.first_bin
     asked: list[tuple[int, int, int]] = []
     owners: list[tuple[int, Run]] = []
     for number, incident in enumerate(incidents):
@@ -206,8 +207,8 @@ def _measure(signal: str, evidence: list[tuple[Run, pl.DataFrame]]) -> _Measured
         calls = sum(int(part["calls"].sum()) for _, part in evidence)
         spans = sum(float(run.at_peak["expected"]) * (int(run.bins[-1]) + 1 - run.start) for run, _ in evidence)
         # The window of the peak reaches back to before it began: what is said of [start, end) is counted in it.
-        own = next(int(part["calls"].sum()) for run, part in evidence if run is main)
-        observed = own / (int(main.bins[-1]) + 1 - main.start)
+        of_main = next(int(part["calls"].sum()) for run, part in evidence if run is main)
+        observed = of_main / (int(main.bins[-1]) + 1 - main.start)
         return _Measured(observed, expected, "calls", calls, abs(calls - spans), profile)
     if signal == "latency":
         good = pl.concat([part for _, part in evidence]).filter(pl.col("status_code") < 400)

@@ -76,7 +76,9 @@ class Samples:
                 pl.col("timestamp").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
                 metric=pl.lit(labels.get("__name__") or None, pl.String),
                 node=pl.lit(next((_host(spelled[name]) for name in NODE if spelled.get(name)), None), pl.String),
-                environment=pl.lit(next((spelled[name] for name in _ENVIRONMENT if spelled.get(name)), None), pl.String),
+                environment=pl.lit(
+                    next((spelled[name] for name in _ENVIRONMENT if spelled.get(name)), None), pl.String
+                ),
                 labels=pl.lit(json.dumps(rest, ensure_ascii=False), pl.String),
                 unit=pl.lit(unit, pl.String),
             )
