@@ -15,7 +15,7 @@ import polars as pl
 
 from apilens.config import Config, Mark, load_config
 from apilens.documents import documents
-from apilens.errors import ConfigError
+from apilens.errors import ConfigError, UsageError
 from apilens.ingest.rollup import roll_up
 from apilens.lake import open_lake
 from apilens.lake.views import CALLS_VIEW, TABLE_VIEWS, View, connect, select, sql_within
@@ -203,8 +203,9 @@ class Lens:
             return _breakdown.breakdown(connection, windows)
 
     def compare(self, before: Window, after: Window) -> pl.DataFrame:
-        """measure.compare.COMPARISON of two windows, cut to whole bins."""
-        return compare(*(self.rollups(window.start, window.end).collect() for window in (before, after)))
+        """measure.compare.COMPARISON of two windows, cut to the whole bins inside them: a bin in which one begins or ends has
+        calls of outside. Raises UsageError where there is none."""
+        return compare(*(self.rollups(part.start, part.end).collect() for part in map(_whole_bins, (before, after))))
 
     def trace(
         self, *, request: str | None = None, consumer: str | None = None, window: Window = ALWAYS
@@ -419,3 +420,12 @@ def _aligned(moment: datetime, *, up: bool) -> datetime:
     rest = timedelta(seconds=seconds % BIN_S)
     floor = moment - rest
     return floor + timedelta(seconds=BIN_S) if up and rest else floor
+
+
+def _whole_bins(window: Window) -> Window:
+    start = window.start and _aligned(window.start, up=True)
+    end = window.end and _aligned(window.end, up=False)
+    if start is not None and end is not None and start >= end:
+        named = f"{window.start:%Y-%m-%dT%H:%M:%SZ}..{window.end:%Y-%m-%dT%H:%M:%SZ}"
+        raise UsageError(f"window {named} holds no whole five minutes; expected a longer one, such as 1h..now")
+    return Window(start, end)
