@@ -7,7 +7,7 @@ import re
 import secrets
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -332,6 +332,13 @@ class Lake:
         data = self.storage.read(f"_apilens/{name}")
         return None if data is None else data.decode()
 
+    def recall(self, name: str) -> bytes | None:
+        """What memorise() kept under a name; None: nothing, or it cannot be read."""
+        try:
+            return self.storage.read(f"_apilens/{name}")
+        except (OSError, LakeError):
+            return None
+
     # -- writing -------------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -553,6 +560,11 @@ class Lake:
             self.storage.replace(f"_apilens/{name}", text.encode())
         except OSError as error:
             raise LakeError(f"{self.storage.uri(f'_apilens/{name}')}: cannot be written ({error})") from None
+
+    def memorise(self, name: str, data: bytes) -> None:
+        """Keep what could be made again, whole or not at all: a lake that takes no file does without it."""
+        with suppress(OSError, LakeError):
+            self.storage.replace(f"_apilens/{name}", data)
 
     def unfinished_rollups(self) -> list[tuple[str, int]]:
         """(unit_id, attempt) whose calls are committed while their rollups are not: a run died between the two."""
