@@ -878,11 +878,11 @@ def read_quickly(
         engine="in-memory"
     )
     good = done["fits"]
-    calls = _decoded(done.filter(good).drop("fits"), fields)
+    calls = decoded(done.filter(good).drop("fits"), fields)
     return compact(gather_attributes(calls)), raws.filter(~good)
 
 
-def _decoded(calls: pl.DataFrame, fields: Mapping[str, Field]) -> pl.DataFrame:
+def decoded(calls: pl.DataFrame, fields: Mapping[str, Field]) -> pl.DataFrame:
     """Calls with those columns decoded that are percent-encoded text."""
     encoded = dict.fromkeys(column for field in fields.values() for column in field.percent)
     return calls.with_columns(unescape(calls[column], "percent") for column in encoded)
@@ -936,7 +936,7 @@ def read_carefully(
         pl.exclude("row", "line", "misfit", *raws.columns, r"^(?:v|w|ok)\d+$"),
         pl.coalesce("misfit", *complaints, lost).alias("reason"),
     )
-    read = _decoded(read, fields)
+    read = decoded(read, fields)
     good = read["reason"].is_null()
     return Parsed(
         compact(gather_attributes(read.filter(good).drop("reason"))), read.filter(~good).select("row", "reason")
