@@ -70,7 +70,7 @@ def _naive_is_variable(segment: str) -> bool:
                 return True
         if len(runs) > 1 and runs[0].isalpha() and len(runs[1]) >= 3 and runs[0] not in _ALGORITHMS:
             return True
-    if any(re.fullmatch("[0-9A-Fa-f]{8,}", token) for token in tokens):
+    if any(re.fullmatch("[0-9A-Fa-f]{7,}", token) for token in tokens):
         return True
     # Letters of a token, not camelCase: kQwZ, but not findByStatus.
     if re.search(f"[a-z](?!(?:{_LITTLE})[A-Z])[A-Z]{{1,3}}[a-z][A-Z]", segment):

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apilens.errors import UsageError
-from apilens.formats import FORMATS, Options, check_options, detect, json_layout
-from apilens.formats.block import Block, Parsed, parse
+from apilens.formats import FORMATS, Options, apipark, check_options, detect, json_layout
+from apilens.formats.block import Block, Parsed, parse, parse_records
 from apilens.formats.configs import read_layouts
 from apilens.formats.json_layout import DEEPEST, too_deep
 
@@ -666,3 +666,40 @@ def test_what_lines_have_in_common_makes_no_difference_to_what_is_read(
             calls[row["row"]]["attributes"] = dict(row.get("attributes") or {})
         told[many] = (calls, sorted(part.rejects.select("row", "reason").rows()), part.filtered)
     assert told[1] == told[10**9]
+
+
+_TAG = st.text(st.sampled_from("ab-1.:/"), max_size=4).map(lambda text: text or "-") | st.sampled_from(
+    [r"a\ b", r"a\,\=b"]
+)
+_POINT = st.tuples(
+    st.fixed_dictionaries({}, optional=dict.fromkeys(["api", "app", "host", "method", "provider", "status_code", "x"], _TAG)),
+    st.fixed_dictionaries(
+        {"retry": st.integers(0, 3), "status": st.sampled_from([200, 0, 99, 1000]), "timing": st.integers(-1, 10**11)},
+        optional={"input_token": st.integers(0, 2), "response": st.integers(-1, 9), "y": st.integers(0, 1)},
+    ),
+    st.sampled_from(["i", "u", ""]),
+    st.integers(10**18, 2 * 10**18),
+)  # fmt: skip
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(_POINT, min_size=1, max_size=6))
+def test_points_are_read_alike_cut_at_their_names_and_as_objects(points: list[Any]) -> None:
+    texts = [
+        ",".join(["request", *(f"{name}={value}" for name, value in {"api": "a", **tags}.items())])
+        + " "
+        + ",".join(f"{name}={value}{sign}" for name, value in fields.items())
+        + f" {at}"
+        for tags, fields, sign, at in points
+    ]
+    head = lines(*texts).lines
+    layouts = FORMATS["apipark_influx"].open(head, Options())
+    assert len(layouts) > 1 or any("\\" in text for text in texts)
+    quick, objects = parse_records(head, layouts), parse_records(head, [apipark.INFLUX])
+
+    def told(part: Parsed) -> tuple[list[dict[str, Any]], list[int]]:
+        rows = part.calls.sort("row").rows(named=True) if part.calls.height else []
+        rows = [{**row, "attributes": dict(row.get("attributes") or {})} for row in rows]
+        return [{k: v for k, v in row.items() if v is not None} for row in rows], sorted(part.rejects["row"])
+
+    assert told(quick) == told(objects)

@@ -17,6 +17,7 @@ from apilens.formats.format import Format, Options, fixed
 from apilens.formats.json_layout import JsonLayout
 from apilens.formats.layout import TextLayout, Variable
 from apilens.formats.template import check_time, joined
+from apilens.schema import TIMESTAMP
 
 
 def _headers() -> f.Field:
@@ -159,6 +160,65 @@ INFLUX = JsonLayout(
     json=_point,
 )
 
+#: A value in a point without escapes and quotes.
+_BARE = r'[^\\",= \x00-\x1f]*'
+
+
+@dataclass(frozen=True)
+class _Points(TextLayout):
+    """Points that have what one point of the head has, in its order, and nothing to undo: cut at their names, which takes a
+    third of what it takes to make objects of them."""
+
+    def read(self, records: pl.DataFrame) -> Parsed:
+        """As TextLayout has it; points with an escape or a quote are left to the layout of objects."""
+        odd = records["line"].str.contains(r'[\\"]')
+        if not odd.any():
+            return super().read(records)
+        part = super().read(records.filter(~odd))
+        left = records.filter(odd).select("row", reason=pl.lit("a point with escapes"))
+        return replace(part, rejects=pl.concat([part.rejects, left]))
+
+
+def _nanoseconds() -> f.Field:
+    """The time of a point, to the microsecond."""
+
+    def read(raw: pl.Expr) -> f.Columns:
+        return {"timestamp": (raw.cast(pl.Int64, strict=False) // 1000).cast(TIMESTAMP)}
+
+    def accept(raw: pl.Expr, columns: f.Columns) -> pl.Expr:
+        return raw.str.len_bytes() == 19
+
+    return f.Field(read, read, None, accept, accept, pattern=r"\d{19}", mandatory=True, timestamp_kind="start")
+
+
+def _points(lines: pl.Series) -> list[_Points]:
+    """The layouts of the most usual points of calls among the lines."""
+    plain = lines.filter(lines.str.contains(_PLAIN) & lines.str.starts_with("request,"))
+    shapes = plain.str.replace_all(rf"={_BARE}?([iu]?)([, ])", "=\x00${1}${2}").str.replace(r"\d+$", "\x00")
+    return [_points_like(shape) for shape in shapes.value_counts(sort=True).head(_SHAPES)[shapes.name].to_list()]
+
+
+#: Points that lack a tag have another shape; of so many the most usual are read quickly.
+_SHAPES = 4
+
+
+@cache
+def _points_like(shape: str) -> _Points:
+    """The layout of points; shape: one of them with a NUL in each value's place."""
+    literals = shape.split("\x00")
+    names = [re.split("[, ]", literal)[-1].removesuffix("=") for literal in literals[:-2]]
+    found: list[str | Variable] = []
+    for literal, name in zip(literals, [*names, "time"], strict=False):
+        field = INFLUX.paths.get(f"$.{name}") or f.attribute(name)
+        field = _nanoseconds() if name == "time" else replace(field, pattern=_BARE)
+        found += [literal, Variable(name, field)]
+    columns = {column for part in found if isinstance(part, Variable) for column in part.field.careful(pl.lit(""))}
+    derived = [one for one in INFLUX.derived if set(one.meta.root_names()) <= columns]
+    text = shape.replace("=\x00", "=…").replace("\x00", "…")
+    measured = pl.lit("request").alias("attributes.measurement")
+    return _Points(INFLUX.gateway, text, tuple(found), "none", derived=(*derived, measured), strict=True)
+
+
 _CELL = r'(?:"(?:[^"]|"")*"|[^",]*),'
 #: Columns of a query's answer that say nothing of the call.
 _OF_THE_QUERY = {"", "result", "table", "_start", "_stop"}
@@ -218,7 +278,7 @@ def _influx(head: pl.DataFrame, options: Options) -> list[Layout]:
         for header in headers.unique(maintain_order=True).to_list()
         if {"timing", "status"} <= {*header.split(",")}
     ]
-    return [INFLUX, *map(_in_table, tables)]
+    return [*_points(head["line"]), INFLUX, *map(_in_table, tables)]
 
 
 INFLUX_FORMAT = Format(
@@ -258,9 +318,10 @@ _EXAMPLE = json.dumps(
 @cache
 def _variables(tz: str) -> dict[str, f.Field]:
     """Variable of a formatter -> the field it is: what it is in an object, and some that only formatters name."""
-    # What is percent-encoded takes careful reading.
-    headers = replace(_headers(), accept=lambda raw, columns: raw.is_null() | ~raw.str.contains("[%+]"))
+    headers, path = _headers(), f.url()
     return {path.removeprefix("$."): field for path, field in layout(tz).paths.items()} | {
+        # A formatter's is a path mostly, an object's a whole URL.
+        "request_uri": replace(f.whole_url(rank=1), quick=path.quick, prepare=None, accept=path.accept),
         "scheme": f.token("scheme"),
         "host": f.host(),
         "header": headers,

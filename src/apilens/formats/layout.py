@@ -18,7 +18,7 @@ from apilens.formats.attributes import gather_attributes
 from apilens.formats.block import FEW, REJECTED, Layout, Parsed
 from apilens.formats.classes import plain
 from apilens.formats.escapes import Escape
-from apilens.formats.fields import Field, read_carefully, shown, typed
+from apilens.formats.fields import Field, decoded, read_carefully, shown, typed
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,7 @@ class TextLayout(Layout):
             isinstance(a, Variable) and isinstance(b, Variable)
             for a, b in zip(self.parts, self.parts[1:], strict=False)
         )
-        # Percent-encoded values are decoded by careful reading alone.
-        encoded = any(part.field.percent for part in self.parts if isinstance(part, Variable))
-        object.__setattr__(self, "reads_quickly", bool(literals) and not touching and not encoded)
+        object.__setattr__(self, "reads_quickly", bool(literals) and not touching)
 
     @cached_property
     def _fields(self) -> dict[str, Field]:
@@ -197,7 +195,7 @@ class TextLayout(Layout):
         read = read.with_columns(fits=pl.all_horizontal(fits).fill_null(False))
         done = read.select("row", pl.exclude(*inner, r"^(?:w|ok)\d+$")).collect(engine="in-memory")
         good = done["fits"]
-        done = gather_attributes((done if good.all() else done.filter(good)).drop("fits"))
+        done = gather_attributes(decoded((done if good.all() else done.filter(good)).drop("fits"), self._fields))
         return done, records.filter(~good) if not good.all() else records.clear()
 
     def _cut_segment(

@@ -186,7 +186,7 @@ def _capital() -> str:
 _RARE = (
     rf"(?:(?-u:\b)|_){_other_than(_ALGORITHMS)}[0-9]{{3}}",  # usr123 but sha256
     r"[A-Za-z]{2}[0-9]{2}[A-Za-z]{2}",  # sku12ab but i18n
-    r"(?-u:\b)[0-9A-Fa-f]{8,}(?-u:\b)",  # no English word of eight letters is made of a to f
+    r"(?-u:\b)[0-9A-Fa-f]{7,}(?-u:\b)",  # a commit; words that long of a to f (defaced, effaced) name no endpoint
     r"[A-Z]-[0-9]",  # PROJ-7 but step-1
     rf"[a-z]{_capital()}[A-Z]",  # kQwZ: letters of a token, not camelCase
     r":[^/]*:",  # urn:…, arn:…, IPv6, MAC
