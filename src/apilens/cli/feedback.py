@@ -28,7 +28,7 @@ _CATEGORIES = ("bug", "configuration", "training_gap", "capacity", "dependency",
 _SEVERITIES = ("critical", "high", "medium", "low")
 
 if TYPE_CHECKING:
-    from apilens.pipeline.people import Imported
+    from apilens.pipeline.intake import Imported
 
 _SHOWN = 20  # rejects written to stderr; --output json has them all
 
@@ -76,9 +76,9 @@ def import_(
     apilens feedback import jira.csv mails.mbox slack-export.zip
     apilens feedback import --mapping helpdesk.toml --tz Europe/Berlin helpdesk.xlsx
     """
-    from apilens.pipeline import people
+    from apilens.pipeline import intake
 
-    done = people.import_feedback(
+    done = intake.import_feedback(
         paths,
         lake=lake,
         state=state,
@@ -117,9 +117,9 @@ def pull(
     apilens feedback pull
     apilens feedback pull shop-jira --output json
     """
-    from apilens.pipeline import people
+    from apilens.pipeline import intake
 
-    done = people.pull_feedback(
+    done = intake.pull_feedback(
         names, lake=lake, state=state, tz=zone(tz), now=moment(now) or datetime.now(UTC), config=config
     )
     return _said(done, output)
