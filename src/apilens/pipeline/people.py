@@ -113,7 +113,7 @@ def triage(
         repeats = duplicates(told.items, known.select("channel", "id", "request_id").unique(maintain_order=True))
         verdicts = _verdicts(store)
         links = inherit(link(told, verdicts), repeats, verdicts)
-        changed = store.save_links(links, repeats, moment)
+        changed = store.save_links(links, repeats, _speakers(known), moment)
         stamp = _stamp(told.items, told.candidates)
         kept: dict[str, Any] = {
             "context": text,
@@ -122,18 +122,16 @@ def triage(
             "as_of": now and now.isoformat(),
             "linked": stamp,
         }
-        kept["speaks_for"] = _speaks_for(known)
         store.save_settings(kept)
         _, order = _ranked(store, None, moment, store.settings().get("ranking", {}), kinds)
         store.save_ranking({row.pop("id"): row for row in order.head(_MOST_KEPT).to_dicts()}, moment)
     return Triaged(links, repeats, kinds, changed, moment)
 
 
-def _speaks_for(known: pl.DataFrame) -> dict[str, str]:
-    """Item (CHANNEL:ID) -> the consumer whose calls it names. A list of calls of several consumers is nobody's own report."""
+def _speakers(known: pl.DataFrame) -> pl.DataFrame:
+    """store.SPEAKERS: items and the consumer whose calls they name. A list of calls of several consumers is nobody's own report."""
     one = known.drop_nulls("consumer").group_by("channel", "id").agg(pl.col("consumer").unique())
-    one = one.filter(pl.col("consumer").list.len() == 1).sort("channel", "id")
-    return dict(one.select(pl.format("{}:{}", "channel", "id"), pl.col("consumer").list.first()).rows())
+    return one.filter(pl.col("consumer").list.len() == 1).with_columns(pl.col("consumer").list.first())
 
 
 def _verdicts(store: Store) -> pl.DataFrame:
@@ -357,7 +355,7 @@ def _ranked(
         meaning,
         moment,
         kept.get("population"),
-        speaks_for=kept.get("speaks_for", {}),
+        speaks_for=dict(store.speakers().select(pl.format("{}:{}", "channel", "id"), "consumer").rows()),
         before=pl.DataFrame([{"id": key, **row} for key, row in before.items()], schema=RANKING, orient="row"),
         overrides=store.decisions("priority", "effort").select(OVERRIDES.names()),
     )

@@ -20,7 +20,7 @@ from apilens.store import tables
 from apilens.window import Window
 
 #: Every revision this version knows, oldest first (a test holds it equal to the migration files).
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 _VERSION_TABLE = "apilens_version"  # not Alembic's default name: a team's database may hold another application's
 _BUSY_MS = 30_000
 #: As tickets have it: what comes back within a week is the same problem reopened (FEEDBACK, "Life cycle").
@@ -51,6 +51,8 @@ DUPLICATES = pl.Schema(
         ("reason", pl.String),
     ]
 )
+#: One row per item that names calls of one consumer.
+SPEAKERS = pl.Schema([("channel", pl.String), ("id", pl.String), ("consumer", pl.String)])
 #: One row per (kind, subject, object) that people decided on: the last decision.
 DECISIONS = pl.Schema(
     [
@@ -79,6 +81,13 @@ TICKETS = pl.Schema(
     ]
 )
 
+#: Tables with rows of single items, and the column that has the item's id.
+_OF_ITEMS = (
+    (tables.items, "id"),
+    (tables.links, "feedback_id"),
+    (tables.duplicates, "id"),
+    (tables.speakers, "id"),
+)
 _Row = dict[str, Any]
 
 
@@ -300,13 +309,14 @@ class Store:
 
     # -- links
 
-    def save_links(self, links: pl.DataFrame, duplicates: pl.DataFrame, now: datetime) -> int:
-        """Replace all links (schema.LINKS) and duplicates (DUPLICATES) by these, in one transaction.
+    def save_links(self, links: pl.DataFrame, duplicates: pl.DataFrame, speakers: pl.DataFrame, now: datetime) -> int:
+        """Replace all links (schema.LINKS), duplicates (DUPLICATES) and speakers (SPEAKERS) by these, in one transaction.
 
         Returns how many items changed their candidate; each such change is an event.
         """
         fresh = [_clean(row) for row in links.select(LINKS.names()).to_dicts()]
         repeats = [_clean(row) for row in duplicates.select(DUPLICATES.names()).to_dicts()]
+        speak = [_clean(row) for row in speakers.select(SPEAKERS.names()).to_dicts()]
         table = tables.links
         with self._write() as db:
             before = {
@@ -319,10 +329,9 @@ class Store:
                 old, new = before.get(subject), row["candidate_id"]
                 if old != new:
                     happened.append(_event("item", subject, now, "apilens", "candidate", old, new))
-            db.execute(sa.delete(table))
-            db.execute(sa.delete(tables.duplicates))
-            _insert(db, table, fresh)
-            _insert(db, tables.duplicates, repeats)
+            for replaced, rows in ((table, fresh), (tables.duplicates, repeats), (tables.speakers, speak)):
+                db.execute(sa.delete(replaced))
+                _insert(db, replaced, rows)
             _record(db, happened)
         return len(happened)
 
@@ -335,6 +344,11 @@ class Store:
         """DUPLICATES as the last triage left them."""
         table = tables.duplicates
         return self._frame(sa.select(table).order_by(table.c.channel, table.c.id), DUPLICATES)
+
+    def speakers(self) -> pl.DataFrame:
+        """SPEAKERS as the last triage left them."""
+        table = tables.speakers
+        return self._frame(sa.select(table).order_by(table.c.channel, table.c.id), SPEAKERS)
 
     def events(self) -> pl.DataFrame:
         """EVENTS: one row per change, in the order they were recorded; old is null for the first value."""
@@ -392,7 +406,7 @@ class Store:
             if db.dialect.name == "sqlite":
                 db.exec_driver_sql("PRAGMA secure_delete=ON")
             for channel, key in sorted(theirs):
-                for table, column in ((tables.items, "id"), (tables.links, "feedback_id"), (tables.duplicates, "id")):
+                for table, column in _OF_ITEMS:
                     this = (table.c.channel == channel) & (table.c[column] == key)
                     deleted = db.execute(sa.delete(table).where(this)).rowcount
                     gone["items"] += deleted if table is tables.items else 0
@@ -400,9 +414,9 @@ class Store:
             events = tables.events
             names = sorted(subjects | set(consumers))
             db.execute(sa.delete(events).where(events.c.subject.in_(names) | events.c.who.in_(names)))
-            # What is kept of blocks, and of whom reports speak for, names consumers; both are made anew from what is left.
+            db.execute(sa.delete(tables.speakers).where(tables.speakers.c.consumer.in_(list(consumers))))
+            # What is kept of blocks names consumers; it is made anew from what is left.
             db.execute(sa.delete(tables.blocks))
-            db.execute(sa.delete(tables.settings).where(tables.settings.c.name == "speaks_for"))
             for row in db.execute(sa.select(tables.candidates)).mappings().all():
                 only = (row["hint"] or {}).get("consumer") in consumers
                 left = [name for name in row["affected_consumers"] if name not in consumers]
