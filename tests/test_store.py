@@ -18,7 +18,8 @@ from apilens.feedback.duplicates import DUPLICATES as MADE_DUPLICATES
 from apilens.feedback.history import HISTORY, history
 from apilens.schema import CANDIDATES, ITEMS, LINKS
 from apilens.store import open_store, tables
-from apilens.store.store import DUPLICATES, REVISIONS, SPEAKERS
+from apilens.store.database import REVISIONS
+from apilens.store.store import DUPLICATES, SPEAKERS
 from apilens.window import Window
 from people import HOUR, MONDAY, candidate, candidates, item, items
 
