@@ -405,7 +405,7 @@ def test_more_rejects_than_the_configuration_allows_make_a_run_partial(tmp_path:
 
 def test_a_bug_exits_70_with_its_traceback_and_no_result(lake: Path) -> None:
     for kind in (RuntimeError, pl.exceptions.PanicException):
-        with mock.patch("apilens.lens.Lens.endpoints", side_effect=kind("boom")):
+        with mock.patch("apilens.lens.Lens.endpoints_and_apart", side_effect=kind("boom")):
             ran = apilens("endpoints", "--lake", lake)
         assert (ran.code, ran.out) == (Exit.INTERNAL, "")
         assert "boom" in ran.err

@@ -15,7 +15,7 @@ import polars as pl
 
 from apilens.config import Config, Mark, load_config
 from apilens.documents import documents
-from apilens.errors import ConfigError
+from apilens.errors import ConfigError, UsageError
 from apilens.ingest.rollup import roll_up
 from apilens.lake import open_lake
 from apilens.lake.views import CALLS_VIEW, TABLE_VIEWS, View, connect, select, sql_within
@@ -75,9 +75,10 @@ class Lens:
     @property
     def period(self) -> tuple[datetime, datetime] | None:
         """start_time of the first and of the last call; None: no calls."""
-        ledger = self.lake.ledger()
-        first, last = ledger["first_start_time"].min(), ledger["last_start_time"].max()
-        return (first, last) if isinstance(first, datetime) and isinstance(last, datetime) else None
+        # Not from the ledger, which keeps what a unit was read with: some of it may be forgotten since.
+        seen = self.lake.scan("rollups").select(pl.col("first_seen").min(), pl.col("last_seen").max()).collect()
+        first, last = seen.row(0)
+        return (first, last) if first is not None else None
 
     @property
     def data_end(self) -> datetime | None:
@@ -202,8 +203,9 @@ class Lens:
             return _breakdown.breakdown(connection, windows)
 
     def compare(self, before: Window, after: Window) -> pl.DataFrame:
-        """measure.compare.COMPARISON of two windows, cut to whole bins."""
-        return compare(*(self.rollups(window.start, window.end).collect() for window in (before, after)))
+        """measure.compare.COMPARISON of two windows, cut to the whole bins inside them: a bin in which one begins or ends has
+        calls of outside. Raises UsageError where there is none."""
+        return compare(*(self.rollups(part.start, part.end).collect() for part in map(_whole_bins, (before, after))))
 
     def trace(
         self, *, request: str | None = None, consumer: str | None = None, window: Window = ALWAYS
@@ -418,3 +420,12 @@ def _aligned(moment: datetime, *, up: bool) -> datetime:
     rest = timedelta(seconds=seconds % BIN_S)
     floor = moment - rest
     return floor + timedelta(seconds=BIN_S) if up and rest else floor
+
+
+def _whole_bins(window: Window) -> Window:
+    start = window.start and _aligned(window.start, up=True)
+    end = window.end and _aligned(window.end, up=False)
+    if start is not None and end is not None and start >= end:
+        named = f"{window.start:%Y-%m-%dT%H:%M:%SZ}..{window.end:%Y-%m-%dT%H:%M:%SZ}"
+        raise UsageError(f"window {named} holds no whole five minutes; expected a longer one, such as 1h..now")
+    return Window(start, end)

@@ -1,12 +1,12 @@
 """Rollups → anomalies → incidents → candidate tickets.
 
 Each detector looks at one kind of signal in one chunk of endpoints, and at the past only: the rollups cut at T give
-the same candidates with detected_at <= T. A new detector is one file with `detect(series, fleet)` and one line in DETECTORS.
+the same candidates with detected_at <= T. A new detector is one file with `detect(series, fleet)` and one line in DETECTORS;
+one that costs much says in MAY_OPEN which endpoints need it when only the last bins are new.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 
 import polars as pl
@@ -22,6 +22,7 @@ from apilens.detect import (
     incidents,
     lasting,
     latency,
+    memory,
     new_status,
     rate_limit,
     standing,
@@ -29,7 +30,7 @@ from apilens.detect import (
 )
 from apilens.detect.settings import sensitised
 
-DETECTORS: dict[str, Callable[[baseline.Series, baseline.Fleet], pl.DataFrame]] = {
+DETECTORS: dict[str, memory.Detector] = {
     "errors": errors.detect,
     "new_status": new_status.detect,
     "auth": auth.detect,
@@ -38,6 +39,7 @@ DETECTORS: dict[str, Callable[[baseline.Series, baseline.Fleet], pl.DataFrame]] 
     "latency": latency.detect,
     "traffic": traffic.detect,
 }
+MAY_OPEN: dict[str, memory.MayOpen] = {"latency": latency.may_open, "traffic": traffic.may_open}
 
 
 def find_candidates(
@@ -48,6 +50,7 @@ def find_candidates(
     include_synthetic: bool = False,
     go_live: datetime | None = None,
     settings: Detect | None = None,
+    remembered: memory.Memory | None = None,
 ) -> pl.DataFrame:
     """Candidate tickets (schema.CANDIDATES), one per incident, in the order in which a scan every 5 minutes had raised
     them.
@@ -56,22 +59,25 @@ def find_candidates(
     left out unless include_synthetic. breakdown: given schema.BREAKDOWN_WINDOWS, returns schema.BREAKDOWN of
     the same calls; asked three times per environment, for some windows per endpoint and incident. now: bins that end later are not looked
     at. go_live: since when the endpoints are in use (None: since their first call); what is bad since then is a
-    standing fault. settings: how much proof is asked for where (None: the usual). Empty where nothing is abnormal.
+    standing fault. settings: how much proof is asked for where (None: the usual). remembered: what earlier scans decided,
+    which is taken over where it still holds, and brought up to date; without it the result is the same. Empty where nothing
+    is abnormal.
     """
     bin_ = pl.col("bin_start").dt.epoch("s") // schema.BIN_S
     seen = rollups.filter((bin_ + 1) * schema.BIN_S <= now.timestamp())
     if not include_synthetic:
         seen = seen.filter(pl.col("synthetic_type").is_null())
     launch = 0 if go_live is None else int(go_live.timestamp()) // schema.BIN_S
+    remembered = remembered if remembered is not None else memory.Memory()
     found = [schema.CANDIDATES.to_frame()]
-    for _, part in sorted(seen.group_by("environment"), key=lambda item: str(item[0])):
+    for (environment,), part in sorted(seen.group_by("environment"), key=lambda item: str(item[0])):
         first, last = part.select(bin_.min().alias("first"), bin_.max().alias("last")).row(0)
         fleet, rows = baseline.fleet(part, (first, last + 1), launch=launch)
         behind = incidents.upstreams_of(rows, fleet, breakdown)
-        tables = [
-            detect(series, fleet) for series in baseline.chunks(fleet, rows, behind) for detect in DETECTORS.values()
-        ]
-        abnormal = pl.concat([anomalies.ANOMALIES.to_frame(), *tables])
+        bins = memory.digests(fleet, rows, behind)
+        chunks = baseline.chunks(fleet, rows, behind)
+        abnormal, known = memory.judge(chunks, fleet, DETECTORS, MAY_OPEN, remembered.of(str(environment)), bins)
+        remembered.learn(str(environment), known)
         if settings is not None:
             abnormal = sensitised(abnormal, fleet.endpoints, settings, anomalies.OPEN_LOG10_P)
         runs = incidents.runs_of(abnormal)

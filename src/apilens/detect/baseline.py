@@ -8,7 +8,8 @@ of endpoints at a time bounds the memory.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,8 @@ GROWTH_WINDOWS = (3, 6, 12, 48)
 #: So many groups with so many calls at least tell the growth; with fewer, only the same weekday a week ago compares.
 MIN_GROUPS = 4
 MIN_GROUP_CALLS = 8
+#: Log durations are known to one part in so many, a power of two.
+EXACT = float(1 << 20)
 #: Difference of log growth between a window and the hour around it that only missing logs explain.
 HOLE = 0.4
 
@@ -67,6 +70,20 @@ class Fleet:
     def days(self) -> int:
         """UTC days that the bins touch."""
         return (self.bins - 1 + self.first_bin % DAY) // DAY + 1
+
+    def since(self, bin_: int) -> Fleet:
+        """What is known bin by bin from a bin on, which becomes bin 0; without what is known by day."""
+        growth = {width: factor[:, bin_:] for width, factor in self.growth.items()}
+        return replace(
+            self,
+            first_bin=self.first_bin + bin_,
+            bins=self.bins - bin_,
+            load=self.load[bin_:],
+            growth=growth,
+            many=self.many[bin_:],
+            launch=max(self.launch - bin_, 0),
+            code_ratio={},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,23 +129,75 @@ class Series:
                 ),
             )
 
+    def only(self, rows: Ints) -> Series:
+        """The series of some rows, numbered from 0."""
+        place = pl.DataFrame({"row": rows, "place": np.arange(len(rows))})
+
+        def kept(table: pl.DataFrame) -> pl.DataFrame:
+            inside = table.join(place, on="row", maintain_order="left")
+            return inside.select(pl.col("place").alias("row"), pl.exclude("row", "place"))
+
+        return Series(
+            0,
+            self.calls[rows],
+            self.beside[rows],
+            self.born[rows],
+            self.timed[rows],
+            self.log_sum[rows],
+            self.log_sumsq[rows],
+            kept(self.codes),
+            kept(self.buckets),
+        )
+
+    def since(self, bin_: int) -> Series:
+        """The series from a bin on, which becomes bin 0; endpoints keep the age they have."""
+
+        def late(table: pl.DataFrame) -> pl.DataFrame:
+            return table.filter(pl.col("bin") >= bin_).with_columns(pl.col("bin") - bin_) if bin_ else table
+
+        return Series(
+            self.first_endpoint,
+            self.calls[:, bin_:],
+            self.beside[:, bin_:],
+            self.born - bin_,
+            self.timed[:, bin_:],
+            self.log_sum[:, bin_:],
+            self.log_sumsq[:, bin_:],
+            late(self.codes),
+            late(self.buckets),
+        )
+
 
 class Sums:
     """A matrix (endpoints, bins) whose sums over windows are asked for more than once."""
 
-    def __init__(self, matrix: Floats) -> None:
+    def __init__(self, matrix: Floats, since: int = 0) -> None:
+        """since: sums are returned for this bin and the later ones; what lies before it counts all the same."""
         self._total = np.cumsum(matrix, axis=-1)
+        self._since = since
+
+    def tail(self, since: int) -> Sums:
+        """The same sums, returned from another bin on."""
+        other = copy(self)
+        other._since = since
+        return other
 
     def window(self, width: int) -> Floats:
         """See window_sum."""
-        out = np.empty_like(self._total)
-        out[..., :width] = self._total[..., :width]
-        np.subtract(self._total[..., width:], self._total[..., :-width], out=out[..., width:])
-        return out
+        return self.past(width, 0)
 
     def past(self, width: int, skip: int) -> Floats:
         """Sum over the `width` bins that end `skip` bins before each bin; 0.0 where there is no past."""
-        return back(self.window(width), skip, 0.0)
+        total, since, bins = self._total, self._since, self._total.shape[-1]
+        out = np.zeros((*total.shape[:-1], bins - since))
+        # Columns whose window begins with the series, and those whose window lies inside it.
+        first = min(max(skip - since, 0), bins - since)
+        inside = min(max(skip + width - since, 0), bins - since)
+        out[..., first:inside] = total[..., since + first - skip : since + inside - skip]
+        if inside < bins - since:
+            end, low = bins - skip, since + inside - skip
+            np.subtract(total[..., low:end], total[..., low - width : end - width], out=out[..., inside:])
+        return out
 
 
 def fleet(rollups: pl.DataFrame, bins: tuple[int, int], launch: int = 0) -> tuple[Fleet, pl.DataFrame]:
@@ -151,8 +220,8 @@ def fleet(rollups: pl.DataFrame, bins: tuple[int, int], launch: int = 0) -> tupl
             "calls",
             "minute_calls",
             "durations",
-            "log_duration_sum",
-            "log_duration_sumsq",
+            # To millionths, whose sums are exact: they must not depend on how the rows came, in which files and order.
+            *((pl.col(name) * EXACT).round() / EXACT for name in ("log_duration_sum", "log_duration_sumsq")),
             "bucket",
             "bucket_calls",
         )

@@ -153,7 +153,7 @@ def runs_of(found: pl.DataFrame) -> list[Run]:
     series = ["endpoint", "signal", "status_code", "direction"]
     span = pl.col("bin") - pl.col("start_bin") + 1
     rows = (
-        found.sort(*series, "bin", nulls_last=True)
+        found.sort(*series, "bin", nulls_last=True, maintain_order=True)
         .with_columns(new=(pl.col("start_bin") > pl.col("bin").shift(1).over(series) + QUIET).fill_null(True))
         .with_columns(chain=pl.col("new").cum_sum())
         # A burst of minutes echoes in the windows of a day long after it ended: only windows of its own size prolong

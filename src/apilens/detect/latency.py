@@ -8,11 +8,12 @@ slowness.
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
-from scipy.special import betainc, ndtr, ndtri, stdtr
+from scipy.special import betainc, ndtr, ndtri, stdtr, stdtrit
 
 from apilens.detect import anomalies
 from apilens.detect.baseline import (
@@ -70,6 +71,16 @@ BURST_FACTOR = 1.6
 SQUARE_LIMIT = 64.0
 #: No own habit is known before two days of traffic.
 YOUNG = 2 * DAY
+#: Least overdispersion of slow calls.
+MIN_OVER = 0.3
+#: Standard errors below which no shift and no drift has a chance under anomalies.MAY_OPEN_LOG10_P.
+MAY_OPEN, DRIFT_MAY_OPEN = (
+    -float(stdtrit(degrees, 10**anomalies.MAY_OPEN_LOG10_P)) - 1e-3 for degrees in (T_DEGREES, DRIFT_DEGREES)
+)
+#: may_open adds up from another bin on than detect, and must not miss what lies on a threshold for that.
+SLACK = 1e-6
+#: What a window is compared with lies within so many bins: a drift with its week, and the week by which bursts are told.
+REACH = DRIFT_WINDOW + DRIFT_SKIP + 2 * WEEK + DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +110,66 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     return pl.concat(found)
 
 
+def may_open(series: Series, fleet: Fleet, since: int) -> Bools:
+    """Which rows of the series can have an anomaly in bin `since` or later that opens, whatever sensitivity is asked for.
+
+    What detect() asks a window for, as far as it follows from a few sums: an expectation is never below the week's mean
+    with the fleet's load, and no spread below its floor.
+    """
+    first = max(since - REACH, 0)
+    fleet, late, since = fleet.since(first), series.since(first), since - first
+    timed = Sums(late.timed, since)
+    widths = (*(width for width, _ in SHIFT_WINDOWS), DRIFT_WINDOW)
+    asked = np.flatnonzero(np.any([timed.window(width).max(axis=1) >= MIN_TIMED for width in widths], axis=0))
+    found = np.zeros(len(series.born), dtype=bool)
+    for rows, piece in late.pieces(asked):
+        found[rows] = _may_be_slower(_without_bursts(piece), fleet, since)
+    return found
+
+
+def _may_be_slower(series: Series, fleet: Fleet, since: int) -> Bools:
+    totals = _Totals(series, fleet)
+    found = np.zeros(len(series.born), dtype=bool)
+    slow, timed = _slow_calls(series, fleet)
+    slow_sums, timed_sums = Sums(slow, since), Sums(timed, since)
+    for width, factor in SHIFT_WINDOWS:
+        # Some bins sooner, because a window is asked for without its worst bin.
+        begin = max(since - width, 0)
+        new = slice(since - begin, None)
+        of = totals.tail(begin)
+        mean, variance, explained = _by_load(of, width, width + HOUR)
+        n, past_n = of.timed.window(width), of.timed.past(WEEK, width + HOUR)
+        rest_n = np.maximum(n, 1.0) * (1 - 1 / width)
+        worst = window_max(series.log_sum[:, begin:] - series.timed[:, begin:] * mean, width)
+        above = (of.log_sum.window(width) - np.maximum(worst, 0.0) - np.maximum(n, 1.0) * mean) / rest_n - explained
+        z = above / np.sqrt(variance / rest_n + MIN_WANDER)
+        slower = (n >= MIN_TIMED) & (past_n >= 50) & (above > math.log(factor) - SLACK) & (z > MAY_OPEN)
+        found |= slower[:, new].any(axis=1)
+        k = slow_sums.window(width) - window_max(slow[:, begin:], width)[:, new]
+        n, past_n = timed_sums.window(width), timed_sums.past(WEEK, width + HOUR)
+        share = (slow_sums.past(WEEK, width + HOUR) + 100 * TAIL_SHARE) / (past_n + 100)
+        least = n * share * (width - 1) / width
+        third = max(width // 3, 1)
+        heavier = (
+            (n >= MIN_TIMED)
+            & (past_n >= 50)
+            & (k >= 4)
+            & (k > TAIL_FACTOR * least - SLACK)
+            & (k - least > 0.05 * n - SLACK)
+        )
+        heavier &= slow_sums.window(third) > 1.5 * share * timed_sums.window(third) - SLACK
+        heavier &= (k - least) / np.sqrt(np.maximum(least, 0.1)) > 2.5 * math.sqrt(1 + MIN_OVER) - SLACK
+        found |= heavier.any(axis=1)
+    of = totals.tail(since)
+    behind = DRIFT_WINDOW + DRIFT_SKIP
+    mean, variance, explained = _by_load(of, DRIFT_WINDOW, behind)
+    n, past_n = of.timed.window(DRIFT_WINDOW), of.timed.past(WEEK, behind)
+    above = of.log_sum.window(DRIFT_WINDOW) / np.maximum(n, 1.0) - mean - explained
+    z = above / np.sqrt(variance / np.maximum(n, 1.0) + variance / np.maximum(past_n, 1.0))
+    drifted = (n >= MIN_TIMED) & (past_n >= 50) & (above > math.log(DRIFT_FACTOR) - SLACK) & (z > DRIFT_MAY_OPEN)
+    return found | drifted.any(axis=1)
+
+
 class _Totals:
     """Sums of a piece's series, each made once."""
 
@@ -114,6 +185,13 @@ class _Totals:
         self.load = Sums(series.timed * load)
         self.load_sq = Sums(series.timed * load**2)
         self.log_sum_load = Sums(series.log_sum * load)
+
+    def tail(self, since: int) -> _Totals:
+        """The same sums, returned from a bin on."""
+        other = copy(self)
+        for name, sums in vars(self).items():
+            setattr(other, name, sums.tail(since))
+        return other
 
 
 def _slower(series: Series, fleet: Fleet) -> pl.DataFrame:
@@ -226,7 +304,8 @@ def _at_load(
         )
         for each in (of, among)
     )
-    whole = sums.sum(axis=2, keepdims=True) / np.maximum(calls.sum(axis=2, keepdims=True), 1.0)
+    # One after the other, so that it does not matter how many steps the others in the piece have.
+    whole = np.cumsum(sums, axis=2)[:, :, -1:] / np.maximum(calls.sum(axis=2, keepdims=True), 1.0)
     mean = (sums + LOAD_PRIOR * whole) / (calls + LOAD_PRIOR)
     mean = np.maximum.accumulate(np.where(calls >= LOAD_CALLS, mean, -np.inf), axis=2)
     with_calls = np.bincount(at, (among > 0).ravel().astype(np.float64), endpoints * fleet.days * levels)
@@ -388,7 +467,7 @@ def _tail(
     z = np.where(usable, (k - mean) / np.sqrt(np.maximum(mean, 0.1)), 0.0)
     # A gamma-Poisson with the variance that past windows of this size had.
     over = np.maximum(
-        spread(np.minimum(z**2, SQUARE_LIMIT), usable, fleet, prior=PRIOR_SPREAD, weight=DAY / 4) - 1.0, 0.3
+        spread(np.minimum(z**2, SQUARE_LIMIT), usable, fleet, prior=PRIOR_SPREAD, weight=DAY / 4) - 1.0, MIN_OVER
     )
     third = max(width // 3, 1)
     reach = max(width, 2 * HOUR)

@@ -24,6 +24,7 @@ from apilens.detect.baseline import (
     Floats,
     Ints,
     Series,
+    Sums,
     back,
     habit,
     same_time,
@@ -35,6 +36,8 @@ from apilens.detect.baseline import (
 #: DETECTION: only where at least 10 calls are expected.
 MIN_EXPECTED = 10.0
 DROP_FACTOR, SURGE_FACTOR = 0.6, 1.7
+#: And so much in the last third of the window: what ended is no news.
+DROP_RECENT, SURGE_RECENT = 0.75, 1.35
 #: Squared coefficient of variation of a forecast, before the endpoint's own errors are known; weighs like a day of
 #: them.
 PRIOR_SPREAD = 0.05
@@ -50,6 +53,12 @@ ERROR_LIMIT = 4.0
 GROWTH_SPREAD = 0.35
 #: Spread between days of the same kind, as a squared coefficient of variation.
 DAY_SPREAD = 0.02
+#: No forecast is more certain than this squared coefficient of variation.
+MIN_SPREAD = 0.005
+#: may_open adds up from another bin on than detect, and must not miss what lies on a threshold for that.
+SLACK = 1e-6
+#: Past days, the window and the half hours around them lie within so many bins.
+REACH = WEEK_DAYS * DAY + max(GROWTH_WINDOWS) + DAY
 
 
 def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
@@ -63,6 +72,56 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
             far.with_columns(endpoint=pl.Series(rows[far["endpoint"]] + series.first_endpoint, dtype=pl.Int64))
         )
     return pl.concat(found)
+
+
+def may_open(series: Series, fleet: Fleet, since: int) -> Bools:
+    """Which rows of the series can have an anomaly in bin `since` or later; see latency.may_open.
+
+    What _window asks for with the forecast of past days alone: it expects no less of a surge and no more of a drop, and no
+    spread is below its floor.
+    """
+    first = max(since - REACH, 0)
+    fleet, since = fleet.since(first), since - first
+    each, born = series.calls[:, first:], series.born - first
+    found = np.zeros(len(born), dtype=bool)
+    sums, at = Sums(each, since), np.arange(since, fleet.bins)
+    for width in GROWTH_WINDOWS:
+        calls, third = sums.window(width), max(width // 3, 1)
+        logged = (window_sum((fleet.load > 0).astype(np.float64), width) >= width).astype(np.float64)
+        of_days = []
+        for day in range(1, WEEK_DAYS + 1):
+            factor = fleet.growth[width][day - 1, since:]
+            known = (back(logged, day * DAY, 0.0)[since:] > 0) & ~np.isnan(factor)
+            valid = ((at - day * DAY >= born[:, None] + width - 1) & known).astype(np.float64)
+            factor = np.where(known, factor, 1.0)
+            of_days.append(
+                (
+                    sums.past(width, day * DAY) * factor,
+                    valid,
+                    valid / (DAY_SPREAD + (GROWTH_SPREAD * np.log(factor)) ** 2),
+                )
+            )
+        value, valid, weight = (np.stack(part) for part in zip(*of_days, strict=True))
+        days = valid.sum(axis=0)
+        middle = (value * valid).sum(axis=0)
+        trim = days >= 4
+        middle -= np.where(trim, np.where(valid > 0, value, np.inf).min(axis=0), 0.0)
+        middle -= np.where(trim, np.where(valid > 0, value, -np.inf).max(axis=0), 0.0)
+        middle /= np.maximum(days - 2 * trim, 1.0)
+        held = np.clip(value, 0.5 * middle, 2 * middle)
+        mean = (weight * held).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-9)
+        usable = (days >= 2) & (logged[since:] > 0) & (mean >= MIN_EXPECTED - SLACK)
+        variance = np.maximum((1 + 1 / np.maximum(days, 1.0)) * mean + MIN_SPREAD * mean**2, 1.0)
+        recent, part = sums.window(third), mean * third / width
+        begin = max(since - width, 0)
+        kept = (width - 2) / width
+        k = calls - 2 * window_max(each[:, begin:], width)[:, since - begin :]
+        more = (calls > SURGE_FACTOR * mean - SLACK) & (recent > SURGE_RECENT * part - SLACK)
+        more &= k - kept * mean > 2.0 * np.sqrt(variance) - SLACK
+        fewer = (calls < DROP_FACTOR * mean + SLACK) & (recent < DROP_RECENT * part + SLACK)
+        fewer &= mean - calls > 2.0 * np.sqrt(variance) - SLACK
+        found |= (usable & (more | fewer)).any(axis=1)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +274,7 @@ def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
     # variation.
     poisson = 1 + 1 / np.maximum(forecast.days, 1.0)
     error = np.where(usable, ((calls - mean) ** 2 - poisson * mean) / np.maximum(mean, 1.0) ** 2, 0.0)
-    phi = np.maximum(spread(error, usable, fleet, prior=PRIOR_SPREAD, weight=DAY), 0.005) + forecast.apart
+    phi = np.maximum(spread(error, usable, fleet, prior=PRIOR_SPREAD, weight=DAY), MIN_SPREAD) + forecast.apart
     lately, lately_variance = _from_recent(each, calls, width, fleet, born, logged)
     third = max(width // 3, 1)
     recent = window_sum(each, third)
@@ -229,10 +288,10 @@ def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
             # More calls must last longer than ten minutes: without the two busiest bins.
             kept = (width - 2) / width
             k_all = np.maximum(calls - 2 * window_max(each, width), 0.0)
-            changed = (calls > SURGE_FACTOR * expected) & (recent > 1.35 * expected * third / width)
+            changed = (calls > SURGE_FACTOR * expected) & (recent > SURGE_RECENT * expected * third / width)
         else:
             kept, k_all = 1.0, calls
-            changed = (calls < DROP_FACTOR * expected) & (recent < 0.75 * expected * third / width)
+            changed = (calls < DROP_FACTOR * expected) & (recent < DROP_RECENT * expected * third / width)
         z = np.where(usable, direction * (k_all - kept * expected) / np.sqrt(np.maximum(variance, 1.0)), 0.0)
         rows, bins = np.nonzero(usable & changed & (z > 2.0))
         mu, k = kept * expected[rows, bins], k_all[rows, bins]

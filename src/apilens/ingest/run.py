@@ -24,7 +24,9 @@ from apilens.errors import (
 )
 from apilens.formats import Detection, FoundLayout, Options, check_options, detect, doubts
 from apilens.formats.block import Block, Reader
+from apilens.ingest.cut_short import is_beginning
 from apilens.ingest.enrich import Declared
+from apilens.ingest.forget import tombstone
 from apilens.ingest.layout_files import layouts_from
 from apilens.ingest.pieces import Cut, Known, Origin, cut
 from apilens.ingest.rollup import finish_rollups
@@ -84,6 +86,7 @@ class _Job:
 
     report: InputReport
     head_sha256: str
+    longer: tuple[Known, ...]
     future: Future[Written]
 
 
@@ -166,6 +169,7 @@ class IngestRun:
         raise LockedError(f"{', '.join(sorted(self._contested))}: other runs keep ingesting the same; run again later")
 
     def _read_all(self, work: Sequence[tuple[Input, InputReport]]) -> None:
+        self._forgotten = tombstone(self.lake)  # before the workers look it up
         with self._hire(self.lake) as workers:
             batch = max(BATCH, workers.ahead)
             jobs: deque[_Job] = deque()
@@ -173,7 +177,13 @@ class IngestRun:
 
             def take() -> None:
                 job = jobs.popleft()
-                done.append(_Done(job, job.future.result()))
+                made = job.future.result()
+                if job.longer:
+                    self._commit(done)  # what it may be the beginning of
+                    done.clear()
+                    if self._is_beginning(job, made):
+                        return
+                done.append(_Done(job, made))
 
             for item, report in work:
                 try:
@@ -251,7 +261,7 @@ class IngestRun:
                 self._by_head.setdefault(piece.head_sha256, []).append(Known(piece.unit_id, piece.block.size))
                 task = Task(piece, origin, declared, attempt, self.now)
                 future = workers.submit(task, reader or Reader())
-                yield _Job(report, piece.head_sha256, future)
+                yield _Job(report, piece.head_sha256, piece.longer, future)
                 reader = reader and reader.after(piece.block)
         finally:
             self._passed += stream.position
@@ -299,6 +309,17 @@ class IngestRun:
         again = self._own.get(unit_id) == report.name  # read once more after another writer got in between
         report.counts += _counts_of(entry) if again else _as_duplicate(_counts_of(entry))
 
+    def _is_beginning(self, job: _Job, made: Written) -> bool:
+        """Whether the lake holds a piece already, as the beginning of a longer one; it is accounted for then."""
+        known = [self._entries[one.unit_id] for one in job.longer if one.unit_id in self._entries]
+        if not any(is_beginning(self.lake, made.unit, entry) for entry in known):
+            return False
+        job.report.counts += _as_duplicate(made.counts)
+        # Met once more in this run it is known; another run finds out by itself.
+        self._entries[made.unit.unit_id] = made.unit.entry
+        self._begun.discard(made.unit.unit_id)
+        return True
+
     def _commit(self, done: Sequence[_Done]) -> None:
         """Commit what the workers made, except pieces that another writer has taken meanwhile."""
         for left in reversed(range(_RETRIES)):
@@ -327,6 +348,10 @@ class IngestRun:
     def _commit_ours(self, done: Sequence[_Done]) -> tuple[pl.DataFrame, list[_Done]]:
         """What others brought into the ledger meanwhile, and what of `done` was committed beside it."""
         with self.lake.lock("commit"):
+            if done and tombstone(self.lake) != self._forgotten:
+                raise LockedError(
+                    f"{self.lake.root}: was told to forget meanwhile what this run may hold; what was committed stays, run it again"
+                )
             fresh = self.lake.ledger() if done else INGESTS.to_frame()
             others = fresh.filter(~pl.col("unit_id").is_in(list(self._entries)))
             begun = set(others["head_sha256"])

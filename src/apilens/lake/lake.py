@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
 from io import BytesIO
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import polars as pl
@@ -20,10 +21,11 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-from apilens.errors import ConflictError, LakeError
+from apilens.errors import ConflictError, LakeError, LockedError, UsageError
 from apilens.lake import days
 from apilens.lake.days import Sums
 from apilens.lake.storage import Hold, Storage, storage_at
+from apilens.objects import is_url
 from apilens.schema import BIN_S, CALLS, INGESTS, METRIC_SERIES, METRICS, REJECTS, ROLLUPS, SUMS, TIMESTAMP, table
 from apilens.window import ALWAYS, Window
 
@@ -54,6 +56,8 @@ _COMMITTED = table({"path": pl.String, "first": TIMESTAMP, "last": TIMESTAMP})
 #: Files of the ledger above which a commit puts those together that have at most so many rows: every run reads all of them, at
 #: a third of a millisecond each. Picked.
 _LEDGER_FILES, _LEDGER_ROWS = 32, 50_000
+#: What the library of the tables takes for something else in a path: escapes, separators, line ends.
+_UNSAFE = re.compile(r"%[0-9A-Fa-f]{2}|[\\\x00-\x1f]")
 _TRANSACTIONS = pl.Schema({"unit_id": pl.String, "attempt": pl.Int64})
 #: Commits read at once: a bucket answers each after some 20 ms, and there are up to 50 behind a checkpoint.
 _LOG_READERS = 8
@@ -92,7 +96,7 @@ class Unit:
 def open_lake(path: str, *, create: bool = False) -> Lake:
     """The lake in folder `path`, or under a URL (s3://bucket/prefix).
 
-    Raises LakeError when there is none (unless create), or when a newer apilens laid it out: nothing is changed then.
+    Raises UsageError for a path that cannot hold one, LakeError when there is none (unless create), or when a newer apilens laid it out: nothing is changed then.
     """
     storage = storage_at(path)
     try:
@@ -102,6 +106,10 @@ def open_lake(path: str, *, create: bool = False) -> Lake:
     if not there:
         if not create:
             raise LakeError(f"{path}: no lake here; make one with: apilens ingest YOUR.log --lake {path}")
+        if (unsafe := _UNSAFE.search(path if is_url(path) else str(Path(path).absolute()))) is not None:
+            raise UsageError(
+                f"--lake {path!r}: a lake cannot lie in a folder whose path holds {unsafe.group()!r}: Delta Lake reads its names as URLs; choose another"
+            )
         try:
             storage.create("_apilens/masking.key", secrets.token_hex(_KEY_BYTES).encode())
             for name, schema in TABLES.items():
@@ -273,6 +281,7 @@ class Lake:
     def _scan(self, files: Sequence[str], schema: pl.Schema, *, file: str | None = None) -> pl.LazyFrame:
         return pl.scan_parquet(
             list(files),
+            glob=False,
             schema=schema,
             include_file_paths=file,
             missing_columns="insert",
@@ -284,7 +293,8 @@ class Lake:
 
     def ledger(self) -> pl.DataFrame:
         """schema.INGESTS of the units that are committed: the entry whose attempt `calls` carries."""
-        return self.committed(self._read_entries().drop("file"))
+        attempts = self._attempts("calls")  # before the entries, as in committed
+        return _counting(self._read_entries().drop("file"), attempts)
 
     def _read_entries(self) -> pl.DataFrame:
         """schema.INGESTS, committed or not, and file: the file of the ledger it stands in. A file never changes and is read once."""
@@ -298,15 +308,20 @@ class Lake:
 
     def rejects(self) -> pl.DataFrame:
         """schema.REJECTS of committed units that were not re-fed since."""
-        rows = self.committed(self.scan("rejects").collect())
+        rows = self.committed("rejects")
         resolved = rows.filter(pl.col("resolves_unit_id").is_not_null()).select(
             pl.col("resolves_unit_id").alias("unit_id"), "source_offset", "record"
         )
         open_rows = rows.filter(pl.col("resolves_unit_id").is_null())
         return open_rows.join(resolved, on=["unit_id", "source_offset", "record"], how="anti")
 
-    def committed(self, rows: pl.DataFrame) -> pl.DataFrame:
-        return rows.join(self._attempts("calls"), on=["unit_id", "attempt"], how="semi", maintain_order="left")
+    def committed(self, name: Literal["ingests", "rejects"], files: Sequence[str] | None = None) -> pl.DataFrame:
+        """The rows that count of a table, or of some of its files (named as by files())."""
+        # A commit writes these rows before the attempt that makes them count: read the other way round, those of one that
+        # takes place meanwhile would be missed.
+        attempts = self._attempts("calls")
+        rows = self.scan(name) if files is None else self.scan_files(name, files)
+        return _counting(rows.collect(), attempts)
 
     def _attempts(self, name: Literal["calls", "rollups"]) -> pl.DataFrame:
         """Every unit's committed attempt: unit_id, attempt."""
@@ -316,6 +331,13 @@ class Lake:
         """A file of what is no table (routes.json, forgotten.json); None: it was never written."""
         data = self.storage.read(f"_apilens/{name}")
         return None if data is None else data.decode()
+
+    def recall(self, name: str) -> bytes | None:
+        """What memorise() kept under a name; None: nothing, or it cannot be read."""
+        try:
+            return self.storage.read(f"_apilens/{name}")
+        except (OSError, LakeError):
+            return None
 
     # -- writing -------------------------------------------------------------------------------------------------
 
@@ -384,10 +406,11 @@ class Lake:
     def commit(self, units: Sequence[Unit]) -> None:
         """Make units visible, all or none: ledger and rejects first, then calls with the units' transactions, then rollups.
 
-        Raises ConflictError when another run committed since the ledger was read.
+        Raises ConflictError when another run committed since the ledger was read, LockedError when one deleted files of these units.
         """
         if not units:
             return
+        self._still_there(units)
         ingests = self.table("ingests")
         self._unchanged("calls", self.table("calls"))
         entries = pl.DataFrame([unit.entry for unit in units], schema=INGESTS)
@@ -400,7 +423,7 @@ class Lake:
         if small.len() > _LEDGER_FILES:
             # Not in one file with this commit's, which goes as a whole should this run die before its calls are committed.
             rows = known.filter(pl.col("file").is_in(small.implode())).drop("file")
-            rows = rows.join(self._logs["calls"].latest, on=["unit_id", "attempt"], how="semi", maintain_order="left")
+            rows = _counting(rows, self._logs["calls"].latest)
             if rows.height:
                 written.append(added(self.write_file("ingests", rows, {}, f"{MERGED}{secrets.token_hex(16)}", level=3)))
             gone = pl.concat([gone, small])
@@ -412,6 +435,17 @@ class Lake:
             self.transact("rejects", [*dead, *rejects])
         self._register("calls", units)
         self._register("rollups", units)
+
+    def _still_there(self, units: Sequence[Unit]) -> None:
+        """Raises LockedError when a file is gone: a table that names one cannot be read any more."""
+        named: list[tuple[Table, tuple[DataFile, ...]]] = []
+        for unit in units:
+            named += [("calls", unit.calls), ("rollups", unit.rollups), ("rejects", unit.rejects)]
+        files = [self.storage.uri(f"{name}/{file.path}") for name, written in named for file in written]
+        if (gone := self.storage.lost(files, ask=True)) is not None:
+            raise LockedError(
+                f"{gone}: another run (forget, vacuum) deleted it before it was committed; what was committed stays, run it again"
+            )
 
     def add_metrics(self, samples: pl.DataFrame, import_id: str) -> int:
         """Keep samples of schema.METRICS; how many of them were there already (same series and moment: the first one stays)."""
@@ -517,7 +551,7 @@ class Lake:
             ) from None
         except (OSError, DeltaError) as error:
             raise LakeError(
-                f"{self.storage.uri(name)}: the commit cannot be written ({error}); nothing of it counts. Make room, then run it again"
+                f"{self.storage.uri(name)}: the commit cannot be written ({_cause(error)}); nothing in it counts. Make room or mend the rights, then run it again"
             ) from None
 
     def save_text(self, name: str, text: str) -> None:
@@ -527,6 +561,11 @@ class Lake:
         except OSError as error:
             raise LakeError(f"{self.storage.uri(f'_apilens/{name}')}: cannot be written ({error})") from None
 
+    def memorise(self, name: str, data: bytes) -> None:
+        """Keep what could be made again, whole or not at all: a lake that takes no file does without it."""
+        with suppress(OSError, LakeError):
+            self.storage.replace(f"_apilens/{name}", data)
+
     def unfinished_rollups(self) -> list[tuple[str, int]]:
         """(unit_id, attempt) whose calls are committed while their rollups are not: a run died between the two."""
         missing = self.ledger().join(self._attempts("rollups"), on=["unit_id", "attempt"], how="anti")
@@ -535,6 +574,11 @@ class Lake:
     def register_rollups(self, units: Sequence[Unit]) -> None:
         """Commit rollups that were rebuilt from committed calls; see unfinished_rollups."""
         self._register("rollups", units)
+
+
+def _counting(rows: pl.DataFrame, attempts: pl.DataFrame) -> pl.DataFrame:
+    """The rows of committed attempts."""
+    return rows.join(attempts, on=["unit_id", "attempt"], how="semi", maintain_order="left")
 
 
 def _overlapping(committed: pl.DataFrame, window: Window) -> pl.DataFrame:
@@ -573,7 +617,7 @@ class _Log:
         since = -1 if pointer is None else int(json.loads(pointer)["version"])
         if since > self._since:
             file = self._storage.uri(f"{self._folder}/{since:020}.checkpoint.parquet")
-            scan = pl.scan_parquet(file, storage_options=self._storage.options, credential_provider=None)
+            scan = pl.scan_parquet(file, glob=False, storage_options=self._storage.options, credential_provider=None)
             entries = scan.select(pl.col("txn").struct.field("appId", "version")).collect().drop_nulls("appId")
             self._known = entries.select(unit_id="appId", attempt=pl.col("version").cast(pl.Int64))
             self._since = since
@@ -582,17 +626,29 @@ class _Log:
         fresh = [int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit()]
         fresh = [version for version in fresh if version > self._since and version not in self._commits]
         with ThreadPoolExecutor(_LOG_READERS) as pool:
-            self._commits.update(zip(fresh, pool.map(self._read, fresh), strict=True))
+            for version, pairs in zip(fresh, pool.map(self._read, fresh), strict=True):
+                if pairs is None:
+                    return self.transactions()  # a vacuum took it; the checkpoint it made has it
+                self._commits[version] = pairs
         self.seen = max(self._commits, default=self._since)
         later = [pair for version in sorted(self._commits) for pair in self._commits[version]]
         recent = pl.DataFrame(later, schema=_TRANSACTIONS, orient="row")
         self.latest = pl.concat([self._known, recent]).unique("unit_id", keep="last", maintain_order=True)
         return self.latest
 
-    def _read(self, version: int) -> list[tuple[str, int]]:
-        text = (self._storage.read(f"{self._folder}/{version:020}.json") or b"").decode()
-        actions = (json.loads(line) for line in text.splitlines() if '"txn"' in line)
+    def _read(self, version: int) -> list[tuple[str, int]] | None:
+        """The transactions of a commit; None: it is gone."""
+        text = self._storage.read(f"{self._folder}/{version:020}.json")
+        if text is None:
+            return None
+        actions = (json.loads(line) for line in text.decode().splitlines() if '"txn"' in line)
         return [(action["txn"]["appId"], action["txn"]["version"]) for action in actions if "txn" in action]
+
+
+def _cause(error: BaseException) -> str:
+    """The last of the causes that the library of the tables draws as a coloured tree."""
+    lines = [line.strip() for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines()]
+    return next((line.removeprefix("↳").strip() for line in reversed(lines) if line), "no reason given")
 
 
 def added(file: DataFile, time_column: str | None = None, *, data_change: bool = True) -> AddAction:

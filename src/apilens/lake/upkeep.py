@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from apilens.lake import days
-from apilens.lake.lake import MERGED, TIME, Lake, Table, added, partition_of, removed
+from apilens.lake.lake import MERGED, TIME, DataFile, Lake, Table, added, partition_of, removed
 from apilens.schema import ENDPOINT, METRIC_SERIES
 
 #: Rows of one compacted file: some 100 MB of calls in memory, some 20 MB on disk. We picked it.
@@ -76,36 +76,41 @@ def compact(lake: Lake) -> dict[Table, tuple[int, int]]:
 def _compact_table(lake: Lake, name: Table) -> tuple[int, int]:
     gone = came = 0
     for group in _groups(name, _files(lake, name)):
-        if name in ("ingests", "rejects"):
+        files = [lake.storage.uri(f"{name}/{file['path']}") for file in group]
+        if name == "ingests" or name == "rejects":
             # A commit in progress has its rows here before they count: nobody may be at it.
             with lake.lock("commit"):
-                gone, came = gone + len(group), came + _merge(lake, name, group, committed=True)
+                made = _merged(lake, name, group, lake.committed(name, files))
+                swapped = _swap(lake, name, group, made)
         else:
-            gone, came = gone + len(group), came + _merge(lake, name, group, committed=False)
+            made = _merged(lake, name, group, lake.scan_files(name, files).collect())
+            with lake.lock("commit"):
+                swapped = _swap(lake, name, group, made)
+        if swapped:
+            gone, came = gone + len(group), came + (made is not None)
     return gone, came
 
 
-def _merge(lake: Lake, name: Table, group: list[dict[str, Any]], *, committed: bool) -> int:
-    """Replace the files of a group by one; how many files that made (0: another run was quicker, or no row counts)."""
-    rows = lake.scan_files(name, [lake.storage.uri(f"{name}/{file['path']}") for file in group]).collect()
-    if committed:
-        rows = lake.committed(rows)
+def _merged(lake: Lake, name: Table, group: list[dict[str, Any]], rows: pl.DataFrame) -> DataFile | None:
+    """The rows of a group's files in one file, which nobody sees yet; None: there are none."""
+    if rows.is_empty():
+        return None
     rows = rows.sort(_ORDER[name], nulls_last=False, maintain_order=True)
-    partition = partition_of(group[0]["path"])
-    made = lake.write_file(name, rows, partition, f"{MERGED}{secrets.token_hex(16)}", level=3) if rows.height else None
+    return lake.write_file(name, rows, partition_of(group[0]["path"]), f"{MERGED}{secrets.token_hex(16)}", level=3)
+
+
+def _swap(lake: Lake, name: Table, group: list[dict[str, Any]], made: DataFile | None) -> bool:
+    """Put a file in the place of its group; False: another run changed one of them since they were listed. The commit lock is held."""
+    still = set(_files(lake, name)["path"])
+    if not all(file["path"] in still for file in group):
+        if made is not None:  # with rows, perhaps, that were forgotten meanwhile
+            lake.storage.delete([f"{name}/{made.path}"])
+        return False
+    if made is not None and lake.storage.lost([lake.storage.uri(f"{name}/{made.path}")], ask=True) is not None:
+        return False  # a vacuum without retention took it
     adds = [added(made, TIME.get(name), data_change=False)] if made is not None else []
-    removes = [removed(file["path"], file["size_bytes"], data_change=False) for file in group]
-    if committed:
-        lake.transact(name, [*removes, *adds])
-        return len(adds)
-    with lake.lock("commit"):
-        still = set(_files(lake, name)["path"])
-        if not all(file["path"] in still for file in group):
-            if made is not None:  # with rows, perhaps, that were forgotten meanwhile
-                lake.storage.delete([f"{name}/{made.path}"])
-            return 0
-        lake.transact(name, [*removes, *adds])
-    return len(adds)
+    lake.transact(name, [*(removed(file["path"], file["size_bytes"], data_change=False) for file in group), *adds])
+    return True
 
 
 def _files(lake: Lake, name: Table) -> pl.DataFrame:

@@ -13,6 +13,7 @@ import polars as pl
 
 from apilens.config import Mark, Mute, load_config
 from apilens.detect import find_candidates
+from apilens.detect.memory import Memory
 from apilens.detect.settings import muted, mutes_it, wanted
 from apilens.errors import UsageError
 from apilens.lens import Lens
@@ -152,8 +153,16 @@ def _days_before(rollups: pl.DataFrame, begin: datetime) -> pl.DataFrame:
     return rollups.with_columns(pl.col("bin_start") + timedelta(days=days))
 
 
-#: A scan looks at so much of the past: eight trailing weeks of baseline and incidents, whatever the lake holds besides.
+#: A scan looks at so much of the past at least: eight trailing weeks of baseline and incidents, whatever the lake holds besides.
 LOOK_BACK = timedelta(days=63)
+_WEEK_S = 7 * 86_400
+#: What scans have decided, in the lake; may be deleted at any time.
+DECIDED = "decided.bin"
+
+
+def past_of(edge: datetime) -> datetime:
+    """From when on a scan looks at calls: the same moment for a week, so that what was decided of them holds."""
+    return datetime.fromtimestamp((edge - LOOK_BACK).timestamp() // _WEEK_S * _WEEK_S, UTC)
 
 
 def scan(
@@ -178,19 +187,28 @@ def scan(
         return Scanned(CANDIDATES.to_frame(), None, {})
     # A bin is judged when it is over: the one that holds the last call counts as over at its end.
     edge = datetime.fromtimestamp(-(-moment.timestamp() // BIN_S) * BIN_S, UTC) if now is None else moment
-    rollups = lens.rollups(since=edge - LOOK_BACK, until=edge).collect()
+    first = past_of(edge)
+    rollups = lens.rollups(since=first, until=edge).collect()
     launches = [mark.time for mark in lens.marks if mark.go_live and mark.time <= edge]
     own, begin = rollups, rollups["bin_start"].min()
     if baseline is not None and isinstance(begin, datetime):
         earlier = Lens(baseline, lens.config, openapi=openapi).rollups().collect()
         rollups = pl.concat([_days_before(earlier, begin), rollups])
         launches = [begin, *launches]
+    remembered = Memory(lens.lake.recall(DECIDED))
     found = find_candidates(
-        rollups, lens.breakdown, now=edge, go_live=max(launches, default=None), settings=lens.config.detect
+        rollups,
+        lens.breakdown,
+        now=edge,
+        go_live=max(launches, default=None),
+        settings=lens.config.detect,
+        remembered=remembered,
     )
+    if remembered.changed:
+        lens.lake.memorise(DECIDED, remembered.to_bytes())
     if baseline is not None:
         found = found.filter(pl.col("detected_at") > begin)
-    metrics = suspects.metrics(lens, edge - LOOK_BACK, edge)
+    metrics = suspects.metrics(lens, first, edge)
     with open_state(lake, state) as store:
         facts = suspects.facts(lens, store, own, edge)
         found, friction = suspects.of_calls(lens, found, facts, own, edge)
@@ -198,7 +216,7 @@ def scan(
         found = wanted(found, lens.config.detect, now=edge)
         found = suspects.with_evidence(lens, found, metrics, friction, store.candidates())
         found = muted(found, [*lens.config.detect.mutes, *suspects.mutes(store)], now=moment)
-        changes = store.save_candidates(found, moment, Window(edge - LOOK_BACK, edge))
+        changes = store.save_candidates(found, moment, Window(first, edge))
     window = lens.window(since, until, now=moment)
     if window.start is not None:
         found = found.filter(pl.col("end") > window.start)

@@ -1,0 +1,291 @@
+"""A scan that remembers finds what a scan from nothing finds, whatever happened to the lake or to what is remembered."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from apilens import histogram, schema
+from apilens.config import Detect
+from apilens.detect import DETECTORS, MAY_OPEN, anomalies, baseline, incidents, memory
+from apilens.detect.settings import sensitised
+from apilens.pipeline.incidents import DECIDED, LOOK_BACK
+from commands import Ran, apilens, ingest
+
+START = datetime(2026, 3, 2, 7, tzinfo=UTC)
+BIN = timedelta(minutes=5)
+ENDPOINTS, DAYS = 8, 11
+BINS = DAYS * 288
+
+
+@cache
+def world(seed: int, endpoints: int = ENDPOINTS) -> pl.DataFrame:
+    """schema.ROLLUPS of endpoints that every now and then, for minutes to days, are somewhat or much slower, busier, quieter or worse."""
+    random = np.random.default_rng(seed)
+    bins = np.arange(BINS)
+    parts = []
+    for endpoint in range(endpoints):
+        rate = np.full(BINS, float(np.exp(random.uniform(-1, 3.5)))) * (1 + 0.5 * np.sin(bins / 288 * 2 * np.pi))
+        slower, failing = np.zeros(BINS), np.full(BINS, 0.004)
+        for kind in random.integers(0, 4, 4):
+            first = int(random.integers(2 * 288, BINS))
+            during = slice(first, first + int(np.exp(random.uniform(1, 6.5))))
+            if kind == 0:
+                slower[during] += random.uniform(0.15, 1.2)
+            elif kind == 1:
+                slower[during] += (random.random(len(slower[during])) < 0.3) * 2.0
+            elif kind == 2:
+                rate[during] *= random.choice([0.0, 0.3, 0.6, 1.7, 2.5, 4.0])
+            else:
+                failing[during] = random.uniform(0.05, 0.6)
+        calls = random.poisson(rate)
+        failed = random.binomial(calls, failing)
+        for status, n in ((200, calls - failed), (500, failed)):
+            at = np.flatnonzero(n)
+            log = random.normal(3 + endpoint % 5 + slower[at], 0.6 / np.sqrt(n[at]))
+            bucket = histogram.bucket(pl.lit(pl.Series(np.exp(log))))
+            minute = random.integers(0, 5, len(at))
+            parts.append(
+                pl.select(
+                    bin_start=pl.lit(START) + pl.lit(pl.Series(at)) * BIN,
+                    environment=pl.lit("default"),
+                    service=pl.lit("even" if endpoint % 2 == 0 else None, pl.String),
+                    method=pl.lit("GET"),
+                    route=pl.lit(f"/v1/things{endpoint}/{{id}}"),
+                    status_code=pl.lit(status),
+                    calls=pl.lit(pl.Series(n[at])),
+                    minute_calls=pl.concat_list(
+                        [
+                            pl.lit(pl.Series(np.where(n[at] >= 3, n[at] // 5 + 1, n[at] * (minute == i))))
+                            for i in range(5)
+                        ]
+                    ),
+                    durations=pl.lit(pl.Series(n[at])),
+                    log_duration_sum=pl.lit(pl.Series(n[at] * log)),
+                    log_duration_sumsq=pl.lit(pl.Series(n[at] * (log**2 + 0.36))),
+                    bucket=pl.concat_list(bucket),
+                    bucket_calls=pl.concat_list(pl.lit(pl.Series(n[at])).cast(pl.Int32)),
+                )
+            )
+    made = pl.concat(parts)
+    missing = [pl.lit(None, dtype).alias(name) for name, dtype in schema.ROLLUPS.items() if name not in made.columns]
+    return made.with_columns(missing).select(pl.col(name).cast(dtype) for name, dtype in schema.ROLLUPS.items())
+
+
+def runs(
+    rollups: pl.DataFrame, now: datetime, remembered: memory.Memory | None = None, settings: Detect | None = None
+) -> list[dict[str, object]]:
+    """What incidents are made of, as find_candidates makes it."""
+    remembered = remembered or memory.Memory()
+    fleet, rows = fleet_of(rollups.filter(pl.col("bin_start") < now))
+    bins = memory.digests(fleet, rows, {})
+    abnormal, known = memory.judge(baseline.chunks(fleet, rows), fleet, DETECTORS, MAY_OPEN, remembered.of("x"), bins)
+    remembered.learn("x", known)
+    abnormal = sensitised(abnormal, fleet.endpoints, settings or Detect(), anomalies.OPEN_LOG10_P)
+    found = [{name: getattr(run, name) for name in run.__slots__} for run in incidents.runs_of(abnormal)]
+    return [
+        {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in run.items()}
+        for run in found
+    ]
+
+
+def fleet_of(rollups: pl.DataFrame) -> tuple[baseline.Fleet, pl.DataFrame]:
+    first = int(START.timestamp()) // 300
+    last = rollups.select((pl.col("bin_start").dt.epoch("s") // 300).max()).item()
+    return baseline.fleet(rollups, (first, last + 1))
+
+
+def until(rollups: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    return rollups.filter(pl.col("bin_start") < now)
+
+
+def judged(rollups: pl.DataFrame) -> tuple[baseline.Fleet, baseline.Series]:
+    fleet, rows = fleet_of(rollups)
+    return fleet, next(iter(baseline.chunks(fleet, rows)))
+
+
+@pytest.mark.parametrize("detector", sorted(MAY_OPEN))
+def test_what_opens_was_named_as_what_may_open(detector: str) -> None:
+    """For every bin in which an endpoint has a window that opens or would at a higher sensitivity: asked then, it is named."""
+    fleet, series = judged(world(9, 32))
+    found = DETECTORS[detector](series, fleet)
+    could = found.filter(pl.col("opens") | (pl.col("log10_p") <= anomalies.MAY_OPEN_LOG10_P))
+    moments = could["bin"].unique().sort().to_list()
+    moments = moments[:: max(len(moments) // 12, 1)]
+    assert len(moments) >= 12
+    named = 0
+    for bin_ in moments:
+        cut, known = judged(until(world(9, 32), START + (bin_ + 1) * BIN))
+        asked = MAY_OPEN[detector](known, cut, bin_)
+        assert asked[could.filter(pl.col("bin") == bin_)["endpoint"].to_numpy()].all(), bin_
+        named += int(asked.sum())
+    assert named < 0.6 * 32 * len(moments), "a rule that names everything names nothing"
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("wait"), st.integers(0, 30)),
+        st.tuples(st.just("late"), st.integers(1, 900)),
+        st.tuples(st.just("forgotten"), st.integers(1, 900)),
+        st.tuples(st.just("reordered"), st.integers(0, 9)),
+        st.tuples(st.just("another endpoint"), st.integers(0, ENDPOINTS - 1)),
+        st.tuples(st.just("sensitivity"), st.integers(0, 2)),
+        st.tuples(st.just("damaged"), st.integers(0, 10_000)),
+        st.tuples(st.just("earlier"), st.integers(1, 200)),
+    ),
+    min_size=2,
+    max_size=4,
+)
+
+
+@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(seed=st.integers(1, 3), begin=st.integers(8 * 288, BINS - 160), steps=STEPS)
+@example(
+    seed=1,
+    begin=9 * 288,
+    steps=[("wait", 1), ("wait", 1), ("late", 700), ("wait", 2), ("damaged", 50), ("earlier", 100), ("wait", 3)],
+)
+@example(
+    seed=2,
+    begin=9 * 288 + 77,
+    steps=[("wait", 12), ("another endpoint", 3), ("sensitivity", 2), ("wait", 1), ("reordered", 1), ("forgotten", 2)],
+)
+def test_a_scan_that_remembers_finds_what_one_from_nothing_finds(
+    seed: int, begin: int, steps: list[tuple[str, int]]
+) -> None:
+    rollups, now, given = world(seed), START + begin * BIN, Detect()
+    kept, seen = b"", memory.Memory()
+    runs(rollups, now, seen)
+    for step, n in [*steps, ("wait", 1)]:
+        kept = seen.to_bytes()
+        when = now
+        if step == "wait":
+            when = now = now + n * BIN
+        elif step == "earlier":
+            when = now - n * BIN
+        elif step == "late":  # ten minutes of a node
+            more = pl.col("bin_start").is_between(now - n * BIN, now - (n - 1) * BIN)
+            rollups = pl.concat([rollups, rollups.filter(more)])
+        elif step == "forgotten":
+            rollups = rollups.filter(~pl.col("bin_start").is_between(now - (n + 20) * BIN, now - n * BIN))
+        elif step == "reordered":
+            rollups = rollups.sample(fraction=1.0, shuffle=True, seed=n)
+        elif step == "another endpoint":  # that comes first in the fleet
+            born = rollups.filter((pl.col("bin_start") > now - 9 * BIN) & pl.col("route").str.contains(f"things{n}/"))
+            rollups = pl.concat([rollups, born.with_columns(route=pl.lit("/a"), service=pl.lit("a"))])
+        elif step == "sensitivity":
+            given = Detect(sensitivity=("low", "normal", "high")[n])
+        else:
+            kept = kept[: n % len(kept)] + bytes([kept[n % len(kept)] ^ 1]) + kept[n % len(kept) + 1 :]
+        seen = memory.Memory(kept)
+        assert runs(rollups, when, seen, given) == runs(rollups, when, settings=given)
+
+
+def test_five_minutes_later_few_endpoints_are_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, int] = dict.fromkeys(MAY_OPEN, 0)
+
+    def counted(name: str, detect: memory.Detector) -> memory.Detector:
+        def count(series: baseline.Series, fleet: baseline.Fleet) -> pl.DataFrame:
+            asked[name] += len(series.born)
+            return detect(series, fleet)
+
+        return count
+
+    for name in MAY_OPEN:
+        monkeypatch.setitem(DETECTORS, name, counted(name, DETECTORS[name]))
+    rollups, now, seen = world(1), START + 10 * 288 * BIN, memory.Memory()
+    runs(rollups, now, seen)
+    assert set(asked.values()) == {ENDPOINTS}
+    asked.update(dict.fromkeys(asked, 0))
+    runs(rollups, now + BIN, seen)
+    assert sum(asked.values()) <= ENDPOINTS
+
+
+def test_what_other_rules_decided_is_not_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, now = memory.Memory(), START + 3 * 288 * BIN
+    runs(world(1), now, seen)
+    kept = seen.to_bytes()
+    assert memory.Memory(kept).of("x") is not None
+    monkeypatch.setattr(memory, "_rules", lambda: b"another text of the rules")
+    assert memory.Memory(kept).of("x") is None
+
+
+# -- with a lake ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five days of two endpoints; /pay is slow for two hours at their end."""
+    folder = tmp_path_factory.mktemp("remembers")
+    random = np.random.default_rng(4)
+    seconds = np.sort(random.random(9_000)) * 5 * 86_400
+    slow = np.where(seconds > 4.9 * 86_400, 2.0, 0.0)
+    took = np.exp(random.normal(-2 + slow, 0.4))
+    (folder / "access.log").write_text(
+        "".join(
+            f'203.0.113.9 - - [{START + timedelta(seconds=int(at)):%d/%b/%Y:%H:%M:%S +0000}] "GET /pay HTTP/1.1" 200 9 "-" "x/1" {s:.3f}\n'
+            for at, s in zip(seconds, took, strict=True)
+        )
+    )
+    layout = '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" $request_time'
+    ingest(folder / "lake", folder / "access.log", "--log-format", layout)
+    return folder / "lake"
+
+
+def scanned(lake: Path, tmp_path: Path) -> Ran:
+    ran = apilens("scan", "--lake", lake, "--state", f"sqlite:///{tmp_path}/state.db", "--output", "ndjson")
+    assert ran.code == 0, ran.err
+    return ran
+
+
+def test_what_is_remembered_may_be_deleted_cut_and_changed(lake: Path, tmp_path: Path) -> None:
+    first = scanned(lake, tmp_path)
+    file = lake / "_apilens" / DECIDED
+    whole = file.read_bytes()
+    assert first.rows() and "unchanged" in scanned(lake, tmp_path).err
+    for damaged in (whole[:-7], whole[:40] + b"?" + whole[41:]):
+        file.write_bytes(damaged)
+        assert scanned(lake, tmp_path).rows() == first.rows()
+        assert file.read_bytes() == whole
+    file.unlink()
+    file.mkdir()  # it can be neither read nor written
+    assert scanned(lake, tmp_path).rows() == first.rows()
+    file.rmdir()
+
+
+def test_a_scan_killed_while_it_writes_what_it_remembers_costs_nothing_but_time(lake: Path, tmp_path: Path) -> None:
+    first = scanned(lake, tmp_path)
+    file = lake / "_apilens" / DECIDED
+    file.write_bytes(b"of another version")
+    program = (
+        "import os, pathlib, signal, sys; from apilens.cli import run\n"
+        "pathlib.Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "run(sys.argv[1:])"
+    )
+    arguments = ["scan", "--lake", str(lake), "--state", f"sqlite:///{tmp_path}/state.db"]
+    killed = subprocess.run([sys.executable, "-c", program, *arguments], env=dict(os.environ), capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    assert file.read_bytes() == b"of another version"
+    assert scanned(lake, tmp_path).rows() == first.rows()
+
+
+def test_the_past_begins_at_the_same_moment_for_a_week() -> None:
+    """Or every scan would begin elsewhere, and nothing that was decided would hold."""
+    from apilens.pipeline.incidents import past_of
+
+    moments = [past_of(START + hours * timedelta(hours=1)) for hours in range(0, 24 * 20, 5)]
+    assert len(set(moments)) <= 4
+    assert all(
+        LOOK_BACK <= START + timedelta(hours=5 * n) - at < LOOK_BACK + timedelta(days=7) for n, at in enumerate(moments)
+    )
