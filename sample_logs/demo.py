@@ -17,7 +17,7 @@ from apilens.config import load_config
 from apilens.errors import ApilensError, Exit
 from apilens.ingest.run import Request
 from apilens.lens import Lens
-from apilens.pipeline import incidents, logs, people, reporting
+from apilens.pipeline import incidents, intake, logs, people, reporting
 from apilens.reports.terminal import Column, lines_equation, records_equation, safe, table
 from apilens.reports.units import count, milliseconds, percent, size
 from apilens.reports.verdict import verdict
@@ -111,7 +111,7 @@ def _scan() -> pl.DataFrame:
 
 
 def _feedback() -> None:
-    imported = people.import_feedback(
+    imported = intake.import_feedback(
         [str(HERE / "feedback")], lake=LAKE, state=None, channel=None, tz=None, now=datetime.fromisoformat("2026-03-16T00:00:00Z")
     )  # fmt: skip
     counts = people.triage(lake=LAKE, state=None, context=CONTEXT, now=None).counts()

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from apilens import histogram, schema
-from apilens.reports.html import Mark, Quality, ReportData
+from apilens.reports.data import Mark, Quality, ReportData
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 DAYS = 14

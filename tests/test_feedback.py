@@ -29,7 +29,7 @@ from apilens.feedback.masking import mask
 from apilens.feedback.model import predict, train
 from apilens.feedback.records import newest, read_time, to_items
 from apilens.feedback.template import TEMPLATES, template
-from apilens.pipeline import people
+from apilens.pipeline import intake
 from apilens.schema import CATEGORIES, ITEMS
 from apilens.store import default_state, open_store
 from patience import comes_to_an_end
@@ -518,14 +518,14 @@ _records = st.lists(
 )
 
 
-def _stored(folder: Path, files: list[tuple[str, bytes]]) -> tuple[people.Imported, pl.DataFrame]:
+def _stored(folder: Path, files: list[tuple[str, bytes]]) -> tuple[intake.Imported, pl.DataFrame]:
     paths = []
     for name, raw in files:
         path = folder / name
         path.write_bytes(raw)
         paths.append(str(path))
     lake = str(folder / "lake")
-    done = people.import_feedback(paths, lake=lake, state=None, channel=None, tz=UTC, now=MONDAY)
+    done = intake.import_feedback(paths, lake=lake, state=None, channel=None, tz=UTC, now=MONDAY)
     assert done.read == done.stored + done.rejected + done.duplicate
     with open_store(default_state(lake)) as store:
         return done, store.items()

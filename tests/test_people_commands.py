@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -62,6 +64,15 @@ def test_what_people_confirm_is_judged_as_of_the_moment_the_triage_was_given(lak
         assert store.settings()["now"].startswith("2026-03-10T00:00")
     apilens("triage", "--lake", lake)
     assert "as of 2026-03-10" not in apilens("links", "confirm", "ticket:T-2", "--lake", lake).err
+
+
+def test_who_decides_has_a_number_where_the_machine_knows_no_name(lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers run under a user that no password file has."""
+    monkeypatch.delenv("APILENS_WHO", raising=False)
+    monkeypatch.setattr("getpass.getuser", mock.Mock(side_effect=KeyError("uid not found: 12345")))
+    assert apilens("queue", "set", "pay-1", "--effort", "2", "--lake", lake).code == 0
+    with open_store(default_state(str(lake))) as store:
+        assert store.decisions("effort")["who"].to_list() == [f"user {os.getuid()}"]
 
 
 def test_links_come_as_one_object_a_line(lake: Path) -> None:

@@ -19,8 +19,9 @@ import pytest
 import report_data as made
 from apilens import histogram, schema
 from apilens.reports import charts, units
+from apilens.reports.data import Mark, ReportData
 from apilens.reports.figures import plotly_text
-from apilens.reports.html import LIMIT_BYTES, Mark, ReportData, render
+from apilens.reports.html import LIMIT_BYTES, render
 from apilens.reports.verdict import verdict
 from apilens.triage.escalation import ESCALATIONS
 from apilens.triage.related import RELATED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
@@ -17,7 +18,8 @@ from apilens.feedback.duplicates import DUPLICATES as MADE_DUPLICATES
 from apilens.feedback.history import HISTORY, history
 from apilens.schema import CANDIDATES, ITEMS, LINKS
 from apilens.store import open_store, tables
-from apilens.store.store import DUPLICATES, REVISIONS
+from apilens.store.database import REVISIONS
+from apilens.store.store import DUPLICATES, SPEAKERS
 from apilens.window import Window
 from people import HOUR, MONDAY, candidate, candidates, item, items
 
@@ -121,12 +123,14 @@ def test_links_are_replaced_and_only_changes_are_events(state_url: str) -> None:
     repeats = pl.DataFrame(
         [("ticket", "T-2", "ticket", "T-1", 1.0, "auto", "names T-1")], schema=DUPLICATES, orient="row"
     )
+    speakers = pl.DataFrame([("ticket", "T-1", "app-01")], schema=SPEAKERS, orient="row")
     with open_store(state_url) as store:
-        assert store.save_links(linked, repeats, MONDAY) == 1
-        assert store.save_links(linked, repeats, MONDAY) == 0
+        assert store.save_links(linked, repeats, speakers, MONDAY) == 1
+        assert store.speakers().rows() == speakers.rows()
+        assert store.save_links(linked, repeats, speakers, MONDAY) == 0
         assert store.links().equals(linked)
         assert store.duplicates().equals(repeats)
-        assert store.save_links(loose, repeats.clear(), MONDAY) == 1
+        assert store.save_links(loose, repeats.clear(), speakers.clear(), MONDAY) == 1
         assert store.links().equals(loose)
         assert store.events().select("old", "new").rows() == [(None, "pay-1"), ("pay-1", None)]
 
@@ -194,6 +198,19 @@ def test_migrations_lead_to_the_tables_the_code_uses(state_url: str) -> None:
         )
     engine.dispose()
     assert differences == []
+
+
+def test_whose_calls_reports_name_is_moved_out_of_the_settings_of_an_older_database(tmp_path: Path) -> None:
+    state = tmp_path / "state.db"
+    open_store(f"sqlite:///{state}").close()
+    kept = json.dumps({"ticket:T:1": "app-01", "mail:M-2": "it's"})
+    with sqlite3.connect(state) as plain:
+        plain.execute("DROP TABLE speakers")
+        plain.execute("UPDATE apilens_version SET version_num = '0006'")
+        plain.execute("INSERT INTO settings VALUES ('speaks_for', ?), ('context', '\"a\"')", [kept])
+    with open_store(f"sqlite:///{state}") as store:
+        assert store.speakers().rows() == [("mail", "M-2", "it's"), ("ticket", "T:1", "app-01")]
+        assert store.settings() == {"context": "a"}
 
 
 def test_known_revisions_are_the_migration_files() -> None:

@@ -25,7 +25,7 @@ from apilens.feedback.history import HISTORY
 from apilens.pipeline import tickets
 from apilens.schema import LINKS
 from apilens.store import Filing, open_store
-from apilens.store.store import DUPLICATES, TICKETS
+from apilens.store.store import DUPLICATES, SPEAKERS, TICKETS
 from apilens.trackers import TRACKERS, Ticket, open_tracker
 from apilens.trackers.folder import Folder
 from apilens.trackers.outbox import deliver
@@ -106,7 +106,7 @@ def test_a_ticket_says_what_happened_who_is_silent_and_what_was_reported(state_u
     link = pl.DataFrame([("ticket", "T-1", "pay-1", 1.0, "auto", ["names status 502"])], schema=LINKS, orient="row")
     with open_store(state_url) as store:
         store.save_items(items(item(body="it fails", account="app-01")), pl.DataFrame(schema=HISTORY), MONDAY)
-        store.save_links(link, pl.DataFrame(schema=DUPLICATES), MONDAY)
+        store.save_links(link, pl.DataFrame(schema=DUPLICATES), pl.DataFrame(schema=SPEAKERS), MONDAY)
     apply(state_url, tmp_path / "out")
     (path,) = (tmp_path / "out").iterdir()
     text = path.read_text(encoding="utf-8")

@@ -20,7 +20,7 @@ import polars as pl
 from worlds import NOW, SETS, World, belongs, world, write
 
 from apilens.lens import Lens
-from apilens.pipeline import people
+from apilens.pipeline import intake, people
 from apilens.store import default_state, open_store
 from apilens.triage import read_context
 from apilens.triage.link import examples
@@ -38,7 +38,7 @@ def prepared(folder: Path, seed: int, name: str) -> tuple[World, str]:
         lake = ["--lake", str(place / "lake")]
         for command in (["ingest", str(place / "log.csv"), "--final"], ["scan"]):
             subprocess.run([*run, *command, *lake], check=True, capture_output=True)
-        people.import_feedback([str(place / "items.ndjson")], lake=lake[1], state=None, channel=None, tz=UTC, now=NOW)
+        intake.import_feedback([str(place / "items.ndjson")], lake=lake[1], state=None, channel=None, tz=UTC, now=NOW)
         made.log = made.log.clear()
         kept.write_bytes(pickle.dumps(made))
     return pickle.loads(kept.read_bytes()), str(place / "lake")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -11,14 +10,13 @@ import click
 
 from apilens.cli.options import (
     config_option,
+    decision_options,
     lake_option,
     moment,
     now_option,
     output_option,
     state_option,
     tz_option,
-    who_option,
-    why_option,
     zone,
 )
 from apilens.errors import Exit, InputError, UsageError
@@ -28,7 +26,7 @@ _CATEGORIES = ("bug", "configuration", "training_gap", "capacity", "dependency",
 _SEVERITIES = ("critical", "high", "medium", "low")
 
 if TYPE_CHECKING:
-    from apilens.pipeline.people import Imported
+    from apilens.pipeline.intake import Imported
 
 _SHOWN = 20  # rejects written to stderr; --output json has them all
 
@@ -76,9 +74,9 @@ def import_(
     apilens feedback import jira.csv mails.mbox slack-export.zip
     apilens feedback import --mapping helpdesk.toml --tz Europe/Berlin helpdesk.xlsx
     """
-    from apilens.pipeline import people
+    from apilens.pipeline import intake
 
-    done = people.import_feedback(
+    done = intake.import_feedback(
         paths,
         lake=lake,
         state=state,
@@ -117,9 +115,9 @@ def pull(
     apilens feedback pull
     apilens feedback pull shop-jira --output json
     """
-    from apilens.pipeline import people
+    from apilens.pipeline import intake
 
-    done = people.pull_feedback(
+    done = intake.pull_feedback(
         names, lake=lake, state=state, tz=zone(tz), now=moment(now) or datetime.now(UTC), config=config
     )
     return _said(done, output)
@@ -250,9 +248,7 @@ def show(item: str, config: str | None, output: str, lake: str, state: str | Non
 @click.option("--severity", type=click.Choice(_SEVERITIES), help="How bad it is.")
 @click.option("--module", metavar="NAME", help="Part of the product.")
 @click.option("--owner", metavar="TEAM", help="Team that answers for it.")
-@who_option
-@why_option
-@now_option
+@decision_options
 @lake_option
 @state_option
 def set_(
@@ -261,9 +257,9 @@ def set_(
     severity: str | None,
     module: str | None,
     owner: str | None,
-    who: str | None,
+    who: str,
     why: str | None,
-    now: str | None,
+    now: datetime,
     lake: str,
     state: str | None,
 ) -> int:
@@ -279,8 +275,7 @@ def set_(
     values = {name: value for name, value in given.items() if value is not None}
     if not values:
         raise UsageError("nothing to set: give --category, --severity, --module or --owner")
-    at = moment(now) or datetime.now(UTC)
-    people.set_item(item, values, lake=lake, state=state, who=who or getpass.getuser(), why=why, now=at)
+    people.set_item(item, values, lake=lake, state=state, who=who, why=why, now=now)
     return Exit.DONE
 
 

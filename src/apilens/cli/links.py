@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import getpass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from apilens.cli.options import (
     config_option,
+    decision_options,
     lake_option,
-    moment,
-    now_option,
     output_option,
     state_option,
-    who_option,
-    why_option,
 )
 from apilens.errors import Exit
 
@@ -78,13 +74,11 @@ def show_links(title: str, found: pl.DataFrame) -> None:
 @links.command()
 @click.argument("item", metavar="CHANNEL:ID")
 @click.argument("candidate", required=False)
-@who_option
-@why_option
-@now_option
+@decision_options
 @lake_option
 @state_option
 def confirm(
-    item: str, candidate: str | None, who: str | None, why: str | None, now: str | None, lake: str, state: str | None
+    item: str, candidate: str | None, who: str, why: str | None, now: datetime, lake: str, state: str | None
 ) -> int:
     """Say that a report is about this candidate; without one: about none of them.
 
@@ -100,14 +94,10 @@ def confirm(
 @links.command()
 @click.argument("item", metavar="CHANNEL:ID")
 @click.argument("candidate")
-@who_option
-@why_option
-@now_option
+@decision_options
 @lake_option
 @state_option
-def reject(
-    item: str, candidate: str, who: str | None, why: str | None, now: str | None, lake: str, state: str | None
-) -> int:
+def reject(item: str, candidate: str, who: str, why: str | None, now: datetime, lake: str, state: str | None) -> int:
     """Say that a report is not about this candidate; it is never linked with it again.
 
     \b
@@ -121,9 +111,9 @@ def _decided(
     item: str,
     candidate: str | None,
     verdict: str,
-    who: str | None,
+    who: str,
     why: str | None,
-    now: str | None,
+    now: datetime,
     lake: str,
     state: str | None,
 ) -> int:
@@ -136,9 +126,9 @@ def _decided(
         verdict,
         lake=lake,
         state=state,
-        who=who or getpass.getuser(),
+        who=who,
         why=why,
-        now=moment(now) or datetime.now(UTC),
+        now=now,
     )
     click.echo(f"{item} {verdict}: {candidate or 'no candidate'}; linked anew as of {units.moment(done.now)}", err=True)
     return Exit.DONE

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from datetime import UTC, datetime
 
 import click
 
-from apilens.cli.options import lake_option, moment, now_option, output_option, state_option, who_option, why_option
+from apilens.cli.options import decision_options, lake_option, output_option, state_option
 from apilens.errors import Exit, UsageError
 
 
@@ -18,9 +17,7 @@ from apilens.errors import Exit, UsageError
 @click.option("--signal", "signals", multiple=True, metavar="NAME", help="Only of this signal; once per signal.")
 @click.option("--until", "until", metavar="TIME", help="Muted until then: 2026-11-22T10:00Z, or 7d, 12h from now.")
 @click.option("--lift", "lift", is_flag=True, help="End the mute now.")
-@who_option
-@why_option
-@now_option
+@decision_options
 @lake_option
 @state_option
 @output_option("table", "json")
@@ -30,9 +27,9 @@ def mute(
     signals: tuple[str, ...],
     until: str | None,
     lift: bool,
-    who: str | None,
+    who: str,
     why: str | None,
-    now: str | None,
+    now: datetime,
     lake: str,
     state: str | None,
     output: str,
@@ -51,7 +48,6 @@ def mute(
     from apilens.schema import OTHER_SIGNALS, SIGNALS
     from apilens.window import parse_duration, parse_time
 
-    clock = moment(now) or datetime.now(UTC)
     if candidate is not None or endpoint is not None or signals:
         unknown = [name for name in signals if name not in (*SIGNALS, *OTHER_SIGNALS)]
         if unknown:
@@ -62,9 +58,9 @@ def mute(
             # Over at any moment that a scan may be asked about, also of a log that ends long ago.
             end = datetime(1970, 1, 1, tzinfo=UTC)
         else:
-            end = clock + parse_duration(until) if until[-1:] in "smhdw" else parse_time(until, now=clock)
-            if end <= clock:
-                raise UsageError(f"--until {until} is over already; expected a time after {clock:%Y-%m-%d %H:%MZ}")
+            end = now + parse_duration(until) if until[-1:] in "smhdw" else parse_time(until, now=now)
+            if end <= now:
+                raise UsageError(f"--until {until} is over already; expected a time after {now:%Y-%m-%d %H:%MZ}")
         changed = incidents.mute(
             lake,
             state,
@@ -72,9 +68,9 @@ def mute(
             endpoints=endpoint,
             signals=signals,
             until=end,
-            who=who or getpass.getuser(),
+            who=who,
             why=why,
-            now=clock,
+            now=now,
         )
         click.echo(f"{changed} candidate{'' if changed == 1 else 's'} changed", err=True)
     elif until is not None or lift:
@@ -82,7 +78,7 @@ def mute(
     found = incidents.mutes(lake, state)
     if output == "json":
         rows = [
-            {**json.loads(one.about.model_dump_json()), "who": one.who, "at": one.at.isoformat(), "standing": one.about.until > clock}
+            {**json.loads(one.about.model_dump_json()), "who": one.who, "at": one.at.isoformat(), "standing": one.about.until > now}
             for one in found
         ]  # fmt: skip
         click.echo(json.dumps({"schema_version": 1, "mutes": rows}, ensure_ascii=False))
@@ -93,7 +89,7 @@ def mute(
             (
                 (
                     shown(one.about.until),
-                    "" if one.about.until > clock else "over" if one.about.until.year > 1970 else "lifted",
+                    "" if one.about.until > now else "over" if one.about.until.year > 1970 else "lifted",
                     one.about.fingerprint,
                     one.about.endpoints,
                     ", ".join(one.about.signals) or "any",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -44,13 +46,8 @@ context_option = click.option(
     metavar="FILE",
     help="Business context: features, accounts, owners, value of endpoints.",
 )
-who_option = click.option(
-    "--who", "who", envvar="APILENS_WHO", metavar="NAME", help="Who decides; default: the user of this session."
-)
-why_option = click.option("--why", "why", metavar="TEXT", help="Why, in words; kept with the decision.")
-now_option = click.option(
-    "--now", "now", metavar="TIME", help="Answer as of this moment (reproducible runs), for example 2026-11-22T10:00Z."
-)
+_NOW = "Answer as of this moment (reproducible runs), for example 2026-11-22T10:00Z."
+now_option = click.option("--now", "now", metavar="TIME", help=_NOW)
 since_option = click.option(
     "--since", "since", metavar="TIME", help="Start of the window: 2h, 7d, yesterday, 2026-11-22T10:00Z."
 )
@@ -82,6 +79,34 @@ def output_option(*formats: str) -> Callable[[_Command], _Command]:
         show_default=True,
         help="Form of the result.",
     )
+
+
+def decision_options(command: _Command) -> _Command:
+    """`--who`, `--why` and `--now` of a decision: who (text), why (text or None) and now (a datetime; default: the clock)."""
+    who = click.option(
+        "--who",
+        "who",
+        envvar="APILENS_WHO",
+        metavar="NAME",
+        callback=lambda _ctx, _option, given: given or _user(),
+        help="Who decides; default: the user of this session.",
+    )
+    why = click.option("--why", "why", metavar="TEXT", help="Why, in words; kept with the decision.")
+    now = click.option(
+        "--now",
+        "now",
+        metavar="TIME",
+        callback=lambda _ctx, _option, given: moment(given) or datetime.now(UTC),
+        help=_NOW,
+    )
+    return who(why(now(command)))
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user has a number and no name
+        return f"user {os.getuid()}"
 
 
 def zone(name: str | None) -> ZoneInfo:

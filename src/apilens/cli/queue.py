@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +12,12 @@ import click
 from apilens.cli.options import (
     config_option,
     context_option,
+    decision_options,
     lake_option,
     moment,
     now_option,
     output_option,
     state_option,
-    who_option,
-    why_option,
 )
 from apilens.errors import Exit, UsageError
 
@@ -179,9 +177,7 @@ def queue(
 @click.option("--priority", type=click.Choice(["P1", "P2", "P3", "P4", "P5", "computed"]), help="computed: as before.")
 @click.option("--effort", type=click.FloatRange(min=0, min_open=True), metavar="WEEKS", help="Person-weeks, for RICE.")
 @click.option("--until", metavar="TIME", help="When it ends, for example 2026-11-22T10:00Z; default: never.")
-@who_option
-@why_option
-@now_option
+@decision_options
 @lake_option
 @state_option
 def set_(
@@ -189,9 +185,9 @@ def set_(
     priority: str | None,
     effort: float | None,
     until: str | None,
-    who: str | None,
+    who: str,
     why: str | None,
-    now: str | None,
+    now: datetime,
     lake: str,
     state: str | None,
 ) -> int:
@@ -214,10 +210,10 @@ def set_(
         values,
         lake=lake,
         state=state,
-        who=who or getpass.getuser(),
+        who=who,
         why=why,
         until=moment(until),
-        now=moment(now) or datetime.now(UTC),
+        now=now,
     )
     return Exit.DONE
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import click
 
-from apilens.cli.options import lake_option, moment, now_option, output_option, state_option, who_option, why_option
+from apilens.cli.options import decision_options, lake_option, output_option, state_option
 from apilens.errors import Exit
 
 
@@ -48,26 +47,22 @@ def _deciding(verdict: str, help_text: str) -> click.Command:
     @click.argument("candidate")
     @click.argument("kind", type=click.Choice(["caused_by", "blocks"]))
     @click.argument("other")
-    @who_option
-    @why_option
-    @now_option
+    @decision_options
     @lake_option
     @state_option
     def decide(
         candidate: str,
         kind: str,
         other: str,
-        who: str | None,
+        who: str,
         why: str | None,
-        now: str | None,
+        now: datetime,
         lake: str,
         state: str | None,
     ) -> int:
         from apilens.pipeline import people
 
-        at = moment(now) or datetime.now(UTC)
-        person = who or getpass.getuser()
-        people.decide_related(candidate, kind, other, verdict, lake=lake, state=state, who=person, why=why, now=at)
+        people.decide_related(candidate, kind, other, verdict, lake=lake, state=state, who=who, why=why, now=now)
         return Exit.DONE
 
     return decide

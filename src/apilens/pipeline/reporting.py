@@ -9,7 +9,8 @@ import polars as pl
 from apilens.config import load_config
 from apilens.lens import Lens, escalated
 from apilens.pipeline.people import ranked, rules_of
-from apilens.reports.html import Mark, Quality, ReportData, render
+from apilens.reports.data import Mark, Quality, ReportData
+from apilens.reports.html import render
 from apilens.store import open_state
 from apilens.triage import related
 from apilens.window import Window

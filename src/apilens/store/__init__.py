@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from apilens.store.store import Filing, Store, default_state, open_state, open_store, sqlite_url
+from apilens.store.database import default_state, sqlite_url
+from apilens.store.store import Filing, Store, open_state, open_store
 
 __all__ = ["Filing", "Store", "default_state", "open_state", "open_store", "sqlite_url"]

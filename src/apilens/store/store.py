@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
 
-from apilens import objects
-from apilens.errors import LakeError, LockedError, UsageError
-from apilens.lake import refuse_newer
 from apilens.schema import CANDIDATES, ITEMS, LINKS, TIMESTAMP
 from apilens.store import tables
+from apilens.store.database import Database, connect, default_state
 from apilens.window import Window
 
-#: Every revision this version knows, oldest first (a test holds it equal to the migration files).
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
-_VERSION_TABLE = "apilens_version"  # not Alembic's default name: a team's database may hold another application's
-_BUSY_MS = 30_000
 #: As tickets have it: what comes back within a week is the same problem reopened (FEEDBACK, "Life cycle").
 _REOPENS = timedelta(days=7)
-_ONE_WRITER = 7_308_043_225_310_753  # PostgreSQL advisory lock: one writer at a time, as SQLite has it by nature
 
 #: One row per change in the life of a candidate, an item or a ticket.
 EVENTS = pl.Schema(
@@ -51,6 +42,8 @@ DUPLICATES = pl.Schema(
         ("reason", pl.String),
     ]
 )
+#: One row per item that names calls of one consumer.
+SPEAKERS = pl.Schema([("channel", pl.String), ("id", pl.String), ("consumer", pl.String)])
 #: One row per (kind, subject, object) that people decided on: the last decision.
 DECISIONS = pl.Schema(
     [
@@ -79,6 +72,13 @@ TICKETS = pl.Schema(
     ]
 )
 
+#: Tables with rows of single items, and the column that has the item's id.
+_OF_ITEMS = (
+    (tables.items, "id"),
+    (tables.links, "feedback_id"),
+    (tables.duplicates, "id"),
+    (tables.speakers, "id"),
+)
 _Row = dict[str, Any]
 
 
@@ -89,28 +89,6 @@ class Filing:
     ticket: str
     payload: dict[str, Any]
     in_doubt: bool = False
-
-
-def sqlite_url(path: Path) -> str:
-    """The URL of a SQLite state database at `path`."""
-    return sa.URL.create("sqlite", database=str(path)).render_as_string()
-
-
-def default_state(lake: str, *, create: bool = True) -> str:
-    """The state database that belongs to a lake when `--state` does not name another.
-
-    create: whether there may be nothing yet at `lake`. Raises LakeError for a lake of a newer version, and for none
-    where one is only read: a mistyped folder must not look like an empty queue. UsageError for a lake on an object store.
-    """
-    if objects.is_url(lake):
-        raise UsageError(
-            f"--lake {lake}: a lake on an object store has no place for the state database;"
-            " give --state sqlite:///FILE or --state postgresql+psycopg://USER@HOST/NAME"
-        )
-    if not create and not (Path(lake) / "_apilens").is_dir():
-        raise LakeError(f"{lake}: no lake here; make one with: apilens ingest YOUR.log --lake {lake}")
-    refuse_newer(lake)
-    return sqlite_url(Path(lake) / "_apilens" / "state.db")
 
 
 def open_state(lake: str, state: str | None, *, create: bool = True) -> Store:
@@ -131,67 +109,14 @@ def open_store(url: str, *, create: bool = True) -> Store:
     no database, one that cannot be reached, or one that is not there and may not be made (create False); LockedError when
     another run kept it locked for 30 s.
     """
-    try:
-        parsed = sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError):
-        raise UsageError(f"--state {url!r} is no database URL; expected for example sqlite:///state.db") from None
-    shown = parsed.render_as_string(hide_password=True)
-    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-        raise UsageError(f"--state {shown}: expected sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME")
-    if parsed.get_backend_name() == "sqlite" and parsed.database:
-        if not create and not Path(parsed.database).is_file():
-            raise LakeError(
-                f"--state {shown}: no state database here, expected a file that apilens made; is the name right? "
-                "apilens scan and apilens feedback import make one"
-            )
-        try:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise LakeError(f"--state {shown}: its folder cannot be made: {error.strerror or error}") from None
-    try:
-        engine = sa.create_engine(parsed)
-    except ModuleNotFoundError as missing:
-        raise LakeError(f"--state {shown} needs {missing.name}; type: pip install 'apilens[postgres]'") from None
-    except (sa.exc.ArgumentError, TypeError, ValueError) as wrong:
-        raise UsageError(
-            f"--state {shown} is no database URL: {wrong}; expected for example sqlite:///state.db"
-        ) from None
-    sa.event.listen(engine, "connect", _on_connect)
-    sa.event.listen(engine, "begin", _on_begin)
+    engine, shown = connect(url, create=create)
     store = Store(engine, shown)
     store.migrate()
     return store
 
 
-class Store:
+class Store(Database):
     """Tables in, tables out. Each method is one transaction; writers queue up, readers never wait."""
-
-    def __init__(self, engine: sa.Engine, shown: str) -> None:
-        self._engine = engine
-        self._shown = shown
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the database."""
-        self._engine.dispose()
-
-    def migrate(self) -> None:
-        """Bring the database to this version's form; see open_store."""
-        with self._read() as db:
-            revision = self._known_revision(db)
-        if revision == REVISIONS[-1]:
-            return
-        if self._engine.dialect.name == "sqlite":
-            with self._explained(), self._engine.connect() as db:
-                db.connection.driver_connection.execute("PRAGMA journal_mode=WAL")  # type: ignore[union-attr] # sqlite3
-        with self._write() as db:
-            if self._known_revision(db) != REVISIONS[-1]:
-                _upgrade(db)
 
     # -- candidates
 
@@ -300,13 +225,14 @@ class Store:
 
     # -- links
 
-    def save_links(self, links: pl.DataFrame, duplicates: pl.DataFrame, now: datetime) -> int:
-        """Replace all links (schema.LINKS) and duplicates (DUPLICATES) by these, in one transaction.
+    def save_links(self, links: pl.DataFrame, duplicates: pl.DataFrame, speakers: pl.DataFrame, now: datetime) -> int:
+        """Replace all links (schema.LINKS), duplicates (DUPLICATES) and speakers (SPEAKERS) by these, in one transaction.
 
         Returns how many items changed their candidate; each such change is an event.
         """
         fresh = [_clean(row) for row in links.select(LINKS.names()).to_dicts()]
         repeats = [_clean(row) for row in duplicates.select(DUPLICATES.names()).to_dicts()]
+        speak = [_clean(row) for row in speakers.select(SPEAKERS.names()).to_dicts()]
         table = tables.links
         with self._write() as db:
             before = {
@@ -319,10 +245,9 @@ class Store:
                 old, new = before.get(subject), row["candidate_id"]
                 if old != new:
                     happened.append(_event("item", subject, now, "apilens", "candidate", old, new))
-            db.execute(sa.delete(table))
-            db.execute(sa.delete(tables.duplicates))
-            _insert(db, table, fresh)
-            _insert(db, tables.duplicates, repeats)
+            for replaced, rows in ((table, fresh), (tables.duplicates, repeats), (tables.speakers, speak)):
+                db.execute(sa.delete(replaced))
+                _insert(db, replaced, rows)
             _record(db, happened)
         return len(happened)
 
@@ -335,6 +260,11 @@ class Store:
         """DUPLICATES as the last triage left them."""
         table = tables.duplicates
         return self._frame(sa.select(table).order_by(table.c.channel, table.c.id), DUPLICATES)
+
+    def speakers(self) -> pl.DataFrame:
+        """SPEAKERS as the last triage left them."""
+        table = tables.speakers
+        return self._frame(sa.select(table).order_by(table.c.channel, table.c.id), SPEAKERS)
 
     def events(self) -> pl.DataFrame:
         """EVENTS: one row per change, in the order they were recorded; old is null for the first value."""
@@ -392,7 +322,7 @@ class Store:
             if db.dialect.name == "sqlite":
                 db.exec_driver_sql("PRAGMA secure_delete=ON")
             for channel, key in sorted(theirs):
-                for table, column in ((tables.items, "id"), (tables.links, "feedback_id"), (tables.duplicates, "id")):
+                for table, column in _OF_ITEMS:
                     this = (table.c.channel == channel) & (table.c[column] == key)
                     deleted = db.execute(sa.delete(table).where(this)).rowcount
                     gone["items"] += deleted if table is tables.items else 0
@@ -400,9 +330,9 @@ class Store:
             events = tables.events
             names = sorted(subjects | set(consumers))
             db.execute(sa.delete(events).where(events.c.subject.in_(names) | events.c.who.in_(names)))
-            # What is kept of blocks, and of whom reports speak for, names consumers; both are made anew from what is left.
+            db.execute(sa.delete(tables.speakers).where(tables.speakers.c.consumer.in_(list(consumers))))
+            # What is kept of blocks names consumers; it is made anew from what is left.
             db.execute(sa.delete(tables.blocks))
-            db.execute(sa.delete(tables.settings).where(tables.settings.c.name == "speaks_for"))
             for row in db.execute(sa.select(tables.candidates)).mappings().all():
                 only = (row["hint"] or {}).get("consumer") in consumers
                 left = [name for name in row["affected_consumers"] if name not in consumers]
@@ -568,78 +498,9 @@ class Store:
             )
             return int(db.execute(query).scalar_one())
 
-    # -- transactions
-
-    @contextmanager
-    def _read(self) -> Iterator[sa.Connection]:
-        with self._explained(), self._engine.begin() as db:
-            yield db
-
-    @contextmanager
-    def _write(self) -> Iterator[sa.Connection]:
-        with self._explained(), self._engine.execution_options(writes=True).begin() as db:
-            yield db
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """The database's own errors in words."""
-        try:
-            yield
-        except sa.exc.DBAPIError as error:
-            text = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no reason given"
-            if "locked" in text:
-                raise LockedError(
-                    f"{self._shown}: another run held it for {_BUSY_MS // 1000} s; let it end and run this again"
-                ) from error
-            raise LakeError(
-                f"{self._shown}: the state database answers {text!r}; "
-                "expected one that apilens made and may write. Another one: --state sqlite:///FILE"
-            ) from error
-
-    def _known_revision(self, db: sa.Connection) -> str | None:
-        """The database's revision; None when it is empty. Raises LakeError when it is none of ours."""
-        if not sa.inspect(db).has_table(_VERSION_TABLE):
-            return None
-        found = db.execute(sa.text(f"SELECT version_num FROM {_VERSION_TABLE}")).scalar_one_or_none()
-        if found is not None and found not in REVISIONS:
-            raise LakeError(
-                f"{self._shown}: written by a newer apilens (revision {found}, this one knows up to {REVISIONS[-1]}); "
-                "nothing was changed. Upgrade: pip install -U apilens"
-            )
-        return found
-
     def _frame(self, query: sa.Select[Any], schema: pl.Schema) -> pl.DataFrame:
         with self._read() as db:
             return _as_frame(db.execute(query).mappings(), schema)
-
-
-def _on_connect(connection: Any, _: object) -> None:
-    """SQLite: leave BEGIN to us (the driver's own is deferred and would fail instead of wait), and wait when busy."""
-    if hasattr(connection, "isolation_level") and type(connection).__module__.startswith("sqlite3"):
-        connection.isolation_level = None
-        connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
-
-
-def _on_begin(db: sa.Connection) -> None:
-    writes = bool(db.get_execution_options().get("writes"))
-    if db.dialect.name == "sqlite":
-        db.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-    elif writes:
-        db.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ONE_WRITER})")
-
-
-def _upgrade(db: sa.Connection) -> None:
-    # Alembic takes 0.2 s to import; a database that is up to date never needs it.
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    folder = str(Path(__file__).parent / "migrations")
-    config.set_main_option("script_location", folder.replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = db
-    config.attributes["version_table"] = _VERSION_TABLE
-    command.upgrade(config, "head")
 
 
 def _as_frame(rows: Iterable[Any], schema: pl.Schema) -> pl.DataFrame:

@@ -122,6 +122,15 @@ duplicates = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
 )
 
+#: The consumer whose calls an item names, replaced together with the links.
+speakers = sa.Table(
+    "speakers",
+    metadata,
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("consumer", sa.Text, nullable=False),
+)
+
 #: One row per problem filed in a tracker; the occurrences that fall within the reopen window share one.
 tickets = sa.Table(
     "tickets",

@@ -1,0 +1,174 @@
+"""One database, SQLite or PostgreSQL: where it is, how it is opened and migrated, and its transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import sqlalchemy as sa
+
+from apilens import objects
+from apilens.errors import LakeError, LockedError, UsageError
+from apilens.lake import refuse_newer
+
+#: Every revision this version knows, oldest first (a test holds it equal to the migration files).
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+_VERSION_TABLE = "apilens_version"  # not Alembic's default name: a team's database may hold another application's
+_BUSY_MS = 30_000
+_ONE_WRITER = 7_308_043_225_310_753  # PostgreSQL advisory lock: one writer at a time, as SQLite has it by nature
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a SQLite state database at `path`."""
+    return sa.URL.create("sqlite", database=str(path)).render_as_string()
+
+
+def default_state(lake: str, *, create: bool = True) -> str:
+    """The state database that belongs to a lake when `--state` does not name another.
+
+    create: whether there may be nothing yet at `lake`. Raises LakeError for a lake of a newer version, and for none
+    where one is only read: a mistyped folder must not look like an empty queue. UsageError for a lake on an object store.
+    """
+    if objects.is_url(lake):
+        raise UsageError(
+            f"--lake {lake}: a lake on an object store has no place for the state database;"
+            " give --state sqlite:///FILE or --state postgresql+psycopg://USER@HOST/NAME"
+        )
+    if not create and not (Path(lake) / "_apilens").is_dir():
+        raise LakeError(f"{lake}: no lake here; make one with: apilens ingest YOUR.log --lake {lake}")
+    refuse_newer(lake)
+    return sqlite_url(Path(lake) / "_apilens" / "state.db")
+
+
+def connect(url: str, *, create: bool) -> tuple[sa.Engine, str]:
+    """The engine of a state database, and its URL as it may be shown; raises as open_store, but for what its content says."""
+    try:
+        parsed = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        raise UsageError(f"--state {url!r} is no database URL; expected for example sqlite:///state.db") from None
+    shown = parsed.render_as_string(hide_password=True)
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise UsageError(f"--state {shown}: expected sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME")
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        if not create and not Path(parsed.database).is_file():
+            raise LakeError(
+                f"--state {shown}: no state database here, expected a file that apilens made; is the name right? "
+                "apilens scan and apilens feedback import make one"
+            )
+        try:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LakeError(f"--state {shown}: its folder cannot be made: {error.strerror or error}") from None
+    try:
+        engine = sa.create_engine(parsed)
+    except ModuleNotFoundError as missing:
+        raise LakeError(f"--state {shown} needs {missing.name}; type: pip install 'apilens[postgres]'") from None
+    except (sa.exc.ArgumentError, TypeError, ValueError) as wrong:
+        raise UsageError(
+            f"--state {shown} is no database URL: {wrong}; expected for example sqlite:///state.db"
+        ) from None
+    sa.event.listen(engine, "connect", _on_connect)
+    sa.event.listen(engine, "begin", _on_begin)
+    return engine, shown
+
+
+class Database:
+    """Readers never wait; writers queue up, on PostgreSQL as on SQLite."""
+
+    def __init__(self, engine: sa.Engine, shown: str) -> None:
+        self._engine = engine
+        self._shown = shown
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def migrate(self) -> None:
+        """Bring the database to this version's form; see open_store."""
+        with self._read() as db:
+            revision = self._known_revision(db)
+        if revision == REVISIONS[-1]:
+            return
+        if self._engine.dialect.name == "sqlite":
+            with self._explained(), self._engine.connect() as db:
+                db.connection.driver_connection.execute("PRAGMA journal_mode=WAL")  # type: ignore[union-attr] # sqlite3
+        with self._write() as db:
+            if self._known_revision(db) != REVISIONS[-1]:
+                _upgrade(db)
+
+    # -- transactions
+
+    @contextmanager
+    def _read(self) -> Iterator[sa.Connection]:
+        with self._explained(), self._engine.begin() as db:
+            yield db
+
+    @contextmanager
+    def _write(self) -> Iterator[sa.Connection]:
+        with self._explained(), self._engine.execution_options(writes=True).begin() as db:
+            yield db
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """The database's own errors in words."""
+        try:
+            yield
+        except sa.exc.DBAPIError as error:
+            text = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no reason given"
+            if "locked" in text:
+                raise LockedError(
+                    f"{self._shown}: another run held it for {_BUSY_MS // 1000} s; let it end and run this again"
+                ) from error
+            raise LakeError(
+                f"{self._shown}: the state database answers {text!r}; "
+                "expected one that apilens made and may write. Another one: --state sqlite:///FILE"
+            ) from error
+
+    def _known_revision(self, db: sa.Connection) -> str | None:
+        """The database's revision; None when it is empty. Raises LakeError when it is none of ours."""
+        if not sa.inspect(db).has_table(_VERSION_TABLE):
+            return None
+        found = db.execute(sa.text(f"SELECT version_num FROM {_VERSION_TABLE}")).scalar_one_or_none()
+        if found is not None and found not in REVISIONS:
+            raise LakeError(
+                f"{self._shown}: written by a newer apilens (revision {found}, this one knows up to {REVISIONS[-1]}); "
+                "nothing was changed. Upgrade: pip install -U apilens"
+            )
+        return found
+
+
+def _on_connect(connection: Any, _: object) -> None:
+    """SQLite: leave BEGIN to us (the driver's own is deferred and would fail instead of wait), and wait when busy."""
+    if hasattr(connection, "isolation_level") and type(connection).__module__.startswith("sqlite3"):
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+
+
+def _on_begin(db: sa.Connection) -> None:
+    writes = bool(db.get_execution_options().get("writes"))
+    if db.dialect.name == "sqlite":
+        db.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    elif writes:
+        db.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ONE_WRITER})")
+
+
+def _upgrade(db: sa.Connection) -> None:
+    # Alembic takes 0.2 s to import; a database that is up to date never needs it.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    folder = str(Path(__file__).parent / "migrations")
+    config.set_main_option("script_location", folder.replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = db
+    config.attributes["version_table"] = _VERSION_TABLE
+    command.upgrade(config, "head")
