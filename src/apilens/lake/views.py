@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import secrets
 from collections.abc import Collection
 from importlib.resources import files
 from typing import Literal
@@ -34,7 +36,11 @@ def connect(
     where it lies in the window as a whole. The connection can read the lake's committed files and no other, and its settings
     are locked. A stranger's SQL still goes through `select`: DuckDB lets COPY overwrite what it lets be read.
     """
-    connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
+    # What a query cannot hold in memory goes there, not to DuckDB's own choice, .tmp in the folder one happens to be in.
+    spill = f"{os.environ.get('TMPDIR', '/tmp')}/apilens-{secrets.token_hex(8)}"
+    connection = duckdb.connect(
+        config={"autoinstall_known_extensions": False, "autoload_known_extensions": False, "temp_directory": spill}
+    )
     # After two seconds DuckDB would draw a bar on stdout, into the results.
     connection.execute("SET enable_progress_bar = false")
     lake.storage.attach(connection)
