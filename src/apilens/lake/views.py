@@ -23,7 +23,8 @@ View = Literal["calls", "rollups", "rejects", "ingests", "metrics", "sums"]
 TABLE_VIEWS: tuple[View, ...] = tuple(TABLES)
 CALLS_VIEW: tuple[View, ...] = ("calls",)
 
-_MERGES = pl.Schema({"service": pl.String, "route": pl.String, "merged_route": pl.String})
+#: How routes are renamed on read.
+MERGES = pl.Schema({"service": pl.String, "route": pl.String, "merged_route": pl.String})
 
 
 def connect(
@@ -57,7 +58,7 @@ def connect(
             _load(connection, f"no_{name}", TABLES[name].to_frame())
             sources[name] = _relation(f"no_{name}", paths)
             allowed += paths
-    _load(connection, "route_merges", merges if merges is not None else _MERGES.to_frame())
+    _load(connection, "route_merges", merges if merges is not None else MERGES.to_frame())
     if {"rejects", "ingests"} & set(views):
         _load(connection, "attempts", lake.ledger().select("unit_id", "attempt"))
     text = files("apilens.lake").joinpath("views.sql").read_text(encoding="utf-8")
