@@ -160,6 +160,7 @@ class Lake:
         self.storage = storage_at(root)
         self._run = secrets.token_hex(8)
         self._logs = {name: _Log(self.storage, name) for name in TABLES}
+        self._tables: dict[Table, DeltaTable] = {}
         self._hold: Hold | None = None
         self._entries = INGESTS.to_frame().with_columns(file=pl.lit("", pl.String))
 
@@ -189,7 +190,18 @@ class Lake:
         return any(self.storage.read(f"{log}/{file}") is not None for file in (f"{0:020}.json", "_last_checkpoint"))
 
     def table(self, name: Table) -> DeltaTable:
-        """The table at its latest version."""
+        """The table at its latest version. The next call for it moves what this one gave on to the version that is the latest then."""
+        known = self._tables.get(name)
+        if known is not None:
+            try:
+                known.update_incremental()  # reads what was committed since, where opening reads the whole log
+            except DeltaError:
+                known = None  # the log was cleaned up meanwhile
+        if known is None:
+            known = self._tables[name] = self._open(name)
+        return known
+
+    def _open(self, name: Table) -> DeltaTable:
         try:
             return DeltaTable(self.storage.uri(name), storage_options=self.storage.options)
         except TableNotFoundError:
@@ -205,7 +217,11 @@ class Lake:
 
     def _committed(self, name: Table) -> pl.DataFrame:
         """One row per committed file: path (in its table), first and last: its start times, null where none are kept."""
-        actions = pl.DataFrame(self.table(name).get_add_actions(flatten=True))
+        return self._files_of(name, self.table(name))
+
+    @staticmethod
+    def _files_of(name: Table, table: DeltaTable) -> pl.DataFrame:
+        actions = pl.DataFrame(table.get_add_actions(flatten=True))
         if actions.is_empty():
             return _COMMITTED.to_frame()
         times = {end: f"{side}.{TIME.get(name)}" for end, side in (("first", "min"), ("last", "max"))}
@@ -294,11 +310,11 @@ class Lake:
     def ledger(self) -> pl.DataFrame:
         """schema.INGESTS of the units that are committed: the entry whose attempt `calls` carries."""
         attempts = self._attempts("calls")  # before the entries, as in committed
-        return _counting(self._read_entries().drop("file"), attempts)
+        return _counting(self._read_entries(self.table("ingests")).drop("file"), attempts)
 
-    def _read_entries(self) -> pl.DataFrame:
+    def _read_entries(self, ingests: DeltaTable) -> pl.DataFrame:
         """schema.INGESTS, committed or not, and file: the file of the ledger it stands in. A file never changes and is read once."""
-        paths = self.files("ingests")
+        paths = self._present("ingests", self._files_of("ingests", ingests))
         fresh = sorted(set(paths) - set(self._entries["file"]))
         parts = [self._entries.filter(pl.col("file").is_in(paths))]
         if fresh:
@@ -415,7 +431,7 @@ class Lake:
         self._unchanged("calls", self.table("calls"))
         entries = pl.DataFrame([unit.entry for unit in units], schema=INGESTS)
         written = [added(file) for file in self.write("ingests", entries, secrets.token_hex(16), 1)]
-        known = self._read_entries()
+        known = self._read_entries(ingests)
         # A run that died between these steps left rows of the same attempts; this commit would make them count.
         gone = known.join(entries, on=["unit_id", "attempt"], how="semi")["file"].unique()
         sizes = known.filter(~pl.col("file").is_in(gone.implode())).group_by("file").len()
