@@ -56,6 +56,11 @@ _COMMITTED = table({"path": pl.String, "first": TIMESTAMP, "last": TIMESTAMP})
 #: Files of the ledger above which a commit puts those together that have at most so many rows: every run reads all of them, at
 #: a third of a millisecond each. Picked.
 _LEDGER_FILES, _LEDGER_ROWS = 32, 50_000
+#: Columns that lakes of 0.1.0 lack, and what their rows meant: each record was a line.
+_NOT_IN_0_1_0: dict[str, dict[str, pl.Expr]] = {
+    "ingests": {"record_lines": pl.col("read")},
+    "rejects": {"record": pl.lit(0, pl.Int64)},
+}
 #: What the library of the tables takes for something else in a path: escapes, separators, line ends.
 _UNSAFE = re.compile(r"%[0-9A-Fa-f]{2}|[\\\x00-\x1f]")
 _TRANSACTIONS = pl.Schema({"unit_id": pl.String, "attempt": pl.Int64})
@@ -120,7 +125,30 @@ def open_lake(path: str, *, create: bool = False) -> Lake:
             reason = getattr(error, "strerror", None) or error
             raise LakeError(f"{path}: the lake cannot be made here: {reason}; give --lake DIR") from None
     refuse_newer(path)
-    return Lake(path)
+    lake = Lake(path)
+    if create:
+        _add_columns(lake)
+    return lake
+
+
+def _add_columns(lake: Lake) -> None:
+    """Tell readers that go by the tables' own schema of the columns that this version has and the one that made the lake had not."""
+    columns = sha256(repr([(name, list(schema.items())) for name, schema in TABLES.items()]).encode()).hexdigest()[:16]
+    marker = json.loads(lake.storage.read(_MARKER) or b"{}")
+    if marker.get("columns") == columns:
+        return
+    with lake.lock("commit"):
+        for name in lake.tables:
+            table = lake.table(name)
+            there = {field.name for field in table.schema().fields}
+            fields = Schema.from_arrow(TABLES[name].to_frame().to_arrow().schema).fields
+            missing = [field for field in fields if field.name not in there]
+            try:
+                if missing:
+                    table.alter.add_columns(missing)
+            except (OSError, DeltaError) as error:
+                raise LakeError(f"{lake.storage.uri(name)}: cannot be written ({_cause(error)})") from None
+        lake.save_text("lake.json", json.dumps({**marker, "columns": columns}) + "\n")
 
 
 def refuse_newer(path: str) -> None:
@@ -318,7 +346,7 @@ class Lake:
         fresh = sorted(set(paths) - set(self._entries["file"]))
         parts = [self._entries.filter(pl.col("file").is_in(paths))]
         if fresh:
-            parts.append(self._scan(fresh, INGESTS, file="file").collect())
+            parts.append(_as_now("ingests", self._scan(fresh, INGESTS, file="file")).collect())
         self._entries = pl.concat(parts).sort("file", maintain_order=True)
         return self._entries
 
@@ -337,7 +365,7 @@ class Lake:
         # takes place meanwhile would be missed.
         attempts = self._attempts("calls")
         rows = self.scan(name) if files is None else self.scan_files(name, files)
-        return _counting(rows.collect(), attempts)
+        return _counting(_as_now(name, rows).collect(), attempts)
 
     def _attempts(self, name: Literal["calls", "rollups"]) -> pl.DataFrame:
         """Every unit's committed attempt: unit_id, attempt."""
@@ -590,6 +618,11 @@ class Lake:
     def register_rollups(self, units: Sequence[Unit]) -> None:
         """Commit rollups that were rebuilt from committed calls; see unfinished_rollups."""
         self._register("rollups", units)
+
+
+def _as_now(name: Literal["ingests", "rejects"], rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Rows with what those of an older lake lack."""
+    return rows.with_columns(pl.coalesce(column, meant) for column, meant in _NOT_IN_0_1_0[name].items())
 
 
 def _counting(rows: pl.DataFrame, attempts: pl.DataFrame) -> pl.DataFrame:
