@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from datetime import date
 from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
@@ -221,7 +222,16 @@ def _explain(file: Path, error: ValidationError) -> str:
         near = get_close_matches(where[-1], known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
         return f"{file}: unknown key {key!r}; {hint}"
-    return f"{file}: {key} is {first.get('input')!r}; {first['msg']}"
+    said = first["msg"].removeprefix("Value error, ")
+    given = first.get("input")
+    if first["type"] == "missing":
+        return f"{file}: {key} is missing"
+    if isinstance(given, dict):  # what is wrong lies between its values, which are named
+        return f"{file}: {key}: {said}"
+    if first["type"] == "timezone_aware":
+        said = f"expected a time with its zone, such as {given.isoformat()}Z or {given.isoformat()}+01:00"
+    shown = given.isoformat() if isinstance(given, date) else repr(given)
+    return f"{file}: {key} is {shown}; {said}"
 
 
 def _model_of(where: Sequence[str]) -> type[BaseModel]:
