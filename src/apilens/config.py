@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date
 from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import polars as pl
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from apilens.errors import ConfigError
 from apilens.schema import OTHER_SIGNALS, SIGNALS
+
+#: A time with its zone, in UTC from here on.
+Moment = Annotated[AwareDatetime, AfterValidator(lambda given: given.astimezone(UTC))]
 
 
 class Source(BaseModel):
@@ -37,7 +40,7 @@ class Mark(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    time: AwareDatetime
+    time: Moment
     label: str
     go_live: bool = False
 
@@ -93,8 +96,8 @@ class Sensitivity(About):
 class Maintenance(About):
     """A window [start, end) in which problems are meant; one that lasts beyond it is raised then."""
 
-    start: AwareDatetime
-    end: AwareDatetime
+    start: Moment
+    end: Moment
     label: str = "maintenance"
 
     @model_validator(mode="after")
@@ -108,7 +111,7 @@ class Mute(About):
     """Candidates that are known and wait: muted until a moment, by fingerprint, or by what they are about."""
 
     fingerprint: str | None = None
-    until: AwareDatetime
+    until: Moment
     why: str | None = None
 
 
