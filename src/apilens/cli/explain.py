@@ -91,7 +91,8 @@ def explain(candidate: str, top: int, lake: str, state: str | None, output: str)
             )
         if row["request_ids"]:
             click.echo("first request ids: " + safe(", ".join(row["request_ids"][:5])))
-        if row["consumers_hit"] is None and row["signal"] != "traffic":  # calls that did not come have no address
+        # Calls that did not come have no address, and a machine, a gap or a clock has no calls.
+        if row["consumers_hit"] is None and row["endpoints"] and row["signal"] != "traffic":
             statement = _addresses(row)
             # Its own quotes are single ones; readable in double ones where the shell finds nothing in it to expand.
             quoted = shlex.quote(statement) if set(statement) & set('"$`\\!') else f'"{statement}"'
