@@ -141,7 +141,8 @@ class Scanned:
     def summary(self) -> str:
         """`5 candidates (2 open)`."""
         still = self.candidates.filter(pl.col("state") == "open").height
-        return f"{self.candidates.height} candidates ({still} open)"
+        many = self.candidates.height
+        return f"{many} candidate{'' if many == 1 else 's'} ({still} open)"
 
 
 def _days_before(rollups: pl.DataFrame, begin: datetime) -> pl.DataFrame:
