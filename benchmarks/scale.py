@@ -1,6 +1,6 @@
 """Questions to a large lake, and what a cluster costs: prints ratios, each with the figures it is made of.
 
-Usage: python benchmarks/scale.py [--rows 10000000] [--runs 3] [--chdb-python PYTHON] [--lines 1000000]
+Usage: python benchmarks/scale.py [--rows 10000000] [--runs 3] [--chdb-python PYTHON] [--lines 1000000] [--commits 1000]
 The lake holds --rows calls of 120 endpoints over 30 days, written and compacted as ingest and `lake compact` do. Every question is
 asked by a process of its own; the table shows medians of its CPU seconds, wall seconds of the query alone, and its peak memory.
 """
@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -153,6 +154,30 @@ def cluster(folder: Path, lines: int, runs: int) -> None:
     print(f"cluster / one process at the margin: {statistics.median(margins):.2f} (at most 1.1)")
 
 
+def commits(folder: Path, count: int) -> None:
+    """What a run with one small new file costs, the tenth and the last of many that nothing was compacted between."""
+    from apilens.config import load_config
+    from apilens.formats import Options
+    from apilens.ingest.run import IngestRun, Request
+
+    config, costs = load_config(None), []
+    for number in range(count):
+        log = folder / f"small-{number}.log"
+        lines = ((START + timedelta(minutes=5 * number, seconds=i), i) for i in range(50))
+        log.write_text(
+            "".join(
+                f'10.0.0.{i} - - [{at:%d/%b/%Y:%H:%M:%S +0000}] "GET /api/orders/{number}{i} HTTP/1.1" 200 {i} "-" "curl/8.0"\n'
+                for at, i in lines
+            )
+        )
+        began = time.process_time()
+        lake = open_lake(str(folder / "small"), create=True)
+        IngestRun(lake, Request([str(log)], Options(format="nginx_combined"), final=True), config, now=START).run()
+        costs.append(time.process_time() - began)
+    tenth, last = statistics.median(costs[5:15]), statistics.median(costs[-10:])
+    print(f"commit {count} of 50 lines / commit 10: {last / tenth:.2f} ({tenth * 1e3:.0f} and {last * 1e3:.0f} CPU ms)")
+
+
 def main() -> None:
     """Fill, ask, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -160,6 +185,7 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--chdb-python", default=sys.executable)
+    parser.add_argument("--commits", type=int, default=1000)
     parser.add_argument("--lake", help="Keep the lake here, or take the one that is here.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="apilens-scale-") as name:
@@ -191,6 +217,8 @@ def main() -> None:
             print(
                 f"{title}: {one:.2f} s (at most 0.3), full scan {found['full scan']['wall'] / one:.0f} times (at least 10)"
             )
+        if options.commits:
+            commits(Path(name), options.commits)
         if options.lines:
             cluster(Path(name), options.lines, options.runs)
 

@@ -23,6 +23,7 @@ def candidate(name: str = "pay", **given: Any) -> dict[str, Any]:
         "detected_at": start + timedelta(minutes=5),
         "start": start,
         "end": start + 2 * HOUR,
+        "first_affected_at": start + timedelta(seconds=42),
         "state": "open",
         "environment": "prod",
         "service": "shop",

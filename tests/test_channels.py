@@ -23,6 +23,7 @@ from apilens.feedback.mapping import mapped, read_mapping
 from apilens.feedback.markup import html_text
 from apilens.feedback.rating import scale_of, score
 from apilens.feedback.records import BadRecordError, Records, read_time, slashed_times, to_items
+from apilens.feedback.survey import Survey
 from commands import apilens
 from patience import comes_to_an_end
 
@@ -256,6 +257,23 @@ def test_a_wrong_mapping_is_a_usage_error(text: str, said: str, tmp_path: Path) 
 def test_ratings_of_every_scale_come_to_one(ratings: list[str], scale: str, scores: list[float]) -> None:
     assert scale_of(ratings) == scale
     assert [score(rating, scale) for rating in ratings] == scores
+
+
+def test_answers_off_the_scale_are_said_kept_and_no_score() -> None:
+    given = ["5", "4", "2", "3", "5", "1", "4", "5", "3", "5", "4", "99"]
+    table = "timestamp,email,rating,ease\n" + "".join(
+        f"2026-03-09T1{n % 10}:0{n % 6}:00Z,p{n}@x.example,{rating},{'n/a' if n == 1 else 2}\n"
+        for n, rating in enumerate(given)
+    )
+    found = Survey().parse(Export("s.csv", table.encode()))
+    assert found.remarks == [
+        "rating: 1 of its answers are no rating on the scale 1-5 and count in no score (such as '99')",
+        "ease: 1 of its answers are no rating on the scale 1-5 and count in no score (such as 'n/a')",
+    ]
+    first, second, *_, last = [record for _, record in found.records]
+    assert (first["score"], first["score_ease"]) == ("5", "2")
+    assert (second["score"], second["rating_ease"]) == ("4", "n/a")
+    assert (last["rating_rating"], last["score"]) == ("99", "2")
 
 
 def test_what_is_no_rating_has_no_scale() -> None:

@@ -180,6 +180,8 @@ FLAGS: list[tuple[str, str, str | None, Any]] = [
     ("look", "--log-format-from", "{tmp}/nginx.conf", lambda ran, tmp: "nginx_log_format: 22 stored" in ran.out),
     ("look", "--columns", "path=x", lambda ran, tmp: "22 stored" in ran.out),
     ("look", "--tz", "Asia/Tokyo", lambda ran, tmp: "22 stored" in ran.out),
+    ("look", "--since", "10s", lambda ran, tmp: re.search(r"GET /v1/orders/\{id\} +10 ", ran.out)),
+    ("look", "--until", "2026-03-09T14:00:05Z", lambda ran, tmp: re.search(r"GET /v1/orders/\{id\} +7 ", ran.out)),
     ("look", "--top", "1", lambda ran, tmp: "22 stored" in ran.out),
     ("scan", "--since", "2026-03-01", lambda ran, tmp: ran.code == 0),
     ("scan", "--until", "2026-04-01", lambda ran, tmp: ran.code == 0),
@@ -310,6 +312,39 @@ def test_an_error_log_is_told_from_an_access_log(tmp_path: Path) -> None:
     assert ran.code == 3 and "error log" in ran.err and "Nearest" not in ran.err
 
 
+def test_an_error_log_beside_an_access_log_is_passed_over_and_said(tmp_path: Path, log: Path) -> None:
+    """Whole folders are given to a scheduled job: it must not fail for the file that stands in each of them."""
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "access.log").write_text(lines(20))
+    message = '2026/03/09 14:00:01 [error] 7#7: *1 connect() failed, server: x, request: "GET / HTTP/1.1"\n'
+    (tmp_path / "logs" / "error.log").write_text(message * 2)
+    (tmp_path / "nginx.conf").write_text(f"log_format main '{LOG_FORMAT}';\naccess_log access.log main;\n")
+    for how in ([], ["--log-format-from", tmp_path / "nginx.conf"]):
+        ran = apilens("ingest", tmp_path / "logs", "--lake", tmp_path / f"lake{len(how)}", *how)
+        assert (ran.code, ran.err.count("an error log, passed over")) == (0, 1), ran.err
+        assert "read 20 = stored 20" in ran.out
+
+
+def test_a_missing_argument_is_answered_with_what_to_type() -> None:
+    for words in (["compare"], ["tickets", "plan"], ["explain"], ["ingest"]):
+        ran = apilens(*words)
+        assert ran.code == Exit.USAGE
+        assert f"\nFor example: apilens {' '.join(words)} " in ran.err
+
+
+def test_an_interrupted_look_says_that_it_kept_nothing(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apilens.pipeline.logs.ingest", mock.Mock(side_effect=KeyboardInterrupt))
+    ran = apilens("look", log, "--tz", "Asia/Tokyo")
+    assert ran.code == 130
+    assert "keeps nothing" in ran.err and f"apilens ingest {log} --tz Asia/Tokyo" in ran.err
+
+
+def test_what_to_type_next_names_the_lake_that_was_typed(tmp_path: Path, log: Path) -> None:
+    other = tmp_path / "an other"
+    assert f"apilens rejects --lake '{other}'" in apilens("ingest", log, "--lake", other).out
+    assert apilens("endpoints", "--since", "1h", "--lake", other).err.endswith(f"--lake '{other}'\n")
+
+
 @pytest.mark.parametrize("name", ["endpoints", "models", "routes", "rejects", "scan", "sql"])
 def test_without_a_lake_a_command_says_how_to_make_one(name: str, tmp_path: Path) -> None:
     ran = apilens(name, *(["SELECT 1"] if name == "sql" else []), "--lake", tmp_path / "none")
@@ -370,7 +405,7 @@ def test_more_rejects_than_the_configuration_allows_make_a_run_partial(tmp_path:
 
 def test_a_bug_exits_70_with_its_traceback_and_no_result(lake: Path) -> None:
     for kind in (RuntimeError, pl.exceptions.PanicException):
-        with mock.patch("apilens.lens.Lens.endpoints", side_effect=kind("boom")):
+        with mock.patch("apilens.lens.Lens.endpoints_and_apart", side_effect=kind("boom")):
             ran = apilens("endpoints", "--lake", lake)
         assert (ran.code, ran.out) == (Exit.INTERNAL, "")
         assert "boom" in ran.err
@@ -468,6 +503,7 @@ def test_look_leaves_nothing_behind(tmp_path: Path, log: Path, monkeypatch: pyte
     assert ran.code == 4  # 2 of 25 lines fit no format
     assert "23 stored" in ran.out and "GET /v1/orders/{id}" in ran.out
     assert "nothing abnormal found; with less than a day of logs" in ran.out
+    assert "failing all the same, with 5xx: GET /v1/orders/{id} (9.1 % of 22 calls)" in ran.out
     assert sorted(tmp_path.rglob("*")) == before
     # What it says next must not need the lake that is gone.
     assert "why lines were rejected: apilens parse" in ran.out and "more: --top" in ran.out

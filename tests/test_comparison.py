@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -73,6 +74,42 @@ def test_what_is_no_window_is_said_with_what_to_type(lake: Path) -> None:
     assert "expected START..END" in ran.err
 
 
+def test_a_window_without_calls_is_no_success_and_odd_windows_are_named(lake: Path) -> None:
+    """A gate that compares with a day nobody logged must not be green."""
+    day, other, nobody = "2026-03-20..2026-03-22", "2026-03-21..2026-03-23", "2025-03-20..2025-03-22"
+    for before, after, said, code in (
+        (nobody, day, ["no call in --before"], 4),
+        (day, nobody, ["no call in --after"], 4),
+        (day, other, ["the windows overlap"], 0),
+        (other, "2026-03-18..2026-03-20", ["--after lies before --before"], 0),
+        (day, "2026-03-22..2026-03-24", [], 0),
+    ):
+        ran = apilens("compare", "--lake", lake, "--before", before, "--after", after, "--fail-on", "worse")
+        notes = [line for line in ran.err.splitlines() if "endpoints:" not in line]
+        assert (ran.code, len(notes)) == (code, len(said)), (before, after, ran.err)
+        assert all(word in note for word, note in zip(said, notes, strict=True))
+
+
+def test_windows_are_cut_to_the_five_minutes_inside_them(tmp_path: Path) -> None:
+    at = START + timedelta(hours=9)
+    calls = [(at + timedelta(minutes=m), "app-1", "/x", 200, 0.1, "gw", f"r{m}") for m in range(30)]
+    write(tmp_path / "access.log", calls)
+    ingest(tmp_path / "lake", tmp_path / "access.log", "--log-format", LAYOUT)
+    window = {"before": "2026-03-02T09:02..2026-03-02T09:14", "after": "2026-03-02T09:15..2026-03-02T09:29"}
+    (row,) = apilens("compare", "--lake", tmp_path / "lake", "--before", window["before"], "--after", window["after"], "--output", "ndjson").rows()  # fmt: skip
+    assert (row["calls_before"], row["calls_after"]) == (5, 10)
+    ran = apilens(
+        "compare",
+        "--lake",
+        tmp_path / "lake",
+        "--before",
+        "2026-03-02T09:02..2026-03-02T09:09",
+        "--after",
+        window["after"],
+    )
+    assert (ran.code, "no whole five minutes" in ran.err) == (2, True)
+
+
 def test_trends_tell_slower_from_growing_and_take_a_step_for_none(lake: Path) -> None:
     rows = apilens("trends", "--lake", lake, "--output", "ndjson").rows()
     found = {row["route"]: row for row in rows}
@@ -106,3 +143,43 @@ def test_a_request_is_followed_through_two_gateways_to_the_inner_failure(tmp_pat
     assert "failed first" in apilens("trace", "q1", "--lake", tmp_path / "lake").out
     nothing = apilens("trace", "203.0.113.9", "--lake", tmp_path / "lake")
     assert nothing.out == "" and "no call of request id or trace id '203.0.113.9' in the lake" in nothing.err
+
+
+def test_the_innermost_failed_first_whatever_is_rounded_and_no_gateway_retries_another(tmp_path: Path) -> None:
+    """NGINX stamps whole seconds, the Envoy behind it does not know the consumer, the Kong behind that logs no id."""
+    at = START + timedelta(hours=9)
+    edge = [(at - timedelta(milliseconds=650), "app-7", "/orders/9", 504, 5.65, "edge-1", "q1"), (at + timedelta(seconds=8), "app-7", "/orders/9", 200, 0.5, "edge-1", "q2")]  # fmt: skip
+    write(tmp_path / "access.log", edge)
+    (tmp_path / "envoy.log").write_text(
+        "".join(
+            f'[{(at + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds")[:-6]}Z] "GET /orders/9 HTTP/1.1" {status} {flag} 0 24 {took} - "10.1.0.9" "okhttp/4.9" "{id_}" "orders.svc" "10.2.0.7:80"\n'
+            for ms, status, flag, took, id_ in ((80, 504, "UT", 5590, "q1"), (8100, 200, "-", 300, "q2"))
+        )
+    )
+    (tmp_path / "kong.json").write_text(
+        json.dumps(
+            {
+                "started_at": round(at.timestamp() * 1000) + 90,
+                "latencies": {"request": 5560},
+                "consumer": {"username": "app-7"},
+                "request": {"method": "GET", "uri": "/orders/9"},
+                "response": {"status": 500},
+            }
+        )
+        + "\n"
+    )
+    ingest(tmp_path / "lake", tmp_path / "access.log", "--log-format", LAYOUT)
+    ingest(tmp_path / "lake", tmp_path / "envoy.log", tmp_path / "kong.json")
+    one = apilens("trace", "q1", "--lake", tmp_path / "lake", "--output", "ndjson").rows()
+    assert [(row["gateway"], row["note"]) for row in one] == [
+        ("nginx_log_format", None),
+        ("envoy_text", "failed first"),
+    ]
+    rows = apilens("trace", "--consumer", "app-7", "--lake", tmp_path / "lake", "--output", "ndjson").rows()
+    assert [(row["gateway"], row["note"]) for row in rows] == [
+        ("nginx_log_format", None),
+        ("envoy_text", "failed first"),
+        ("kong_json", None),
+        ("nginx_log_format", "retry"),
+        ("envoy_text", "retry"),
+    ]

@@ -232,6 +232,11 @@ def test_an_endpoint_that_nobody_calls_any_more_is_a_traffic_candidate() -> None
     found = overlapping(scan(calls.filter(~silent)), 180)
     assert found.select("signal", "endpoints").rows() == [("traffic", [f"GET {busiest(calls)}"])]
     assert "drop" in found["title"][0]
+    # The window in which it was noticed began before; the numbers are those of the time that is named.
+    (start, end, n, observed) = found.select("start", "end", "n", "observed").row(0)
+    named = pl.col("start_time").is_between(start, end, closed="left") & (pl.col("route") == busiest(calls))
+    assert n == calls.filter(~silent & named).height
+    assert observed == pytest.approx(n / ((end - start) / timedelta(minutes=5)))
 
 
 def test_a_code_that_was_never_there_is_found_below_the_share_of_ordinary_errors() -> None:
@@ -404,6 +409,9 @@ def test_a_problem_that_goes_on_stays_open_after_the_baseline_has_learned_it() -
     lasting = (pl.col("start_time") >= begin) & (pl.col("route") == route)
     found = scan(failing(calls, lasting, 502, 0.12)).filter(pl.col("signal") == "errors")
     assert found.select("state", "endpoints").rows() == [("open", [f"GET {route}"])]
+    end_of_data = calls["start_time"].max()
+    assert isinstance(end_of_data, datetime)
+    assert found["end"][0] <= end_of_data + timedelta(minutes=5)  # what is to come is not known yet
     assert found["detected_at"][0] <= begin + timedelta(hours=2)
     hit = calls.filter(lasting).height * 0.12
     assert found["excess_calls"][0] == pytest.approx(hit, rel=0.15)

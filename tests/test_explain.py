@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from apilens import schema
+from apilens.measure.addresses import addresses
 from apilens.measure.explain import explain
 from commands import apilens, ingest
 
@@ -109,13 +110,42 @@ def outage(folder: Path, *, named: bool) -> dict[str, Any]:
     return found
 
 
-def test_where_no_call_names_a_consumer_the_addresses_are_one_command_away(tmp_path: Path) -> None:
+def test_where_no_call_names_a_consumer_the_addresses_and_the_first_failure_are_shown(tmp_path: Path) -> None:
     found = outage(tmp_path, named=False)
     assert found["consumers_hit"] is None
+    lines = [line for line in (tmp_path / "access.log").read_text().splitlines() if " 500 9 " in line]
+    inside = [line for line in lines if "[03/Mar/2026:" in line]
+    first = datetime.strptime(inside[0].partition("[")[2][:20], "%d/%b/%Y:%H:%M:%S").replace(tzinfo=UTC)
+    assert datetime.fromisoformat(found["first_affected_at"]) == first
+    ran = apilens("explain", found["id"], "--lake", tmp_path / "lake", "--output", "json").json()
+    assert [(row["client_ip"], row["affected"]) for row in ran["addresses"]] == [("203.0.113.2", len(inside))]
     shown = apilens("explain", found["id"], "--lake", tmp_path / "lake").out
-    command = shlex.split(shown.splitlines()[-1])
-    ran = apilens(*command[1:], "--output", "ndjson")
-    assert [row["client_ip"] for row in ran.rows()] == ["203.0.113.2"], ran.err
+    assert re.search(rf"203\.0\.113\.2 +{len(inside)} +{len(inside)} +{first:%F %T}", shown), shown
+
+
+def test_where_each_call_names_its_consumer_no_address_is_shown(tmp_path: Path) -> None:
+    found = outage(tmp_path, named=True)
+    assert apilens("explain", found["id"], "--lake", tmp_path / "lake", "--output", "json").json()["addresses"] == []
+
+
+def test_addresses_are_those_of_affected_calls_that_name_nobody() -> None:
+    fails = inside(pl.col("node") == "1")
+    given = calls(5).with_columns(
+        client_ip="node",
+        consumer=pl.when(pl.col("consumer") < "5").then("consumer"),
+        status_code=pl.when(fails).then(pl.lit(500, pl.Int16)).otherwise(pl.lit(200, pl.Int16)),
+    )
+    asked = {"environment": "default", "endpoints": ["GET /pay"], "start": START, "end": END}
+    unnamed = given.filter(pl.col("consumer").is_null(), inside(pl.lit(True)))
+    of = dict(unnamed.group_by("client_ip").len().rows())
+    with duckdb.connect() as connection:
+        connection.register("calls", given.to_arrow())
+        errors = addresses(connection, **asked, signal="errors", status=500, most=9)
+        slow = addresses(connection, **asked, signal="latency", status=None, most=9)
+        most = addresses(connection, **asked, signal="traffic", status=None, most=2)
+    assert errors.select("client_ip", "affected", "calls").rows() == [("1", of["1"], of["1"])]
+    assert set(slow["client_ip"]) == {"0", "2"}
+    assert most["affected"].to_list() == sorted(of.values(), reverse=True)[:2]
 
 
 def test_a_candidate_is_explained_by_the_beginning_of_its_id(tmp_path: Path) -> None:

@@ -137,6 +137,26 @@ def test_what_we_may_not_read_or_write_is_said() -> None:
         assert ran.code in (0, 4)
 
 
+def test_a_folder_we_may_not_look_into_is_said_and_the_rest_is_read() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "logs" / "shut").mkdir(parents=True)
+        written(folder / "logs" / "shut" / "a.log", range(5))
+        written(folder / "logs" / "b.log", range(5, 10))
+        folder.chmod(0o777)
+        (folder / "logs" / "shut").chmod(0)
+        with nobody():
+            if os.access(folder / "logs" / "shut", os.R_OK, effective_ids=True):
+                pytest.skip("this user may do everything")
+            some = ingest(folder / "lake", folder / "logs")
+            none = [
+                apilens("ingest", folder / "logs" / "shut" / path, "--lake", folder / "lake") for path in ("", "a.log")
+            ]
+        (folder / "logs" / "shut").chmod(0o755)
+    assert some["stored"] == 5 and some["exit_code"] == 4
+    assert [ran.code for ran in none] == [3, 3] and all("shut" in ran.err and "ermission" in ran.err for ran in none)
+
+
 def test_an_input_that_cannot_be_read_to_its_end_is_said() -> None:
     with tempfile.TemporaryDirectory() as name:
         good = written(Path(name, "a.log"), range(5))

@@ -112,6 +112,7 @@ def test_an_uneven_world_without_friction_raises_nothing() -> None:
         response_bytes=pl.lit(100),
         response_body_bytes=pl.lit(None, pl.Int64),
         response_flags=pl.lit(None, pl.String),
+        gateway=pl.lit("nginx"),
         source_file=pl.lit("x"),
         source_offset=pl.int_range(pl.len()),
     )

@@ -248,6 +248,11 @@ def test_a_pipe_and_an_intact_archive_are_complete_without_final(desk: Path) -> 
     (desk / "a.gz").write_bytes(gzip.compress(log(range(5)) + line(5)))
     assert ingest(desk / "lake", "a.gz")["stored"] == 6
     assert ingest(desk / "other", "-", stdin=log(range(5)) + line(5))["stored"] == 6
+    reading, writing = os.pipe()
+    os.write(writing, log(range(6, 9)) + line(9))
+    os.close(writing)
+    assert ingest(desk / "lake", f"/dev/fd/{reading}")["stored"] == 4
+    os.close(reading)
 
 
 # -- another layout, rejects ---------------------------------------------------------------------------------------

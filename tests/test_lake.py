@@ -190,3 +190,22 @@ def test_a_lake_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     assert ran.code == 3 and "--lake" in ran.err, ran
     assert apilens("endpoints", "--lake", tmp_path / "none").code == 3
     assert not os.path.lexists(tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", ["lake [1] *x?", "läke über {a,b}#1"])
+def test_a_lake_in_a_folder_of_any_name_knows_what_it_holds(tmp_path: Path, name: str) -> None:
+    path, lake = tmp_path / "a.log", tmp_path / name
+    path.write_bytes(log(range(10)))
+    ingest(lake, path)
+    path.write_bytes(log(range(15)))
+    assert ingest(lake, path)["duplicate"] == 10
+    assert apilens("lake", "compact", "--lake", lake).code == apilens("lake", "vacuum", "--lake", lake).code == 0
+    assert len(totals(lake)["calls"]) == 15
+
+
+@pytest.mark.parametrize("name", ["a%20b", "a\\b", "a\nb"])
+def test_a_path_that_delta_lake_cannot_name_is_refused_before_anything_is_made(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.log").write_bytes(log(range(10)))
+    ran = apilens("ingest", "--lake", tmp_path / name, tmp_path / "a.log")
+    assert ran.code == 2 and "choose another" in ran.err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.log"]

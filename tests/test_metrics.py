@@ -58,8 +58,16 @@ def test_a_range_query_is_read_with_its_nodes_and_units() -> None:
         ("sep=;\r\nSeries;Time;Value\r\ncpu_usage;2026-03-02T00:00:00Z;80\r\n", [("cpu_usage", None, "cpu", "ratio", 0.8)]),
         ("time,host,disk_used,note\n1772409600000,gw-1,0.5,x\n", [("disk_used", "gw-1", "disk", "ratio", 0.5)]),
         ("ts\tmetric\tnode\tvalue\n1772409600\tpg_latency_ms\tdb\t1,200.5\n", [("pg_latency_ms", "db", "database", "ms", 1200.5)]),
+        ("Time;cpu;mem\n2026-03-02 00:00:00;12,5 %;1,5 GiB\n", [("cpu", None, "cpu", "ratio", 0.125), ("mem", None, "memory", "bytes", 1.5 * 2**30)]),
+        ("time;db_latency_ms\n2026-03-02;1.234,5\n", [("db_latency_ms", None, "database", "ms", 1234.5)]),
+        ('time,db_latency_ms\n2026-03-02,"0,123"\n', [("db_latency_ms", None, "database", "ms", 0.123)]),
+        ("Time;Host;cpu\n02.03.2026 00:00;gw-1;0,5\n", [("cpu", "gw-1", "cpu", "ratio", 0.5)]),
+        ("time,cpu\n2026/03/02 00:00:00,0.5\n", [("cpu", None, "cpu", "ratio", 0.5)]),
+        ("timestamp;hostname;%memused\n2026-03-02 00:00:00 UTC;gw-1;50.00\n", [("%memused", "gw-1", "memory", "ratio", 0.5)]),
+        ("#group,false,true\n#default,,\n,_time,_value,_field,host\n,2026-03-02T00:00:00Z,50,cpu_percent,gw-1\n", [("cpu_percent", "gw-1", "cpu", "ratio", 0.5)]),
     ],
-    ids=["grafana wide", "grafana rows", "one column per metric", "one row per sample"],
+    ids=["grafana wide", "grafana rows", "one column per metric", "one row per sample",
+         "decimal comma", "decimal comma with dots", "quoted decimal comma", "day first", "slashes", "sadf", "influx"],
 )  # fmt: skip
 def test_tables_are_read(text: str, expected: list[tuple[Any, ...]]) -> None:
     assert [row[:5] for row in rows(text, "panel.csv")] == expected
@@ -79,6 +87,9 @@ def test_what_is_no_sample_is_counted_and_said() -> None:
     found = read_metrics(matrix(({"__name__": "cpu"}, points)), "x", tz=UTC)
     assert (found.read, found.samples.height, found.empty, len(found.rejects)) == (7, 1, 1, 5)
     assert ("cpu sample 3", "value is \"[1772409720, 'x']\", expected a number") in found.rejects
+    stale = '{"metric":{"__name__":"up"},"values":[1,null],"timestamps":[1772409600000,1772409660000]}\n'
+    found = read_metrics(stale, "victoria", tz=UTC)
+    assert (found.samples.height, found.empty, found.rejects) == (1, 1, [])
     found = read_metrics("time,cpu\n1772409600,1\n1772409660\n1772409720,\nlater,3\n1772409780,abc\n", "x", tz=UTC)
     assert (found.read, found.samples.height, found.empty) == (5, 1, 1)
     assert found.rejects[0] == ("line 3", "has 1 fields, expected 2")
@@ -123,11 +134,14 @@ def test_what_cannot_be_used_says_why_and_how_it_ended(tmp_path: Path) -> None:
     (tmp_path / "prose.txt").write_text("nothing of use\n")
     (tmp_path / "deep.json").write_text("[" * 100_000)
     (tmp_path / "words.csv").write_text("time,name\nyesterday,x\n")
+    (tmp_path / "nameless.csv").write_text("2026-03-02T00:00:00Z,0.5\n2026-03-02T00:01:00Z,0.6\n")
     lake = tmp_path / "lake"
-    bad = ("failed.json", "scalar.json", "prose.txt", "deep.json", "words.csv", "missing.csv")
+    bad = ("failed.json", "scalar.json", "prose.txt", "deep.json", "words.csv", "nameless.csv", "missing.csv")
     ran = apilens("metrics", "import", *(tmp_path / name for name in bad), "--lake", lake)
     assert (ran.code, ran.out) == (3, "")
-    for name, word in zip(bad, ("timed out", "scalar", "no export", "JSON", "times", "does not exist"), strict=True):
+    for name, word in zip(
+        bad, ("timed out", "scalar", "no export", "JSON", "times", "line of names", "does not exist"), strict=True
+    ):
         assert any(name in line and word in line for line in ran.err.splitlines()), (name, ran.err)
     assert apilens("metrics", "import", tmp_path / "good.csv", tmp_path / "prose.txt", "--lake", lake).code == 4
     assert apilens("metrics", "import", "-", "--name", "cpu_x", "--lake", lake, stdin=b'[{"metric":{},"values":[[1772409600,"1"]]}]').code == 0  # fmt: skip
@@ -237,6 +251,12 @@ def test_the_past_cut_at_any_time_gives_the_same_candidates() -> None:
         then = found(frame.filter(pl.col("timestamp") < cut), now=cut)
         fixed = ["id", "detected_at", "start"]
         assert then.select(fixed).rows() == whole.filter(pl.col("detected_at") <= cut).select(fixed).rows()
+
+
+def test_the_buckets_of_a_histogram_are_counters_and_no_latencies() -> None:
+    points = [[1772409600 + 60 * i, str(60 * i)] for i in range(3)]
+    found = read_metrics(matrix(({"__name__": "db_query_seconds_bucket", "le": "+Inf"}, points)), "x", tz=UTC).samples
+    assert found.select("counter", "unit", "value").row(2) == (True, "", 120.0)
 
 
 def test_a_counter_is_judged_by_its_increase_and_survives_a_restart() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from apilens.documents import documents
 from apilens.errors import ConfigError, LakeError
-from apilens.lens import Lens
+from apilens.lens import Lens, load_openapi
 from apilens.routes import OpenApi, read_openapi
 from apilens.routes.rules import template
 from commands import apilens, ingest
@@ -93,6 +93,31 @@ def test_what_the_rules_took_for_a_variable_is_found_again_as_the_name_it_is() -
 
 
 @pytest.mark.parametrize(
+    ("path", "calls", "route"),
+    [
+        ("/u/{id:[0-9]+}", ["/u/17"], "/u/{id}"),
+        (r"/d/{day:\d{4}-\d{2}}/x", ["/d/2024-05/x"], "/d/{id}/x"),
+        ("/files/{proxy+}", ["/files/a", "/files/a/b/17"], "/files/{rest}"),
+        ("/w/{+path}/raw", ["/w/a/raw", "/w/a/b/c/raw"], "/w/{rest}/raw"),
+        ("/p/{path:.*}", ["/p/a/b", "/p/" + "x/" * 20], "/p/{rest}"),
+        ("/v1/{name=shelves/*}:read", ["/v1/shelves/7:read"], "/v1/shelves/{id}:read"),
+        ("/x/{a}-{b}", ["/x/foo-bar", "/x/12-34"], "/x/{id}-{id}"),
+        ("/x/{a}{b}", ["/x/foo"], "/x/{id}"),
+        ("/t/{z}/{y}.png", ["/t/1/2.png", "/t/1/2@2x.png"], "/t/{id}/{id}.png"),
+        ("/cars;color={c}/parts", ["/cars;color=red/parts", "/cars/parts"], "/cars/parts"),
+        ("/search{?q,page}", ["/search"], "/search"),
+        ("/s?q={q}", ["/s"], "/s"),
+        ("/items#create", ["/items/"], "/items"),
+        ("/a/{id", ["/a/17"], "/a/{id}"),
+        ("/" + "-".join(f"{{v{i}}}" for i in range(20)) + "y", ["/" + "-" * 40 + "y"], "/" + "-".join(["{id}"] * 20) + "y"),
+    ],
+)  # fmt: skip
+def test_a_path_is_read_however_its_variables_are_written(path: str, calls: list[str], route: str) -> None:
+    api = read(json.dumps({"openapi": "3.0.0", "paths": {path: {"get": {}}, "/other": {"get": {}}}}))
+    assert mapped(api, *template(pl.Series(calls)).to_list()) == [route] * len(calls)
+
+
+@pytest.mark.parametrize(
     ("servers", "paths"),
     [
         ("", ["/a"]),
@@ -103,6 +128,11 @@ def test_what_the_rules_took_for_a_variable_is_found_again_as_the_name_it_is() -
         ("servers: [{url: 'https://{h}/{v}', variables: {h: {default: x}, v: {default: '1'}}}]", ["/1/a"]),
         ("servers: [{url: 'http://[::1'}]", ["/a"]),
         ("servers: [7, {}, {url: null}]", ["/a"]),
+        ("servers: [{url: ./v1}, {url: '../v2'}, {url: 'https://h/%7Bx%7D'}]", ["/v1/a", "/v2/a", "/{x}/a"]),
+        (
+            f"servers: [{{url: '/{{a}}/{{b}}', variables: {{a: {{enum: {[*range(11)]}}}, b: {{enum: {[*range(11)]}}}}}}}]",
+            ["/{a}/{b}/a"],
+        ),
     ],
 )
 def test_base_paths_are_those_of_the_servers(servers: str, paths: list[str]) -> None:
@@ -133,7 +163,7 @@ def test_a_path_item_may_stand_elsewhere_in_the_document() -> None:
         ("openapi: 3.0.0\npaths: []", "describes no operation"),
         ("openapi: 3.0.0\npaths: [1]", "paths is list, expected a mapping"),
         ("openapi: 3.0.0\npaths:\n  orders: {get: {}}", "x.yaml:3: path 'orders' begins with no /"),
-        ("openapi: 3.0.0\npaths: {/a: {$ref: other.yaml}}", "leads out of the file; bundle the document first"),
+        ("openapi: 3.0.0\npaths: {/a: {$ref: other.yaml}}", "leads out of the files here; expected #/… or a file beside it. Bundle"),
         ("openapi: 3.0.0\npaths: }", "x.yaml:2: is neither YAML nor JSON"),
         ("a: &a [x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\n"
          "e: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: &g [*f,*f,*f,*f,*f,*f,*f,*f,*f]\nh: [*g,*g,*g,*g]",
@@ -155,18 +185,64 @@ def test_paths_that_differ_in_names_only_and_paths_that_overlap_are_conflicts() 
     ]
 
 
-def test_a_mapping_is_stored_and_read_back_whole() -> None:
-    api = read(SHOP)
-    assert OpenApi.from_json(api.to_json()) == api
-    for text in ("", "[]", '{"version": 1}', '{"version": 1, "operations": [["GET"]]}', "[" * 100_000):
-        with pytest.raises(LakeError, match="apilens routes --openapi"):
-            OpenApi.from_json(text)
+def naive_conflict(left: str, right: str) -> str | None:
+    """Segment by segment: which path takes more."""
+    a, b = left.split("/"), right.split("/")
+    if [re.sub("{.*?}", "{}", part) for part in a] == [re.sub("{.*?}", "{}", part) for part in b]:
+        return "identical"
+    if len(a) != len(b) or any("{" not in x + y and x != y for x, y in zip(a, b, strict=True)):
+        return None
+    wider = ["{" in x for x in a], ["{" in y for y in b]
+    ahead = any(x and not y for x, y in zip(*wider, strict=True))
+    return "ambiguous" if ahead and any(y and not x for x, y in zip(*wider, strict=True)) else None
 
 
 SEGMENT = st.one_of(st.sampled_from(["orders", "latest", "v1", "items", "me"]), st.sampled_from(["{a}", "{b}"]))
 PATHS = st.lists(
     st.lists(SEGMENT, min_size=1, max_size=4).map(lambda parts: "/" + "/".join(parts)), min_size=1, max_size=8
 )
+
+
+@given(PATHS)
+def test_conflicts_are_those_that_the_slow_reference_finds(paths: list[str]) -> None:
+    paths = list(dict.fromkeys(paths))
+    api = read(json.dumps({"openapi": "3.0.0", "paths": {path: {"get": {}} for path in paths}}))
+    first: dict[str, str] = {}
+    same = [(first.setdefault(re.sub("{.*?}", "{}", path), path), path) for path in paths]
+    wanted = {("identical", one, path) for one, path in same if one != path}
+    for i, left in enumerate(first.values()):
+        for right in list(first.values())[i + 1 :]:
+            if kind := naive_conflict(left, right):
+                wanted.add((kind, left, right))
+    assert {(one.kind, *one.paths) for one in api.conflicts} == wanted
+
+
+def test_names_that_ingest_takes_for_values_are_conflicts_where_nothing_else_tells_them_apart() -> None:
+    paths = ["/api/2024-01/p", "/api/2024-04/p", "/api/2024-04/q", "/api/v1/p", "/api/2024-07/p/{x}"]
+    api = read(json.dumps({"openapi": "3.0.0", "paths": {path: {"get": {}} for path in paths}}))
+    assert [(one.kind, one.paths) for one in api.conflicts] == [("alike", ("/api/2024-01/p", "/api/2024-04/p"))]
+
+
+def test_a_path_item_may_stand_in_a_file_beside_the_document(tmp_path: Path) -> None:
+    (tmp_path / "paths").mkdir()
+    (tmp_path / "paths" / "a b.yaml").write_text("get: {operationId: a}\nx: [{$ref: '../more.json#/one~1two'}]")
+    (tmp_path / "more.json").write_text('{"one/two": {"post": {"operationId": "b"}}}')
+    (tmp_path / "api.yaml").write_text(
+        "openapi: 3.1.0\npaths:\n  /a: {$ref: 'paths/a%20b.yaml'}\n  /b: {$ref: './paths/a%20b.yaml#/x/0'}\n"
+    )
+    api = load_openapi([str(tmp_path / "api.yaml")])
+    assert [(one.method, one.path, one.id) for one in api.operations] == [("GET", "/a", "a"), ("POST", "/b", "b")]
+    (tmp_path / "api.yaml").write_text("openapi: 3.1.0\npaths: {/a: {$ref: gone.yaml}}")
+    with pytest.raises(ConfigError, match=r"gone\.yaml: cannot be read"):
+        load_openapi([str(tmp_path / "api.yaml")])
+
+
+def test_a_mapping_is_stored_and_read_back_whole() -> None:
+    api = read(SHOP)
+    assert OpenApi.from_json(api.to_json()) == api
+    for text in ("", "[]", '{"version": 1}', '{"version": 1, "operations": [["GET"]]}', "[" * 100_000):
+        with pytest.raises(LakeError, match="apilens routes --openapi"):
+            OpenApi.from_json(text)
 
 
 @given(PATHS, st.lists(st.sampled_from(["17", "alice", "orders", "latest", "me", "v1"]), min_size=4, max_size=4))

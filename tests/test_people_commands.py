@@ -54,6 +54,16 @@ def test_triage_says_what_was_linked_and_the_same_again(lake: Path) -> None:
     assert (again["items"], again["linked"] + again["to_confirm"] + again["no_trace"]) == (3, 3)
 
 
+def test_what_people_confirm_is_judged_as_of_the_moment_the_triage_was_given(lake: Path) -> None:
+    apilens("triage", "--lake", lake, "--now", "2026-03-10")
+    said = apilens("links", "confirm", "ticket:T-2", "--lake", lake).err
+    assert said.endswith("linked anew as of 2026-03-10 00:00Z\n")
+    with open_store(default_state(str(lake))) as store:
+        assert store.settings()["now"].startswith("2026-03-10T00:00")
+    apilens("triage", "--lake", lake)
+    assert "as of 2026-03-10" not in apilens("links", "confirm", "ticket:T-2", "--lake", lake).err
+
+
 def test_links_come_as_one_object_a_line(lake: Path) -> None:
     rows = apilens("triage", "--lake", lake, "--output", "ndjson").rows()
     assert [row["feedback_id"] for row in rows] == ["T-100", "T-2", "T-3"]

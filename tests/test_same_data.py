@@ -15,8 +15,8 @@ import zstandard
 from obstore.store import S3Store
 
 from apilens.ingest import run as ingest_run
-from commands import calls, ingest, totals
-from logs import log
+from commands import apilens, calls, ingest, totals
+from logs import broken, line, log
 
 _OLD, _NEW = log(range(40)), log(range(40, 55))
 
@@ -104,3 +104,33 @@ def test_lookback_leaves_out_what_did_not_change_and_never_what_a_run_has_missed
     (logs / "cut.gz").write_bytes(gzip.compress(log(range(20, 30)))[:-4])
     assert ingest(lake, logs, "--lookback", "0s")["exit_code"] == 4
     assert len(ingest(lake, logs, "--lookback", "0s")["inputs"]) == 1  # looked at until it can be read to its end
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_a_copy_in_the_making_adds_nothing(tmp_path: Path, compacted: bool) -> None:
+    lake, path = tmp_path / "lake", tmp_path / "access.log"
+    whole = broken(0) + b"\n" + log(range(2000))
+    path.write_bytes(whole)
+    ingest(lake, path)
+    before = totals(lake)
+    if compacted:
+        apilens("lake", "compact", "--lake", lake)
+    archive, copy = tmp_path / "access.log.1.gz", tmp_path / "copy.log"
+    archive.write_bytes(gzip.compress(whole)[:20_000])  # logrotate is at it
+    copy.write_bytes(whole[:50_000])
+    (tmp_path / "copy2.log").write_bytes(whole[:50_000])
+    done = ingest(lake, archive, copy, tmp_path / "copy2.log")
+    assert done["exit_code"] == 4 and done["stored"] == done["rejected"] == 0 and done["duplicate"] > 1000
+    copy.write_bytes(whole + log(range(2000, 2005)))
+    assert ingest(lake, copy)["stored"] == 5
+    assert len(totals(lake)["calls"]) == len(before["calls"]) + 5
+
+
+def test_a_new_log_that_begins_like_an_older_one_is_stored_whole(tmp_path: Path) -> None:
+    lake, path = tmp_path / "lake", tmp_path / "access.log"
+    path.write_bytes(log(range(100)))
+    ingest(lake, path)
+    path.write_bytes(log([0]))
+    assert ingest(lake, path)["stored"] == 0  # nothing tells it from a copy yet
+    path.write_bytes(log([0]) + line(1, query="?a=1") + b"\n")
+    assert ingest(lake, path)["stored"] == 2

@@ -70,6 +70,28 @@ def test_each_story_is_told_by_its_signal(name: str, tmp_path: Path) -> None:
     assert rows.select("route", "calls", "consumers").rows() == [expected]
     assert rows["category"].to_list() == [SIGNALS[name].category]
     assert "{calls}" not in rows["says"][0] and "{share}" not in rows["says"][0]
+    assert "1 consumers" not in rows["says"][0]
+
+
+def test_a_retry_begins_behind_the_end_of_a_failure_and_a_second_gateway_is_none(tmp_path: Path) -> None:
+    edge, inner = [], []
+    for n in range(12):
+        at = START + timedelta(minutes=10 * n)
+        for behind_s, status, took_s, path in ((0, 504, 60, "/slow"), (62, 200, 1, "/slow"), (0, 503, 1, "/passed")):
+            end = at + timedelta(seconds=behind_s + took_s)
+            edge.append(
+                f'203.0.113.9 - app-{n % 3} [{end.isoformat()}] "GET {path}/{n} HTTP/1.1" {status} 5 {took_s}.000\n'
+            )
+        inner.append(
+            f'{{"started_at":{at.timestamp() * 1000 + 20:.0f},"latencies":{{"request":900}},"request":{{"method":"GET","uri":"/passed/{n}"}},'
+            f'"response":{{"status":503}},"consumer":{{"username":"app-{n % 3}"}}}}\n'
+        )
+    (tmp_path / "access.log").write_text("".join(edge))
+    (tmp_path / "kong.json").write_text("".join(inner))
+    ingest(tmp_path / "lake", tmp_path / "access.log", "--log-format", LAYOUT + " $request_time")
+    ingest(tmp_path / "lake", tmp_path / "kong.json")
+    rows = apilens("signals", "--lake", tmp_path / "lake", "--output", "ndjson").rows()
+    assert [(row["route"], row["calls"]) for row in rows if row["signal"] == "retries"] == [("/slow/{id}", 12)]
 
 
 def test_ordinary_work_with_an_odd_error_says_nothing(tmp_path: Path) -> None:

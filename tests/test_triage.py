@@ -553,6 +553,21 @@ def test_what_is_over_is_less_urgent_than_what_is_open() -> None:
     assert first["priority"] < second["priority"]
 
 
+def test_a_trivial_remark_does_not_stand_before_an_incident_that_is_over() -> None:
+    over = candidate(
+        "exports", endpoints=["GET /v1/exports/{id}"], state="ended", severity="high", request_ids=[],
+        affected_consumers=[f"app-{n}" for n in range(53)],
+    )  # fmt: skip
+    running = candidate("stock", endpoints=["GET /v1/stock"], severity="low", observed=0.005, request_ids=[])
+    cake = item(body="cake in the kitchen for the go-live team!!", reporter="support@shop.example", channel="chat")
+    slow = item("T-2", title=None, body="the search is broken since noon", reporter="ruth@x.example")
+    rows = {row["id"]: row for row in ranked(candidates(over, running), items(cake, slow))}
+    assert list(rows)[-2:] == ["exports-1", "chat:T-1"]
+    assert {rows["exports-1"]["priority"], rows["chat:T-1"]["priority"]} == {"P5"}
+    # What goes on in the logs, and what is said to be bad, stay before what is over.
+    assert {rows["stock-1"]["priority"], rows["ticket:T-2"]["priority"]} <= {"P3", "P4"}
+
+
 def test_without_context_revenue_and_compliance_are_unknown_not_zero() -> None:
     (row,) = ranked(candidates(candidate()), items(), Context())
     assert {"revenue", "compliance"}.isdisjoint(part["name"] for part in row["parts"])
@@ -630,6 +645,8 @@ def test_whom_a_problem_hit_is_unknown_not_nobody_where_no_call_names_a_consumer
     )
     assert made.select("hit", "told", "silent").rows() == [(None, 0, None)] * 2
     assert surprise(made) is None
+    for row in made.to_dicts():
+        assert "reach" not in {part["name"] for part in row["parts"]}
 
 
 def test_the_queue_of_nothing_is_empty() -> None:
@@ -742,6 +759,12 @@ def test_what_the_logs_show_is_escalated_with_everybody_who_wrote_and_how_widesp
     assert (row["hit"], row["widespread"]) == (30, "yes: 30 consumers of 100 hit")
     ticket = item("T-1", body="POST /v1/orders/12/pay gives 502")
     assert escalated(items(*said, ticket), candidates(candidate(affected_consumers=hit))) == []
+
+
+def test_whether_it_is_widespread_is_unknown_where_no_call_says_whom_it_hit() -> None:
+    said = [talk(f"C-{n}", "POST /v1/orders/12/pay gives 502", reporter=f"p{n}") for n in range(3)]
+    (row,) = escalated(items(*said), candidates(candidate(affected_consumers=[], consumers_hit=None)))
+    assert (row["hit"], row["widespread"]) == (None, "unknown: the calls name no consumer")
 
 
 # -- problems that cause each other

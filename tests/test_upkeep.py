@@ -14,7 +14,9 @@ import polars as pl
 import pytest
 
 from apilens.ingest.rollup import roll_up
+from apilens.ingest.run import IngestRun
 from apilens.lake import Lake, open_lake, upkeep
+from apilens.lake.storage import Folder
 from apilens.lens import Lens
 from commands import apilens, calls, ingest, totals
 from logs import broken, line, log
@@ -157,10 +159,35 @@ def test_a_forgotten_consumer_is_gone_from_the_disk_and_does_not_come_back(tmp_p
     assert endpoints["calls"].sum() == left.height
     (tmp_path / "c.log").write_bytes(by_consumer(99) + b"\n" + path.read_bytes() + by_consumer(98) + b"\n")
     again = ingest(lake, tmp_path / "c.log")
-    assert again["filtered"] == 11  # call 99 is one of app-3's too
+    assert again["filtered"] == 12  # call 99 is one of app-3's too, and one line names it
     assert "app-3" not in Lens(str(lake)).calls().collect()["consumer"].to_list()
     ingest(lake, path, "--replace")
     assert "app-3" not in Lens(str(lake)).calls().collect()["consumer"].to_list()
+    assert not any("app-3" in str(frame.to_dicts()) for frame in stored_bytes(lake))
+
+
+def test_rejected_lines_that_name_a_forgotten_consumer_in_any_spelling_stay_out(tmp_path: Path) -> None:
+    path, lake = tmp_path / "a.log", tmp_path / "lake"
+    named = [
+        b"Zo\xc3\xab & Co broke off",
+        b'{"who": "Zo\\u00eb & Co"',
+        b"who=Zo%C3%AB+%26+Co&x",
+        b"who=Zo%C3%AB%20%26%20Co",
+    ]
+    path.write_bytes(log(range(5)) + b"\n".join([*named, b"Zoo & Co broke off", b""]))
+    assert ingest(lake, path)["rejected"] == 5
+    forget = apilens("lake", "forget", "--lake", lake, "--consumer", "Zoë & Co")
+    assert forget.out.startswith("0 calls and 4 rejected lines forgotten")
+    again = ingest(lake, path, "--source", "other")
+    assert (again["rejected"], again["filtered"]) == (1, 4)
+
+
+def test_rejected_lines_among_calls_that_are_too_old_stay_out(tmp_path: Path) -> None:
+    path, lake = tmp_path / "a.log", tmp_path / "lake"
+    path.write_bytes(log(range(5)) + broken(1) + b"\n")
+    ingest(lake, path)
+    assert apilens("lake", "forget", "--lake", lake, "--before", "2026-11-03").out.startswith("5 calls and 1 rejected")
+    assert ingest(lake, path, "--replace")["filtered"] == 6
 
 
 def test_what_is_older_than_a_time_is_forgotten_to_the_bin(tmp_path: Path) -> None:
@@ -199,4 +226,85 @@ def test_hundreds_of_commits_stay_few_files_to_open(tmp_path: Path) -> None:
     info = apilens("lake", "info", "--lake", lake, "--output", "json").json()
     assert info["units"] == 60
     assert max(table["files"] for table in info["tables"].values()) == 1
-    assert len([path for path in lake.rglob("*.parquet") if "_delta_log" not in path.parts]) == 4
+    # One of each table, and the day file of the rollups.
+    assert len([path for path in lake.rglob("*.parquet") if "_delta_log" not in path.parts]) == 5
+
+
+def test_forgetting_after_a_death_before_the_rollups_doubles_none(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.log", tmp_path / "b.log"
+    first.write_bytes(b"".join(by_consumer(i) + b"\n" for i in range(20)))
+    second.write_bytes(log(range(100, 110)))
+    register = Lake._register
+
+    def dies(self: Lake, name: Any, units: Any) -> None:
+        if name == "rollups":
+            raise RuntimeError("killed")
+        register(self, name, units)
+
+    with mock.patch.object(Lake, "_register", dies):
+        apilens("ingest", "--lake", tmp_path / "lake", first)
+    assert apilens("lake", "forget", "--lake", tmp_path / "lake", "--consumer", "app-1").code == 0
+    ingest(tmp_path / "lake", second)
+    lens = Lens(str(tmp_path / "lake"))
+    assert lens.sql("SELECT sum(calls) AS n FROM rollups")["n"].to_list() == [25]
+
+
+@pytest.mark.parametrize("command", [("forget", "--consumer", "app-1"), ("vacuum", "--retention-hours", "0")])
+def test_deleting_while_a_run_is_about_to_commit_damages_no_lake_and_brings_nothing_back(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    first, second, lake = tmp_path / "a.log", tmp_path / "b.log", tmp_path / "lake"
+    first.write_bytes(b"".join(by_consumer(i) + b"\n" for i in range(20)))
+    second.write_bytes(b"".join(by_consumer(i) + b"\n" for i in range(20, 40)))
+    ingest(lake, first)
+    commit = IngestRun._commit
+
+    def meanwhile(self: IngestRun, done: Any) -> None:
+        if done:
+            assert apilens("lake", *command, "--lake", lake).code == 0
+        commit(self, done)
+
+    with mock.patch.object(IngestRun, "_commit", meanwhile):
+        assert apilens("ingest", "--lake", lake, second).code == 75
+    forgotten = command[0] == "forget"
+    assert len(totals(lake)["calls"]) == (15 if forgotten else 20)
+    ingest(lake, second)
+    assert len(totals(lake)["calls"]) == (30 if forgotten else 40)
+
+
+def test_two_compactions_at_once_double_no_row(tmp_path: Path) -> None:
+    lake = commits(tmp_path, 3)
+    before, groups = totals(lake), upkeep._groups
+
+    def meanwhile(name: Any, files: pl.DataFrame) -> Any:
+        found = list(groups(name, files))
+        if name == "ingests":
+            with mock.patch.object(upkeep, "_groups", groups):
+                upkeep.compact(open_lake(str(lake)))
+        return found
+
+    with mock.patch.object(upkeep, "_groups", meanwhile):
+        upkeep.compact(open_lake(str(lake)))
+    assert totals(lake) == before
+
+
+def test_a_vacuum_between_listing_the_log_and_reading_it_hides_no_unit(tmp_path: Path) -> None:
+    lake = commits(tmp_path, 3)
+    opened, names = open_lake(str(lake)), Folder.names
+
+    def meanwhile(self: Folder, folder: str, after: str = "") -> list[str]:
+        found = names(self, folder, after)
+        opened.table("calls").create_checkpoint()
+        for version in range(opened.table("calls").version()):
+            (lake / f"calls/_delta_log/{version:020}.json").unlink(missing_ok=True)
+        return found
+
+    with mock.patch.object(Folder, "names", meanwhile):
+        assert opened.ledger().height == 3
+
+
+def test_the_period_of_a_lake_is_that_of_the_calls_it_still_has(tmp_path: Path) -> None:
+    lake = commits(tmp_path, 1, lines=400)
+    apilens("lake", "forget", "--before", "2026-11-02T08:05:00", "--lake", lake)
+    period = Lens(str(lake)).period
+    assert period is not None and f"{period[0]:%H:%M:%S}" == "08:05:00"

@@ -85,6 +85,10 @@ ONE: dict[str, tuple[Wrap, str | None]] = {
     "Fluentd out_file": (lambda text: f"{STAMP}\tkube.gw\t" + packed(log=text), None),
     "Azure blob, a line": (lambda text: packed(message=text) + ",", None),
     "an array of one": (lambda text: json.dumps([{"message": text}]), None),
+    "pm2 logs": (lambda text: f"0|gw-1  | {text}", "0|gw-1"),
+    "pm2 logs --timestamp, of lines with a date": (
+        lambda text: f"2026-03-09-14:00:00 12|gw-1 | 2026-03-09T14:00:00: {text}", "12|gw-1",
+    ),
     "syslog in docker in the journal": (
         lambda text: packed(
             _HOSTNAME="gw-1", MESSAGE=packed(log=f"<134>Mar  9 14:00:00 in-1 nginx: {text}\n", stream="stdout", time=STAMP)

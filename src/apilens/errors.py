@@ -22,6 +22,9 @@ class Exit(IntEnum):
     LOCKED = 75
 
 
+#: What a command ends with after Ctrl-C, as shells count it: 128 + SIGINT.
+INTERRUPTED = 130
+
 _RANK = (Exit.INTERNAL, Exit.LOCKED, Exit.OUTBOUND, Exit.INPUT, Exit.PARTIAL, Exit.FINDINGS, Exit.DONE)
 
 
@@ -56,6 +59,10 @@ class InputError(ApilensError):
 
 class FormatError(InputError):
     """No format, or not the one asked for, can read the input."""
+
+
+class NoCallsError(FormatError):
+    """The input is known, and is none of calls: an error log. Beside other inputs it is passed over."""
 
 
 class LakeError(ApilensError):

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import duckdb
 import polars as pl
 
 from apilens.config import Config, Mark, load_config
 from apilens.documents import documents
-from apilens.errors import ConfigError
+from apilens.errors import ConfigError, UsageError
 from apilens.ingest.rollup import roll_up
 from apilens.lake import open_lake
-from apilens.lake.views import connect, select
+from apilens.lake.views import CALLS_VIEW, TABLE_VIEWS, View, connect, select, sql_within
 from apilens.measure import breakdown as _breakdown
+from apilens.measure.addresses import addresses
 from apilens.measure.compare import compare
 from apilens.measure.endpoints import endpoints, set_apart
 from apilens.measure.explain import explain
@@ -33,7 +35,7 @@ from apilens.measure.trends import trends
 from apilens.metrics import Rule as MetricRule
 from apilens.routes import OpenApi, RouteMerges, read_openapi
 from apilens.routes.coverage import Coverage, coverage
-from apilens.schema import BIN_S, METRIC_SERIES, ROLLUPS
+from apilens.schema import BIN_S, METRIC_SERIES, SUMS
 from apilens.window import ALWAYS, Window, parse_time
 
 if TYPE_CHECKING:
@@ -73,9 +75,10 @@ class Lens:
     @property
     def period(self) -> tuple[datetime, datetime] | None:
         """start_time of the first and of the last call; None: no calls."""
-        ledger = self.lake.ledger()
-        first, last = ledger["first_start_time"].min(), ledger["last_start_time"].max()
-        return (first, last) if isinstance(first, datetime) and isinstance(last, datetime) else None
+        # Not from the ledger, which keeps what a unit was read with: some of it may be forgotten since.
+        seen = self.lake.scan("rollups").select(pl.col("first_seen").min(), pl.col("last_seen").max()).collect()
+        first, last = seen.row(0)
+        return (first, last) if first is not None else None
 
     @property
     def data_end(self) -> datetime | None:
@@ -84,10 +87,10 @@ class Lens:
         A call that claims to be from after tomorrow is left out, unless all do: one clock that is wrong must not make
         everything else look long past.
         """
-        rollups = self.lake.scan("rollups")
+        sums = self.lake.scan_sums()
         tomorrow = datetime.now(UTC) + timedelta(days=1)
         last = pl.col("last_seen")
-        found = rollups.select(last.filter(last < tomorrow).max().alias("real"), last.max().alias("any")).collect()
+        found = sums.select(last.filter(last < tomorrow).max().alias("real"), last.max().alias("any")).collect()
         end = found["real"][0] or found["any"][0]
         return None if end is None else end + timedelta(microseconds=1)
 
@@ -105,27 +108,37 @@ class Lens:
         since, until: a time, or text as for --since, relative to now (default: the wall clock). exact: percentiles of the
         logged values instead of histograms (error <= 1 %). include_synthetic: count bots, scanners and health checks too.
         """
+        return self.endpoints_and_apart(since, until, now=now, exact=exact, include_synthetic=include_synthetic)[0]
+
+    def endpoints_and_apart(
+        self,
+        since: Moment = None,
+        until: Moment = None,
+        *,
+        now: datetime | None = None,
+        exact: bool = False,
+        include_synthetic: bool = False,
+    ) -> tuple[pl.DataFrame, dict[str, int]]:
+        """What `endpoints` and `set_apart` give, of one look at the lake."""
         window = self.window(since, until, now=now)
         whole, edges = self._bins(window)
-        with self.connect(window) as connection:
-            return endpoints(
+        bins = sql_within("bin_start", whole) if whole is not None else "false"
+        views: tuple[View, ...] = ("sums", "calls") if exact else ("sums",)
+        with self.connect(window, views) as connection:
+            found = endpoints(
                 connection,
-                bins=_within("bin_start", whole) if whole is not None else "false",
+                bins=bins,
                 edges=edges,
-                exact=_within("start_time", window) if exact else None,
+                exact=sql_within("start_time", window) if exact else None,
                 apdex_ms=self.config.apdex_ms,
                 operations=self.openapi.ids.drop("path", "deprecated"),
                 include_synthetic=include_synthetic,
             )
+            return found, set_apart(connection, bins=bins, edges=edges)
 
     def set_apart(self, since: Moment = None, until: Moment = None, *, now: datetime | None = None) -> dict[str, int]:
         """How many calls of a window are those of bots, scanners and health checks, which `endpoints` leaves out."""
-        window = self.window(since, until, now=now)
-        whole, edges = self._bins(window)
-        with self.connect(window) as connection:
-            return set_apart(
-                connection, bins=_within("bin_start", whole) if whole is not None else "false", edges=edges
-            )
+        return self.endpoints_and_apart(since, until, now=now)[1]
 
     def models(
         self,
@@ -137,8 +150,8 @@ class Lens:
     ) -> pl.DataFrame:
         """measure.models.MODELS of [since, until): calls, errors, tokens and latency per (endpoint, provider, model)."""
         window = self.window(since, until, now=now)
-        with self.connect(window) as connection:
-            return models(connection, window=_within("start_time", window), include_synthetic=include_synthetic)
+        with self.connect(window, CALLS_VIEW) as connection:
+            return models(connection, window=sql_within("start_time", window), include_synthetic=include_synthetic)
 
     def sql(self, query: str) -> pl.DataFrame:
         """The rows of one SELECT over the views calls, rollups, rejects, ingests and metrics. Raises UsageError for anything else."""
@@ -179,25 +192,26 @@ class Lens:
 
     def quality(self, window: Window = ALWAYS) -> CallQuality:
         """Identity coverage and the like of a window's calls."""
-        with self.connect(window) as connection:
-            return call_quality(connection, window=_within("start_time", window))
+        with self.connect(window, CALLS_VIEW) as connection:
+            return call_quality(connection, window=sql_within("start_time", window))
 
     def breakdown(self, windows: pl.DataFrame) -> pl.DataFrame:
         """measure.breakdown.BREAKDOWN of the calls in some windows of single endpoints."""
         start, end = windows["start"].min(), windows["end"].max()
         bounds = Window(start, end) if isinstance(start, datetime) and isinstance(end, datetime) else ALWAYS
-        with self.connect(bounds) as connection:
+        with self.connect(bounds, CALLS_VIEW) as connection:
             return _breakdown.breakdown(connection, windows)
 
     def compare(self, before: Window, after: Window) -> pl.DataFrame:
-        """measure.compare.COMPARISON of two windows, cut to whole bins."""
-        return compare(*(self.rollups(window.start, window.end).collect() for window in (before, after)))
+        """measure.compare.COMPARISON of two windows, cut to the whole bins inside them: a bin in which one begins or ends has
+        calls of outside. Raises UsageError where there is none."""
+        return compare(*(self.rollups(part.start, part.end).collect() for part in map(_whole_bins, (before, after))))
 
     def trace(
         self, *, request: str | None = None, consumer: str | None = None, window: Window = ALWAYS
     ) -> pl.DataFrame:
         """The calls of a request id or a consumer in sequence, see measure.trace."""
-        with self.connect(window) as connection:
+        with self.connect(window, CALLS_VIEW) as connection:
             return trace(connection, request=request, consumer=consumer, window=window)
 
     def trends(self, since: Moment = None, until: Moment = None, *, now: datetime | None = None) -> pl.DataFrame:
@@ -213,32 +227,27 @@ class Lens:
 
     def explain(self, candidate: Mapping[str, Any]) -> pl.DataFrame:
         """measure.explain.CARRIERS of a candidate (row of schema.CANDIDATES)."""
-        start, end = candidate["start"], candidate["end"]
-        status = candidate["hint"]["status"]
-        with self.connect(Window(start - timedelta(days=1), end)) as connection:
-            return explain(
-                connection,
-                environment=candidate["environment"],
-                endpoints=candidate["endpoints"],
-                signal=candidate["signal"],
-                status=None if status is None else int(status),
-                start=start,
-                end=end,
-            )
+        with self.connect(Window(candidate["start"] - timedelta(days=1), candidate["end"]), CALLS_VIEW) as connection:
+            return explain(connection, **_asked(candidate))
+
+    def addresses(self, candidate: Mapping[str, Any], most: int) -> pl.DataFrame:
+        """measure.addresses.ADDRESSES of a candidate (row of schema.CANDIDATES), at most `most` of them."""
+        with self.connect(Window(candidate["start"], candidate["end"]), CALLS_VIEW) as connection:
+            return addresses(connection, **_asked(candidate), most=most)
 
     def implicit_signals(
         self, since: Moment = None, until: Moment = None, *, now: datetime | None = None
     ) -> pl.DataFrame:
         """measure.signals.IMPLICIT of [since, until): friction told from the sequence of calls."""
         window = self.window(since, until, now=now)
-        with self.connect(window) as connection:
-            return implicit_signals(connection, window=_within("start_time", window))
+        with self.connect(window, CALLS_VIEW) as connection:
+            return implicit_signals(connection, window=sql_within("start_time", window))
 
     def inventory(self, since: Moment = None, until: Moment = None, *, now: datetime | None = None) -> pl.DataFrame:
         """measure.inventory.INVENTORY: every endpoint and documented operation, calls and consumers of [since, until)."""
         window = self.window(since, until, now=now)
-        with self.connect() as connection:
-            return inventory(connection, window=_within("start_time", window), operations=self.openapi.ids)
+        with self.connect(views=CALLS_VIEW) as connection:
+            return inventory(connection, window=sql_within("start_time", window), operations=self.openapi.ids)
 
     def metrics(self, since: Moment = None, until: Moment = None, *, now: datetime | None = None) -> pl.LazyFrame:
         """schema.METRICS of [since, until), lazily."""
@@ -269,12 +278,12 @@ class Lens:
 
     def facts(self, first: datetime, end: datetime) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
         """measure.facts of [first, end): INSTANCES, and SKEW and FRICTION of its whole blocks."""
-        with self.connect(Window(first - REACH, end + REACH)) as connection:
+        with self.connect(Window(first - REACH, end + REACH), CALLS_VIEW) as connection:
             return instances(connection, first, end), skew(connection, first, end), friction(connection, first, end)
 
     def instances(self, first: datetime, end: datetime) -> pl.DataFrame:
         """measure.facts.INSTANCES of [first, end)."""
-        with self.connect(Window(first, end)) as connection:
+        with self.connect(Window(first, end), CALLS_VIEW) as connection:
             return instances(connection, first, end)
 
     def budgets(self, objectives: list[Slo], *, now: datetime) -> pl.DataFrame:
@@ -282,9 +291,9 @@ class Lens:
         period = longest(objectives, now)
         return budgets(self.rollups(period.start, period.end).collect(), objectives, now=now)
 
-    def connect(self, window: Window = ALWAYS) -> duckdb.DuckDBPyConnection:
+    def connect(self, window: Window = ALWAYS, views: Collection[View] = TABLE_VIEWS) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection with the views calls, rollups, rejects, ingests and metrics, for SQL of your own; see lake.views.connect."""
-        return connect(self.lake, self._mapping, window)
+        return connect(self.lake, self._mapping, window, views)
 
     def window(self, since: Moment, until: Moment, *, now: datetime | None = None) -> Window:
         """The window [since, until) in UTC."""
@@ -315,8 +324,8 @@ class Lens:
     @property
     def stored_routes(self) -> pl.DataFrame:
         """service, method, route as ingest stored it, calls: one row per endpoint, before anything is applied on read."""
-        rollups = self.lake.scan("rollups").group_by("service", "method", "route").agg(pl.col("calls").sum())
-        return rollups.collect().drop_nulls("route").sort("calls", "service", "method", "route", descending=True)
+        sums = self.lake.scan_sums().group_by("service", "method", "route").agg(pl.col("calls").sum())
+        return sums.collect().drop_nulls("route").sort("calls", "service", "method", "route", descending=True)
 
     def _merged(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         mapping = self._mapping
@@ -345,28 +354,40 @@ class Lens:
             edges.append(self._rolled(Window(window.start, start)))
         if window.end is not None and end != window.end:
             edges.append(self._rolled(Window(end, window.end)))
-        return Window(start, end), pl.concat(edges) if edges else ROLLUPS.to_frame()
+        return Window(start, end), pl.concat(edges) if edges else SUMS.to_frame()
 
     def _rolled(self, window: Window) -> pl.DataFrame:
-        return roll_up(self._merged(self.lake.scan("calls", window)).collect(), "edge of a window")
+        """schema.SUMS of the calls of a window."""
+        rows = roll_up(self._merged(self.lake.scan("calls", window)).collect(), "edge of a window")
+        return rows.select(pl.col(name).cast(dtype) for name, dtype in SUMS.items())
 
 
 def load_openapi(files: Sequence[str], version: int = 0) -> OpenApi:
-    """The operations of OpenAPI documents, YAML or JSON. Raises ConfigError naming the file."""
-    read = []
-    for file in files:
-        try:
-            if Path(file).stat().st_size > _MAX_DOCUMENT_BYTES:
-                raise ConfigError(
-                    f"{file}: is larger than {_MAX_DOCUMENT_BYTES >> 20} MiB; expected an OpenAPI document"
-                )
-            text = Path(file).read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"{file}: cannot be read: {error.strerror or error}") from None
-        except UnicodeDecodeError:
-            raise ConfigError(f"{file}: is no UTF-8 text; expected an OpenAPI document in YAML or JSON") from None
-        read.append((next(iter(documents(text, file)), None), file))
-    return read_openapi(read, version)
+    """The operations of OpenAPI documents, YAML or JSON, and of files beside them that they name. Raises ConfigError naming
+    the file."""
+    known: dict[str, object] = {}
+
+    def document(file: str) -> tuple[object, str]:
+        if file not in known:
+            known[file] = next(iter(documents(_document_text(file), file)), None)
+        return known[file], file
+
+    return read_openapi(
+        [document(file) for file in files],
+        version,
+        lambda other, file: document(str(Path(file).parent / unquote(other))),
+    )
+
+
+def _document_text(file: str) -> str:
+    try:
+        if Path(file).stat().st_size > _MAX_DOCUMENT_BYTES:
+            raise ConfigError(f"{file}: is larger than {_MAX_DOCUMENT_BYTES >> 20} MiB; expected an OpenAPI document")
+        return Path(file).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file}: is no UTF-8 text; expected an OpenAPI document in YAML or JSON") from None
 
 
 def load_slos(config: Config, files: Sequence[str]) -> list[Slo]:
@@ -383,6 +404,13 @@ def load_slos(config: Config, files: Sequence[str]) -> list[Slo]:
     return found
 
 
+def _asked(candidate: Mapping[str, Any]) -> dict[str, Any]:
+    """Which calls a candidate is about, as measure.explain and measure.addresses ask for them."""
+    status = candidate["hint"]["status"]
+    same = {name: candidate[name] for name in ("environment", "endpoints", "signal", "start", "end")}
+    return {**same, "status": None if status is None else int(status)}
+
+
 def _stored(text: str | None) -> OpenApi:
     return OpenApi() if text is None else OpenApi.from_json(text)
 
@@ -394,11 +422,10 @@ def _aligned(moment: datetime, *, up: bool) -> datetime:
     return floor + timedelta(seconds=BIN_S) if up and rest else floor
 
 
-def _within(column: str, window: Window) -> str:
-    """SQL condition for [start, end); the bounds are our own datetimes, never text of a user."""
-    bounds = []
-    if window.start is not None:
-        bounds.append(f"{column} >= TIMESTAMPTZ '{window.start.isoformat()}'")
-    if window.end is not None:
-        bounds.append(f"{column} < TIMESTAMPTZ '{window.end.isoformat()}'")
-    return " AND ".join(bounds) or "true"
+def _whole_bins(window: Window) -> Window:
+    start = window.start and _aligned(window.start, up=True)
+    end = window.end and _aligned(window.end, up=False)
+    if start is not None and end is not None and start >= end:
+        named = f"{window.start:%Y-%m-%dT%H:%M:%SZ}..{window.end:%Y-%m-%dT%H:%M:%SZ}"
+        raise UsageError(f"window {named} holds no whole five minutes; expected a longer one, such as 1h..now")
+    return Window(start, end)

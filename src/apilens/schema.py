@@ -112,6 +112,15 @@ ROLLUPS = table(
     }
 )
 
+#: What adds up of rollups: one row per bin or day (its start), endpoint, status code and kind of caller; rows of one kind may be
+#: several. Columns as in ROLLUPS.
+SUMS = table(
+    {
+        **{name: ROLLUPS[name] for name in ROLLUPS if name not in ("minute_calls", "unit_id")},
+        "bucket_calls": pl.List(pl.Int64),
+    }
+)
+
 #: What a breakdown is asked for: one half-open window of one endpoint per row; windows may overlap.
 BREAKDOWN_WINDOWS = table(
     {
@@ -250,6 +259,7 @@ CANDIDATES = table(
         "detected_at": TIMESTAMP,  # end of the first bin after which a scheduled scan would have known
         "start": TIMESTAMP,
         "end": TIMESTAMP,  # of the last abnormal bin so far
+        "first_affected_at": TIMESTAMP,  # start_time of the first call with the status; null: it is about no single call
         "state": pl.String,  # open | ended | muted
         "environment": pl.String,
         "service": pl.String,  # null: the format does not say, or several

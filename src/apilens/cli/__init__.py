@@ -15,7 +15,7 @@ from difflib import get_close_matches
 import click
 
 from apilens import objects
-from apilens.errors import ApilensError, Exit
+from apilens.errors import INTERRUPTED, ApilensError, Exit
 from apilens.reports.visible import safe_lines
 from apilens.version import __version__
 
@@ -114,10 +114,12 @@ def run(argv: Sequence[str] | None = None) -> int:
         return stop.exit_code
     except click.ClickException as wrong:
         wrong.show()
+        if isinstance(wrong, click.MissingParameter) and wrong.ctx is not None:
+            _example(wrong.ctx)
         return Exit.USAGE
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; what was committed stays, run the command again to go on", err=True)
-        return 130
+        return INTERRUPTED
     except ApilensError as explained:
         click.echo(f"apilens: {safe_lines(str(explained))}", err=True)
         return explained.exit_code
@@ -135,6 +137,14 @@ def run(argv: Sequence[str] | None = None) -> int:
     except BaseException:  # a panic inside Polars is no Exception, and its exit code must not read as a finding
         return _internal()
     return code if isinstance(code, int) else Exit.DONE
+
+
+def _example(ctx: click.Context) -> None:
+    """What to type, out of the command's own help."""
+    lines = [line.strip() for line in (ctx.command.help or "").splitlines()]
+    shown = [line for line in lines if line.startswith(f"{ctx.command_path} ")]
+    if shown:
+        click.echo(f"For example: {shown[0]}", err=True)
 
 
 def _internal() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 import click
 
@@ -29,7 +30,7 @@ def compare(before: str, after: str, fail_on: str | None, now: str | None, lake:
     apilens compare --before 2026-03-04..2026-03-05 --after 2026-03-05..2026-03-06
     apilens compare --before 8d..7d --after 1d..now --fail-on worse --output json
     """
-    from datetime import UTC, datetime
+    from datetime import UTC
 
     from apilens.lens import Lens
     from apilens.reports.ndjson import ndjson_text, records
@@ -38,7 +39,8 @@ def compare(before: str, after: str, fail_on: str | None, now: str | None, lake:
 
     lens = Lens(lake)
     clock = moment(now) or lens.data_end or datetime.now(UTC)
-    found = lens.compare(_window(before, clock, "--before"), _window(after, clock, "--after"))
+    first, second = _window(before, clock, "--before"), _window(after, clock, "--after")
+    found = lens.compare(first, second)
     worse = found.filter(found["verdict"] == "worse").height
     if output == "ndjson":
         click.echo(ndjson_text(found), nl=False)
@@ -66,13 +68,28 @@ def compare(before: str, after: str, fail_on: str | None, now: str | None, lake:
             ),
         )
     click.echo(f"{found.height} endpoints: {worse} worse", err=True)
+    silent = [
+        option
+        for option, column in (("--before", "calls_before"), ("--after", "calls_after"))
+        if not found[column].sum()
+    ]
+    for option in silent:
+        known = f"the lake ends {lens.data_end:%Y-%m-%d %H:%MZ}" if lens.data_end else "the lake is empty"
+        click.echo(f"no call in {option}: nothing is measured there, and nothing can be said; {known}", err=True)
+    if not silent and _before(second.start, first.start):
+        click.echo("--after lies before --before: worse and better are said the other way round", err=True)
+    if _before(second.start, first.end) and _before(first.start, second.end):
+        click.echo("the windows overlap: the calls of both are held against themselves", err=True)
+    if silent:
+        return Exit.PARTIAL
     return Exit.FINDINGS if fail_on and worse else Exit.DONE
 
 
-def _window(text: str, now: object, option: str) -> Window:
-    from datetime import datetime
+def _before(one: datetime | None, other: datetime | None) -> bool:
+    return one is not None and other is not None and one < other
 
-    assert isinstance(now, datetime)
+
+def _window(text: str, now: datetime, option: str) -> Window:
     start, dots, end = text.partition("..")
     if not dots or not start or not end:
         raise UsageError(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from apilens.cli.commandline import command_line, lake_given
 from apilens.cli.options import (
     config_option,
     lake_option,
@@ -61,19 +62,18 @@ def endpoints(
 
     lens = Lens(lake, load_config(config), openapi=openapi)
     clock = moment(now) or datetime.now(UTC)
-    found = lens.endpoints(since, until, now=clock, exact=exact, include_synthetic=include_synthetic)
-    apart = {} if include_synthetic else lens.set_apart(since, until, now=clock)
+    found, apart = lens.endpoints_and_apart(since, until, now=clock, exact=exact, include_synthetic=include_synthetic)
+    apart = {} if include_synthetic else apart
     if any(apart.values()):
         print_set_apart(apart, "; --include-synthetic counts them")
     elif found.is_empty():
         end = lens.data_end
-        click.echo(
-            "the lake holds no calls yet; next: apilens ingest YOUR.log"
-            if end is None
-            else f"no calls in this window; the data end at {end:%Y-%m-%dT%H:%M:%SZ}."
-            f" Next: apilens endpoints --since {since or '24h'} --now {end:%Y-%m-%dT%H:%M:%SZ}",
-            err=True,
-        )
+        if end is None:
+            click.echo("the lake holds no calls yet; next: apilens ingest YOUR.log", err=True)
+        else:
+            ended = f"{end:%Y-%m-%dT%H:%M:%SZ}"
+            again = command_line("endpoints", given={"--since": since or "24h", "--now": ended, **lake_given(lake)})
+            click.echo(f"no calls in this window; the data end at {ended}. Next: {again}", err=True)
     print_endpoints(found, output, apart)
     return Exit.DONE
 

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
-import shlex
-from typing import Any
 
 import click
 
 from apilens.cli.options import lake_option, output_option, state_option
 from apilens.errors import Exit
 
+#: What the affected calls of a signal are called.
+_AFFECTED = {"latency": "answered", "traffic": "made"}
+
 
 @click.command()
 @click.argument("candidate")
-@click.option("--top", "top", type=click.IntRange(1, 1000), default=15, show_default=True, help="Values to show.")
+@click.option(
+    "--top", "top", type=click.IntRange(1, 1000), default=15, show_default=True, help="Values and addresses to show."
+)
 @lake_option
 @state_option
 @output_option("table", "json", "ndjson")
 def explain(candidate: str, top: int, lake: str, state: str | None, output: str) -> int:
     """Why a candidate was raised: its numbers, and which consumer, node, upstream, client, version carries the change,
-    against the day before, with the chance of that by accident, corrected for all values that were tested.
+    against the day before, with the chance of that by accident, corrected for all values that were tested; and the client
+    addresses behind the affected calls that name no consumer.
 
     CANDIDATE: an id of `apilens scan`, or its beginning. Reads the calls of the candidate's endpoints.
 
@@ -31,18 +35,22 @@ def explain(candidate: str, top: int, lake: str, state: str | None, output: str)
     from apilens.pipeline import incidents
     from apilens.reports.ndjson import ndjson_text, records
     from apilens.reports.terminal import Column, safe, table
-    from apilens.reports.units import count, evidence, percent
+    from apilens.reports.units import count, evidence, percent, second
 
-    row, found = incidents.explain(lake, state, candidate)
+    found = incidents.explain(lake, state, candidate, most=top)
+    row, carriers = found.candidate, found.carriers
     if output == "ndjson":
-        click.echo(ndjson_text(found), nl=False)
+        click.echo(ndjson_text(carriers), nl=False)
     elif output == "json":
         body = {"schema_version": 1, "id": row["id"], "title": row["title"], "explanation": row["explanation"]}
+        first = row["first_affected_at"]
+        body["first_affected_at"] = first and first.isoformat()
         click.echo(
             json.dumps(
                 {
                     **body,
-                    "carriers": records(found),
+                    "carriers": records(carriers),
+                    "addresses": records(found.addresses),
                     "evidence": row["evidence"] or [],
                     "request_ids": row["request_ids"],
                 },
@@ -50,11 +58,14 @@ def explain(candidate: str, top: int, lake: str, state: str | None, output: str)
             )
         )
     else:
-        click.echo(f"{safe(row['title'])}\n{safe(row['explanation'])}\n")
+        click.echo(f"{safe(row['title'])}\n{safe(row['explanation'])}")
+        if row["first_affected_at"] is not None:
+            click.echo(f"The first such call: {second(row['first_affected_at'])} UTC.")
+        click.echo()
         unit = {"latency": "ms", "traffic": "calls an hour"}.get(row["signal"], "share")
         shown = (lambda value: None if value is None else f"{value:,.1f}") if unit != "share" else percent
         headings = ["calls before", f"{unit} before", "calls", unit, "of the excess", "of the calls", "by chance"]
-        if found.height:
+        if carriers.height:
             table(
                 "",
                 [
@@ -76,7 +87,7 @@ def explain(candidate: str, top: int, lake: str, state: str | None, output: str)
                         percent(one["traffic_share"]),
                         f"{one['p']:.2g}",
                     )
-                    for one in found.head(top).iter_rows(named=True)
+                    for one in carriers.head(top).iter_rows(named=True)
                 ),
             )
         beside = [one for one in row["evidence"] or [] if one["kind"] != "carrier"]
@@ -89,25 +100,28 @@ def explain(candidate: str, top: int, lake: str, state: str | None, output: str)
                     for one in beside
                 ),
             )
+        if row["affected_consumers"]:
+            said = f"consumers hit, most first ({row['consumers_hit']:,}): "
+            click.echo(said + safe(", ".join(row["affected_consumers"][:5])))
         if row["request_ids"]:
             click.echo("first request ids: " + safe(", ".join(row["request_ids"][:5])))
-        if row["consumers_hit"] is None and row["signal"] != "traffic":  # calls that did not come have no address
-            statement = _addresses(row)
-            # Its own quotes are single ones; readable in double ones where the shell finds nothing in it to expand.
-            quoted = shlex.quote(statement) if set(statement) & set('"$`\\!') else f'"{statement}"'
-            asked = f"apilens sql {quoted} --lake {shlex.quote(lake)}"
-            click.echo("the calls name no consumer; the addresses they came from:\n  " + safe(asked))
+        if found.addresses.height:
+            table(
+                "",
+                [
+                    "calls that name no consumer, by client address",
+                    Column(_AFFECTED.get(row["signal"], "failed"), "right"),
+                    Column("calls", "right"),
+                    "first (UTC)",
+                ],
+                (
+                    (
+                        one["client_ip"] or "(not logged)",
+                        count(one["affected"]),
+                        count(one["calls"]),
+                        second(one["first_affected_at"]),
+                    )
+                    for one in found.addresses.iter_rows(named=True)
+                ),
+            )
     return Exit.DONE
-
-
-def _addresses(candidate: dict[str, Any]) -> str:
-    """The statement that counts a candidate's calls by client address."""
-    names = ", ".join("'" + name.replace("'", "''") + "'" for name in candidate["endpoints"][:10])
-    status = (candidate["hint"] or {}).get("status")
-    return (
-        "SELECT client_ip, count(*) AS calls FROM calls"
-        f" WHERE start_time >= '{candidate['start']:%Y-%m-%d %H:%M}' AND start_time < '{candidate['end']:%Y-%m-%d %H:%M}'"
-        f" AND method || ' ' || route IN ({names})"
-        + (f" AND status_code = {status}" if status and status.isdecimal() else "")
-        + " GROUP BY 1 ORDER BY 2 DESC LIMIT 20"
-    )

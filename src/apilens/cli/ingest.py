@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from apilens.cli.commandline import command_line, lake_given
 from apilens.cli.options import config_option, lake_option, log_format_from_option, now_option, tz_option
 from apilens.reports.terminal import lines_equation, records_equation, safe, safe_lines
 
@@ -84,7 +85,7 @@ def ingest(
     if as_json:
         click.echo(json.dumps(summary(result)))
     else:
-        print_summary(result)
+        print_summary(result, f"rejected lines are kept: {command_line('rejects', given=lake_given(lake))}")
     print_problems(result)
     if metrics is not None:
         totals = result.totals
@@ -138,7 +139,7 @@ def print_problems(result: IngestResult) -> None:
             advised |= bool(advice)
 
 
-def print_summary(result: IngestResult, rejects: str = "rejected lines are kept: apilens rejects") -> None:
+def print_summary(result: IngestResult, rejects: str) -> None:
     """The same for people: a line per input, then the equations of the whole run; rejects: where the rejected lines are."""
     for report in result.reports:
         if not report.usable:

@@ -128,8 +128,9 @@ def _decided(
     state: str | None,
 ) -> int:
     from apilens.pipeline import people
+    from apilens.reports import units
 
-    people.decide_link(
+    done = people.decide_link(
         item,
         candidate,
         verdict,
@@ -139,5 +140,5 @@ def _decided(
         why=why,
         now=moment(now) or datetime.now(UTC),
     )
-    click.echo(f"{item} {verdict}: {candidate or 'no candidate'}; linked anew", err=True)
+    click.echo(f"{item} {verdict}: {candidate or 'no candidate'}; linked anew as of {units.moment(done.now)}", err=True)
     return Exit.DONE

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from apilens.cli.options import config_option, log_format_from_option, tz_option
+from apilens.cli.commandline import command_line
+from apilens.cli.options import config_option, log_format_from_option, since_option, tz_option, until_option
+from apilens.errors import INTERRUPTED
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from apilens.lens import Lens
 
 
 @click.command()
@@ -15,6 +24,8 @@ from apilens.cli.options import config_option, log_format_from_option, tz_option
 @log_format_from_option
 @click.option("--columns", multiple=True, metavar="COLUMN=NAME[:UNIT]", help="Mapping of a table's columns.")
 @tz_option
+@since_option
+@until_option
 @click.option("--top", default=20, show_default=True, help="Endpoints to show.")
 def look(
     paths: tuple[str, ...],
@@ -24,59 +35,102 @@ def look(
     log_format_from: str | None,
     columns: tuple[str, ...],
     tz: str | None,
+    since: str | None,
+    until: str | None,
     top: int,
 ) -> int:
     """Ingest some logs into a temporary lake, then show their endpoints and what became abnormal. Leaves nothing behind.
 
+    --since, --until: show only this window, counted back from the end of the logs; what came before is the past to
+    compare it with.
+
     \b
     apilens look /var/log/nginx/access.log*
+    apilens look /var/log/nginx/access.log* --since 30m
     kubectl logs deploy/gateway | apilens look -
     """
-    import shlex
     import tempfile
+
+    from apilens.cli.ingest import print_problems, print_summary
+    from apilens.cli.inputs import parse_options
+    from apilens.ingest.run import Request
+    from apilens.lens import Lens
+    from apilens.pipeline import logs
+    from apilens.reports.progress import progress_bar
+
+    how = {"--config": config, "--format": format_, "--log-format": log_format, "--log-format-from": log_format_from}
+    how["--tz"] = tz
+    mapping = [f"--columns={text}" for text in columns]
+    again = command_line("ingest", *paths, *mapping, given=how)
+    try:
+        with tempfile.TemporaryDirectory(prefix="apilens-look-") as lake:
+            request = Request(paths, parse_options(format_, log_format, columns, tz, log_format_from), final=True)
+            with progress_bar() as progress:
+                result = logs.ingest(lake, request, config, progress=progress)
+            refusing = next((report.name for report in result.reports if report.counts.rejected), "FILE")
+            why = command_line("parse", refusing, *mapping, given=how)
+            print_summary(result, f"why lines were rejected: {why} > /dev/null")
+            print_problems(result)
+            lens = Lens(lake)
+            if lens.data_end is not None:
+                _show(lens, since, until, top)
+                click.echo(
+                    f"\nkeep it and go on:  {again}\n                    apilens scan && apilens report --out report.html"
+                )
+    except KeyboardInterrupt:
+        click.echo(f"interrupted; look keeps nothing. What is read a piece at a time stays with: {again}", err=True)
+        return INTERRUPTED
+    return result.exit_code
+
+
+def _show(lens: Lens, since: str | None, until: str | None, top: int) -> None:
+    """Endpoints and candidates of a window, which counts back from the end of the logs."""
     from datetime import timedelta
 
     from apilens.cli.endpoints import print_endpoints, print_set_apart
-    from apilens.cli.ingest import print_problems, print_summary
-    from apilens.cli.inputs import parse_options
     from apilens.cli.scan import print_candidates
-    from apilens.ingest.run import Request
-    from apilens.lens import Lens
-    from apilens.pipeline import incidents, logs
-    from apilens.reports.progress import progress_bar
-    from apilens.reports.terminal import safe
+    from apilens.pipeline import incidents
 
-    with tempfile.TemporaryDirectory(prefix="apilens-look-") as lake:
-        request = Request(paths, parse_options(format_, log_format, columns, tz, log_format_from), final=True)
-        with progress_bar() as progress:
-            result = logs.ingest(lake, request, config, progress=progress)
-        flags = {"--config": config, "--format": format_, "--log-format": log_format, "--tz": tz}
-        flags["--log-format-from"] = log_format_from
-        given = [part for flag, value in flags.items() if value is not None for part in (flag, value)]
-        given += [f"--columns={text}" for text in columns]
-        refusing = next((report.name for report in result.reports if report.counts.rejected), "FILE")
-        why = shlex.join(["apilens", "parse", refusing, *given])
-        print_summary(result, f"why lines were rejected: {safe(why)} > /dev/null")
-        print_problems(result)
-        lens = Lens(lake)
-        period = lens.period
-        if period is not None:
-            click.echo(f"\nendpoints {period[0]:%Y-%m-%d %H:%M} to {period[1]:%Y-%m-%d %H:%M} UTC")
-            print_endpoints(lens.endpoints(), "table", first=top)
-            print_set_apart(lens.set_apart())
-            found = incidents.scan(lake, None).candidates
-            if found.height:
-                click.echo(f"\n{found.height} candidate ticket{'s' if found.height > 1 else ''}")
-                print_candidates(found)
-            else:
-                # Each endpoint is compared with its own past: a short log has none, and is not therefore in order.
-                short = period[1] - period[0] < timedelta(days=1)
-                click.echo(
-                    "\nnothing abnormal found"
-                    + ("; with less than a day of logs little can be: add the older ones" if short else "")
-                )
-            again = shlex.join(["apilens", "ingest", *paths, *given])
-            click.echo(
-                f"\nkeep it and go on:  {safe(again)}\n                    apilens scan && apilens report --out report.html"
-            )
-    return result.exit_code
+    period, end = lens.period, lens.data_end
+    assert period is not None
+    window = lens.window(since, until, now=end)
+    shown = max(period[0], window.start or period[0]), min(period[1], window.end or period[1])
+    if shown[0] > shown[1]:
+        click.echo(f"\nno calls in this window; the logs go from {period[0]:%Y-%m-%d %H:%M} to {period[1]:%H:%M} UTC")
+        return
+    endpoints, apart = lens.endpoints_and_apart(since, until, now=end)
+    click.echo(f"\nendpoints {shown[0]:%Y-%m-%d %H:%M} to {shown[1]:%Y-%m-%d %H:%M} UTC")
+    print_endpoints(endpoints, "table", first=top)
+    print_set_apart(apart)
+    found = incidents.scan(lens.lake.root, None, since=since, until=until).candidates
+    if found.height:
+        click.echo(f"\n{found.height} candidate ticket{'s' if found.height > 1 else ''}")
+        print_candidates(found)
+        return
+    # Each endpoint is compared with its own past: a short log has none, and is not therefore in order.
+    short = period[1] - period[0] < timedelta(days=1)
+    click.echo(
+        "\nnothing abnormal found"
+        + ("; with less than a day of logs little can be: add the older ones" if short else "")
+    )
+    if failing := _failing(endpoints):
+        click.echo(f"failing all the same, with 5xx: {failing}")
+
+
+#: From which share of 5xx, and of how many calls, an endpoint is named though nothing says that it is new. Picked.
+_FAILING, _CALLS = 0.05, 20
+
+
+def _failing(endpoints: pl.DataFrame) -> str:
+    """The endpoints that fail most, at most three, in words; empty: none does."""
+    import polars as pl
+
+    from apilens.reports.units import count, percent
+    from apilens.reports.visible import safe
+
+    worst = endpoints.filter(pl.col("error_ratio") >= _FAILING, pl.col("calls") >= _CALLS)
+    worst = worst.sort(pl.col("error_ratio") * pl.col("calls"), descending=True).head(3)
+    return ", ".join(
+        f"{safe(row['method'] or '?')} {safe(row['route'] or '?')} ({percent(row['error_ratio'])} of {count(row['calls'])} calls)"
+        for row in worst.iter_rows(named=True)
+    )

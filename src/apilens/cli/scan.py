@@ -114,7 +114,10 @@ def print_candidates(found: pl.DataFrame) -> None:
             (
                 row["severity"],
                 row["state"],
-                f"{row['start']:%m-%d %H:%M}",
+                # Of errors the first one is known to the second, else the five minutes in which it began.
+                f"{row['first_affected_at']:%m-%d %H:%M:%S}"
+                if row["first_affected_at"]
+                else f"{row['start']:%m-%d %H:%M}",
                 row["consumers_hit"],
                 count(round(row["excess_calls"])),
                 row["title"],

@@ -41,13 +41,14 @@ def describe(incidents: list[Incident], fleet: Fleet, breakdown: Breakdown, *, n
 
     now: decides open or ended, nothing else. Fingerprint, start and detected_at were fixed when the incident opened.
     """
+    # That bin is not over yet: known is what the one before it holds.
     now_bin = int(now.timestamp()) // schema.BIN_S - fleet.first_bin
     asked: list[tuple[int, int, int]] = []
     owners: list[tuple[int, Run]] = []
     for number, incident in enumerate(incidents):
         for run in _main_runs(incident):
             owners.append((number, run))
-            asked.append((run.endpoint, run.start, run.last(now_bin) + 1))
+            asked.append((run.endpoint, run.start, run.last(now_bin - 1) + 1))
     parts = breakdown(windows_frame(asked, fleet)) if asked else schema.BREAKDOWN.to_frame()
     by_window = {int(key[0]): part for key, part in parts.group_by("window_id")}
     evidence: list[list[tuple[Run, pl.DataFrame]]] = [[] for _ in incidents]
@@ -134,7 +135,7 @@ def _candidate(
 ) -> dict[str, object]:
     signal = _signal(incident)
     measured = _measure(signal, evidence)
-    last = max(run.last(now_bin) for run, _ in evidence)
+    last = max(run.last(now_bin - 1) for run, _ in evidence)
     start, end = _time(incident.start, fleet), _time(last + 1, fleet)
     detected_at = _time(incident.first.opened + 1, fleet)
     weight: dict[int, float] = {}
@@ -155,6 +156,7 @@ def _candidate(
         "detected_at": detected_at,
         "start": start,
         "end": end,
+        "first_affected_at": _first_affected(codes, evidence),
         "state": "open" if now_bin - (last + 1) < quiet else "ended",
         "environment": names[order[0]]["environment"],
         "service": services.pop() if len(services) == 1 else None,
@@ -205,7 +207,10 @@ def _measure(signal: str, evidence: list[tuple[Run, pl.DataFrame]]) -> _Measured
     if signal == "traffic":
         calls = sum(int(part["calls"].sum()) for _, part in evidence)
         spans = sum(float(run.at_peak["expected"]) * (int(run.bins[-1]) + 1 - run.start) for run, _ in evidence)
-        return _Measured(float(main.at_peak["observed"]), expected, "calls", calls, abs(calls - spans), profile)
+        # The window of the peak reaches back to before it began: what is said of [start, end) is counted in it.
+        of_main = next(int(part["calls"].sum()) for run, part in evidence if run is main)
+        observed = of_main / (int(main.bins[-1]) + 1 - main.start)
+        return _Measured(observed, expected, "calls", calls, abs(calls - spans), profile)
     if signal == "latency":
         good = pl.concat([part for _, part in evidence]).filter(pl.col("status_code") < 400)
         timed = int(good["timed"].sum())
@@ -274,6 +279,13 @@ def _request_ids(codes: list[int], evidence: list[tuple[Run, pl.DataFrame]]) -> 
         rows = rows.filter(pl.col("status_code").is_in(codes))
     ids = rows.sort("first_seen").select(pl.col("request_ids").explode()).drop_nulls().unique(maintain_order=True)
     return ids["request_ids"].head(MAX_REQUEST_IDS).to_list()
+
+
+def _first_affected(codes: list[int], evidence: list[tuple[Run, pl.DataFrame]]) -> datetime | None:
+    """When the first call that ended with a code of the incident began; None without codes: no single call is slow or missing."""
+    hit = pl.concat([part for _, part in evidence]).filter(pl.col("status_code").is_in(codes))
+    first = hit["first_seen"].min()
+    return first if isinstance(first, datetime) else None
 
 
 def _wilson_low(ratio: float, n: int) -> float:
@@ -411,7 +423,7 @@ def _explanation(
     if len(endpoints) > 1:
         sentences.append(f"It shows on {len(endpoints)} endpoints.")
     if consumers:
-        sentences.append(f"{consumers:,} known consumers were hit.")
+        sentences.append(f"{consumers:,} known consumer{' was' if consumers == 1 else 's were'} hit.")
     side = sorted({run.signal for run in incident.runs} - {signal})
     if side:
         sentences.append(f"Side effects: {', '.join(side)}.")

@@ -171,8 +171,8 @@ def _candidate(
         f" by {tops['top_consumer'][0]}"
         if own
         else ""
-        if "{consumers}" in threshold.says
-        else f" by {consumers:,} consumers"
+        if "{consumers}" in threshold.says or not consumers
+        else f" by {consumers:,} consumer{'' if consumers == 1 else 's'}"
     )
     ids = run.select(pl.col("request_ids").explode()).drop_nulls().unique(maintain_order=True)["request_ids"]
     return {
@@ -190,7 +190,7 @@ def _candidate(
         "severity": "medium" if consumers >= 10 or (share >= 0.3 and consumers >= 3) else "low",
         "hint": {"status": None, "upstream": None, "consumer": tops["top_consumer"][0] if own else None, "node": None},
         "affected_consumers": tops["top_consumer"].to_list(),
-        "consumers_hit": consumers,
+        "consumers_hit": consumers or None,  # marked calls always have a caller: nobody means that none is named
         "identity_coverage": None,
         "excess_calls": max(calls - before * every, 0.0),
         "score": max(calls - before * every, 0.0),

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from apilens.errors import ConfigError
 from apilens.feedback.export import Export, word
-from apilens.feedback.rating import SCALES, rating_fields, scale_of
+from apilens.feedback.rating import SCALES, off_scale, rating_fields, scale_of
 from apilens.feedback.records import Records, renamed
 from apilens.feedback.tables import columns, rows
 from apilens.schema import ITEMS
@@ -70,7 +70,10 @@ def mapped(export: Export, mapping: Mapping) -> Records:
         for name, theirs in mapping.fields.items()
     }
     found.records = [(line, renamed(record, fields)) for line, record in found.records]
-    scale = mapping.scale or scale_of(record.get("rating", "") for _, record in found.records)
+    ratings = [record.get("rating", "") for _, record in found.records]
+    scale = mapping.scale or scale_of(ratings)
+    off = None if scale is None else off_scale("rating", ratings, scale)
+    found.remarks += [] if off is None else [off]
     for _, record in found.records:
         if scale is not None and "rating" in record:
             record |= rating_fields(record["rating"], scale)

@@ -39,6 +39,9 @@ def scale_of(ratings: Iterable[str]) -> str | None:
     of = next((found[1] for text in texts if (found := re.search(r"/\s*(5|7|10|100)\b", text))), None)
     if of is not None:
         return {"5": "1-5", "7": "1-7", "10": "0-10", "100": "percent"}[of]
+    # 99 for "no answer" among ratings of 1 to 5 makes no percentages of them.
+    small = [number for number in numbers if number <= 10]
+    numbers = small if len(small) >= 0.9 * len(numbers) else numbers
     most = max(numbers)
     if most > 10 or any(text.endswith("%") for text in texts):
         return "percent" if most <= 100 else None
@@ -60,6 +63,17 @@ def rating_fields(rating: str, scale: str) -> dict[str, str]:
     """The fields of a rating: as it was given, its scale, and score (1..5); none for what is no rating."""
     value = score(rating, scale)
     return {} if value is None else {"rating": rating.strip(), "scale": scale, "score": f"{value:g}"}
+
+
+def off_scale(name: str, ratings: Iterable[str], scale: str) -> str | None:
+    """What to say of the answers to a question that are no rating on its scale; None: all are."""
+    off = [text.strip() for text in ratings if text.strip() and score(text, scale) is None]
+    if not off:
+        return None
+    such = ", ".join(repr(text[:40]) for text in list(dict.fromkeys(off))[:3])
+    return (
+        f"{name}: {len(off):,} of its answers are no rating on the scale {scale} and count in no score (such as {such})"
+    )
 
 
 def _number(text: str) -> float | None:

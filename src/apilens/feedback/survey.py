@@ -6,7 +6,7 @@ import hashlib
 import re
 
 from apilens.feedback.export import Export
-from apilens.feedback.rating import rating_fields, scale_of
+from apilens.feedback.rating import off_scale, rating_fields, scale_of
 from apilens.feedback.records import Records, renamed
 from apilens.feedback.tables import columns, rows
 
@@ -69,13 +69,19 @@ def answers(found: Records, scale: str | None = None) -> Records:
     ]
     records = Records(rejects=list(found.rejects), remarks=list(found.remarks), damage=found.damage)
     records.remarks += [f"{further} further rows of headings left out"] if further else []
+    said_off = (
+        off_scale(name, (record.get(name, "") for _, record in plain), scale or of) for name, of in scales.items()
+    )
+    records.remarks += [text for text in said_off if text is not None]
     for line, record in plain:
         item = dict(record)
-        for place, (name, of) in enumerate(scales.items()):
+        for name, of in scales.items():
             given = item.pop(name, "")
             rated = rating_fields(given, scale or of)
             # The first rating is the score; the others keep their question as their name.
-            item |= rated if place == 0 or "score" not in item else ({f"score_{name}": rated["score"]} if rated else {})
+            if rated and "score" in item:
+                rated = {f"score_{name}": rated["score"]}
+            item |= rated or ({f"rating_{name}": given.strip()} if given.strip() else {})
         said = [(name, item.pop(name)) for name in texts if item.get(name, "").strip()]
         if said and "body" not in item:
             item["body"] = (

@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 
 import polars as pl
 
-from apilens.errors import FormatError, UsageError
+from apilens.errors import FormatError, NoCallsError, UsageError
 from apilens.formats import (
     apache,
     apigateway,
@@ -35,6 +35,7 @@ from apilens.formats import (
     kong,
     nginx,
     otlp,
+    squid,
     table,
     traefik,
     traefik_json,
@@ -85,6 +86,7 @@ FORMATS: dict[str, Format] = _registry(
         aws.CLASSIC_FORMAT,
         envoy.ISTIO_FORMAT,
         envoy.TEXT_FORMAT,
+        squid.FORMAT,
         haproxy.FORMAT,
         gin.FORMAT,
         traefik.FORMAT,
@@ -281,6 +283,7 @@ def detect(head: Block, options: Options, name: str) -> Detection:
         told = "layout given with --log-format" if options.log_format is not None else "format given with --format"
         return Detection(best.format, Reader(best.layouts, best.wrappers), _why(told, best))
     if not ranked or ranked[0].fits == 0:
+        _refuse_error_log(name, ranked)
         raise FormatError(_explain_failure(name, ranked))
     best = _best(ranked)
     # Lines which the best format refuses may be of a sister format (mixed files).
@@ -337,6 +340,7 @@ def _detect_configured(head: Block, options: Options, name: str, chains: Sequenc
         # Objects are read by the names of their fields, which another format may know better.
         return detect(head, replace(options, layouts=()), name)
     if not fitting:
+        _refuse_error_log(name, [trial for trial, _ in tries])
         nearest = sorted(tries, key=lambda tried: -tried[0].nearness)
         said = [f"  {one}: {trial.first_reject}" for trial, one in nearest[:5]]
         raise FormatError(
@@ -592,11 +596,18 @@ def _likeliest_first(
 ADVICE = "Its layout stands in the gateway's configuration:"
 
 
-def _explain_failure(name: str, ranked: Sequence[Trial]) -> str:
-    beside = (layout.filtered for trial in ranked for layout in trial.layouts if isinstance(layout, TextLayout))
+def _refuse_error_log(name: str, trials: Sequence[Trial]) -> None:
+    """Raises NoCallsError where each line of a head is a message that some gateway writes between its calls."""
+    beside = (layout.filtered for trial in trials for layout in trial.layouts if isinstance(layout, TextLayout))
     for pattern in dict.fromkeys(pattern for pattern in beside if pattern is not None):
-        if ranked[0].head["line"].str.contains(pattern).all():
-            return f"{name}: holds messages (an error log?) and no calls; expected the access log that is written beside it"
+        if trials[0].head["line"].str.contains(pattern).all():
+            raise NoCallsError(
+                f"{name}: an error log, passed over: it holds messages and no calls; expected the access log that is written beside it,"
+                " where each failed request stands with its status"
+            )
+
+
+def _explain_failure(name: str, ranked: Sequence[Trial]) -> str:
     if ranked and ranked[0].head["line"].str.contains("\0", literal=True).any():
         return (
             f"{name}: holds binary data (NUL bytes between its text); expected lines of a log, plain or as gzip, zstd, bzip2 or xz."

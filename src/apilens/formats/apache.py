@@ -17,6 +17,12 @@ from apilens.formats.layout import TextLayout, Variable, nearest
 COMMON = '%h %l %u %t "%r" %>s %b'
 COMBINED = f'{COMMON} "%{{Referer}}i" "%{{User-Agent}}i"'
 
+#: OpenLiteSpeed writes the quotes around its logFormat as well, and some set-ups put the virtual host in front.
+_LITESPEED = {layout: (f'"{layout}"', f'"%v {layout}"') for layout in (COMBINED, COMMON)}
+
+#: The patterns for Tomcat that Spring Boot's documentation has shown over the years, whose times say their units.
+_SPRING = ('%t %a "%r" %s (%{ms}T ms)', '%t %a "%r" %s (%D microseconds)', "%t %a %r %s (%D microseconds)")
+
 #: Layouts tried when no LogFormat is given, narrow before wide.
 KNOWN = {
     "apache_vhost_combined": (
@@ -38,8 +44,15 @@ KNOWN = {
         *(f"{layout.replace('%b', '%O')} %{{squid_result}}x:%{{squid_hierarchy}}x" for layout in (COMBINED, COMMON)),
         COMBINED.replace("%h", "%v %h", 1),
         COMBINED.replace('"%{Referer}i" "%{User-Agent}i"', "%{Referer}i %{User-Agent}i"),
+        *_LITESPEED[COMBINED],
     ),
-    "apache_common": (COMMON, f"{COMMON} %D", '%t %h %{SSL_PROTOCOL}x %{SSL_CIPHER}x "%r" %b'),
+    "apache_common": (
+        COMMON,
+        f"{COMMON} %D",
+        '%t %h %{SSL_PROTOCOL}x %{SSL_CIPHER}x "%r" %b',
+        *_SPRING,
+        *_LITESPEED[COMMON],
+    ),
 }
 
 _FIELDS: dict[str, f.Field] = {

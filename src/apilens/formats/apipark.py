@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 import polars as pl
 
 from apilens.errors import UsageError
 from apilens.formats import fields as f
-from apilens.formats.block import Layout
+from apilens.formats.block import Layout, Parsed
 from apilens.formats.format import Format, Options, fixed
 from apilens.formats.json_layout import JsonLayout
 from apilens.formats.layout import TextLayout, Variable
@@ -185,7 +185,33 @@ def _in_table(header: str) -> JsonLayout:
     return replace(INFLUX, signs=(), any_of=(("$.time",), ("$.timing",), ("$.status",)), dropped=("$.in",), json=row)
 
 
-def _influx(head: pl.DataFrame, options: Options) -> list[JsonLayout]:
+@dataclass(frozen=True)
+class _Unpivoted(Layout):
+    """Rows of InfluxDB's annotated CSV that hold one field of a point each: a call stands in many tables, and is not read."""
+
+    gateway: str = "apipark_influx"
+    text: str | None = None
+
+    def fits(self, records: pl.DataFrame) -> pl.Series:
+        """None does."""
+        return pl.repeat(False, records.height, eager=True)
+
+    def nearness(self, records: pl.DataFrame) -> float:
+        """All of it, for the reason to be read."""
+        return 1.0
+
+    def read(self, records: pl.DataFrame) -> Parsed:
+        """Rejects that say how the query gives points instead."""
+        reason = (
+            'one field of a point in each row, expected one point; add to the query: |> pivot(rowKey: ["_time"],'
+            ' columnKey: ["_field"], valueColumn: "_value")'
+        )
+        return Parsed(records.select("row").clear(), records.select("row", reason=pl.lit(reason)))
+
+
+def _influx(head: pl.DataFrame, options: Options) -> list[Layout]:
+    if head["line"].str.contains(r"^,result,table,(?:.*,)?_value,(?:.*,)?_field,").any():
+        return [_Unpivoted()]
     headers = head["line"].filter(head["line"].str.contains(r"^,result,table,(?:.*,)?_time,"))
     tables = [
         header

@@ -93,7 +93,10 @@ class CsvLayout(Layout):
             "row",
             pl.when(~records["line"].str.contains(f"^{cell}(?:{self.separator}{cell})*$"))
             .then(
-                pl.lit("a quote stands inside a cell or is not closed on its line; cells with line breaks are not read")
+                pl.lit(
+                    "a quote stands inside a cell or is not closed on its line; cells with line breaks are not read:"
+                    " write each record on one line (docs/commands.md, parse, says how)"
+                )
             )
             .when(separators < wanted)
             .then(pl.lit(f"fewer cells than the {len(self.fields)} {named}"))

@@ -75,8 +75,22 @@ def _time_taken(software: str | None) -> f.Field:
     return f.Field(read, read, accept_careful=ms.accept_careful)
 
 
+#: Names that Tomcat's extended log has for its own. Source: Tomcat, ExtendedAccessLogValve.
+_TOMCAT: dict[str, f.Field] = {
+    "bytes": f.integer("response_body_bytes"),
+    "time-taken-s": f.duration("duration_ms", 1e3, rank=3),
+    "time-taken-ms": f.duration("duration_ms", 1.0, rank=2),
+    "time-taken-us": f.duration("duration_ms", 1e-3, rank=1),
+    "time-taken-ns": f.duration("duration_ms", 1e-6),
+    "time-taken-fracsec": f.duration("duration_ms", 1e3, rank=2),
+    "x-h(remoteuser)": f.text("user_name"),
+    "x-h(protocol)": f.http_version(),
+    "x-h(scheme)": f.token("scheme"),
+}
+
+
 def _kinds(software: str | None) -> Mapping[str, f.Field]:
-    return {
+    return (_TOMCAT if software is not None and "Tomcat" in software else {}) | {
         "cs-method": method(),
         "cs-uri-stem": path(),
         "cs-uri-query": f.text("query"),

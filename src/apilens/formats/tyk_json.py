@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 import polars as pl
 
 from apilens.formats import fields as f
@@ -35,9 +38,18 @@ def _without_zero(field: f.Field) -> f.Field:
 
 
 def _record(raw: pl.Expr) -> pl.Expr:
-    """The record inside the line of the stdout pump, which logs it as one member."""
-    return raw.str.extract(r'"tyk-analytics-record"\s*:\s*(\{.*\})\s*\}\s*$')
+    """The record inside the line of the stdout pump, which logs it as one member; of one that was exported from MongoDB, the
+    values without their types: `{"$numberLong":"42"}` is "42". Source: MongoDB Extended JSON, version 2."""
+    typed = pl.when(raw.str.contains('"$', literal=True)).then(raw)
+    return pl.coalesce(
+        raw.str.extract(r'"tyk-analytics-record"\s*:\s*(\{.*\})\s*\}\s*$'),
+        typed.str.replace_all(_NUMBER, "${1}").str.replace_all(_DATE, "${1}"),
+    )
 
+
+_NUMBER = r'\{\s*"\$(?:oid|number(?:Int|Long|Double|Decimal))"\s*:\s*("[^"\\]*")\s*\}'
+#: Around a number, or a text.
+_DATE = r'\{\s*"\$date"\s*:\s*("[^"\\]*"|-?\d+)\s*\}'
 
 #: Names of the Elasticsearch pump follow those of most others.
 _FIELDS = {
@@ -68,11 +80,17 @@ _FIELDS = {
 }
 
 
-def _layout(underscore: str) -> JsonLayout:
-    """underscore: what stands between the words of a name."""
+def _in_go(path: str) -> str:
+    """The path in Go's own names, as programs write it that know nothing of the record's tags."""
+    words = {"api": "API", "id": "ID", "ip": "IP"}
+    return re.sub(r"_?([a-z]+)", lambda word: words.get(word[1], word[1].title()), path)
+
+
+def _layout(spelled: Callable[[str], str]) -> JsonLayout:
+    """spelled: how a path of _FIELDS is written."""
 
     def named(*paths: str) -> tuple[str, ...]:
-        return tuple(path.replace("_", underscore) for path in paths)
+        return tuple(map(spelled, paths))
 
     fields: dict[str, f.Field] = {}
     for path, field in zip(named(*_FIELDS), _FIELDS.values(), strict=True):
@@ -88,7 +106,7 @@ def _layout(underscore: str) -> JsonLayout:
 
 
 #: The second is that of the Mongo pump, whose names have no underscores.
-LAYOUTS = (_layout("_"), _layout(""))
+LAYOUTS = (_layout(str), _layout(lambda path: path.replace("_", "")), _layout(_in_go))
 
 FORMAT = fixed(
     "tyk_json",

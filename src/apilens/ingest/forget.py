@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from hashlib import sha256
+from urllib.parse import quote, quote_plus
 
 import polars as pl
 
-from apilens.ingest.rollup import roll_up
+from apilens.ingest.rollup import finish_rollups, roll_up
 from apilens.lake import Lake
 from apilens.lake.lake import MERGED, TIME, Actions, Table, added
 from apilens.lake.upkeep import vacuum
@@ -24,11 +25,15 @@ _UNITS_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Tombstone:
-    """What a lake has been told to forget. before: calls that started earlier. consumers: keyed hashes of their names."""
+    """What a lake has been told to forget. before: calls that started earlier. consumers: keyed hashes of their names.
+
+    spellings: length in bytes and keyed hash of each way in which a line may write one of the names.
+    """
 
     key: bytes = field(repr=False)
     before: datetime | None = None
     consumers: frozenset[str] = frozenset()
+    spellings: frozenset[tuple[int, str]] = frozenset()
 
     def __bool__(self) -> bool:
         return self.before is not None or bool(self.consumers)
@@ -39,24 +44,45 @@ class Tombstone:
         theirs = pl.lit(False)
         if self.consumers:
             names = calls["consumer"].drop_nulls().unique()
-            named = [name for name in names.to_list() if _hashed(self.key, name) in self.consumers]
+            named = [name for name in names.to_list() if _hashed(self.key, name.encode()) in self.consumers]
             theirs = pl.col("consumer").is_in(named)
         return calls.select("row", (early | theirs).fill_null(False).alias("buried"))["buried"]
+
+    def buried_rejects(self, calls: pl.DataFrame, raw: Sequence[bytes]) -> list[bool]:
+        """Whether each rejected line is to be forgotten: it names a consumer, as a word, or all calls beside it are too old."""
+        if self.before is not None and calls.height and bool((calls["start_time"] < self.before).all()):
+            return [True] * len(raw)
+        return [self._names_one(line) for line in raw]
+
+    def _names_one(self, line: bytes) -> bool:
+        for length in {length for length, _ in self.spellings}:
+            words = re.finditer(rb"(?<![A-Za-z0-9_])(?=(.{%d})(?![A-Za-z0-9_]))" % length, line, re.DOTALL)
+            if any((length, _hashed(self.key, found[1])) in self.spellings for found in words):
+                return True
+        return False
 
     def with_more(self, before: datetime | None, consumers: Sequence[str]) -> Tombstone:
         """This and what is to be forgotten now; a time never moves back."""
         times = [time for time in (self.before, before) if time is not None]
-        hashed = {_hashed(self.key, name) for name in consumers}
-        return Tombstone(self.key, max(times, default=None), self.consumers | hashed)
+        hashed = {_hashed(self.key, name.encode()) for name in consumers}
+        written = {(len(text), _hashed(self.key, text)) for name in consumers for text in _spellings(name)}
+        return Tombstone(self.key, max(times, default=None), self.consumers | hashed, self.spellings | written)
 
     def to_json(self) -> str:
         """As it is kept in the lake: no name can be read from it."""
         before = None if self.before is None else self.before.isoformat()
-        return json.dumps({"before": before, "consumers": sorted(self.consumers)}) + "\n"
+        kept = {"before": before, "consumers": sorted(self.consumers), "spellings": sorted(self.spellings)}
+        return json.dumps(kept) + "\n"
 
 
-def _hashed(key: bytes, consumer: str) -> str:
-    return hmac.digest(key, b"consumer:" + consumer.encode(), sha256).hex()
+def _hashed(key: bytes, consumer: bytes) -> str:
+    return hmac.digest(key, b"consumer:" + consumer, "sha256").hex()
+
+
+def _spellings(consumer: str) -> list[bytes]:
+    """How a line may write a name: as it is, in JSON, in a URL."""
+    texts = {consumer, json.dumps(consumer)[1:-1], quote(consumer), quote_plus(consumer)}
+    return sorted(text.encode() for text in texts)
 
 
 def tombstone(lake: Lake) -> Tombstone:
@@ -66,7 +92,9 @@ def tombstone(lake: Lake) -> Tombstone:
         return Tombstone(lake.masking_key)
     kept = json.loads(text)
     before = None if kept["before"] is None else datetime.fromisoformat(kept["before"])
-    return Tombstone(lake.masking_key, before, frozenset(kept["consumers"]))
+    # Lakes of the first versions have no spellings.
+    spellings = frozenset((int(length), str(digest)) for length, digest in kept.get("spellings", []))
+    return Tombstone(lake.masking_key, before, frozenset(kept["consumers"]), spellings)
 
 
 @dataclass(frozen=True)
@@ -96,6 +124,8 @@ def forget(lake: Lake, *, before: datetime | None, consumers: Sequence[str], dry
         found = Forgotten(int(counted or 0), int(lake.rejects().select(stale.sum()).item() or 0), 0)
         if dry_run:
             return found
+        # Otherwise a later ingest would add the rollups made here once more.
+        finish_rollups(lake)
         # First what keeps it out, last what counts it: a run that dies here is simply started again.
         lake.save_text("forgotten.json", dead.to_json())
         lake.transact("rollups", _without_rollups(lake, before, early, theirs))
@@ -143,5 +173,6 @@ def _stale_rejects(lake: Lake, before: datetime | None, consumers: Sequence[str]
         old = ledger.filter(pl.coalesce("last_start_time", "ingested_at") < before)["unit_id"]
         stale = stale | pl.col("unit_id").is_in(old.implode())
     for name in consumers:
-        stale = stale | pl.col("raw").bin.contains(name.encode())
+        for text in _spellings(name):
+            stale = stale | pl.col("raw").bin.contains(text)
     return stale.fill_null(False)

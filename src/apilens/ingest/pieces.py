@@ -48,12 +48,16 @@ class Known:
 
 @dataclass(frozen=True)
 class Piece:
-    """Some whole lines of an input. known: the unit these bytes were ingested as before; None: new."""
+    """Some whole lines of an input. known: the unit these bytes were ingested as before; None: new.
+
+    longer: units with the same first line that are longer than what is left of the input: this may be a copy of one, cut short.
+    """
 
     unit_id: str
     head_sha256: str
     block: Block = field(repr=False)
     known: Known | None = None
+    longer: tuple[Known, ...] = ()
 
 
 @dataclass
@@ -89,7 +93,10 @@ def cut(
         head_sha256 = head.hexdigest()
         unit_id, taken, unit = _longest(buffer, origin, known(head_sha256), ended)
         length = taken if unit is None else unit.bytes
+        longer: tuple[Known, ...] = ()
         if unit is None:
+            if ended:
+                longer = tuple(one for one in known(head_sha256) if one.bytes > len(buffer))
             whole = buffer.rfind(b"\n") + 1
             if whole == 0 and not ended:
                 piece = _long_line(buffer, stream, origin, known, state, final=final)
@@ -116,7 +123,7 @@ def cut(
             unit_id = full.hexdigest()
         block = Block(bytes(memoryview(buffer)[:length]), state.bytes, state.lines + 1)
         del buffer[:taken]
-        yield Piece(unit_id, head_sha256, block, unit)
+        yield Piece(unit_id, head_sha256, block, unit, longer)
         state.bytes += taken
         state.lines += block.line_count
 

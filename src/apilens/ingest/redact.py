@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hmac
 import re
-from hashlib import sha256
 
 import polars as pl
 
@@ -95,7 +94,7 @@ class Redactor:
         return self._token(found[0])
 
     def _token(self, secret: bytes) -> bytes:
-        return b"masked." + hmac.digest(self._key, secret, sha256).hex()[:12].encode()
+        return b"masked." + hmac.digest(self._key, secret, "sha256").hex()[:12].encode()
 
 
 def _luhn(number: bytes) -> bool:

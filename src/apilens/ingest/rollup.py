@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from apilens import histogram
+from apilens.lake import Lake, Unit
 from apilens.schema import BIN_S, ENDPOINT, ROLLUPS
 
 _KEY = ("bin_start", *ENDPOINT, "status_code", "synthetic_type")
@@ -57,3 +58,11 @@ def roll_up(calls: pl.DataFrame, unit_id: str) -> pl.DataFrame:
         pl.col("bucket_calls").fill_null([]),
         pl.lit(unit_id).alias("unit_id"),
     ).select(pl.col(name).cast(dtype) for name, dtype in ROLLUPS.items())
+
+
+def finish_rollups(lake: Lake) -> None:
+    """Rebuild rollups that a killed run left out, from the calls it committed; the commit lock is held."""
+    for unit_id, attempt in lake.unfinished_rollups():
+        calls = lake.scan("calls").filter(pl.col("unit_id") == unit_id).collect()
+        files = lake.write("rollups", roll_up(calls, unit_id), unit_id, attempt)
+        lake.register_rollups([Unit({"unit_id": unit_id, "attempt": attempt}, (), files)])

@@ -11,17 +11,29 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from apilens.config import Config, Source
-from apilens.errors import ApilensError, ConflictError, Exit, InputError, LakeError, LockedError, UsageError, worst
+from apilens.errors import (
+    ApilensError,
+    ConflictError,
+    Exit,
+    InputError,
+    LakeError,
+    LockedError,
+    NoCallsError,
+    UsageError,
+    worst,
+)
 from apilens.formats import Detection, FoundLayout, Options, check_options, detect, doubts
 from apilens.formats.block import Block, Reader
+from apilens.ingest.cut_short import is_beginning
 from apilens.ingest.enrich import Declared
+from apilens.ingest.forget import tombstone
 from apilens.ingest.layout_files import layouts_from
 from apilens.ingest.pieces import Cut, Known, Origin, cut
-from apilens.ingest.rollup import roll_up
+from apilens.ingest.rollup import finish_rollups
 from apilens.ingest.sources import Input, expand, last_changed, open_input, sizes
 from apilens.ingest.unit import Counts
 from apilens.ingest.workers import Hire, Task, Workers, Written, threads
-from apilens.lake import Lake, Unit
+from apilens.lake import Lake
 from apilens.progress import Progress, unseen
 from apilens.schema import INGESTS
 
@@ -34,7 +46,8 @@ _RETRIES = 5
 @dataclass
 class InputReport:
     """What became of one input. format: that of most of its head; formats: stored calls by the format that read them. form: what was turned into lines, so that offsets count in those; None: the input has lines.
-    problem: why some of it is missing; None: all of it was read. doubts: see formats.doubts."""
+    problem: why some of it is missing; None: all of it was read. no_calls: known to hold none, and passed over. doubts: see
+    formats.doubts."""
 
     name: str
     format: str | None = None
@@ -47,6 +60,7 @@ class InputReport:
     waiting_bytes: int = 0
     problem: str | None = None
     usable: bool = True
+    no_calls: bool = False
     doubts: list[str] = field(default_factory=list)
 
 
@@ -72,6 +86,7 @@ class _Job:
 
     report: InputReport
     head_sha256: str
+    longer: tuple[Known, ...]
     future: Future[Written]
 
 
@@ -121,7 +136,7 @@ class IngestRun:
         usable = [report for report in self.reports if report.usable]
         if self.reports and not usable:
             return Exit.INPUT
-        codes = [Exit.PARTIAL for report in self.reports if report.problem is not None]
+        codes = [Exit.PARTIAL for report in self.reports if report.problem is not None and not report.no_calls]
         for report in self.reports:
             # Of what is new in this input: neither old data nor other inputs excuse a format that has changed.
             counts = report.counts
@@ -132,7 +147,9 @@ class IngestRun:
 
     def run(self) -> None:
         """Read every input. Raises UsageError and LakeError; what is wrong with an input goes into its report."""
-        self._finish_rollups()
+        if self.lake.unfinished_rollups():
+            with self.lake.lock("commit"):
+                finish_rollups(self.lake)
         work = [(item, InputReport(item.name)) for item in self._inputs()]
         self._passed, self._size = 0, sizes([item for item, _ in work])
         self.reports += [report for _, report in work]
@@ -152,6 +169,7 @@ class IngestRun:
         raise LockedError(f"{', '.join(sorted(self._contested))}: other runs keep ingesting the same; run again later")
 
     def _read_all(self, work: Sequence[tuple[Input, InputReport]]) -> None:
+        self._forgotten = tombstone(self.lake)  # before the workers look it up
         with self._hire(self.lake) as workers:
             batch = max(BATCH, workers.ahead)
             jobs: deque[_Job] = deque()
@@ -159,7 +177,13 @@ class IngestRun:
 
             def take() -> None:
                 job = jobs.popleft()
-                done.append(_Done(job, job.future.result()))
+                made = job.future.result()
+                if job.longer:
+                    self._commit(done)  # what it may be the beginning of
+                    done.clear()
+                    if self._is_beginning(job, made):
+                        return
+                done.append(_Done(job, made))
 
             for item, report in work:
                 try:
@@ -174,6 +198,7 @@ class IngestRun:
                     raise
                 except ApilensError as error:
                     report.problem, report.usable = str(error), False
+                    report.no_calls = isinstance(error, NoCallsError)
             while jobs:
                 take()
             self._commit(done)
@@ -236,7 +261,7 @@ class IngestRun:
                 self._by_head.setdefault(piece.head_sha256, []).append(Known(piece.unit_id, piece.block.size))
                 task = Task(piece, origin, declared, attempt, self.now)
                 future = workers.submit(task, reader or Reader())
-                yield _Job(report, piece.head_sha256, future)
+                yield _Job(report, piece.head_sha256, piece.longer, future)
                 reader = reader and reader.after(piece.block)
         finally:
             self._passed += stream.position
@@ -284,6 +309,17 @@ class IngestRun:
         again = self._own.get(unit_id) == report.name  # read once more after another writer got in between
         report.counts += _counts_of(entry) if again else _as_duplicate(_counts_of(entry))
 
+    def _is_beginning(self, job: _Job, made: Written) -> bool:
+        """Whether the lake holds a piece already, as the beginning of a longer one; it is accounted for then."""
+        known = [self._entries[one.unit_id] for one in job.longer if one.unit_id in self._entries]
+        if not any(is_beginning(self.lake, made.unit, entry) for entry in known):
+            return False
+        job.report.counts += _as_duplicate(made.counts)
+        # Met once more in this run it is known; another run finds out by itself.
+        self._entries[made.unit.unit_id] = made.unit.entry
+        self._begun.discard(made.unit.unit_id)
+        return True
+
     def _commit(self, done: Sequence[_Done]) -> None:
         """Commit what the workers made, except pieces that another writer has taken meanwhile."""
         for left in reversed(range(_RETRIES)):
@@ -312,6 +348,10 @@ class IngestRun:
     def _commit_ours(self, done: Sequence[_Done]) -> tuple[pl.DataFrame, list[_Done]]:
         """What others brought into the ledger meanwhile, and what of `done` was committed beside it."""
         with self.lake.lock("commit"):
+            if done and tombstone(self.lake) != self._forgotten:
+                raise LockedError(
+                    f"{self.lake.root}: was told to forget meanwhile what this run may hold; what was committed stays, run it again"
+                )
             fresh = self.lake.ledger() if done else INGESTS.to_frame()
             others = fresh.filter(~pl.col("unit_id").is_in(list(self._entries)))
             begun = set(others["head_sha256"])
@@ -325,17 +365,6 @@ class IngestRun:
                     ours.append(each)
             self.lake.commit([each.made.unit for each in ours])
         return others, ours
-
-    def _finish_rollups(self) -> None:
-        """Rebuild rollups that a killed run left out, from the calls it committed."""
-        missing = self.lake.unfinished_rollups()
-        if not missing:
-            return
-        with self.lake.lock("commit"):
-            for unit_id, attempt in self.lake.unfinished_rollups():
-                calls = self.lake.scan("calls").filter(pl.col("unit_id") == unit_id).collect()
-                files = self.lake.write("rollups", roll_up(calls, unit_id), unit_id, attempt)
-                self.lake.register_rollups([Unit({"unit_id": unit_id, "attempt": attempt}, (), files)])
 
 
 def _counts_of(entry: Mapping[str, object]) -> Counts:

@@ -71,14 +71,21 @@ def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
             yield from _expand_url(text)
             continue
         path = Path(text)
-        if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.is_file() and not _hidden(p.relative_to(path)))
-        elif path.exists():
+        try:
+            in_folder, there = path.is_dir(), path.exists()
+        except OSError as error:
+            yield InputError(f"{text}: cannot be read ({error.strerror})")
+            continue
+        refused: list[InputError] = []
+        if in_folder:
+            found, refused = _in_folder(path)
+            yield from refused
+        elif there:
             found = [path]
         else:
             found = sorted(Path(match) for match in glob.glob(text, recursive=True) if Path(match).is_file())  # noqa: PTH207 - Path.glob takes no absolute pattern
-        if not found:
-            what = "is an empty folder" if path.is_dir() else "does not exist"
+        if not found and not refused:
+            what = "is an empty folder" if in_folder else "does not exist"
             yield InputError(f"{text}: {what}; expected a file, a folder, a quoted glob or - for standard input")
         for one in found:
             real = one.resolve()
@@ -86,7 +93,26 @@ def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
                 seen.add(real)
                 # A name that is no UTF-8 must not end a run: the ledger holds text.
                 name = os.fsencode(one).decode("utf-8", "backslashreplace")
-                yield Input(name, one, found_in_folder=path.is_dir())
+                yield Input(name, one, found_in_folder=in_folder)
+
+
+def _in_folder(folder: Path) -> tuple[list[Path], list[InputError]]:
+    """The files below a folder, sorted, hidden ones left out; and what of it cannot be looked into. Links to folders are not followed."""
+    refused: list[OSError] = []
+    found = []
+    for where, folders, names in os.walk(folder, onerror=refused.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(where, name) for name in names if not name.startswith(".")]
+    return sorted(filter(_is_file, found)), [
+        InputError(f"{error.filename}: cannot be read ({error.strerror})") for error in refused
+    ]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return True  # who opens it says what is wrong with it
 
 
 def _expand_url(url: str) -> Iterator[Input | InputError]:
@@ -127,17 +153,13 @@ def sizes(inputs: Sequence[Input]) -> int | None:
     return sum(known) if len(known) == len(found) else None
 
 
-def _hidden(relative: Path) -> bool:
-    return any(part.startswith(".") for part in relative.parts)
-
-
 @dataclass
 class Stream:
     """An opened input: plain bytes, whatever it was compressed with.
 
     form: what its bytes were turned into, so that offsets count in that; None: they are as they stand in the input.
-    complete: the end of what was read is the end of the input, as known once read() returned b"". An intact archive and
-    standard input are complete; a plain file is not, because a gateway may still be writing to it.
+    complete: the end of what was read is the end of the input, as known once read() returned b"". An intact archive,
+    standard input and a pipe are complete; a plain file is not, because a gateway may still be writing to it.
     problem: why reading stopped early; None: it did not.
     """
 
@@ -209,7 +231,10 @@ def open_input(item: Input) -> Stream:
         source = _decoder(raw, kind)
     except (OSError, ValueError) as error:
         raise InputError(f"{item.name}: is a damaged {kind} file: {_words(error)}") from None
-    return Stream(item.name, kind, complete=kind is not None or is_stdin, _source=Lines(source), _raw=raw)
+    # What came through a pipe does not come again.
+    return Stream(
+        item.name, kind, complete=kind is not None or is_stdin or not raw.seekable(), _source=Lines(source), _raw=raw
+    )
 
 
 def _opened(item: Input) -> BinaryIO:

@@ -81,8 +81,8 @@ def make_unit(
     attempt: int,
     now: datetime,
 ) -> Made:
-    """Parse a piece (without layouts: it holds blank lines only); see Made. Calls that are to stay
-    forgotten count as filtered. The number of lines is counted on the bytes, apart from the parser."""
+    """Parse a piece (without layouts: it holds blank lines only); see Made. Calls and rejected
+    lines that are to stay forgotten count as filtered. The number of lines is counted on the bytes, apart from the parser."""
     block = piece.block
     parsed = enrich(parse(block, reader), block, declared)
     calls = redact(parsed.calls, redactor)
@@ -97,6 +97,10 @@ def make_unit(
     )
     format_name = reader.layouts[0].gateway if reader.layouts else "blank"
     rejects = _rejects(parsed.rejects, piece, declared, attempt, format_name, redactor)
+    if forgotten and rejects.height:
+        hidden = pl.Series(forgotten.buried_rejects(parsed.calls, rejects["raw"].to_list()), dtype=pl.Boolean)
+        kept_out += int(hidden.sum())
+        rejects = rejects.filter(~hidden)
     counts = Counts(
         read=parsed.read,
         stored=calls.height,

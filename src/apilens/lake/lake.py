@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
-from pathlib import PurePosixPath
+from io import BytesIO
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import polars as pl
@@ -19,9 +21,12 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-from apilens.errors import ConflictError, LakeError
+from apilens.errors import ConflictError, LakeError, LockedError, UsageError
+from apilens.lake import days
+from apilens.lake.days import Sums
 from apilens.lake.storage import Hold, Storage, storage_at
-from apilens.schema import CALLS, INGESTS, METRIC_SERIES, METRICS, REJECTS, ROLLUPS
+from apilens.objects import is_url
+from apilens.schema import BIN_S, CALLS, INGESTS, METRIC_SERIES, METRICS, REJECTS, ROLLUPS, SUMS, TIMESTAMP, table
 from apilens.window import ALWAYS, Window
 
 #: Raised when an older apilens could not read what this one writes.
@@ -47,6 +52,12 @@ MERGED = "merged-"
 _MAX_PARTITIONS = 62
 _KEY_BYTES = 32
 _MARKER = "_apilens/lake.json"
+_COMMITTED = table({"path": pl.String, "first": TIMESTAMP, "last": TIMESTAMP})
+#: Files of the ledger above which a commit puts those together that have at most so many rows: every run reads all of them, at
+#: a third of a millisecond each. Picked.
+_LEDGER_FILES, _LEDGER_ROWS = 32, 50_000
+#: What the library of the tables takes for something else in a path: escapes, separators, line ends.
+_UNSAFE = re.compile(r"%[0-9A-Fa-f]{2}|[\\\x00-\x1f]")
 _TRANSACTIONS = pl.Schema({"unit_id": pl.String, "attempt": pl.Int64})
 #: Commits read at once: a bucket answers each after some 20 ms, and there are up to 50 behind a checkpoint.
 _LOG_READERS = 8
@@ -85,7 +96,7 @@ class Unit:
 def open_lake(path: str, *, create: bool = False) -> Lake:
     """The lake in folder `path`, or under a URL (s3://bucket/prefix).
 
-    Raises LakeError when there is none (unless create), or when a newer apilens laid it out: nothing is changed then.
+    Raises UsageError for a path that cannot hold one, LakeError when there is none (unless create), or when a newer apilens laid it out: nothing is changed then.
     """
     storage = storage_at(path)
     try:
@@ -95,6 +106,10 @@ def open_lake(path: str, *, create: bool = False) -> Lake:
     if not there:
         if not create:
             raise LakeError(f"{path}: no lake here; make one with: apilens ingest YOUR.log --lake {path}")
+        if (unsafe := _UNSAFE.search(path if is_url(path) else str(Path(path).absolute()))) is not None:
+            raise UsageError(
+                f"--lake {path!r}: a lake cannot lie in a folder whose path holds {unsafe.group()!r}: Delta Lake reads its names as URLs; choose another"
+            )
         try:
             storage.create("_apilens/masking.key", secrets.token_hex(_KEY_BYTES).encode())
             for name, schema in TABLES.items():
@@ -146,6 +161,7 @@ class Lake:
         self._run = secrets.token_hex(8)
         self._logs = {name: _Log(self.storage, name) for name in TABLES}
         self._hold: Hold | None = None
+        self._entries = INGESTS.to_frame().with_columns(file=pl.lit("", pl.String))
 
     @cached_property
     def masking_key(self) -> bytes:
@@ -185,23 +201,69 @@ class Lake:
         """Paths of the committed Parquet files that may hold rows of the window."""
         if name in LATER and not self._is_there(name):
             return []
+        return self._present(name, _overlapping(self._committed(name), window))
+
+    def _committed(self, name: Table) -> pl.DataFrame:
+        """One row per committed file: path (in its table), first and last: its start times, null where none are kept."""
         actions = pl.DataFrame(self.table(name).get_add_actions(flatten=True))
         if actions.is_empty():
-            return []
-        column = TIME.get(name)
-        if column is not None and f"min.{column}" in actions.columns:
-            if window.end is not None:
-                actions = actions.filter((pl.col(f"min.{column}") < window.end).fill_null(True))
-            if window.start is not None:
-                # A rollup bin reaches past its start; one bin more does no harm.
-                first = pl.col(f"max.{column}").dt.offset_by("5m" if name == "rollups" else "0s")
-                actions = actions.filter((first >= window.start).fill_null(True))
-        files = [self.storage.uri(f"{name}/{path}") for path in actions["path"].sort()]
+            return _COMMITTED.to_frame()
+        times = {end: f"{side}.{TIME.get(name)}" for end, side in (("first", "min"), ("last", "max"))}
+        known = {end: pl.col(column) for end, column in times.items() if column in actions.columns}
+        found = actions.select("path", **{end: known.get(end, pl.lit(None)) for end in times}).cast(_COMMITTED)
+        if name == "rollups":  # a bin reaches past its start; one bin more does no harm
+            found = found.with_columns(pl.col("last").dt.offset_by(f"{BIN_S}s"))
+        return found.sort("path")
+
+    def _present(self, name: Table, committed: pl.DataFrame) -> list[str]:
+        files = [self.storage.uri(f"{name}/{path}") for path in committed["path"]]
         if (lost := self.storage.lost(files)) is not None:
             raise LakeError(
                 f"{lost}: is missing; the lake is damaged. Restore the file, or start a new lake: --lake DIR"
             )
         return files
+
+    def sums(self, window: Window = ALWAYS) -> Sums:
+        """Where the rollups of a window are read with the fewest rows: whole days from day files, where there are any."""
+        committed = _overlapping(self._committed("rollups"), window)
+        made = pl.col("path").is_in(self.storage.names(days.FOLDER))
+        summed, whole = committed.filter(made), days.whole_days(window)
+        if whole is None or summed.is_empty():
+            return Sums(None, [], [], self._present("rollups", committed))
+        early = pl.lit(False) if whole.start is None else pl.col("first") < whole.start
+        late = pl.lit(False) if whole.end is None else pl.col("last") > whole.end
+        return Sums(
+            whole,
+            [self.storage.uri(f"{days.FOLDER}/{path}") for path in _overlapping(summed, whole)["path"]],
+            self._present("rollups", summed.filter((early | late).fill_null(True))),
+            self._present("rollups", committed.filter(~made)),
+        )
+
+    def scan_sums(self, window: Window = ALWAYS) -> pl.LazyFrame:
+        """schema.SUMS of the window: whole days where there are day files, bins elsewhere; every call is in one row.
+
+        What adds up comes out as from scan("rollups"), but for the last digits of sums of floating-point numbers.
+        """
+        sums = self.sums(window)
+        inside = pl.lit(False) if sums.whole is None else _within("bin_start", sums.whole)
+        parts = [self._scan(sums.days, SUMS).filter(inside)] if sums.days else []
+        for files, condition in ((sums.cut, ~inside), (sums.bins, pl.lit(True))):
+            if files:
+                rows = self.scan_files("rollups", files).filter(_within("bin_start", window), condition)
+                parts.append(rows.select(pl.col(name).cast(dtype) for name, dtype in SUMS.items()))
+        return pl.concat(parts) if parts else SUMS.to_frame().lazy()
+
+    def write_days(self, path: str) -> None:
+        """Make the day file of a file of rollups (its path in the table), whole or not at all. The lock "commit" must be held."""
+        rows = self.scan_files("rollups", [self.storage.uri(f"rollups/{path}")]).collect()
+        data = BytesIO()
+        days.by_day(rows).write_parquet(data, compression="zstd", compression_level=3)
+        try:
+            self.storage.replace(f"{days.FOLDER}/{path}", data.getvalue())
+        except OSError as error:
+            raise LakeError(
+                f"{self.storage.uri(f'{days.FOLDER}/{path}')}: cannot be written ({error}). Make room, then run it again"
+            ) from None
 
     def scan(self, name: Table, window: Window = ALWAYS) -> pl.LazyFrame:
         """The committed rows of a table, as stored; for calls and rollups those whose start lies in the window."""
@@ -210,19 +272,18 @@ class Lake:
         if not files:
             return schema.to_frame().lazy()
         rows = self.scan_files(name, files)
-        if name in TIME:
-            column = pl.col(TIME[name])
-            if window.start is not None:
-                rows = rows.filter(column >= window.start)
-            if window.end is not None:
-                rows = rows.filter(column < window.end)
-        return rows
+        return rows.filter(_within(TIME[name], window)) if name in TIME and window != ALWAYS else rows
 
     def scan_files(self, name: Table, files: Sequence[str]) -> pl.LazyFrame:
         """The rows of some files of a table, named as by files()."""
+        return self._scan(files, TABLES[name])
+
+    def _scan(self, files: Sequence[str], schema: pl.Schema, *, file: str | None = None) -> pl.LazyFrame:
         return pl.scan_parquet(
             list(files),
-            schema=TABLES[name],
+            glob=False,
+            schema=schema,
+            include_file_paths=file,
             missing_columns="insert",
             extra_columns="ignore",
             hive_partitioning=False,
@@ -232,20 +293,35 @@ class Lake:
 
     def ledger(self) -> pl.DataFrame:
         """schema.INGESTS of the units that are committed: the entry whose attempt `calls` carries."""
-        entries = self.scan("ingests").collect()
-        return self.committed(entries)
+        attempts = self._attempts("calls")  # before the entries, as in committed
+        return _counting(self._read_entries().drop("file"), attempts)
+
+    def _read_entries(self) -> pl.DataFrame:
+        """schema.INGESTS, committed or not, and file: the file of the ledger it stands in. A file never changes and is read once."""
+        paths = self.files("ingests")
+        fresh = sorted(set(paths) - set(self._entries["file"]))
+        parts = [self._entries.filter(pl.col("file").is_in(paths))]
+        if fresh:
+            parts.append(self._scan(fresh, INGESTS, file="file").collect())
+        self._entries = pl.concat(parts).sort("file", maintain_order=True)
+        return self._entries
 
     def rejects(self) -> pl.DataFrame:
         """schema.REJECTS of committed units that were not re-fed since."""
-        rows = self.committed(self.scan("rejects").collect())
+        rows = self.committed("rejects")
         resolved = rows.filter(pl.col("resolves_unit_id").is_not_null()).select(
             pl.col("resolves_unit_id").alias("unit_id"), "source_offset", "record"
         )
         open_rows = rows.filter(pl.col("resolves_unit_id").is_null())
         return open_rows.join(resolved, on=["unit_id", "source_offset", "record"], how="anti")
 
-    def committed(self, rows: pl.DataFrame) -> pl.DataFrame:
-        return rows.join(self._attempts("calls"), on=["unit_id", "attempt"], how="semi", maintain_order="left")
+    def committed(self, name: Literal["ingests", "rejects"], files: Sequence[str] | None = None) -> pl.DataFrame:
+        """The rows that count of a table, or of some of its files (named as by files())."""
+        # A commit writes these rows before the attempt that makes them count: read the other way round, those of one that
+        # takes place meanwhile would be missed.
+        attempts = self._attempts("calls")
+        rows = self.scan(name) if files is None else self.scan_files(name, files)
+        return _counting(rows.collect(), attempts)
 
     def _attempts(self, name: Literal["calls", "rollups"]) -> pl.DataFrame:
         """Every unit's committed attempt: unit_id, attempt."""
@@ -330,22 +406,46 @@ class Lake:
     def commit(self, units: Sequence[Unit]) -> None:
         """Make units visible, all or none: ledger and rejects first, then calls with the units' transactions, then rollups.
 
-        Raises ConflictError when another run committed since the ledger was read.
+        Raises ConflictError when another run committed since the ledger was read, LockedError when one deleted files of these units.
         """
         if not units:
             return
+        self._still_there(units)
         ingests = self.table("ingests")
         self._unchanged("calls", self.table("calls"))
         entries = pl.DataFrame([unit.entry for unit in units], schema=INGESTS)
         written = [added(file) for file in self.write("ingests", entries, secrets.token_hex(16), 1)]
+        known = self._read_entries()
         # A run that died between these steps left rows of the same attempts; this commit would make them count.
-        self.transact("ingests", [*_removes(ingests, self._dead_entries(entries)), *written], table=ingests)
+        gone = known.join(entries, on=["unit_id", "attempt"], how="semi")["file"].unique()
+        sizes = known.filter(~pl.col("file").is_in(gone.implode())).group_by("file").len()
+        small = sizes.filter(pl.col("len") <= _LEDGER_ROWS)["file"]
+        if small.len() > _LEDGER_FILES:
+            # Not in one file with this commit's, which goes as a whole should this run die before its calls are committed.
+            rows = known.filter(pl.col("file").is_in(small.implode())).drop("file")
+            rows = _counting(rows, self._logs["calls"].latest)
+            if rows.height:
+                written.append(added(self.write_file("ingests", rows, {}, f"{MERGED}{secrets.token_hex(16)}", level=3)))
+            gone = pl.concat([gone, small])
+        left = _removes(ingests, [PurePosixPath(file).name for file in gone])
+        self.transact("ingests", [*left, *written], table=ingests)
         dead = _removes(self.table("rejects"), [f"{_stem(unit.unit_id)}-{unit.attempt}-" for unit in units])
         rejects = [added(file) for unit in units for file in unit.rejects]
         if dead or rejects:
             self.transact("rejects", [*dead, *rejects])
         self._register("calls", units)
         self._register("rollups", units)
+
+    def _still_there(self, units: Sequence[Unit]) -> None:
+        """Raises LockedError when a file is gone: a table that names one cannot be read any more."""
+        named: list[tuple[Table, tuple[DataFile, ...]]] = []
+        for unit in units:
+            named += [("calls", unit.calls), ("rollups", unit.rollups), ("rejects", unit.rejects)]
+        files = [self.storage.uri(f"{name}/{file.path}") for name, written in named for file in written]
+        if (gone := self.storage.lost(files, ask=True)) is not None:
+            raise LockedError(
+                f"{gone}: another run (forget, vacuum) deleted it before it was committed; what was committed stays, run it again"
+            )
 
     def add_metrics(self, samples: pl.DataFrame, import_id: str) -> int:
         """Keep samples of schema.METRICS; how many of them were there already (same series and moment: the first one stays)."""
@@ -365,17 +465,6 @@ class Lake:
                 files = self.write("metrics", fresh.select(METRICS.names()), import_id, 1)
                 self.transact("metrics", [added(file, TIME["metrics"]) for file in files], table=table)
         return samples.height - fresh.height
-
-    def _dead_entries(self, entries: pl.DataFrame) -> list[str]:
-        """Names of ledger files that hold one of these (unit, attempt): a commit is one file, all or nothing of it counts."""
-        files = self.files("ingests")
-        if not files:
-            return []
-        held = pl.concat(
-            self.scan_files("ingests", [file]).select("unit_id", "attempt", file=pl.lit(file)) for file in files
-        )
-        same = held.join(entries.lazy().select("unit_id", "attempt"), on=["unit_id", "attempt"], how="semi")
-        return [PurePosixPath(file).name for file in same.select(pl.col("file").unique()).collect()["file"]]
 
     def _register(self, name: Literal["calls", "rollups"], units: Sequence[Unit]) -> None:
         table = self.table(name)
@@ -462,7 +551,7 @@ class Lake:
             ) from None
         except (OSError, DeltaError) as error:
             raise LakeError(
-                f"{self.storage.uri(name)}: the commit cannot be written ({error}); nothing of it counts. Make room, then run it again"
+                f"{self.storage.uri(name)}: the commit cannot be written ({_cause(error)}); nothing in it counts. Make room or mend the rights, then run it again"
             ) from None
 
     def save_text(self, name: str, text: str) -> None:
@@ -487,16 +576,38 @@ class Lake:
         self._register("rollups", units)
 
 
+def _counting(rows: pl.DataFrame, attempts: pl.DataFrame) -> pl.DataFrame:
+    """The rows of committed attempts."""
+    return rows.join(attempts, on=["unit_id", "attempt"], how="semi", maintain_order="left")
+
+
+def _overlapping(committed: pl.DataFrame, window: Window) -> pl.DataFrame:
+    """The files of Lake._committed that may hold rows of the window."""
+    if window.end is not None:
+        committed = committed.filter((pl.col("first") < window.end).fill_null(True))
+    if window.start is not None:
+        committed = committed.filter((pl.col("last") >= window.start).fill_null(True))
+    return committed
+
+
+def _within(column: str, window: Window) -> pl.Expr:
+    """Whether a time lies in [start, end)."""
+    time = pl.col(column)
+    after = pl.lit(True) if window.start is None else time >= window.start
+    return after if window.end is None else after & (time < window.end)
+
+
 class _Log:
     """The application transactions in a table's log.
 
     The library hands them out one by one and goes through the log each time (2.6 ms a unit at 60 commits). Read at once
-    here, and a commit, which never changes, only once. seen: the version up to which they were read.
+    here, and a commit, which never changes, only once. seen: the version up to which they were read; latest: what they were.
     """
 
     def __init__(self, storage: Storage, name: Table) -> None:
         self._storage, self._folder = storage, f"{name}/_delta_log"
         self._since = self.seen = -1
+        self.latest = _TRANSACTIONS.to_frame()
         self._known = _TRANSACTIONS.to_frame()  # up to the checkpoint `_since`
         self._commits: dict[int, list[tuple[str, int]]] = {}  # and behind it
 
@@ -506,7 +617,7 @@ class _Log:
         since = -1 if pointer is None else int(json.loads(pointer)["version"])
         if since > self._since:
             file = self._storage.uri(f"{self._folder}/{since:020}.checkpoint.parquet")
-            scan = pl.scan_parquet(file, storage_options=self._storage.options, credential_provider=None)
+            scan = pl.scan_parquet(file, glob=False, storage_options=self._storage.options, credential_provider=None)
             entries = scan.select(pl.col("txn").struct.field("appId", "version")).collect().drop_nulls("appId")
             self._known = entries.select(unit_id="appId", attempt=pl.col("version").cast(pl.Int64))
             self._since = since
@@ -515,16 +626,29 @@ class _Log:
         fresh = [int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit()]
         fresh = [version for version in fresh if version > self._since and version not in self._commits]
         with ThreadPoolExecutor(_LOG_READERS) as pool:
-            self._commits.update(zip(fresh, pool.map(self._read, fresh), strict=True))
+            for version, pairs in zip(fresh, pool.map(self._read, fresh), strict=True):
+                if pairs is None:
+                    return self.transactions()  # a vacuum took it; the checkpoint it made has it
+                self._commits[version] = pairs
         self.seen = max(self._commits, default=self._since)
         later = [pair for version in sorted(self._commits) for pair in self._commits[version]]
         recent = pl.DataFrame(later, schema=_TRANSACTIONS, orient="row")
-        return pl.concat([self._known, recent]).unique("unit_id", keep="last", maintain_order=True)
+        self.latest = pl.concat([self._known, recent]).unique("unit_id", keep="last", maintain_order=True)
+        return self.latest
 
-    def _read(self, version: int) -> list[tuple[str, int]]:
-        text = (self._storage.read(f"{self._folder}/{version:020}.json") or b"").decode()
-        actions = (json.loads(line) for line in text.splitlines() if '"txn"' in line)
+    def _read(self, version: int) -> list[tuple[str, int]] | None:
+        """The transactions of a commit; None: it is gone."""
+        text = self._storage.read(f"{self._folder}/{version:020}.json")
+        if text is None:
+            return None
+        actions = (json.loads(line) for line in text.decode().splitlines() if '"txn"' in line)
         return [(action["txn"]["appId"], action["txn"]["version"]) for action in actions if "txn" in action]
+
+
+def _cause(error: BaseException) -> str:
+    """The last of the causes that the library of the tables draws as a coloured tree."""
+    lines = [line.strip() for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines()]
+    return next((line.removeprefix("↳").strip() for line in reversed(lines) if line), "no reason given")
 
 
 def added(file: DataFile, time_column: str | None = None, *, data_change: bool = True) -> AddAction:

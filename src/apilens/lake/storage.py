@@ -11,7 +11,8 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 LEASE_S = 30.0
 _RENEWALS = 3  # of a lease, before it would end
 _POLL_S = 0.2
+#: Requests on their way at once: a bucket answers each after some 20 ms.
+_REQUESTS = 8
 #: A disk on which a write failed and that has less than this left is full.
 _FULL_BYTES = 64 << 10
 
@@ -60,13 +63,16 @@ class Storage(Protocol):
         """Write a file that only its owner may read, whole or not at all; False: another one is there, and stays."""
 
     def names(self, folder: str, after: str = "") -> list[str]:
-        """Names in a folder that sort behind `after`, sorted."""
+        """Names in a folder that sort behind `after`, sorted; none of a folder that is not there."""
+
+    def delete(self, paths: Sequence[str]) -> None:
+        """Delete files; those that are not there are no error."""
 
     def write_parquet(self, path: str, rows: pl.DataFrame, level: int) -> int:
         """Write rows as one zstd-compressed Parquet file, whole or not at all; its bytes."""
 
-    def lost(self, files: Sequence[str]) -> str | None:
-        """The first of these files (as named by uri) that is not there, as far as that is cheap to know."""
+    def lost(self, files: Sequence[str], *, ask: bool = False) -> str | None:
+        """The first of these files (as named by uri) that is not there, as far as that is cheap to know; ask: in any case."""
 
     def lock(self, name: str, *, wait: bool) -> Any:
         """Context: hold the lock `name`. Raises LockedError when another run has it and wait is False."""
@@ -87,9 +93,10 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._prefix = os.path.join(root, "")  # noqa: PTH118 - put before thousands of names, which Path takes 60 µs each for
 
     def uri(self, path: str) -> str:
-        return str(self._root / path)
+        return f"{self._prefix}{path}"
 
     def read(self, path: str) -> bytes | None:
         try:
@@ -99,6 +106,7 @@ class Folder:
 
     def replace(self, path: str, data: bytes) -> None:
         target = self._root / path
+        target.parent.mkdir(exist_ok=True)
         partial = target.with_suffix(f".{secrets.token_hex(8)}")
         try:
             partial.write_bytes(data)
@@ -121,7 +129,14 @@ class Folder:
         return True
 
     def names(self, folder: str, after: str = "") -> list[str]:
-        return sorted(path.name for path in (self._root / folder).iterdir() if path.name > after)
+        try:
+            return sorted(name for name in os.listdir(self._root / folder) if name > after)  # noqa: PTH208 - a third of the time of Path
+        except FileNotFoundError:
+            return []
+
+    def delete(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            (self._root / path).unlink(missing_ok=True)
 
     def write_parquet(self, path: str, rows: pl.DataFrame, level: int) -> int:
         target = self._root / path
@@ -136,7 +151,7 @@ class Folder:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
             raise
 
-    def lost(self, files: Sequence[str]) -> str | None:
+    def lost(self, files: Sequence[str], *, ask: bool = False) -> str | None:
         return next((file for file in files if not os.path.exists(file)), None)  # noqa: PTH110 - half the time of Path
 
     @contextmanager
@@ -209,6 +224,12 @@ class Bucket:
             found = self._store.list(f"{folder}/", offset=f"{folder}/{after}").collect()
         return sorted(meta["path"].rpartition("/")[2] for meta in found)
 
+    def delete(self, paths: Sequence[str]) -> None:
+        with objects.explained(self._url, LakeError):
+            for path in paths:
+                with suppress(FileNotFoundError):
+                    self._store.delete(path)
+
     def write_parquet(self, path: str, rows: pl.DataFrame, level: int) -> int:
         data = BytesIO()
         rows.write_parquet(data, compression="zstd", compression_level=level)
@@ -216,8 +237,19 @@ class Bucket:
             self._store.put(path, data.getbuffer())
         return data.tell()
 
-    def lost(self, files: Sequence[str]) -> str | None:
-        return None  # a request per file; the reader that meets it says so
+    def lost(self, files: Sequence[str], *, ask: bool = False) -> str | None:
+        if not ask:
+            return None  # a request per file; the reader that meets it says so
+        with objects.explained(self._url, LakeError), ThreadPoolExecutor(_REQUESTS) as pool:
+            there = pool.map(self._is_there, [file.removeprefix(f"{self._url}/") for file in files])
+            return next((file for file, found in zip(files, there, strict=True) if not found), None)
+
+    def _is_there(self, path: str) -> bool:
+        try:
+            self._store.head(path)
+        except FileNotFoundError:
+            return False
+        return True
 
     @contextmanager
     def lock(self, name: str, *, wait: bool) -> Iterator[Hold]:

@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
-from deltalake import DeltaTable
 
-from apilens.lake.lake import MERGED, TIME, Lake, Table, added, partition_of, removed
+from apilens.lake import days
+from apilens.lake.lake import MERGED, TIME, DataFile, Lake, Table, added, partition_of, removed
 from apilens.schema import ENDPOINT, METRIC_SERIES
 
 #: Rows of one compacted file: some 100 MB of calls in memory, some 20 MB on disk. We picked it.
@@ -49,8 +49,7 @@ def info(lake: Lake) -> dict[Table, TableInfo]:
     """What each table consists of, from its log; rows counts uncommitted ledger and reject rows too."""
     found: dict[Table, TableInfo] = {}
     for name in lake.tables:
-        table = lake.table(name)
-        files = _files(table)
+        table, files = lake.table(name), _files(lake, name)
         small = sum(len(group) for group in _groups(name, files))
         found[name] = TableInfo(
             table.version(), files.height, small, int(files["size_bytes"].sum()), int(files["num_records"].sum())
@@ -62,56 +61,77 @@ def compact(lake: Lake) -> dict[Table, tuple[int, int]]:
     """Merge small files, partition by partition; per table how many files went and how many took their place.
 
     Rows stay as they are; ledger and rejects lose those that never counted (of killed or replaced attempts). Readers see the
-    table before or after. What another run replaces meanwhile is left for the next time.
+    table before or after. What another run replaces meanwhile is left for the next time. Every file of rollups gets its day file.
     """
-    return {name: _compact_table(lake, name) for name in lake.tables}
+    merged = {name: _compact_table(lake, name) for name in lake.tables}
+    made = set(lake.storage.names(days.FOLDER))
+    for path in _files(lake, "rollups")["path"]:
+        if path not in made:
+            with lake.lock("commit"):  # nothing that is being forgotten may come back in a day file
+                if path in _files(lake, "rollups")["path"]:
+                    lake.write_days(path)
+    return merged
 
 
 def _compact_table(lake: Lake, name: Table) -> tuple[int, int]:
     gone = came = 0
-    for group in _groups(name, _files(lake.table(name))):
-        if name in ("ingests", "rejects"):
+    for group in _groups(name, _files(lake, name)):
+        files = [lake.storage.uri(f"{name}/{file['path']}") for file in group]
+        if name == "ingests" or name == "rejects":
             # A commit in progress has its rows here before they count: nobody may be at it.
             with lake.lock("commit"):
-                gone, came = gone + len(group), came + _merge(lake, name, group, committed=True)
+                made = _merged(lake, name, group, lake.committed(name, files))
+                swapped = _swap(lake, name, group, made)
         else:
-            gone, came = gone + len(group), came + _merge(lake, name, group, committed=False)
+            made = _merged(lake, name, group, lake.scan_files(name, files).collect())
+            with lake.lock("commit"):
+                swapped = _swap(lake, name, group, made)
+        if swapped:
+            gone, came = gone + len(group), came + (made is not None)
     return gone, came
 
 
-def _merge(lake: Lake, name: Table, group: list[dict[str, Any]], *, committed: bool) -> int:
-    """Replace the files of a group by one; how many files that made (0: another run was quicker, or no row counts)."""
-    rows = lake.scan_files(name, [lake.storage.uri(f"{name}/{file['path']}") for file in group]).collect()
-    if committed:
-        rows = lake.committed(rows)
+def _merged(lake: Lake, name: Table, group: list[dict[str, Any]], rows: pl.DataFrame) -> DataFile | None:
+    """The rows of a group's files in one file, which nobody sees yet; None: there are none."""
+    if rows.is_empty():
+        return None
     rows = rows.sort(_ORDER[name], nulls_last=False, maintain_order=True)
-    partition = partition_of(group[0]["path"])
-    made = lake.write_file(name, rows, partition, f"{MERGED}{secrets.token_hex(16)}", level=3) if rows.height else None
+    return lake.write_file(name, rows, partition_of(group[0]["path"]), f"{MERGED}{secrets.token_hex(16)}", level=3)
+
+
+def _swap(lake: Lake, name: Table, group: list[dict[str, Any]], made: DataFile | None) -> bool:
+    """Put a file in the place of its group; False: another run changed one of them since they were listed. The commit lock is held."""
+    still = set(_files(lake, name)["path"])
+    if not all(file["path"] in still for file in group):
+        if made is not None:  # with rows, perhaps, that were forgotten meanwhile
+            lake.storage.delete([f"{name}/{made.path}"])
+        return False
+    if made is not None and lake.storage.lost([lake.storage.uri(f"{name}/{made.path}")], ask=True) is not None:
+        return False  # a vacuum without retention took it
     adds = [added(made, TIME.get(name), data_change=False)] if made is not None else []
-    removes = [removed(file["path"], file["size_bytes"], data_change=False) for file in group]
-    if committed:
-        lake.transact(name, [*removes, *adds])
-        return len(adds)
-    with lake.lock("commit"):
-        still = set(_files(lake.table(name))["path"])
-        if not all(file["path"] in still for file in group):
-            return 0
-        lake.transact(name, [*removes, *adds])
-    return len(adds)
+    lake.transact(name, [*(removed(file["path"], file["size_bytes"], data_change=False) for file in group), *adds])
+    return True
 
 
-def _files(table: DeltaTable) -> pl.DataFrame:
-    """One row per file of the table's latest version: path, size_bytes, num_records."""
-    return pl.DataFrame(table.get_add_actions()).select("path", "size_bytes", "num_records")
+def _files(lake: Lake, name: Table) -> pl.DataFrame:
+    """One row per file of the table's latest version: path, size_bytes, num_records, first (start time; null: not kept)."""
+    files = pl.DataFrame(lake.table(name).get_add_actions(flatten=True))
+    first = f"min.{TIME.get(name)}"
+    return files.select(
+        "path", "size_bytes", "num_records", first=pl.col(first) if first in files.columns else pl.lit(None)
+    )
 
 
 def _groups(name: Table, files: pl.DataFrame) -> Iterator[list[dict[str, Any]]]:
-    """Small files of one partition that together make one file of at most FILE_ROWS rows; each group has two or more."""
+    """Small files of one partition that together make one file of at most FILE_ROWS rows; each group has two or more.
+
+    Those of about the same time go together: a reader of some hours or days leaves the others alone.
+    """
     most = FILE_ROWS[name]
     small = files.filter(pl.col("num_records") <= most // 2).with_columns(
         folder=pl.col("path").str.extract("^(.*)/").fill_null("")
     )
-    for _, part in small.sort("path").group_by("folder", maintain_order=True):
+    for _, part in small.sort("first", "path").group_by("folder", maintain_order=True):
         bins = part.with_columns(group=pl.col("num_records").cum_sum() // most)
         for _, group in bins.group_by("group", maintain_order=True):
             if group.height > 1:
@@ -127,7 +147,11 @@ def vacuum(lake: Lake, *, retention_hours: int = RETENTION_HOURS) -> int:
             gone += len(table.vacuum(retention_hours, dry_run=False, enforce_retention_duration=False, full=True))
             table.create_checkpoint()
             table.cleanup_metadata()
-    return gone
+        # A day file goes with the file it is made of, and so does what a killed run left of one.
+        there = set(lake.storage.names("rollups"))
+        orphans = [name for name in lake.storage.names(days.FOLDER) if name not in there]
+        lake.storage.delete([f"{days.FOLDER}/{name}" for name in orphans])
+    return gone + len(orphans)
 
 
 def last_ingest(lake: Lake) -> datetime | None:

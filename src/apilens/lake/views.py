@@ -2,41 +2,64 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from importlib.resources import files
+from typing import Literal
 
 import duckdb
 import polars as pl
 
+from apilens.arrow import Stream
 from apilens.errors import UsageError
-from apilens.lake.lake import TABLES, TIME, Lake, Table
+from apilens.lake.days import Sums
+from apilens.lake.lake import TABLES, TIME, Lake
+from apilens.schema import SUMS
 from apilens.window import ALWAYS, Window
+
+View = Literal["calls", "rollups", "rejects", "ingests", "metrics", "sums"]
+TABLE_VIEWS: tuple[View, ...] = tuple(TABLES)
+CALLS_VIEW: tuple[View, ...] = ("calls",)
 
 _MERGES = pl.Schema({"service": pl.String, "route": pl.String, "merged_route": pl.String})
 
 
-def connect(lake: Lake, merges: pl.DataFrame | None = None, window: Window = ALWAYS) -> duckdb.DuckDBPyConnection:
-    """An in-memory connection with the views calls, rollups, rejects, ingests and metrics, as of now.
+def connect(
+    lake: Lake, merges: pl.DataFrame | None = None, window: Window = ALWAYS, views: Collection[View] = TABLE_VIEWS
+) -> duckdb.DuckDBPyConnection:
+    """An in-memory connection with some views, as of now: calls, rollups, rejects, ingests and metrics, if no others are named.
 
     merges: service, route, merged_route. window: files of calls, rollups and metrics that hold nothing of it are left out;
-    rows are not cut. The connection can read the lake's committed files and no other, and its settings are locked. A stranger's SQL
-    still goes through `select`: DuckDB lets COPY overwrite what it lets be read.
+    rows are not cut. The view sums, of schema.SUMS, has the rollups of the window in as few rows as there are: a day in one,
+    where it lies in the window as a whole. The connection can read the lake's committed files and no other, and its settings
+    are locked. A stranger's SQL still goes through `select`: DuckDB lets COPY overwrite what it lets be read.
     """
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
     # After two seconds DuckDB would draw a bar on stdout, into the results.
     connection.execute("SET enable_progress_bar = false")
     lake.storage.attach(connection)
-    committed = {name: lake.files(name, window if name in TIME else ALWAYS) for name in TABLES}
-    ledger = lake.ledger()
-    attempts = ledger.select("unit_id", "attempt")
-    _load(connection, "attempts", attempts)
+    sources: dict[str, str] = {}
+    allowed: list[str] = []
+    for name in views:
+        if name == "sums":
+            sums = lake.sums(window)
+            _load(connection, "no_sums", SUMS.to_frame())
+            sources[name] = _summed(sums)
+            allowed += [*sums.days, *sums.cut, *sums.bins]
+        else:
+            paths = lake.files(name, window if name in TIME else ALWAYS)
+            _load(connection, f"no_{name}", TABLES[name].to_frame())
+            sources[name] = _relation(f"no_{name}", paths)
+            allowed += paths
     _load(connection, "route_merges", merges if merges is not None else _MERGES.to_frame())
-    for name, schema in TABLES.items():
-        _load(connection, f"no_{name}", schema.to_frame())
-    sources = {name: _relation(name, paths) for name, paths in committed.items()}
-    connection.execute(files("apilens.lake").joinpath("views.sql").read_text(encoding="utf-8").format(**sources))
-    allowed = ", ".join(_quoted(path) for paths in committed.values() for path in paths)
+    if {"rejects", "ingests"} & set(views):
+        _load(connection, "attempts", lake.ledger().select("unit_id", "attempt"))
+    text = files("apilens.lake").joinpath("views.sql").read_text(encoding="utf-8")
+    for statement in re.split(r"^(?=CREATE VIEW )", text, flags=re.MULTILINE)[1:]:
+        if statement.split()[2] in views:
+            connection.execute(statement.format(**sources))
     connection.execute("SET TimeZone = 'UTC'")
-    connection.execute(f"SET allowed_paths = [{allowed}]")
+    connection.execute(f"SET allowed_paths = [{', '.join(map(_quoted, allowed))}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
@@ -67,21 +90,45 @@ def select(connection: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:
 
 
 def _load(connection: duckdb.DuckDBPyConnection, name: str, frame: pl.DataFrame) -> None:
-    connection.register("frame", frame.to_arrow())
+    connection.register("frame", Stream(frame))
     connection.execute(f"CREATE TABLE {name} AS SELECT * FROM frame")
     connection.unregister("frame")
 
 
-def _relation(name: Table, paths: list[str]) -> str:
+def _relation(empty: str, paths: list[str], columns: str = "*") -> str:
     if not paths:
-        return f"no_{name}"
+        return empty
     # DuckDB takes the columns of a list from its first file: a list per set of columns, which the names end with. Asked to
     # unite them by itself, it opens every file before any query.
     alike: dict[str, list[str]] = {}
     for path in paths:
         alike.setdefault(path.rpartition("-")[2], []).append(_quoted(path))
-    parts = [f"SELECT * FROM read_parquet([{', '.join(files)}], hive_partitioning = false)" for files in alike.values()]
-    return f"({' UNION ALL BY NAME '.join([f'SELECT * FROM no_{name}', *parts])})"
+    parts = [
+        f"SELECT {columns} FROM read_parquet([{', '.join(files)}], hive_partitioning = false)"
+        for files in alike.values()
+    ]
+    return f"({' UNION ALL BY NAME '.join([f'SELECT * FROM {empty}', *parts])})"
+
+
+def _summed(sums: Sums) -> str:
+    """SQL for the rows of schema.SUMS that lie in some files."""
+    columns = ", ".join(SUMS)
+    whole = "false" if sums.whole is None else sql_within("bin_start", sums.whole)
+    return (
+        f"(SELECT * FROM {_relation('no_sums', sums.days)} WHERE {whole}"
+        f" UNION ALL BY NAME SELECT * FROM {_relation('no_sums', sums.cut, columns)} WHERE NOT ({whole})"
+        f" UNION ALL BY NAME SELECT * FROM {_relation('no_sums', sums.bins, columns)})"
+    )
+
+
+def sql_within(column: str, window: Window) -> str:
+    """SQL condition for [start, end); the bounds are our own datetimes, never text of a user."""
+    bounds = []
+    if window.start is not None:
+        bounds.append(f"{column} >= TIMESTAMPTZ '{window.start.isoformat()}'")
+    if window.end is not None:
+        bounds.append(f"{column} < TIMESTAMPTZ '{window.end.isoformat()}'")
+    return " AND ".join(bounds) or "true"
 
 
 def _quoted(path: str) -> str:

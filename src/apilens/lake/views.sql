@@ -1,4 +1,5 @@
 -- What people query. {calls}, {rollups}, {rejects}, {ingests}, {metrics} are the committed files of each table, or an empty relation.
+-- {sums} are rows of schema.SUMS, for what counts whole days: of day files and of the bins that those do not hold.
 -- route_merges(service, route, merged_route) holds the learned merges, applied here on every read.
 CREATE VIEW calls AS
 SELECT
@@ -17,6 +18,11 @@ CREATE VIEW rollups AS
 SELECT r.* REPLACE (coalesce(m.merged_route, r.route) AS route)
 FROM {rollups} AS r
 LEFT JOIN route_merges AS m ON m.route = r.route AND m.service IS NOT DISTINCT FROM r.service;
+
+CREATE VIEW sums AS
+SELECT s.* REPLACE (coalesce(m.merged_route, s.route) AS route)
+FROM {sums} AS s
+LEFT JOIN route_merges AS m ON m.route = s.route AND m.service IS NOT DISTINCT FROM s.service;
 
 CREATE VIEW rejects AS
 SELECT r.* FROM {rejects} AS r

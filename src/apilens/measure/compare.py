@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
-import numpy as np
 import polars as pl
 
 from apilens.schema import ENDPOINT, table
@@ -64,10 +63,10 @@ def compare(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     enough = pl.min_horizontal("calls_before", "calls_after") >= MIN_CALLS
     rows = rows.with_columns(enough=enough)
     significant = _discoveries(
-        np.concatenate([_two_sided(rows, "error_difference", "error_se"), _two_sided(rows, "log_factor", "latency_se")])
-    ).reshape(2, -1)
-    error_matters = (pl.col("error_difference").abs() >= MIN_ERROR_DIFFERENCE) & pl.Series("s", significant[0])
-    slow_matters = (pl.col("log_factor").abs() >= math.log(MIN_LATENCY_FACTOR)) & pl.Series("s", significant[1])
+        pl.concat([_two_sided(rows, "error_difference", "error_se"), _two_sided(rows, "log_factor", "latency_se")])
+    )
+    error_matters = (pl.col("error_difference").abs() >= MIN_ERROR_DIFFERENCE) & significant.head(rows.height)
+    slow_matters = (pl.col("log_factor").abs() >= math.log(MIN_LATENCY_FACTOR)) & significant.tail(rows.height)
     worse = (error_matters & (pl.col("error_difference") > 0)) | (slow_matters & (pl.col("log_factor") > 0))
     better = (error_matters & (pl.col("error_difference") < 0)) | (slow_matters & (pl.col("log_factor") < 0))
     verdict = (
@@ -140,20 +139,20 @@ def _ratios(rollups: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _two_sided(rows: pl.DataFrame, value: str, error: str) -> np.ndarray:
+def _two_sided(rows: pl.DataFrame, value: str, error: str) -> pl.Series:
     """p of each row's change against none; 1.0 where there are too few calls."""
     z = rows.select(
         pl.when(pl.col("enough")).then((pl.col(value) / pl.col(error).clip(1e-12)).abs()).otherwise(0.0).fill_null(0.0)
     ).to_series()
     from scipy.special import ndtr  # takes half a second to import
 
-    return np.asarray(2 * ndtr(-z.to_numpy()))
+    return pl.Series("p", 2 * ndtr(-z.to_numpy()))
 
 
-def _discoveries(p: np.ndarray) -> np.ndarray:
+def _discoveries(p: pl.Series) -> pl.Series:
     """Which of many p-values stand, by the step-up procedure of Benjamini and Hochberg."""
-    order = np.argsort(p)
-    passed = np.flatnonzero(p[order] <= FALSE_DISCOVERIES * np.arange(1, len(p) + 1) / max(len(p), 1))
-    kept = np.zeros(len(p), dtype=bool)
-    kept[order[: passed[-1] + 1 if len(passed) else 0]] = True
-    return kept
+    ordered = p.sort()
+    highest = ordered.filter(
+        ordered <= FALSE_DISCOVERIES * pl.int_range(1, p.len() + 1, eager=True) / max(p.len(), 1)
+    ).max()
+    return p <= (-1.0 if highest is None else highest)

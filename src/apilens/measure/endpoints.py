@@ -8,6 +8,7 @@ import duckdb
 import polars as pl
 
 from apilens import histogram
+from apilens.arrow import Stream, frame
 from apilens.schema import SYNTHETIC_TYPES, TIMESTAMP, table
 
 #: One row per endpoint, most called first.
@@ -33,8 +34,9 @@ ENDPOINTS = table(
     }
 )
 _ENDPOINT = "environment, service, method, route"
+_SAME = " AND ".join(f"t.{name} IS NOT DISTINCT FROM v.{name}" for name in _ENDPOINT.split(", "))
 #: Of the status only whether it is a server's error matters to latencies.
-_SERVER_ERROR = "CASE WHEN status_code >= 500 THEN 500 END AS status_code"
+_FAILED = "coalesce(status_code >= 500, false) AS failed"
 #: Durations that differ by less than some two percent share a number, and a longer one never has a smaller one. Picked: on 10 M
 #: calls whose durations nearly all differ, four percent of them lie where a percentile does.
 _RANGE = "ceil(50 * ln(least(greatest(duration_ms, 1e-6), 1e15)))::INTEGER"
@@ -52,25 +54,20 @@ def endpoints(
 ) -> pl.DataFrame:
     """ENDPOINTS of a window, without the calls of bots, scanners and health checks unless include_synthetic.
 
-    connection: has the views `rollups` and `calls`. bins: SQL condition on `rollups` for the bins that lie in the window as a
-    whole. edges: schema.ROLLUPS rows of the rest. exact: SQL condition on `calls` for the window: percentiles are then of the
+    connection: has the view `sums`, and `calls` if exact. bins: SQL condition on `sums` for what lies in the window as a whole.
+    edges: schema.SUMS rows of the rest. exact: SQL condition on `calls` for the window: percentiles are then of the
     logged values; None: from histograms, off by at most histogram.RELATIVE_ERROR. operations: method, route, operation_id.
     """
-    query = files("apilens.measure").joinpath("endpoints.sql").read_text(encoding="utf-8")
-    connection.register("edges", edges.to_arrow())
+    connection.register("edges", Stream(edges))
     real = "true" if include_synthetic else "synthetic_type IS NULL"
-    measured = f"SELECT * FROM ({_measured(bins)}) WHERE {real}"
-    unnested = f"SELECT {_ENDPOINT}, {_SERVER_ERROR}, unnest(bucket) AS bucket, unnest(bucket_calls) AS n FROM measured"
-    # Summed by bucket before buckets become durations: there are a hundred times as many bins as endpoints.
-    counted = f"SELECT {_ENDPOINT}, status_code, bucket, sum(n)::BIGINT AS n FROM ({unnested}) GROUP BY ALL"
-    latencies = f"SELECT {_ENDPOINT}, status_code, {histogram.ESTIMATE_SQL} AS value_ms, n FROM ({counted})"
-    if exact is not None:
+    if exact is None:
+        latencies = _text("histograms.sql").format(estimate=histogram.ESTIMATE_SQL)
+    else:
         latencies = _logged(connection, f"duration_ms IS NOT NULL AND {exact} AND {real}")
+    measured = f"SELECT * FROM ({_measured(bins)}) WHERE {real}"
     try:
-        found: pl.DataFrame = connection.sql(
-            f"WITH measured AS NOT MATERIALIZED ({measured}), latencies AS ({latencies}) SELECT * FROM ({query})",
-            params={"apdex_ms": apdex_ms},
-        ).pl()
+        text = _text("endpoints.sql").format(measured=measured, latencies=latencies)
+        found = frame(connection.sql(text, params={"apdex_ms": apdex_ms}))
     finally:
         connection.unregister("edges")
     found = found.join(operations, on=["method", "route"], how="left", maintain_order="left")
@@ -79,18 +76,22 @@ def endpoints(
 
 def _logged(connection: duckdb.DuckDBPyConnection, condition: str) -> str:
     """SQL for the logged durations of `calls`, prepared in the connection; see exact.sql."""
-    logged = f"SELECT {_ENDPOINT}, {_SERVER_ERROR}, duration_ms FROM calls WHERE {condition}"
+    logged = f"SELECT {_ENDPOINT}, {_FAILED}, duration_ms FROM calls WHERE {condition}"
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE ranges AS SELECT {_ENDPOINT}, status_code, {_RANGE} AS range,"
+        f"CREATE OR REPLACE TEMP TABLE ranges AS SELECT {_ENDPOINT}, failed, {_RANGE} AS range,"
         f" max(duration_ms) AS value_ms, count(*) AS n FROM ({logged}) GROUP BY ALL"
     )
-    text = files("apilens.measure").joinpath("exact.sql").read_text(encoding="utf-8")
-    return text.format(range=_RANGE, logged=logged)
+    values = _text("exact.sql").format(range=_RANGE, logged=logged)
+    return f"SELECT id, failed, value_ms, n FROM ({values}) AS v JOIN totals AS t ON {_SAME}"
+
+
+def _text(name: str) -> str:
+    return files("apilens.measure").joinpath(name).read_text(encoding="utf-8")
 
 
 def set_apart(connection: duckdb.DuckDBPyConnection, *, bins: str, edges: pl.DataFrame) -> dict[str, int]:
     """Calls of bots, scanners and health checks in a window, by kind; arguments as in `endpoints`."""
-    connection.register("edges", edges.to_arrow())
+    connection.register("edges", Stream(edges))
     try:
         counted = connection.sql(
             f"SELECT synthetic_type, sum(calls)::BIGINT FROM ({_measured(bins)}) WHERE synthetic_type IS NOT NULL GROUP BY 1"
@@ -101,4 +102,4 @@ def set_apart(connection: duckdb.DuckDBPyConnection, *, bins: str, edges: pl.Dat
 
 
 def _measured(bins: str) -> str:
-    return f"SELECT * FROM rollups WHERE {bins} UNION ALL BY NAME SELECT * FROM edges"
+    return f"SELECT * FROM sums WHERE {bins} UNION ALL BY NAME SELECT * FROM edges"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from importlib.resources import files
 
 import duckdb
@@ -9,6 +10,8 @@ import polars as pl
 
 from apilens.window import Window
 
+#: Many gateways stamp to the second.
+STAMPED = timedelta(seconds=1)
 #: More calls than anybody reads; a consumer's hour may have more.
 MOST = 1_000
 
@@ -20,37 +23,54 @@ def trace(
 
     connection: has the view `calls`. Columns are those of schema.CALLS that trace.sql names, and `note`: "failed first"
     at the innermost call among the first failures (a gateway passes on what the one behind it answered), "retry" where
-    the same consumer asks for the same again within a minute of a failure, else null.
+    the same consumer asks for the same again within a minute of a failure's end, else null. Calls of other gateways under the same
+    ids are among them.
     """
     query = files("apilens.measure").joinpath("trace.sql").read_text(encoding="utf-8")
     found: pl.DataFrame = connection.sql(
         query,
         params={"request": request, "consumer": consumer, "first": window.start, "last": window.end, "most": MOST},
     ).pl()
-    failed = pl.col("status_code") >= 400
-    same = ["consumer", "method", "path"]
-    again = (
-        failed.shift(1).over(same)
-        & ((pl.col("start_time") - pl.col("start_time").shift(1).over(same)) <= pl.duration(minutes=1))
-    ).fill_null(False)
-    origin = _failed_first(found)
+    rows = found.with_row_index("_at").with_columns(
+        end_time=pl.col("start_time") + pl.duration(microseconds=pl.col("duration_ms").fill_null(0.0) * 1000)
+    )
+    failures = rows.filter(pl.col("status_code") >= 400)
+    return rows.with_columns(
+        note=pl.when(pl.col("_at").is_in(_failed_first(failures).implode()))
+        .then(pl.lit("failed first"))
+        .when(pl.col("_at").is_in(_retries(rows, failures).implode()))
+        .then(pl.lit("retry"))
+    ).drop("_at", "end_time")
+
+
+def _retries(rows: pl.DataFrame, failures: pl.DataFrame) -> pl.Series:
+    """Rows that one gateway logged within a minute of the end of a failure of the same, under another id."""
+    same = ["consumer", "method", "path", "gateway"]
+    waited = pl.col("start_time") - pl.col("end_time_failed")
     return (
-        found.with_row_index("_at")
-        .with_columns(
-            note=pl.when(pl.col("_at") == (-1 if origin is None else origin))
-            .then(pl.lit("failed first"))
-            .when(again)
-            .then(pl.lit("retry"))
-        )
-        .drop("_at")
+        rows.join(failures, on=same, how="inner", nulls_equal=True, suffix="_failed")
+        .filter(
+            waited.is_between(-STAMPED, pl.duration(minutes=1)) & (pl.col("start_time") > pl.col("start_time_failed")),
+            pl.col("request_id").ne_missing(pl.col("request_id_failed")) | pl.col("request_id").is_null(),
+        )["_at"]
+        .unique()
     )
 
 
-def _failed_first(found: pl.DataFrame) -> int | None:
-    """Row of the failure that ended first: where a call passes several gateways, the innermost answers before the others do."""
-    ends = found.with_row_index("_at").filter(pl.col("status_code") >= 400)
-    if ends.is_empty():
-        return None
-    end = pl.col("start_time") + pl.duration(microseconds=(pl.col("duration_ms").fill_null(0.0) * 1000))
-    row = ends.sort(end, "start_time", descending=[False, True]).row(0, named=True)
-    return int(row["_at"])
+def _failed_first(failures: pl.DataFrame) -> pl.Series:
+    """Row of the failure that ended first; where it passed several gateways, the innermost, which holds no other one: it
+    answered before the others did, whatever their clocks say."""
+    earliest = failures.sort("end_time", "start_time", descending=[False, True]).head(1)
+    ids = [pl.col(name).is_in(earliest[name].drop_nulls().implode()) for name in ("request_id", "trace_id")]
+    one = pl.concat([earliest, failures.filter(pl.any_horizontal(ids))]).unique("_at").sort("end_time", "_at")
+    outer = (
+        one.join(one, how="cross", suffix="_inner")
+        .filter(
+            pl.struct("node", "gateway") != pl.struct(node="node_inner", gateway="gateway_inner"),
+            pl.col("duration_ms") > pl.col("duration_ms_inner"),
+            pl.col("start_time") - STAMPED <= pl.col("start_time_inner"),
+            pl.col("end_time") + STAMPED >= pl.col("end_time_inner"),
+        )["_at"]
+        .unique()
+    )
+    return one.filter(~pl.col("_at").is_in(outer.implode()))["_at"].head(1)

@@ -18,10 +18,10 @@ _KINDS = (
         "database",
         r"(?i)database|(^|_)db(_|$)|sql|postgres|(^|_)pg_|mongo|redis|oracle|(^|_)query|connection_?pool|hikari",
     ),
-    ("memory", r"(?i)mem(ory)?(_|$|\b)|heap|(^|_)rss|swap|(^|_)ram(_|$)"),
+    ("memory", r"(?i)mem(ory)?(_|$|\b|used|free)|heap|(^|_)rss|swap|(^|_)ram(_|$)"),
     ("disk", r"(?i)disk|filesystem|(^|_)fs_|iops|iowait|(^|_)io(_|$)|volume|storage"),
     ("network", r"(?i)net(work)?(_|$|\b)|bandwidth|receive|transmit|(^|_)tcp|packet|(^|_)rtt|ping"),
-    ("cpu", r"(?i)cpu|processor|(^|_)load\d*(_|$)"),
+    ("cpu", r"(?i)cpu|processor|(^|_)load\d*(_|$)|^%(usr|user|sys|system|idle)$"),
 )
 _PERCENT = r"(?i)percent|(^|_)pct(_|$)|%"
 _RATIO = r"(?i)ratio"
@@ -29,7 +29,7 @@ _SHARE = r"(?i)utili[sz]ation|usage|(^|_)used(_|$)|busy|saturation|free|avail|id
 _SECONDS = r"(?i)seconds|(^|_)secs?(_|$)"
 _MILLIS = r"(?i)(^|_)ms(_|$)|milliseconds|millis"
 _BYTES = r"(?i)bytes"
-_COUNTER = r"(?i)_(total|count|sum)$"
+_COUNTER = r"(?i)_(total|count|sum|bucket)$"
 #: Unit a user names -> unit of schema.METRICS and factor.
 UNITS = {
     "ratio": ("ratio", 1.0),

@@ -6,6 +6,7 @@ Source: Prometheus documentation, "HTTP API", "Expression query result formats".
 from __future__ import annotations
 
 import json
+import math
 from datetime import tzinfo
 from typing import Any
 
@@ -92,8 +93,10 @@ def _micros(at: Any, per_us: float) -> int | None:
 
 
 def _number(value: Any) -> float | None:
-    """Values are text in Prometheus, so that NaN and +Inf fit into JSON."""
-    if value is None or isinstance(value, bool):
+    """Values are text in Prometheus, so that NaN and +Inf fit into JSON; VictoriaMetrics writes null."""
+    if value is None:
+        return math.nan
+    if isinstance(value, bool):
         return None
     try:
         return float(value)

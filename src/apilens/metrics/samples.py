@@ -67,6 +67,7 @@ class Samples:
                 good_times.append(at)
                 good_values.append(value)
         rest = {key: text for key, text in sorted(labels.items()) if key != "__name__"}
+        spelled = {key.lower(): text for key, text in rest.items()}
         self.parts.append(
             pl.DataFrame(
                 {"timestamp": good_times, "value": good_values}, schema={"timestamp": pl.Int64, "value": pl.Float64}
@@ -74,8 +75,10 @@ class Samples:
             .with_columns(
                 pl.col("timestamp").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
                 metric=pl.lit(labels.get("__name__") or None, pl.String),
-                node=pl.lit(next((_host(rest[name]) for name in NODE if rest.get(name)), None), pl.String),
-                environment=pl.lit(next((rest[name] for name in _ENVIRONMENT if rest.get(name)), None), pl.String),
+                node=pl.lit(next((_host(spelled[name]) for name in NODE if spelled.get(name)), None), pl.String),
+                environment=pl.lit(
+                    next((spelled[name] for name in _ENVIRONMENT if spelled.get(name)), None), pl.String
+                ),
                 labels=pl.lit(json.dumps(rest, ensure_ascii=False), pl.String),
                 unit=pl.lit(unit, pl.String),
             )

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
 
 from apilens.errors import InputError
@@ -22,6 +23,13 @@ _UNITS = {
     "kib": ("bytes", 2.0**10), "mib": ("bytes", 2.0**20), "gib": ("bytes", 2.0**30), "tib": ("bytes", 2.0**40),
 }  # fmt: skip
 _CELL = re.compile(r"([-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?)\s*([^\W\d_]{1,7}|%)?(?:/s)?")
+#: `12,5 %`, `1.234,5`: digits behind one comma; `1,234.5`, `1,234,567`: commas between groups of three.
+_ONE_COMMA = re.compile(r"[-+]?[\d.]*\d,\d+\s*(?:[^\W\d_]{1,7}|%)?(?:/s)?")
+_GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?![\d.])\D*")
+_ONLY_GROUPED = re.compile(r"[-+]?\d{1,3}(?:(?:,\d{3})+\.\d+|(?:,\d{3}){2,})\D*")
+_DOTTED_GROUPS = re.compile(r"[-+]?\d{1,3}(?:\.\d{3})+(?![\d.])")
+#: `2026/03/09 10:00`, `09.03.2026 10:00` (with dots the day stands first), `2026-03-09 10:00:00 UTC`.
+_DATE = re.compile(r"(?:(\d{4})/(\d\d?)/(\d\d?)|(\d\d?)\.(\d\d?)\.(\d{4}))(?:,?[ T](.+))?")
 _LABEL = re.compile(r'([A-Za-z_][\w.]*)\s*=\s*"((?:[^"\\]|\\.)*)"')
 _MISSING = ("", "nan", "null", "none", "n/a", "-", "undefined", "+inf", "-inf", "inf")
 
@@ -37,6 +45,8 @@ def read(text: str, name: str, tz: tzinfo) -> Samples:
     text = text.lstrip("\ufeff")
     given = re.match(r"(?i)sep=(.)\r?\n", text)
     text = text[given.end() :] if given else text
+    # InfluxDB's annotated CSV says its types first.
+    text = re.sub(r"\A(?:#[^\n]*\n)+", "", text)
     separator = given[1] if given else max(",;\t", key=text.partition("\n")[0].count)
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
@@ -46,6 +56,10 @@ def read(text: str, name: str, tz: tzinfo) -> Samples:
     if not numbered:
         raise InputError(f"{name}: holds no row; expected a header and rows")
     header = [cell.strip() for cell in numbered[0][1]]
+    if any(_micros(cell, tz) is not None for cell in header):
+        raise InputError(
+            f"{name}: begins with {', '.join(header)[:60]!r}, a sample; expected a first line of names, such as time,cpu"
+        )
     found, rows = Samples(), []
     for line, row in numbered[1:]:
         if len(row) == len(header):
@@ -64,9 +78,14 @@ def read(text: str, name: str, tz: tzinfo) -> Samples:
             f" seconds or milliseconds under one of {', '.join(_TIME[:5])}"
         )
     where = [f"line {line}" for line, _ in rows]
+    decimal_comma = _decimal_comma(
+        (cell for place, column in enumerate(columns) if place != when for cell in column), separator
+    )
     value = next((lower.index(word) for word in _VALUE if word in lower), None)
     if value is None:
-        numbers = [place for place in range(len(header)) if place != when and _is_numeric(columns[place])]
+        numbers = [
+            place for place in range(len(header)) if place != when and _is_numeric(columns[place], decimal_comma)
+        ]
         if rows and not numbers:
             raise InputError(f"{name}: no column holds numbers; found {', '.join(header)[:120]}")
     else:
@@ -84,7 +103,7 @@ def read(text: str, name: str, tz: tzinfo) -> Samples:
             spelled = header[place] if value is None else key[0] if named is not None else ""
             labels = {**{title: cell for title, cell in beside.items() if cell}, **_labels(spelled)}
             cells = [columns[place][number] for number in members]
-            read_cells = [_cell(cell) for cell in cells]
+            read_cells = [_cell(cell, decimal_comma) for cell in cells]
             units = {unit for _, unit in read_cells if unit is not None}
             found.add(
                 labels,
@@ -107,16 +126,28 @@ def _labels(spelled: str) -> dict[str, str]:
     return {**labels, **({"__name__": name.strip()} if name.strip() else {})}
 
 
-def _is_numeric(cells: list[str]) -> bool:
+def _decimal_comma(cells: Iterable[str], separator: str) -> bool:
+    """Whether `1,5` is one and a half here: some number is not in groups of three, or the table is separated by semicolons
+    because its commas are taken."""
+    commas = [text for text in map(str.strip, cells) if "," in text]
+    if any(_ONLY_GROUPED.fullmatch(text) for text in commas):
+        return False
+    numbers = [text for text in commas if _ONE_COMMA.fullmatch(text)]
+    return bool(numbers) and (separator == ";" or any(_GROUPED.fullmatch(text) is None for text in numbers))
+
+
+def _is_numeric(cells: list[str], decimal_comma: bool) -> bool:
     filled = [cell for cell in cells[:1000] if cell.strip().lower() not in _MISSING]
-    return bool(filled) and sum(_cell(cell)[0] is not None for cell in filled) > len(filled) / 2
+    return bool(filled) and sum(_cell(cell, decimal_comma)[0] is not None for cell in filled) > len(filled) / 2
 
 
-def _cell(cell: str) -> tuple[float | None, str | None]:
+def _cell(cell: str, decimal_comma: bool) -> tuple[float | None, str | None]:
     """Number in its unit, and the unit (None: not written); (None, None) for what is no number, NaN for a blank."""
     text = cell.strip()
     if text.lower() in _MISSING:
         return math.nan, None
+    if decimal_comma:
+        text = text.replace(".", "").replace(",", ".") if "," in text or _DOTTED_GROUPS.match(text) else text
     match = _CELL.fullmatch(text)
     if match is None:
         return None, None
@@ -139,6 +170,10 @@ def _micros(cell: str, tz: tzinfo) -> int | None:
             if abs(number) < limit:
                 return round(number * factor)
         return None
+    text = re.sub(r"\s*(?:UTC|GMT)$", "+00:00", text)
+    if (date := _DATE.fullmatch(text)) is not None:
+        year, month, day = (date[1], date[2], date[3]) if date[1] else (date[6], date[5], date[4])
+        text = f"{year}-{month:>02}-{day:>02}" + (f"T{date[7]}" if date[7] else "")
     try:
         moment = datetime.fromisoformat(text)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=tz)

@@ -17,6 +17,7 @@ from apilens.detect.memory import Memory
 from apilens.detect.settings import muted, mutes_it, wanted
 from apilens.errors import UsageError
 from apilens.lens import Lens
+from apilens.measure.addresses import ADDRESSES
 from apilens.measure.explain import CARRIERS
 from apilens.pipeline import suspects
 from apilens.schema import BIN_S, CANDIDATES, SEVERITIES, SIGNALS
@@ -83,16 +84,31 @@ def mutes(lake: str, state: str | None) -> list[Muted]:
     return [Muted(Mute.model_validate_json(row["verdict"]), row["who"], row["at"]) for row in rows]
 
 
-def explain(lake: str, state: str | None, candidate: str) -> tuple[dict[str, Any], pl.DataFrame]:
-    """A kept candidate (row of schema.CANDIDATES) and what carries it (measure.explain.CARRIERS; empty where it is about no calls).
+@dataclass(frozen=True)
+class Explained:
+    """A kept candidate (row of schema.CANDIDATES), what carries it (measure.explain.CARRIERS), and the client addresses of its
+    affected calls that name no consumer (measure.addresses.ADDRESSES); both empty where it is about no calls."""
 
-    candidate: its id or the beginning of one. Raises UsageError where none or several begin so.
+    candidate: dict[str, Any]
+    carriers: pl.DataFrame
+    addresses: pl.DataFrame
+
+
+def explain(lake: str, state: str | None, candidate: str, *, most: int) -> Explained:
+    """What is known of a kept candidate. candidate: its id or the beginning of one; most: addresses to count.
+
+    Raises UsageError where none or several begin so.
     """
     lens = Lens(lake)
     with open_state(lake, state, create=False) as store:
         known = store.candidates()
     row = _one(known, candidate)
-    return row, lens.explain(row) if row["signal"] in SIGNALS else CARRIERS.to_frame()
+    of_calls = row["signal"] in SIGNALS
+    carriers = lens.explain(row) if of_calls else CARRIERS.to_frame()
+    missing = row["signal"] == "traffic" and (row["observed"] or 0.0) < (row["expected"] or 0.0)
+    # Calls that did not come have no address; where each call names its consumer, nobody is left to look for.
+    unnamed = of_calls and not missing and row["identity_coverage"] != 1.0
+    return Explained(row, carriers, lens.addresses(row, most) if unnamed else ADDRESSES.to_frame())
 
 
 def _one(known: pl.DataFrame, candidate: str) -> dict[str, Any]:

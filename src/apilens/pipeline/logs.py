@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -68,7 +69,7 @@ def ingest(
     # Others may ingest something else meanwhile; the same files again would only wait for this one.
     with nullcontext() if "-" in request.paths else opened.lock(f"ingest-{job}", wait=False):
         run.run()
-        if all(report.usable and report.problem is None for report in run.reports):
+        if all(report.no_calls or (report.usable and report.problem is None) for report in run.reports):
             opened.save_text(f"ingest-{job}.json", json.dumps({"began": began_at.isoformat()}) + "\n")
     if run.totals.stored:
         learn_routes(run.lake)
@@ -124,8 +125,8 @@ def _config_inside(paths: Sequence[str]) -> str | None:
     """The apilens.toml of the only folder named, when the working folder has none."""
     if len(paths) != 1 or Path("apilens.toml").is_file():
         return None
-    inside = Path(paths[0]) / "apilens.toml"
-    return str(inside) if inside.is_file() else None
+    inside = os.path.join(paths[0], "apilens.toml")  # noqa: PTH118 - Path.is_file raises where the folder may not be looked into
+    return inside if os.path.isfile(inside) else None  # noqa: PTH113
 
 
 def preview(file: str, options: Options) -> Iterator[Parsed]:

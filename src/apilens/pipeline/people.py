@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -340,6 +340,7 @@ def triage(
             "context": text,
             "population": told.population,
             "now": moment.isoformat(),
+            "as_of": now and now.isoformat(),
             "linked": stamp,
         }
         kept["speaks_for"] = _speaks_for(known)
@@ -380,7 +381,12 @@ def links(*, lake: str, state: str | None, config: str | None = None) -> tuple[p
         same_rules = rules_of(store, config) == kept.get("rules", [])
     if same_rules and kept.get("linked") == _stamp(items, candidates):
         return found, False
-    return triage(lake=lake, state=state, context=None, now=None, config=config).links, True
+    return triage(lake=lake, state=state, context=None, now=_as_of(kept), config=config).links, True
+
+
+def _as_of(kept: Mapping[str, Any]) -> datetime | None:
+    """The moment the last triage was told to judge by; None: it took the end of the data."""
+    return datetime.fromisoformat(kept["as_of"]) if kept.get("as_of") else None
 
 
 def _stamp(items: pl.DataFrame, candidates: pl.DataFrame) -> str:
@@ -399,8 +405,9 @@ def decide_link(
     who: str,
     why: str | None,
     now: datetime,
-) -> None:
-    """Keep that an item (CHANNEL:ID) is, or is not, about a candidate (None: about any), and link anew.
+) -> Triaged:
+    """Keep that an item (CHANNEL:ID) is, or is not, about a candidate (None: about any), and link anew, as of the moment of the
+    last triage where it was given one.
 
     verdict: confirmed | rejected. Raises InputError for an item or candidate that is not there.
     """
@@ -414,7 +421,8 @@ def decide_link(
                 if other["object"] != (candidate or "") and (other["verdict"] == "confirmed" or other["object"] == ""):
                     store.decide("link", item, "withdrawn", of=other["object"], who=who, why=why, now=now)
         store.decide("link", item, verdict, of=candidate or "", who=who, why=why, now=now)
-    triage(lake=lake, state=state, context=None, now=None)
+        as_of = _as_of(store.settings())
+    return triage(lake=lake, state=state, context=None, now=as_of)
 
 
 def _known_candidate(name: str, known: list[str]) -> None:

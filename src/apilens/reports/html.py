@@ -29,7 +29,7 @@ from apilens.reports import charts, figures, svg, units
 from apilens.reports.terminal import lines_equation, records_equation
 from apilens.reports.verdict import verdict
 from apilens.reports.visible import safe
-from apilens.schema import BIN_S, ENDPOINT
+from apilens.schema import BIN_S, ENDPOINT, SIGNALS
 from apilens.version import __version__
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -38,8 +38,8 @@ _TEMPLATES = Path(__file__).parent / "templates"
 LIMIT_BYTES = 2_500_000
 _QUOTES = 3
 _GAPS = 20
-#: Characters of one value; a longer one is cut and ends in "…".
-_LONGEST, _SHORT = 300, 80
+#: Characters of one value, of a short one, and of an explanation in sentences; a longer one is cut and ends in "…".
+_LONGEST, _SHORT, _PROSE = 300, 80, 800
 
 #: Points of a chart and of a sparkline.
 _FINE, _SPARK = 360, 110
@@ -208,9 +208,11 @@ def _environment() -> jinja2.Environment:
         "milliseconds": units.milliseconds,
         "size": units.size,
         "moment": units.moment,
+        "second": units.second,
         "evidence": units.evidence,
         "day_and_time": units.day_and_time,
         "short": _short,
+        "prose": _prose,
     }
     return environment
 
@@ -224,6 +226,11 @@ def _plain(value: object) -> object:
 
 def _short(value: object) -> str:
     return units.UNKNOWN if value is None else _cut(str(value), _SHORT)
+
+
+def _prose(value: object) -> Markup:
+    """An explanation, longer than a value may be."""
+    return Markup.escape(units.UNKNOWN if value is None else _cut(str(value), _PROSE))
 
 
 def _cut(text: str, longest: int) -> str:
@@ -298,7 +305,8 @@ def _problem(
         report["to_confirm"] = (report["channel"], report["id"]) in suggested
     silent = row["silent_consumers"] or []
     return row | {
-        "age": _age(row, data.now),
+        "age": _age(row, candidate["first_affected_at"] if candidate else None, data.now),
+        "asks_whom": candidate is None or candidate["signal"] in SIGNALS or row["hit"] is not None,
         "bars": [(name, row[name], svg.bar(row[name] or 0, most, kind=name)) for name in ("hit", "told", "silent")],
         "parts": row["parts"] or [],
         "reports": reports[:_QUOTES],
@@ -319,11 +327,13 @@ def _evidence(one: dict[str, Any]) -> dict[str, Any]:
     return one | {"picture": Markup("").join(bars)}
 
 
-def _age(row: dict[str, Any], now: datetime) -> str:
+def _age(row: dict[str, Any], first: datetime | None, now: datetime) -> str:
+    """first: of the affected calls, where it is known to the second."""
     if row["start"] is None:
         return ""
     if row["state"] == "open":
-        return f"for {units.lasting(now - row['start'])}, since {units.moment(row['start'])}"
+        since = units.moment(row["start"]) if first is None else f"{units.second(first)}Z"
+        return f"for {units.lasting(now - row['start'])}, since {since}"
     if row["end"] is None:
         return f"began {units.moment(row['start'])}"
     return f"{units.moment(row['end'])} after {units.lasting(row['end'] - row['start'])}"

@@ -53,6 +53,11 @@ def moment(time: datetime | None) -> str:
     return UNKNOWN if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%MZ")
 
 
+def second(time: datetime | None) -> str:
+    """`2026-03-09 14:10:07`, in UTC, cut to the second."""
+    return UNKNOWN if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
 def day_and_time(time: datetime | None) -> str:
     """`03-09 14:10Z`, where the year stands beside it."""
     return UNKNOWN if time is None else time.astimezone(UTC).strftime("%m-%d %H:%MZ")

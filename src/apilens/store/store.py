@@ -20,7 +20,7 @@ from apilens.store import tables
 from apilens.window import Window
 
 #: Every revision this version knows, oldest first (a test holds it equal to the migration files).
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 _VERSION_TABLE = "apilens_version"  # not Alembic's default name: a team's database may hold another application's
 _BUSY_MS = 30_000
 #: As tickets have it: what comes back within a week is the same problem reopened (FEEDBACK, "Life cycle").

@@ -38,6 +38,7 @@ candidates = sa.Table(
     sa.Column("detected_at", UtcTime, nullable=False),
     sa.Column("start", UtcTime, nullable=False),
     sa.Column("end", UtcTime, nullable=False),
+    sa.Column("first_affected_at", UtcTime),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("environment", sa.Text),
     sa.Column("service", sa.Text),

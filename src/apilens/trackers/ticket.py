@@ -63,6 +63,7 @@ def ticket(key: str, problem: dict[str, Any], candidate: dict[str, Any]) -> Tick
         ("Severity", problem["severity"]),
         ("Category", problem["category"]),
         ("State", f"{problem['state']}, since {candidate['start']:%Y-%m-%d %H:%MZ}"),
+        ("First failed call", f"{first:%Y-%m-%d %H:%M:%SZ}" if (first := candidate["first_affected_at"]) else None),
         ("Ended", f"{candidate['end']:%Y-%m-%d %H:%MZ}" if candidate["state"] == "ended" else None),
         ("Owner", problem["owner"]),
         ("Service", problem["service"]),

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from apilens.triage.context import Context
+from apilens.triage.reach import consumers_hit
 from apilens.triage.severity import CUTS, said_severity
 
 #: Channels whose items are tickets already, or alerts that have their own.
@@ -21,7 +22,7 @@ ESCALATIONS = pl.Schema(
         ("reporters", pl.List(pl.String)),  # everybody who wrote about it, the first one first
         ("candidate_id", pl.String),  # null: no trace in telemetry
         ("why", pl.List(pl.String)),
-        ("hit", pl.Int64),  # consumers hit in the logs; null: no trace
+        ("hit", pl.Int64),  # consumers hit in the logs; null: no trace, or no call says whom it hit
         ("widespread", pl.String),  # in words
     ]
 )
@@ -80,20 +81,16 @@ def escalations(
         if problem is not None:
             why.append(f"the logs show it: {problem['title']}")
         if why:
-            hit = (
-                None
-                if problem is None
-                else max(problem["consumers_hit"] or 0, len(problem["affected_consumers"] or []))
-            )
+            hit = None if problem is None else consumers_hit(problem)
             rows.append({"channel": own[0]["channel"], "id": own[0]["id"], "reporters": reporters, "why": why,
-                         "candidate_id": None if problem is None else key, "hit": hit, "widespread": _widespread(hit, population)})  # fmt: skip
+                         "candidate_id": None if problem is None else key, "hit": hit, "widespread": _widespread(hit, population, traced=problem is not None)})  # fmt: skip
     found = pl.DataFrame(rows, schema=ESCALATIONS, orient="row")
     return found.sort(pl.col("why").list.len(), pl.col("reporters").list.len(), descending=True, maintain_order=True)
 
 
-def _widespread(hit: int | None, population: int | None) -> str:
+def _widespread(hit: int | None, population: int | None, *, traced: bool) -> str:
     if hit is None:
-        return "unknown: no trace in the logs"
+        return "unknown: the calls name no consumer" if traced else "unknown: no trace in the logs"
     of = f" of {population:,}" if population else ""
     if hit <= 1:
         return f"no: {hit} consumer{of} hit"

@@ -8,6 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from apilens.triage.severity import CUTS
+
 #: part of the weight -> its share. The design's figures; W orders the queue because raw RICE (reach · impact ·
 #: confidence / effort) ranks a cosmetic issue of many users over a financial loss of few.
 SHARES = {
@@ -97,7 +99,10 @@ def prioritise(problems: pl.DataFrame, before: pl.DataFrame, overrides: pl.DataF
         )
         .list.join(", ")
     )
-    urgency = pl.when(pl.col("state") != "open").then(3).when(pl.col("severity") >= 0.5).then(1).otherwise(2)
+    # A remark that no log shows and that calls nothing bad can wait as long as what is over.
+    remark = (pl.col("kind") == "feedback") & (pl.col("severity") < CUTS["medium"])
+    can_wait = (pl.col("state") != "open") | remark
+    urgency = pl.when(can_wait).then(3).when(pl.col("severity") >= CUTS["high"]).then(1).otherwise(2)
     computed = (
         weighed.join(before.select("id", was=pl.col("impact")), on="id", how="left", maintain_order="left")
         .with_columns(impact=_impact(), why=largest)

@@ -13,6 +13,7 @@ from apilens.schema import QUEUE
 from apilens.triage.context import Context, matches
 from apilens.triage.evidence import AUTOMATIC_REPLY
 from apilens.triage.priority import MOSCOW, OVERRIDES, RANKING, SHARES, prioritise, ranking
+from apilens.triage.reach import consumers_hit
 from apilens.triage.severity import CUTS, label, said_severity, severity
 from apilens.triage.words import is_route, paths, stems
 
@@ -245,9 +246,7 @@ def _of_candidates(
     for candidate in candidates.to_dicts():
         own = of_candidate.get(candidate["id"], [])
         affected = candidate["affected_consumers"] or []
-        # No call says whose it is: then nobody knows how many were hit, which is not nobody.
-        unknown = candidate["consumers_hit"] is None and not affected
-        hit = max(candidate["consumers_hit"] or 0, len(affected))
+        hit = consumers_hit(candidate)
         told_hit, others = _told(own, set(affected), mapped)
         endpoints = candidate["endpoints"] or []
         is_open = candidate["state"] == "open"
@@ -259,14 +258,14 @@ def _of_candidates(
                 **{name: candidate[name] for name in ("title", "service", "identity_coverage")},
                 "endpoints": endpoints,
                 "owner": context.owner(endpoints) or _given_owner(own),
-                "hit": None if unknown else hit,
+                "hit": hit,
                 "told": len(told_hit) + len(others),
-                "silent": None if unknown else hit - len(told_hit),
+                "silent": None if hit is None else hit - len(told_hit),
                 "silent_consumers": [consumer for consumer in affected if consumer not in told_hit],
                 "reports": _quoted(own),
                 "severity": max(scores[candidate["id"]], _said(own), _given_severity(own) or 0.0),
                 **_meaning(context, endpoints, candidate["excess_calls"], own),
-                "reach": _share(hit + len(others), population),
+                "reach": None if hit is None else _share(hit + len(others), population),
                 # Open and new is growing until shown otherwise; open and known lasts; over but back again recurs.
                 "trend": (1.0 if fresh else 0.6)
                 if is_open

@@ -21,6 +21,7 @@ WRAPPERS: tuple[Wrapper, ...] = (
     lists.LIST,
     lists.Cut(),
     envelopes.SHIPPED,
+    containers.PM2,
     syslog.TIMED,
     containers.STERN,
 )

@@ -101,3 +101,16 @@ STERN = Prefix(
         rf" {COLOUR}{_LABEL}{COLOUR} (?:› )?(?<line>.*)",
     ),
 )
+
+_MINUTE = r"\d{4}-\d\d-\d\d[ T-]\d\d:\d\d"
+#: A time as pm2 puts it before a line that its own files keep: in the layout of log_date_format, and a colon.
+_DATED = rf"{_MINUTE}(?::\d\d)?(?:[.,]\d+)?(?: ?(?:Z|[+-]\d\d:?\d\d))?: "
+
+#: `pm2 logs`, with --timestamp before the number and the name of a process; the files that pm2 writes, with a date.
+PM2 = Prefix(
+    "pm2 prefix",
+    (
+        rf"(?s)^{COLOUR}(?:{_MINUTE}\S*:? )?{COLOUR}(?<node>\d+\|[^|]*[^|\s]) *{COLOUR} *\| ?{COLOUR}(?:{_DATED})?(?<line>.*)",
+        rf"(?s)^{_DATED}(?<line>\S.*)",
+    ),
+)

@@ -42,22 +42,20 @@ SIGNALS = {
     ),
     "auth_loop": Signal(
         "configuration",
-        "{consumers} consumers are turned away from {endpoint} in a loop, {calls} times",
+        "{endpoint} turned {consumers} away in a loop, {calls} times",
         least_share=0.0,
     ),
-    "client_mistakes": Signal(
-        "training_gap", "{consumers} consumers get {endpoint} wrong, in {share} of its calls", 20, 0.05, 3
-    ),
+    "client_mistakes": Signal("training_gap", "{consumers} get {endpoint} wrong, in {share} of its calls", 20, 0.05, 3),
     "quota": Signal(
         "capacity",
-        "{calls} calls ({share} of {endpoint}) were refused because {consumers} consumers had used up their quota",
+        "{calls} calls ({share} of {endpoint}) were refused because {consumers} had used up their quota",
     ),
     "client_aborts": Signal(
         "capacity", "{calls} callers ({share} of {endpoint}) hung up before the answer came", least_share=0.02
     ),
     "old_version": Signal(
         "question",
-        "{consumers} consumers still make {calls} calls to {endpoint}, of which a newer version is in use",
+        "{calls} calls of {consumers} still go to {endpoint}, of which a newer version is in use",
         1,
         0.0,
     ),
@@ -142,8 +140,8 @@ def friction(connection: duckdb.DuckDBPyConnection, first: datetime, end: dateti
     """
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE real_calls AS
-        SELECT environment, service, method, route, path, consumer, client_ip, start_time, status_code, response_bytes,
-            response_body_bytes, response_flags, request_id, source_file, source_offset,
+        SELECT environment, service, method, route, path, consumer, client_ip, start_time, duration_ms, status_code, response_bytes,
+            response_body_bytes, response_flags, request_id, gateway, source_file, source_offset,
             time_bucket(INTERVAL {BLOCK_H} HOUR, start_time) AS block, $end::TIMESTAMPTZ AS told_until
         FROM calls
         WHERE synthetic_type IS NULL AND start_time >= $first AND start_time < $last""",
@@ -172,7 +170,10 @@ def _words(signal: Signal) -> pl.Expr:
     values = {
         "{calls}": pl.col("calls").cast(pl.String),
         "{share}": share,
-        "{consumers}": pl.col("consumers").cast(pl.String),
+        "{consumers}": pl.concat_str(
+            pl.col("consumers").cast(pl.String),
+            pl.when(pl.col("consumers") == 1).then(pl.lit(" consumer")).otherwise(pl.lit(" consumers")),
+        ),
         "{endpoint}": endpoint,
     }
     pieces = re.split(r"(\{\w+\})", signal.says)

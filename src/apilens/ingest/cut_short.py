@@ -1,0 +1,58 @@
+"""A copy in the making: an archive still being compressed, an upload on its way. It ends before the unit that it is a copy of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import polars as pl
+
+from apilens.lake import Lake, Unit
+from apilens.lake.lake import TABLES, DataFile, Table
+from apilens.window import ALWAYS, Window
+
+#: What a line says of its call; besides, each must stand at the same place.
+_SAID = [
+    "timestamp", "method", "url", "path", "query", "request_line", "status_code", "duration_ms", "client_ip",
+    "user_name", "user_agent", "request_bytes", "response_bytes", "response_body_bytes", "request_id", "gateway",
+]  # fmt: skip
+
+
+def is_beginning(lake: Lake, unit: Unit, known: Mapping[str, Any]) -> bool:
+    """Whether a unit that is not committed holds the same calls and rejects, place by place, as a committed one up to there.
+
+    known: its row of the ledger. False where the unit holds neither: nothing could be stored twice then.
+    """
+    made = unit.entry
+    if not made["stored"] and not made["rejected"]:
+        return False
+    if made["stored"] > known["stored"] or made["rejected"] > known["rejected"]:
+        return False
+    if made["stored"] and not (
+        known["first_start_time"] <= made["first_start_time"] and made["last_start_time"] <= known["last_start_time"]
+    ):
+        return False
+    end = int(made["bytes"])
+    window = ALWAYS
+    if known["stored"]:
+        window = Window(known["first_start_time"], known["last_start_time"] + timedelta(microseconds=1))
+    theirs = {"calls": lake.scan("calls", window), "rejects": lake.committed("rejects").lazy()}
+    ours = {"calls": _written(lake, "calls", unit.calls), "rejects": _written(lake, "rejects", unit.rejects)}
+    of_it = (pl.col("unit_id") == known["unit_id"]) & (pl.col("source_offset") < known["offset"] + end)
+    return all(
+        _placed(ours[name], made["offset"], said).equals(_placed(theirs[name].filter(of_it), known["offset"], said))
+        for name, said in (("calls", _SAID), ("rejects", ["record", "raw"]))
+    )
+
+
+def _written(lake: Lake, name: Table, files: Sequence[DataFile]) -> pl.LazyFrame:
+    """The rows of files that nobody sees yet."""
+    if not files:
+        return TABLES[name].to_frame().lazy()
+    return lake.scan_files(name, [lake.storage.uri(f"{name}/{file.path}") for file in files])
+
+
+def _placed(rows: pl.LazyFrame, begin: int, said: Sequence[str]) -> pl.DataFrame:
+    """What rows say, and where in their piece (which begins at `begin`) each stands."""
+    return rows.select(pl.col("source_offset") - begin, *said).collect().sort(pl.all())
