@@ -20,12 +20,13 @@ from apilens import histogram, schema
 from apilens.config import Detect
 from apilens.detect import DETECTORS, MAY_OPEN, anomalies, baseline, incidents, memory
 from apilens.detect.settings import sensitised
-from apilens.pipeline.incidents import DECIDED, LOOK_BACK
+from apilens.lake import DECIDED
+from apilens.pipeline.incidents import LOOK_BACK, past_of
 from commands import Ran, apilens, ingest
 
 START = datetime(2026, 3, 2, 7, tzinfo=UTC)
 BIN = timedelta(minutes=5)
-ENDPOINTS, DAYS = 8, 11
+ENDPOINTS, DAYS = 6, 11
 BINS = DAYS * 288
 
 
@@ -282,8 +283,6 @@ def test_a_scan_killed_while_it_writes_what_it_remembers_costs_nothing_but_time(
 
 def test_the_past_begins_at_the_same_moment_for_a_week() -> None:
     """Or every scan would begin elsewhere, and nothing that was decided would hold."""
-    from apilens.pipeline.incidents import past_of
-
     moments = [past_of(START + hours * timedelta(hours=1)) for hours in range(0, 24 * 20, 5)]
     assert len(set(moments)) <= 4
     assert all(

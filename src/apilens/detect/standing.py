@@ -111,7 +111,8 @@ def _upper_quartile(values: Floats) -> Floats:
     at = 0.75 * np.maximum((~np.isnan(values)).sum(axis=0) - 1, 0)
     low, high = np.floor(at).astype(np.int64), np.ceil(at).astype(np.int64)
     lower, upper = (np.take_along_axis(ordered, place[None, :], axis=0)[0] for place in (low, high))
-    return np.nan_to_num(lower + (upper - lower) * (at - low))
+    quartile: Floats = np.nan_to_num(lower + (upper - lower) * (at - low))
+    return quartile
 
 
 def _hours(events: Events) -> Ints:
