@@ -94,6 +94,10 @@ def runs(
     abnormal, known = memory.judge(baseline.chunks(fleet, rows), fleet, DETECTORS, MAY_OPEN, remembered.of("x"), bins)
     remembered.learn("x", known)
     abnormal = sensitised(abnormal, fleet.endpoints, settings or Detect(), anomalies.OPEN_LOG10_P)
+    return told(abnormal)
+
+
+def told(abnormal: pl.DataFrame) -> list[dict[str, object]]:
     found = [{name: getattr(run, name) for name in run.__slots__} for run in incidents.runs_of(abnormal)]
     return [
         {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in run.items()}
@@ -191,6 +195,57 @@ def test_a_scan_that_remembers_finds_what_one_from_nothing_finds(
             kept = kept[: n % len(kept)] + bytes([kept[n % len(kept)] ^ 1]) + kept[n % len(kept) + 1 :]
         seen = memory.Memory(kept)
         assert runs(rollups, when, seen, given) == runs(rollups, when, settings=given)
+
+
+ROWS = st.lists(
+    st.tuples(st.integers(0, 900), st.sampled_from([1, 3, 12, 48, 288]), st.booleans()), min_size=1, max_size=25
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=ROWS, cuts=st.lists(st.integers(1, 250), min_size=1, max_size=5))
+@example(rows=[(100, 3, True), (110, 12, False), (400, 288, False)], cuts=[105, 10, 20])
+@example(rows=[(100, 3, True), (387, 288, False)], cuts=[105, 150, 160])
+def test_a_problem_goes_on_though_nothing_new_opens(rows: list[tuple[int, int, bool]], cuts: list[int]) -> None:
+    """A rule that names exactly what opens, on one endpoint: its windows (last bin, width, whether they open) are known as they end."""
+    table = pl.DataFrame(
+        [(bin_, max(bin_ - width + 1, 0), opens, -8.0 if opens else -3.0) for bin_, width, opens in rows],
+        schema={"bin": pl.Int64, "start_bin": pl.Int64, "opens": pl.Boolean, "log10_p": pl.Float64},
+        orient="row",
+    ).unique("bin", keep="first", maintain_order=True)
+    said = {"endpoint": 0, "detector": "it", "signal": "latency", "status_code": None, "direction": 1, "unit": "ms"}
+    of = table.with_columns(pl.lit(value).alias(name) for name, value in said.items()).with_columns(
+        pl.lit(1).alias(name) for name in ("observed", "expected", "n", "excess")
+    )
+    of = of.select(pl.col(name).cast(dtype) for name, dtype in anomalies.ANOMALIES.items())
+
+    def detect(series: baseline.Series, fleet: baseline.Fleet) -> pl.DataFrame:
+        return of.filter(pl.lit(len(series.born) == 1) & (pl.col("bin") < fleet.bins))
+
+    def may_open(series: baseline.Series, fleet: baseline.Fleet, since: int) -> baseline.Bools:
+        return np.array([detect(series, fleet).filter(pl.col("opens"))["bin"].max() or 0]) >= since  # type: ignore[operator]
+
+    known, bins = None, 0
+    for more in cuts:
+        bins += more
+        fleet = baseline.Fleet(
+            pl.DataFrame({"endpoint": [0], "environment": "x", "service": None, "method": "GET", "route": "/a"}),
+            0, bins, np.ones(bins), {}, np.zeros(bins), 0, {},
+        )  # fmt: skip
+        nothing = np.zeros((1, bins))
+        empty = pl.DataFrame(schema={"row": pl.Int64, "bin": pl.Int64})
+        series = baseline.Series(0, nothing, nothing, np.zeros(1, np.int64), nothing, nothing, nothing, empty, empty)
+        seen = np.arange(1, bins + 1)
+        found, known = memory.judge([series], fleet, {"it": detect}, {"it": may_open}, known, seen)
+        assert told(found) == told(detect(series, fleet))
+
+
+def test_sums_of_log_durations_do_not_depend_on_the_order_of_rows() -> None:
+    random = np.random.default_rng(1)
+    one = world(1, 1).filter(pl.col("status_code") == 200).head(1)
+    split = one[np.zeros(20_000, dtype=np.int64)].with_columns(log_duration_sum=pl.Series(random.normal(3, 1, 20_000)))
+    sums = {float(judged(split.sample(fraction=1.0, shuffle=True, seed=n))[1].log_sum[0, 0]) for n in range(8)}
+    assert len(sums) == 1
 
 
 def test_five_minutes_later_few_endpoints_are_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
