@@ -240,14 +240,6 @@ def test_a_problem_goes_on_though_nothing_new_opens(rows: list[tuple[int, int, b
         assert told(found) == told(detect(series, fleet))
 
 
-def test_sums_of_log_durations_do_not_depend_on_the_order_of_rows() -> None:
-    random = np.random.default_rng(1)
-    one = world(1, 1).filter(pl.col("status_code") == 200).head(1)
-    split = one[np.zeros(20_000, dtype=np.int64)].with_columns(log_duration_sum=pl.Series(random.normal(3, 1, 20_000)))
-    sums = {float(judged(split.sample(fraction=1.0, shuffle=True, seed=n))[1].log_sum[0, 0]) for n in range(8)}
-    assert len(sums) == 1
-
-
 def test_five_minutes_later_few_endpoints_are_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, int] = dict.fromkeys(MAY_OPEN, 0)
 
