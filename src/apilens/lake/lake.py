@@ -52,6 +52,8 @@ MERGED = "merged-"
 _MAX_PARTITIONS = 62
 _KEY_BYTES = 32
 _MARKER = "_apilens/lake.json"
+#: What scans have decided; may be deleted at any time.
+DECIDED = "decided.bin"
 _COMMITTED = table({"path": pl.String, "first": TIMESTAMP, "last": TIMESTAMP})
 #: Files of the ledger above which a commit puts those together that have at most so many rows: every run reads all of them, at
 #: a third of a millisecond each. Picked.
