@@ -44,7 +44,9 @@ TAIL_SHARE = 0.03
 TAIL_FACTOR = 3.0
 MIN_TIMED = 8
 #: Means of heavy-tailed latencies are not normal: Student's t asks a shift for 5.0 standard errors to open, a drift for 6.6.
+#: Those of a handful of calls are even less so: of ten calls, 6.8.
 T_DEGREES, DRIFT_DEGREES = 100, 30
+DEGREES_PER_CALL = 2
 #: Mean square of standardised residuals before the endpoint's own are known; 1.0 would be a perfect model.
 PRIOR_SPREAD = 2.0
 #: What is known of a time of day, and of the two hours before, is held back by so many calls.
@@ -300,7 +302,8 @@ def _shift(
     z = residual / np.sqrt(sampling + np.maximum(wander, MIN_WANDER))
     changed = residual > math.log(factor)
     rows, bins = np.nonzero(usable & (z > 2.5) & changed & _still(totals, width, residual, factor))
-    log10_p = anomalies.log10_tail(stdtr(T_DEGREES, -z[rows, bins]))
+    degrees = np.minimum(T_DEGREES, DEGREES_PER_CALL * n[rows, bins])
+    log10_p = anomalies.log10_tail(stdtr(degrees, -z[rows, bins]))
     opens = _opens(log10_p + fleet.many[bins], z, rows, bins, comparable[rows, bins], fleet)
     excess = n * (1.0 - np.exp(-np.maximum(residual, 0.0)))
     return _frame(series, rows, bins, width, log10_p, opens, np.exp(s / safe_n), np.exp(expected), "ms", n, excess)
