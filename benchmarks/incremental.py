@@ -21,9 +21,8 @@ import numpy as np
 import polars as pl
 
 from apilens.ingest.rollup import roll_up
-from apilens.lake import Lake, Unit, open_lake
+from apilens.lake import DECIDED, Lake, Unit, open_lake
 from apilens.lake.upkeep import compact
-from apilens.pipeline.incidents import DECIDED
 from apilens.schema import CALLS, INGESTS
 
 START = datetime(2026, 3, 2, tzinfo=UTC)

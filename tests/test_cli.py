@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import subprocess
 import sys
@@ -490,6 +491,16 @@ def test_a_reader_that_leaves_early_ends_a_command_quietly(tmp_path: Path) -> No
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(60) == 0
+
+
+def test_a_reader_of_both_streams_that_is_gone_is_no_finding() -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    command = [sys.executable, "-c", "from apilens.cli import main; main()", "formats"]
+    try:
+        assert subprocess.run(command, stdout=write_end, stderr=write_end, timeout=60).returncode == 0
+    finally:
+        os.close(write_end)
 
 
 def test_look_leaves_nothing_behind(tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:

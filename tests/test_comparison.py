@@ -183,3 +183,20 @@ def test_the_innermost_failed_first_whatever_is_rounded_and_no_gateway_retries_a
         ("nginx_log_format", "retry"),
         ("envoy_text", "retry"),
     ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("trace", "--consumer", "app-1", "--around", "0001-01-01"),
+        ("trace", "--consumer", "app-1", "--around", "9999-12-31T23:59Z"),
+        ("scan", "--now", "0001-01-02"),
+        ("trends", "--since", "999999999w"),
+        ("mark", "deploy", "0001-01-01"),
+        ("mute", "--signal", "errors", "--until", "9999999d"),
+    ],
+)
+def test_a_moment_beyond_every_log_is_wrong_usage(arguments: tuple[str, ...], lake: Path) -> None:
+    ran = apilens(*arguments, "--lake", lake)
+    assert (ran.code, ran.out) == (2, ""), ran.err
+    assert "expected" in ran.err

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from apilens import histogram, schema
-from apilens.detect import DETECTORS, anomalies, baseline, find_candidates, traffic
+from apilens.detect import DETECTORS, anomalies, baseline, find_candidates, latency, traffic
 from apilens.measure.breakdown import breakdown
 
 START = datetime(2026, 5, 4, tzinfo=UTC)  # a Monday
@@ -201,11 +201,50 @@ def test_a_consumer_turned_away_everywhere_is_one_auth_candidate_that_names_it()
     assert found["affected_consumers"][0][0] == consumer
 
 
+@pytest.mark.parametrize(("minutes", "everybody", "raised"), [(15, False, []), (60, False, [30]), (15, True, [0])])
+def test_client_errors_of_one_consumer_are_raised_when_they_last(
+    minutes: int, everybody: bool, raised: list[int]
+) -> None:
+    """Who struggles with a form for a quarter of an hour is no incident of the endpoint; the same on all consumers is."""
+    calls = quiet_world(1)
+    route = pl.col("route") == busiest(calls)
+    consumer = calls.filter(route).group_by("consumer").len().sort("len", descending=True)["consumer"][1]
+    whose = pl.lit(True) if everybody else pl.col("consumer") == consumer
+    found = overlapping(scan(failing(calls, during(minutes) & route & whose, 422, 0.8)), minutes)
+    assert found["signal"].to_list() == ["errors"] * len(raised)
+    for least, detected in zip(raised, found["detected_at"], strict=True):
+        assert timedelta(minutes=least) <= detected - FAULT <= timedelta(minutes=least + 20)
+
+
 def test_calls_that_take_three_times_as_long_are_a_latency_candidate() -> None:
     calls = quiet_world(1)
     slow = during(120) & (pl.col("route") == busiest(calls))
     calls = calls.with_columns(duration_ms=pl.when(slow).then(pl.col("duration_ms") * 3).otherwise("duration_ms"))
     assert overlapping(scan(calls), 120)["signal"].to_list() == ["latency"]
+
+
+def test_the_same_slowness_two_days_later_is_a_candidate_again() -> None:
+    """What went wrong once in a week is no habit that would excuse the next time."""
+    calls = quiet_world(1)
+    slow = (during(60) | during(60, FAULT - timedelta(days=2))) & (pl.col("route") == busiest(calls))
+    calls = calls.with_columns(duration_ms=pl.when(slow).then(pl.col("duration_ms") * 3).otherwise("duration_ms"))
+    found = scan(calls).filter(pl.col("signal") == "latency")
+    assert [start.day for start in found["start"]] == [(FAULT - timedelta(days=2)).day, FAULT.day]
+
+
+def test_a_day_with_an_incident_leaves_the_habit_to_the_other_days() -> None:
+    strength = np.ones((1, 8 * baseline.DAY))
+    noon = 3 * baseline.DAY + 144
+    strength[0, noon] = 9
+    shape, _ = baseline.fleet(rollups_of(quiet_world(1, endpoints=2)), _bins(8))
+    none, one = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)), (np.array([0]), np.array([noon]))
+    day = 5 * baseline.DAY
+    assert baseline.habit(strength, shape, none)[0, day] == pytest.approx(1.2 * baseline.HABIT_HIGHEST * 9)
+    assert baseline.habit(strength, shape, one)[0, day] == pytest.approx(1.2 * baseline.HABIT_SECOND)
+    # What happened on two days is a habit, incident or not.
+    strength[0, noon + baseline.DAY] = 9
+    twice = np.array([0, 0]), np.array([noon, noon + baseline.DAY])
+    assert baseline.habit(strength, shape, twice)[0, day] == pytest.approx(1.2 * baseline.HABIT_SECOND * 9)
 
 
 def test_an_endpoint_slower_while_its_upstream_has_far_more_calls_is_no_candidate() -> None:
@@ -224,6 +263,40 @@ def test_an_endpoint_slower_while_its_upstream_has_far_more_calls_is_no_candidat
         for world in (calls, crowded)
     ]
     assert raised == [1, 0]
+
+
+@pytest.mark.parametrize(("busier", "drifts"), [(1.0, True), (1.6, False)])
+def test_a_day_on_which_its_upstream_is_busier_than_ever_is_no_drift(busier: float, drifts: bool) -> None:
+    random = np.random.default_rng(1)
+    bins, days = np.arange(12 * 288), 12
+    last = bins >= (days - 1) * 288
+    frames = []
+    for route, rate, slower in (("/a", 10.0, 1.25), ("/b", 30 * np.where(last, busier, 1.0), 1.0)):
+        n = random.poisson(rate, len(bins)) + 1
+        mean = np.log(80) + np.where(last, np.log(slower), 0.0) + random.normal(0, 0.4, len(bins)) / np.sqrt(n)
+        frames.append(
+            pl.DataFrame({"bin_start": bins, "route": route, "calls": n, "log_duration_sum": n * mean}).with_columns(
+                log_duration_sumsq=pl.Series(n * (mean**2 + 0.16))
+            )
+        )
+    rows = pl.concat(frames).with_columns(
+        bin_start=pl.from_epoch(pl.col("bin_start") * schema.BIN_S + int(START.timestamp())).dt.replace_time_zone(
+            "UTC"
+        ),
+        status_code=pl.lit(200),
+        durations="calls",
+        minute_calls=pl.concat_list(["calls", pl.lit(0), pl.lit(0), pl.lit(0), pl.lit(0)]),
+        bucket=pl.concat_list(pl.lit(100)),
+        bucket_calls=pl.concat_list("calls"),
+    )
+    rollups = rows.select(
+        (pl.col(name) if name in rows.columns else pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in schema.ROLLUPS.items()
+    )
+    fleet, parts = baseline.fleet(rollups, _bins(days))
+    (series,) = baseline.chunks(fleet, parts, {0: "svc", 1: "svc"})
+    found = latency.detect(series, fleet).filter("opens", pl.col("bin") - pl.col("start_bin") == 287)
+    assert (0 in found["endpoint"]) == drifts
 
 
 def test_an_endpoint_that_nobody_calls_any_more_is_a_traffic_candidate() -> None:

@@ -72,6 +72,17 @@ def test_the_node_that_fails_is_named_and_nothing_else() -> None:
     assert carriers(broken) == [("node", "1")]
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_an_upstream_without_a_name_is_one_dimension_and_one_with_a_name_two(named: bool) -> None:
+    address = pl.format("10.0.0.{}:80", "node")
+    frame = calls(1).with_columns(
+        upstream_address=address, upstream_name=pl.lit("pay") if named else pl.lit(None, pl.String)
+    )
+    broken = inside(pl.col("node") == "1")
+    frame = frame.with_columns(node=pl.lit("gw-1"), status_code=pl.when(broken).then(500).otherwise("status_code"))
+    assert carriers(frame) == [("address" if named else "upstream", "10.0.0.1:80")]
+
+
 def test_the_consumer_that_waits_longer_is_named() -> None:
     slow = calls(2).with_columns(
         duration_ms=pl.when(inside(pl.col("consumer") == "3")).then(pl.col("duration_ms") * 20).otherwise("duration_ms")

@@ -10,14 +10,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from unittest import mock
 
+import polars as pl
 import pytest
 
 from apilens.ingest import run
-from apilens.lake import Lake
+from apilens.lake import Lake, open_lake
 from commands import apilens, calls, ingest, totals
 from logs import broken, log
 
@@ -209,3 +210,41 @@ def test_a_path_that_delta_lake_cannot_name_is_refused_before_anything_is_made(t
     ran = apilens("ingest", "--lake", tmp_path / name, tmp_path / "a.log")
     assert ran.code == 2 and "choose another" in ran.err
     assert [path.name for path in tmp_path.iterdir()] == ["a.log"]
+
+
+def made_by_0_1_0(lake: Path) -> None:
+    """Take out of a lake what 0.1.0 did not write."""
+    for table, column in (("ingests", "record_lines"), ("rejects", "record")):
+        for file in (lake / table).glob("*.parquet"):
+            # Names end with what columns the file has.
+            pl.read_parquet(file).drop(column).write_parquet(file.with_stem(file.stem[:-8] + "0" * 8))
+            file.unlink()
+        for commit in (lake / table / "_delta_log").glob("*.json"):
+            actions = [json.loads(line) for line in commit.read_text().splitlines()]
+            for action in actions:
+                if "metaData" in action:
+                    schema = json.loads(action["metaData"]["schemaString"])
+                    schema["fields"] = [field for field in schema["fields"] if field["name"] != column]
+                    action["metaData"]["schemaString"] = json.dumps(schema)
+                if "add" in action:
+                    path = PurePosixPath(action["add"]["path"])
+                    action["add"]["path"] = str(path.with_stem(path.stem[:-8] + "0" * 8))
+                    action["add"]["size"] = (lake / table / action["add"]["path"]).stat().st_size
+            commit.write_text("".join(json.dumps(action) + "\n" for action in actions))
+    (lake / "_apilens" / "lake.json").write_text('{"layout_version": 1}\n')
+
+
+def test_a_lake_of_the_first_release_knows_its_data_and_takes_new_columns(tmp_path: Path) -> None:
+    path, lake = tmp_path / "a.log", tmp_path / "lake"
+    path.write_bytes(log(range(20)) + broken(1) + b"\n")
+    ingest(lake, path)
+    made_by_0_1_0(lake)
+    assert "record" not in pl.scan_delta(str(lake / "rejects")).collect_schema()
+    path.write_bytes(path.read_bytes() + log(range(20, 25)) + broken(2) + b"\n")
+    done = ingest(lake, path)
+    assert (done["duplicate"], done["stored"], done["rejected"]) == (21, 5, 1)
+    rejects = pl.scan_delta(str(lake / "rejects")).select("record").collect()["record"]
+    assert rejects.to_list() in ([0, None], [None, 0])
+    assert open_lake(str(lake)).rejects()["record"].to_list() == [0, 0]
+    ingest(lake, path, "--replace")
+    assert len(totals(lake)["calls"]) == 25

@@ -175,10 +175,10 @@ def test_the_configuration_says_what_is_meant_and_what_waits(
 
 
 def test_what_outlasts_its_maintenance_is_raised_then_and_says_so(lake: Path, state: str, tmp_path: Path) -> None:
-    text = '[[detect.maintenance]]\nstart = 2026-03-05T09:00:00Z\nend = 2026-03-05T10:30:00Z\nlabel = "new disk"\n'
+    text = '[[detect.maintenance]]\nstart = 2026-03-05T10:00:00+01:00\nend = 2026-03-05T11:30:00+01:00\nlabel = "new disk"\n'
     (row,) = scan(lake, state, NOW, *configured(tmp_path, text)).rows()
     assert row["detected_at"][:16] == "2026-03-05T11:00"
-    assert "new disk" in row["explanation"]
+    assert "new disk (2026-03-05 09:00 to 2026-03-05 10:30 UTC)" in row["explanation"]
 
 
 def test_how_much_proof_is_asked_for_decides_which_windows_open() -> None:
@@ -219,10 +219,10 @@ def test_a_deployment_just_before_is_named(lake: Path, state: str, tmp_path: Pat
         ('[detect]\nsensitivity = "loud"\n', ["detect.sensitivity", "'loud'", "'low', 'normal' or 'high'"]),
         ('[detect]\nsensitvity = "low"\n', ["'detect.sensitvity'", "did you mean 'sensitivity'"]),
         ('[[detect.endpoints]]\nsensitivity = "low"\nendpoint = "x"\n', ["detect.endpoints.0.endpoint", "did you mean 'endpoints'"]),
-        ('[[detect.mutes]]\nendpoints = "*"\n', ["detect.mutes.0.until", "required"]),
-        ('[[detect.mutes]]\nuntil = 2026-03-05T10:30:00\n', ["detect.mutes.0.until", "timezone"]),
+        ('[[detect.mutes]]\nendpoints = "*"\n', ["detect.mutes.0.until is missing"]),
+        ('[[detect.mutes]]\nuntil = 2026-03-05T10:30:00\n', ["detect.mutes.0.until is 2026-03-05T10:30:00; expected a time with its zone, such as 2026-03-05T10:30:00Z"]),
         ('[[detect.mutes]]\nuntil = 2026-03-05T10:30:00Z\nsignals = ["slow"]\n', ["detect.mutes.0.signals.0", "'slow'", "'latency'"]),
-        ('[[detect.maintenance]]\nstart = 2026-03-05T10:30:00Z\nend = 2026-03-05T10:30:00Z\n', ["detect.maintenance.0", "is not after start"]),
+        ('[[detect.maintenance]]\nstart = 2026-03-05T10:30:00Z\nend = 2026-03-05T10:30:00Z\n', ["detect.maintenance.0: end 2026-03-05T10:30:00+00:00 is not after start"]),
         ('[[metrics]]\nmatch = "x"\nlimit = 3\n', ["metrics.0.limit", "known keys"]),
     ],
 )  # fmt: skip

@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
 
 from apilens.detect.log_truth import find_gaps
-from apilens.measure.facts import INSTANCES
+from apilens.measure.facts import INSTANCES, skew
 from apilens.triage.severity import severity
 from commands import apilens, ingest
 
@@ -151,7 +152,30 @@ def test_a_clock_that_is_ahead_is_named_once_and_one_that_agrees_is_not(tmp_path
     assert scanned(tmp_path / "lake") == [found]  # from what is kept of the blocks
     for command in ("queue", "triage"):
         assert apilens(command, "--lake", tmp_path / "lake").code == 0
-    assert "90" in apilens("explain", found["id"], "--lake", tmp_path / "lake").out
+    explained = apilens("explain", found["id"], "--lake", tmp_path / "lake").out
+    assert (
+        "90" in explained and "apilens sql" not in explained
+    )  # a clock has no calls whose addresses could be asked for
+
+
+def test_one_wrong_clock_in_a_chain_of_gateways_is_one_disagreement() -> None:
+    """Edge, middle and inner log 30 calls each under one id; a retry makes the inner one log an id twice, which tells nothing."""
+    begin, took = START + timedelta(hours=1), {"edge": 900.0, "middle": 700.0, "inner": 500.0}
+    calls = pl.DataFrame(
+        [
+            {"environment": "prod", "trace_id": None, "request_id": f"r{i}", "node": node, "gateway": "x",
+             "start_time": begin + timedelta(seconds=i, milliseconds=50 * place + (7_000 if node == "middle" else 0)), "duration_ms": took[node]}
+            for i in range(40)
+            for place, node in enumerate(("edge", "middle", "inner", *(("inner",) if i >= 30 else ())))
+        ],
+        schema_overrides={"trace_id": pl.String},
+    )  # fmt: skip
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("calls", calls.to_arrow())
+        found = skew(connection, START, START + timedelta(hours=6))
+    assert found.select("outer_node", "inner_node", "pairs").rows() == [("edge", "middle", 30)]
+    assert found["offset_s"].to_list() == pytest.approx([7.0], abs=0.2)
 
 
 def test_a_hole_in_one_log_is_a_gap_and_no_traffic_drop(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from apilens.config import Mark
 from commands import apilens, ingest
 
 LAUNCH = datetime(2026, 3, 9, tzinfo=UTC)
@@ -49,6 +50,8 @@ def test_marks_are_kept_once_and_listed_by_time(tmp_path: Path) -> None:
     ran = apilens("mark", "go-live", "2026-03-09", "--lake", lake, "--output", "json")
     assert [(one["label"], one["go_live"]) for one in ran.json()["marks"]] == [("go-live", True), ("orders 2", False)]
     assert "orders 2" in apilens("mark", "--lake", lake).out
+    marked = Mark.model_validate({"time": "2026-03-09T07:00+01:00", "label": "declared in another zone"})
+    assert f"{marked.time:%H:%M}" == "06:00"  # what is printed as UTC is
     assert apilens("mark", "deploy", "--lake", lake).code == 2
     assert apilens("mark", "--label", "x", "--lake", lake).code == 2
 

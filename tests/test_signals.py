@@ -94,6 +94,11 @@ def test_a_retry_begins_behind_the_end_of_a_failure_and_a_second_gateway_is_none
     assert [(row["route"], row["calls"]) for row in rows if row["signal"] == "retries"] == [("/slow/{id}", 12)]
 
 
+def test_callers_that_nobody_names_are_not_none(tmp_path: Path) -> None:
+    (says,) = found(tmp_path, [(20.0 * n, "-", "/v1/token", 401, 9) for n in range(60)])["says"]
+    assert says == "GET /v1/token turned unnamed callers away in a loop, 60 times"
+
+
 def test_ordinary_work_with_an_odd_error_says_nothing(tmp_path: Path) -> None:
     assert found(tmp_path, quiet())["says"].to_list() == []
     ran = apilens("signals", "--lake", tmp_path / "lake")

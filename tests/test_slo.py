@@ -136,7 +136,11 @@ def test_openslo_and_sloth_become_objectives(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (SLOTH.replace("99.9", "100"), "100 %"),
+        (SLOTH.replace("99.9", "100"), r"x\.yaml: .*100 %"),
+        (
+            OPENSLO.replace('"* /v1/pay*"', '["GET /v1/pay", "GET /v1/refunds"]'),
+            "2 patterns of endpoints, expected one",
+        ),
         (SLOTH.replace("99.9", "often"), "expected a number"),
         (OPENSLO.replace("4w", "soon"), "expected for example 28d"),
         ("a: 1", "holds no SLO"),

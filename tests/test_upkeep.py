@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -13,9 +15,11 @@ from unittest import mock
 import polars as pl
 import pytest
 
+from apilens.config import Config
 from apilens.ingest.rollup import roll_up
-from apilens.ingest.run import IngestRun
+from apilens.ingest.run import IngestRun, Request
 from apilens.lake import Lake, open_lake, upkeep
+from apilens.lake import lake as lake_module
 from apilens.lake.storage import Folder
 from apilens.lens import Lens
 from commands import apilens, calls, ingest, totals
@@ -210,6 +214,33 @@ def test_forget_needs_something_to_forget(tmp_path: Path) -> None:
     lake = commits(tmp_path, 1)
     ran = apilens("lake", "forget", "--lake", lake)
     assert (ran.code, "--before" in ran.err) == (2, True)
+
+
+def test_commits_keep_the_ledger_in_few_files_and_a_death_between_takes_no_entry_with_it(tmp_path: Path) -> None:
+    with mock.patch.object(lake_module, "_LEDGER_FILES", 2):
+        lake = commits(tmp_path, 4, lines=2)  # the fourth commit puts the files of the first three together
+        before, ledger = totals(lake), open_lake(str(lake)).ledger().sort("unit_id")
+        assert (files(lake, "ingests"), ledger.height) == (2, 4)
+        (tmp_path / "late.log").write_bytes(log(range(100, 103)))
+        commits_in = itertools.count()
+        real = Lake.transact
+
+        def transact(self: Lake, name: str, *args: Any, **named: Any) -> None:
+            if name == "calls" and next(commits_in) == 0:
+                raise SystemExit
+            real(self, name, *args, **named)
+
+        ingest(
+            lake, tmp_path / "growing.log", "--replace"
+        )  # two files again, with entries that count no more among them
+        before, ledger = totals(lake), open_lake(str(lake)).ledger().sort("unit_id")
+        with mock.patch.object(Lake, "transact", transact), pytest.raises(SystemExit):
+            opened = open_lake(str(lake))
+            IngestRun(opened, Request([str(tmp_path / "late.log")]), Config(), now=datetime.now(UTC)).run()
+        assert totals(lake) == before
+        assert open_lake(str(lake)).ledger().sort("unit_id").equals(ledger)
+        assert ingest(lake, tmp_path / "late.log")["stored"] == 3
+        assert open_lake(str(lake)).ledger().height == ledger.height + 1
 
 
 def test_hundreds_of_commits_stay_few_files_to_open(tmp_path: Path) -> None:

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from datetime import UTC, date
 from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import polars as pl
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from apilens.errors import ConfigError
 from apilens.schema import OTHER_SIGNALS, SIGNALS
+
+#: A time with its zone, in UTC from here on.
+Moment = Annotated[AwareDatetime, AfterValidator(lambda given: given.astimezone(UTC))]
 
 
 class Source(BaseModel):
@@ -36,7 +49,7 @@ class Mark(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    time: AwareDatetime
+    time: Moment
     label: str
     go_live: bool = False
 
@@ -92,8 +105,8 @@ class Sensitivity(About):
 class Maintenance(About):
     """A window [start, end) in which problems are meant; one that lasts beyond it is raised then."""
 
-    start: AwareDatetime
-    end: AwareDatetime
+    start: Moment
+    end: Moment
     label: str = "maintenance"
 
     @model_validator(mode="after")
@@ -107,7 +120,7 @@ class Mute(About):
     """Candidates that are known and wait: muted until a moment, by fingerprint, or by what they are about."""
 
     fingerprint: str | None = None
-    until: AwareDatetime
+    until: Moment
     why: str | None = None
 
 
@@ -221,7 +234,16 @@ def _explain(file: Path, error: ValidationError) -> str:
         near = get_close_matches(where[-1], known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
         return f"{file}: unknown key {key!r}; {hint}"
-    return f"{file}: {key} is {first.get('input')!r}; {first['msg']}"
+    said = first["msg"].removeprefix("Value error, ")
+    given = first.get("input")
+    if first["type"] == "missing":
+        return f"{file}: {key} is missing"
+    if isinstance(given, dict):  # what is wrong lies between its values, which are named
+        return f"{file}: {key}: {said}"
+    if first["type"] == "timezone_aware":
+        said = f"expected a time with its zone, such as {given.isoformat()}Z or {given.isoformat()}+01:00"
+    shown = given.isoformat() if isinstance(given, date) else repr(given)
+    return f"{file}: {key} is {shown}; {said}"
 
 
 def _model_of(where: Sequence[str]) -> type[BaseModel]:

@@ -18,7 +18,7 @@ from apilens.documents import documents
 from apilens.errors import ConfigError, UsageError
 from apilens.ingest.rollup import roll_up
 from apilens.lake import open_lake
-from apilens.lake.views import CALLS_VIEW, TABLE_VIEWS, View, connect, select, sql_within
+from apilens.lake.views import CALLS_VIEW, MERGES, TABLE_VIEWS, View, connect, select, sql_within
 from apilens.measure import breakdown as _breakdown
 from apilens.measure.addresses import addresses
 from apilens.measure.compare import compare
@@ -315,6 +315,8 @@ class Lens:
     @cached_property
     def _mapping(self) -> pl.DataFrame:
         """service, route, merged_route of the routes that learning or a document changed; a document knows better."""
+        if not self.merges.merges and not self.openapi.operations:
+            return MERGES.to_frame()
         routes = self.stored_routes.select("service", "route").unique()
         documented = self.openapi.mapping(routes)
         own = routes.join(documented, on=["service", "route"], how="anti", nulls_equal=True)

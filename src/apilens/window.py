@@ -11,6 +11,10 @@ from apilens.errors import UsageError
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _AGO = re.compile(r"(\d{1,9})([smhdw])", re.ASCII)
 
+#: No gateway wrote a log before, and windows around a later moment must not leave the calendar.
+_FIRST_YEAR, _LAST_YEAR = 1970, 2199
+_LONGEST = timedelta(days=36_525)
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -33,7 +37,10 @@ def parse_duration(text: str) -> timedelta:
     found = _AGO.fullmatch(text.strip())
     if found is None:
         raise UsageError(f"{text!r} is no duration; expected for example 15m, 2h or 7d")
-    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+    seconds = int(found[1]) * _UNITS[found[2]]
+    if seconds > _LONGEST.total_seconds():
+        raise UsageError(f"{text!r} is longer than a hundred years; expected a shorter time, for example 90d")
+    return timedelta(seconds=seconds)
 
 
 def parse_time(text: str, *, now: datetime, tz: tzinfo = UTC) -> datetime:
@@ -41,6 +48,15 @@ def parse_time(text: str, *, now: datetime, tz: tzinfo = UTC) -> datetime:
 
     tz: zone of texts that name none. Raises UsageError with the accepted forms.
     """
+    moment = _moment(text, now, tz)
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise UsageError(
+            f"{text!r} lies in the year {moment.year}; expected {_FIRST_YEAR} to {_LAST_YEAR}, for example 90d or 2026-11-22"
+        )
+    return moment
+
+
+def _moment(text: str, now: datetime, tz: tzinfo) -> datetime:
     word = text.strip()
     if (ago := _AGO.fullmatch(word)) is not None:
         try:

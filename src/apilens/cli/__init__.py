@@ -127,7 +127,10 @@ def run(argv: Sequence[str] | None = None) -> int:
         # The reader (head, less) has gone: point stdout elsewhere so that the interpreter's own flush is quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DONE
-    except SystemExit:
+    except SystemExit as stop:
+        # Click leaves with 1, which is a finding, where it meets the pipe that a reader has left (of stderr, or before we do).
+        if stop.code == 1:
+            return Exit.DONE
         raise
     except Exception as error:
         if not objects.is_failure(error):

@@ -43,6 +43,8 @@ def info(lake: str, output: str) -> int:
     rows = [(name, *(f"{part[column]:,}" for column in columns)) for name, part in tables.items()]
     table("", ["table", *(Column(column.replace("_", " "), "right") for column in columns)], rows)
     click.echo(f"{found['units']:,} units, the last one committed {found['last_ingest'] or 'never'}", err=True)
+    if found["decided_bytes"]:
+        click.echo(f"{found['decided_bytes']:,} bytes of what scans have decided, in _apilens/decided.bin", err=True)
     return Exit.DONE
 
 

@@ -57,7 +57,7 @@ def find_candidates(
 
     rollups: schema.ROLLUPS in any order; several rows per key add up. Calls of bots, scanners and health checks are
     left out unless include_synthetic. breakdown: given schema.BREAKDOWN_WINDOWS, returns schema.BREAKDOWN of
-    the same calls; asked three times per environment, for some windows per endpoint and incident. now: bins that end later are not looked
+    the same calls; asked four times per environment, for some windows per endpoint and incident. now: bins that end later are not looked
     at. go_live: since when the endpoints are in use (None: since their first call); what is bad since then is a
     standing fault. settings: how much proof is asked for where (None: the usual). remembered: what earlier scans decided,
     which is taken over where it still holds, and brought up to date; without it the result is the same. Empty where nothing
@@ -80,7 +80,7 @@ def find_candidates(
         remembered.learn(str(environment), known)
         if settings is not None:
             abnormal = sensitised(abnormal, fleet.endpoints, settings, anomalies.OPEN_LOG10_P)
-        runs = incidents.runs_of(abnormal)
+        runs = incidents.patient(incidents.runs_of(abnormal), fleet, breakdown)
         problems = incidents.group(lasting.outlasting(runs, rows, fleet), fleet, breakdown)
         found.append(candidates.describe(problems, fleet, breakdown, now=now))
     return pl.concat(found).sort("detected_at", "id")

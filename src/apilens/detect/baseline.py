@@ -385,25 +385,27 @@ def same_time(matrix: Floats, ahead: int = 0) -> Floats:
     return out.reshape(rows, days * DAY)[:, ahead : ahead + bins]
 
 
-def habit(matrix: Floats, shape: Fleet) -> Floats:
+def habit(matrix: Floats, shape: Fleet, strong: tuple[Ints, Ints]) -> Floats:
     """Per bin what the endpoint itself reached on the seven days before: the higher of HABIT_SECOND × the second
-    highest daily
-    maximum and HABIT_HIGHEST × the highest; more where fewer days are known, -inf without a past.
+    highest daily maximum and HABIT_HIGHEST × the highest; more where fewer days are known, -inf without a past.
 
-    What an endpoint does on two days of a week is its habit (a batch job, a nightly backup), whatever a noise model
-    says.
+    strong: rows and bins of the windows that open if they beat this. What an endpoint does on two days of a week is its
+    habit (a batch job, a nightly backup), whatever a noise model says. A day on which a window opened was an incident:
+    it counts for the second highest alone, so that one outage does not excuse the next.
     """
     daily = _by_day(matrix, shape, -np.inf).max(axis=2)
-    highest = np.full_like(daily, -np.inf)
-    second = np.full_like(daily, -np.inf)
-    days = np.zeros_like(daily)
-    for lag in range(1, min(WEEK_DAYS, shape.days - 1) + 1):
-        day = np.full_like(daily, -np.inf)
-        day[:, lag:] = daily[:, :-lag]
-        second = np.maximum(second, np.minimum(highest, day))
-        highest = np.maximum(highest, day)
-        days += day > 0
-    return _by_bin((1 + 1 / np.maximum(days, 1)) * np.maximum(HABIT_SECOND * second, HABIT_HIGHEST * highest), shape)
+    rows, bins = strong
+    opening = np.full_like(daily, -np.inf)
+    np.maximum.at(opening, (rows, shape.day_of(bins)), matrix[rows, bins])
+    usual, ordinary = np.full_like(daily, -np.inf), daily.copy()
+    for day in range(1, shape.days):
+        week = slice(max(day - WEEK_DAYS, 0), day)
+        known = np.maximum((daily[:, week] > 0).sum(axis=1), 1)
+        second = np.partition(daily[:, week], -2, axis=1)[:, -2] if day > 1 else np.full(len(daily), -np.inf)
+        highest = ordinary[:, week].max(axis=1)
+        usual[:, day] = (1 + 1 / known) * np.maximum(HABIT_SECOND * second, HABIT_HIGHEST * highest)
+        ordinary[opening[:, day] > usual[:, day], day] = -np.inf
+    return _by_bin(usual, shape)
 
 
 def spread(square: Floats, usable: Bools, shape: Fleet, *, prior: float, weight: float, skip_days: int = 0) -> Floats:

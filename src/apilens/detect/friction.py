@@ -151,7 +151,8 @@ def _candidate(
     share = calls / max(every, 1)
     # Counted per block and endpoint: the largest of them is the least that it can be in all.
     consumers = int(run.select(pl.col("consumers").max()).item())
-    before = float(run.filter(pl.col("block") == first).select((pl.col("before").fill_null(0.0)).mean()).item())
+    past = run.filter(pl.col("block") == first).select(pl.col("before").mean()).item()
+    before = float(past or 0.0)
     endpoints = (
         run.group_by("endpoint")
         .agg(pl.col("calls").sum())
@@ -201,8 +202,8 @@ def _candidate(
         "request_ids": ids.head(MAX_REQUEST_IDS).to_list(),
         "title": f"{where}: {words}{who}",
         "explanation": (
-            f"From {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC: {words}{who}, of {every:,} calls in the quarter days concerned; the week"
-            f" before had {_percent(before)}. No outage: what users run into ({signal.replace('_', ' ')}). A scan at"
+            f"From {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC: {words}{who}, of {every:,} calls in the quarter days concerned; "
+            f"{'of the week before nothing is known' if past is None else f'the week before had {_percent(before)}'}. No outage: what users run into ({signal.replace('_', ' ')}). A scan at"
             f" {detected_at:%Y-%m-%d %H:%M} UTC would have raised it."
         ),
         "evidence": [],

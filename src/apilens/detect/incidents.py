@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -39,6 +39,8 @@ HINT_EXCESS, HINT_TRAFFIC = 0.85, 0.70
 HINT_P = 0.01
 #: An incident whose like was seen at this hour on two earlier days is the next occurrence of a recurring one.
 RECURRING_DAYS = 2
+#: One consumer's client errors are raised when they last for half an hour.
+PATIENCE = HOUR // 2
 DIMENSIONS = ("consumer", "node", "upstream", "address")
 
 
@@ -189,10 +191,48 @@ def runs_of(found: pl.DataFrame) -> list[Run]:
                 at_peak={name: peak[name] for name in measures},
             )
         )
-    order = {signal: rank for rank, signal in enumerate(("errors", "auth", "rate_limit", "latency", "traffic"))}
-    return sorted(
-        result, key=lambda run: (run.opened, order[run.signal], run.at_open["log10_p"], run.endpoint, str(run.status))
-    )
+    return sorted(result, key=_when_raised)
+
+
+def _when_raised(run: Run) -> tuple[int, int, float, int, str]:
+    """The order in which a scheduled scan meets runs."""
+    rank = ("errors", "auth", "rate_limit", "latency", "traffic").index(run.signal)
+    return run.opened, rank, float(run.at_open["log10_p"]), run.endpoint, str(run.status)
+
+
+def patient(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Run]:
+    """The runs; client errors of one consumer opened PATIENCE after they began, and are left out where they were over by then.
+
+    Someone who struggles with a form, or tries what is not there, is done after minutes; a client that was released
+    broken is not. Authentication and rate limits are one consumer's matter by nature and wait for nothing.
+    """
+    result, asked, spans = [], [], []
+    for run in runs:
+        if run.signal != "errors" or run.status is None or run.status >= 500:
+            result.append(run)
+            continue
+        early = run.strong[run.strong < run.start + PATIENCE].tolist()
+        asked.append((run, early))
+        spans += [(run.endpoint, run.start, bin_ + 1) for bin_ in early]
+    parts = breakdown(windows_frame(spans, fleet)).partition_by("window_id", as_dict=True) if spans else {}
+    nothing = schema.BREAKDOWN.to_frame()
+    window = 0
+    for run, early in asked:
+        # As of the moment it opened, of which the peak may be the future.
+        known = replace(run, at_peak=run.at_open)
+        profiles = [profile_of(known, parts.get((window + at,), nothing), nothing) for at in range(len(early))]
+        window += len(early)
+        opened = [bin_ for bin_, profile in zip(early, profiles, strict=True) if not _of_one(profile)]
+        opened += run.strong[run.strong >= run.start + PATIENCE].tolist()
+        if opened:
+            result.append(replace(run, opened=opened[0]))
+    return sorted(result, key=_when_raised)
+
+
+def _of_one(profile: Profile) -> bool:
+    """Whether one of several consumers has all of the excess, be it by chance."""
+    value, share, traffic = profile.top("consumer")
+    return bool(value) and share >= HINT_EXCESS and traffic <= HINT_TRAFFIC
 
 
 def windows_frame(spans: list[tuple[int, int, int]], fleet: Fleet) -> pl.DataFrame:

@@ -23,8 +23,10 @@ from apilens.detect.baseline import (
     Bools,
     Fleet,
     Floats,
+    Ints,
     Series,
     Sums,
+    back,
     habit,
     same_time,
     spread,
@@ -43,7 +45,9 @@ TAIL_SHARE = 0.03
 TAIL_FACTOR = 3.0
 MIN_TIMED = 8
 #: Means of heavy-tailed latencies are not normal: Student's t asks a shift for 5.0 standard errors to open, a drift for 6.6.
+#: Those of a handful of calls are even less so: of ten calls, 6.8.
 T_DEGREES, DRIFT_DEGREES = 100, 30
+DEGREES_PER_CALL = 2
 #: Mean square of standardised residuals before the endpoint's own are known; 1.0 would be a perfect model.
 PRIOR_SPREAD = 2.0
 #: What is known of a time of day, and of the two hours before, is held back by so many calls.
@@ -242,11 +246,18 @@ def _days(series: Series) -> Floats:
 def _crowd(series: Series, totals: _Totals, width: int) -> Floats:
     """By how much more calls than the two hours before and this time of day had explain a higher log latency: the
     endpoint's own, or those of all behind the same upstream."""
-    most = np.zeros_like(series.calls)
+    pairs = []
     for each in (totals.calls, totals.beside):
         calls = each.window(width)
         lately = each.past(2 * HOUR, width) * width / (2 * HOUR)
-        usual = np.maximum(lately, same_time(calls) / np.maximum(_days(series), 1.0))
+        pairs.append((calls, np.maximum(lately, same_time(calls) / np.maximum(_days(series), 1.0))))
+    return _explained_by_more(pairs)
+
+
+def _explained_by_more(pairs: list[tuple[Floats, Floats]]) -> Floats:
+    """By how much a higher log latency is explained where there are more calls than usual: the most of (calls, usual)."""
+    most = np.zeros_like(pairs[0][0])
+    for calls, usual in pairs:
         most = np.maximum(most, LOAD_ELASTICITY * np.log((calls + 3) / (usual + 3)))
     return most
 
@@ -370,16 +381,20 @@ def _shift(
     z = residual / np.sqrt(sampling + np.maximum(wander, MIN_WANDER))
     changed = residual > math.log(factor)
     rows, bins = np.nonzero(usable & (z > 2.5) & changed & _still(totals, width, residual, factor))
-    log10_p = anomalies.log10_tail(stdtr(T_DEGREES, -z[rows, bins]))
-    opens = _opens(log10_p + fleet.many[bins], z[rows, bins], habit(z, fleet)[rows, bins]) & comparable[rows, bins]
+    degrees = np.minimum(T_DEGREES, DEGREES_PER_CALL * n[rows, bins])
+    log10_p = anomalies.log10_tail(stdtr(degrees, -z[rows, bins]))
+    opens = _opens(log10_p + fleet.many[bins], z, rows, bins, comparable[rows, bins], fleet)
     excess = n * (1.0 - np.exp(-np.maximum(residual, 0.0)))
     return _frame(series, rows, bins, width, log10_p, opens, np.exp(s / safe_n), np.exp(expected), "ms", n, excess)
 
 
-def _opens(log10_p: Floats, z: Floats, usual: Floats) -> Bools:
-    """Whether windows open by their chance and their standard errors, given what the endpoint itself reaches anyway (habit)."""
-    clear: Bools = (log10_p < CLEAR_LOG10_P) & (z > CLEAR_FACTOR * usual)
-    return clear | ((log10_p < OPEN_LOG10_P) & (z > usual))
+def _opens(log10_p: Floats, z: Floats, rows: Ints, bins: Ints, may: Bools, fleet: Fleet) -> Bools:
+    """Which of the windows that end with (rows, bins) open, by their chance and their standard errors, given what the
+    endpoint itself reaches anyway (habit). may: nothing else speaks against it."""
+    strong = may & (log10_p < OPEN_LOG10_P)
+    usual = habit(z, fleet, (rows[strong], bins[strong]))[rows, bins]
+    clear: Bools = may & (log10_p < CLEAR_LOG10_P) & (z[rows, bins] > CLEAR_FACTOR * usual)
+    return clear | (strong & (z[rows, bins] > usual))
 
 
 def _drift(series: Series, fleet: Fleet, totals: _Totals, load: tuple[Floats, Bools]) -> pl.DataFrame:
@@ -391,7 +406,10 @@ def _drift(series: Series, fleet: Fleet, totals: _Totals, load: tuple[Floats, Bo
     past_mean, variance, explained = _by_load(totals, DRIFT_WINDOW, behind)
     own, unseen = load
     own = window_sum(np.maximum(own, 0.0) * series.timed, DRIFT_WINDOW) / safe_n
-    expected = past_mean + np.maximum(explained, own)
+    # A day busier than any of that week (a first weekend, a campaign) is slower by as much as busier minutes are.
+    days = [each.window(DRIFT_WINDOW) for each in (totals.calls, totals.beside)]
+    crowd = _explained_by_more([(day, back(window_max(day, WEEK), behind, 0.0)) for day in days])
+    expected = past_mean + np.maximum(explained, own) + crowd
     usable = (n >= MIN_TIMED) & (past_n >= 50) & (_age(series, fleet) >= behind + YOUNG)
     comparable = 2 * window_sum(unseen * series.timed, DRIFT_WINDOW) <= n
     residual = np.where(usable, s / safe_n - expected, 0.0)
@@ -480,10 +498,7 @@ def _tail(
     )
     shape = mean[rows, bins] / over[rows, bins]
     log10_p = anomalies.log10_tail(betainc(k[rows, bins], shape, mean[rows, bins] / (mean[rows, bins] + shape)))
-    opens = (
-        _opens(log10_p + fleet.many[bins], z[rows, bins], habit(z, fleet)[rows, bins])
-        & (comparable & sudden)[rows, bins]
-    )
+    opens = _opens(log10_p + fleet.many[bins], z, rows, bins, (comparable & sudden)[rows, bins], fleet)
     return _frame(
         series, rows, bins, width, log10_p, opens, k / np.maximum(n, 1.0), share, "ratio", n, np.maximum(k - mean, 0.0)
     )

@@ -49,7 +49,7 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
         [LEAST_SHARE["auth"], LEAST_SHARE["rate_limit"], LEAST_SHARE["client"]],
         LEAST_SHARE["errors"],
     )
-    least = np.maximum(least, PEER_FACTOR * _peers(events, fleet)[events.pair[young], events.bin[young] // HOUR])
+    least = np.maximum(least, PEER_FACTOR * _peers(events, fleet, young))
     low = betaincinv(k + 0.5, n - k + 0.5, DOUBT)
     # Still so in the last two hours that had calls enough to tell, and in several hours.
     recent, recent_n = events.between(young, events.bin[young] - WAIT + 1, events.bin[young] + 1)
@@ -84,23 +84,35 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     )
 
 
-def _peers(events: Events, fleet: Fleet) -> Floats:
-    """(pairs, hours) the upper quartile of the code's share so far, over the endpoints of the chunk that are called enough."""
-    hours = -(-fleet.bins // HOUR)
-    ends = np.minimum(np.arange(1, hours + 1) * HOUR, fleet.bins)
+def _peers(events: Events, fleet: Fleet, at: Ints) -> Floats:
+    """Per event `at` the upper quartile of the code's share until the end of its hour, over the endpoints of the chunk that
+    are called enough; 0.0 where none is."""
+    hours, of_hour = np.unique(events.bin[at] // HOUR, return_inverse=True)
+    ends = np.minimum((hours + 1) * HOUR, fleet.bins)
     total = events.total[:, ends]
-    codes, of_code = np.unique(events.code, return_inverse=True)
-    quartile = np.zeros((len(codes), hours))
-    for number in range(len(codes)):
-        hits = np.zeros_like(total)
-        mine = of_code == number
-        np.add.at(hits, (events.row[mine], events.bin[mine] // HOUR), events.calls[mine])
-        share = np.where(total >= MIN_CALLS, np.cumsum(hits, axis=1) / np.maximum(total, 1.0), np.nan)
-        known = ~np.isnan(share).all(axis=0)
-        quartile[number, known] = np.nanquantile(share[:, known], 0.75, axis=0)
-    first = np.r_[True, np.diff(events.pair) != 0]
-    peers: Floats = quartile[of_code[first]]
+    peers = np.zeros(len(at))
+    for code in np.unique(events.code[at]):
+        hits = np.zeros((len(total), len(hours) + 1))
+        mine = events.code == code
+        np.add.at(hits, (events.row[mine], np.searchsorted(ends, events.bin[mine], side="right")), events.calls[mine])
+        share = np.cumsum(hits[:, :-1], axis=1) / np.maximum(total, 1.0)
+        quartile = _upper_quartile(np.where(total >= MIN_CALLS, share, np.nan))
+        asked = events.code[at] == code
+        peers[asked] = quartile[of_hour[asked]]
     return peers
+
+
+def _upper_quartile(values: Floats) -> Floats:
+    """Of each column, of what is not NaN, between two values in proportion; 0.0 where nothing is.
+
+    numpy.nanquantile says the same, column by column: a hundred times as dear.
+    """
+    ordered = np.sort(values, axis=0)
+    at = 0.75 * np.maximum((~np.isnan(values)).sum(axis=0) - 1, 0)
+    low, high = np.floor(at).astype(np.int64), np.ceil(at).astype(np.int64)
+    lower, upper = (np.take_along_axis(ordered, place[None, :], axis=0)[0] for place in (low, high))
+    quartile: Floats = np.nan_to_num(lower + (upper - lower) * (at - low))
+    return quartile
 
 
 def _hours(events: Events) -> Ints:

@@ -318,7 +318,7 @@ def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
             if direction == 1
             else (calls[rows, bins] < DROP_FACTOR * lately[rows, bins])
         )
-        usual = habit(z, fleet)[rows, bins]
+        usual = habit(z, fleet, (rows[sudden], bins[sudden]))[rows, bins]
         found.append(
             pl.DataFrame(
                 {

@@ -52,10 +52,17 @@ MERGED = "merged-"
 _MAX_PARTITIONS = 62
 _KEY_BYTES = 32
 _MARKER = "_apilens/lake.json"
+#: What scans have decided; may be deleted at any time.
+DECIDED = "decided.bin"
 _COMMITTED = table({"path": pl.String, "first": TIMESTAMP, "last": TIMESTAMP})
 #: Files of the ledger above which a commit puts those together that have at most so many rows: every run reads all of them, at
 #: a third of a millisecond each. Picked.
 _LEDGER_FILES, _LEDGER_ROWS = 32, 50_000
+#: Columns that lakes of 0.1.0 lack, and what their rows meant: each record was a line.
+_NOT_IN_0_1_0: dict[str, dict[str, pl.Expr]] = {
+    "ingests": {"record_lines": pl.col("read")},
+    "rejects": {"record": pl.lit(0, pl.Int64)},
+}
 #: What the library of the tables takes for something else in a path: escapes, separators, line ends.
 _UNSAFE = re.compile(r"%[0-9A-Fa-f]{2}|[\\\x00-\x1f]")
 _TRANSACTIONS = pl.Schema({"unit_id": pl.String, "attempt": pl.Int64})
@@ -120,7 +127,30 @@ def open_lake(path: str, *, create: bool = False) -> Lake:
             reason = getattr(error, "strerror", None) or error
             raise LakeError(f"{path}: the lake cannot be made here: {reason}; give --lake DIR") from None
     refuse_newer(path)
-    return Lake(path)
+    lake = Lake(path)
+    if create:
+        _add_columns(lake)
+    return lake
+
+
+def _add_columns(lake: Lake) -> None:
+    """Tell readers that go by the tables' own schema of the columns that this version has and the one that made the lake had not."""
+    columns = sha256(repr([(name, list(schema.items())) for name, schema in TABLES.items()]).encode()).hexdigest()[:16]
+    marker = json.loads(lake.storage.read(_MARKER) or b"{}")
+    if marker.get("columns") == columns:
+        return
+    with lake.lock("commit"):
+        for name in lake.tables:
+            table = lake.table(name)
+            there = {field.name for field in table.schema().fields}
+            fields = Schema.from_arrow(TABLES[name].to_frame().to_arrow().schema).fields
+            missing = [field for field in fields if field.name not in there]
+            try:
+                if missing:
+                    table.alter.add_columns(missing)
+            except (OSError, DeltaError) as error:
+                raise LakeError(f"{lake.storage.uri(name)}: cannot be written ({_cause(error)})") from None
+        lake.save_text("lake.json", json.dumps({**marker, "columns": columns}) + "\n")
 
 
 def refuse_newer(path: str) -> None:
@@ -160,6 +190,7 @@ class Lake:
         self.storage = storage_at(root)
         self._run = secrets.token_hex(8)
         self._logs = {name: _Log(self.storage, name) for name in TABLES}
+        self._tables: dict[Table, DeltaTable] = {}
         self._hold: Hold | None = None
         self._entries = INGESTS.to_frame().with_columns(file=pl.lit("", pl.String))
 
@@ -189,7 +220,18 @@ class Lake:
         return any(self.storage.read(f"{log}/{file}") is not None for file in (f"{0:020}.json", "_last_checkpoint"))
 
     def table(self, name: Table) -> DeltaTable:
-        """The table at its latest version."""
+        """The table at its latest version. The next call for it moves what this one gave on to the version that is the latest then."""
+        known = self._tables.get(name)
+        if known is not None:
+            try:
+                known.update_incremental()  # reads what was committed since, where opening reads the whole log
+            except DeltaError:
+                known = None  # the log was cleaned up meanwhile
+        if known is None:
+            known = self._tables[name] = self._open(name)
+        return known
+
+    def _open(self, name: Table) -> DeltaTable:
         try:
             return DeltaTable(self.storage.uri(name), storage_options=self.storage.options)
         except TableNotFoundError:
@@ -205,7 +247,11 @@ class Lake:
 
     def _committed(self, name: Table) -> pl.DataFrame:
         """One row per committed file: path (in its table), first and last: its start times, null where none are kept."""
-        actions = pl.DataFrame(self.table(name).get_add_actions(flatten=True))
+        return self._files_of(name, self.table(name))
+
+    @staticmethod
+    def _files_of(name: Table, table: DeltaTable) -> pl.DataFrame:
+        actions = pl.DataFrame(table.get_add_actions(flatten=True))
         if actions.is_empty():
             return _COMMITTED.to_frame()
         times = {end: f"{side}.{TIME.get(name)}" for end, side in (("first", "min"), ("last", "max"))}
@@ -294,15 +340,15 @@ class Lake:
     def ledger(self) -> pl.DataFrame:
         """schema.INGESTS of the units that are committed: the entry whose attempt `calls` carries."""
         attempts = self._attempts("calls")  # before the entries, as in committed
-        return _counting(self._read_entries().drop("file"), attempts)
+        return _counting(self._read_entries(self.table("ingests")).drop("file"), attempts)
 
-    def _read_entries(self) -> pl.DataFrame:
+    def _read_entries(self, ingests: DeltaTable) -> pl.DataFrame:
         """schema.INGESTS, committed or not, and file: the file of the ledger it stands in. A file never changes and is read once."""
-        paths = self.files("ingests")
+        paths = self._present("ingests", self._files_of("ingests", ingests))
         fresh = sorted(set(paths) - set(self._entries["file"]))
         parts = [self._entries.filter(pl.col("file").is_in(paths))]
         if fresh:
-            parts.append(self._scan(fresh, INGESTS, file="file").collect())
+            parts.append(_as_now("ingests", self._scan(fresh, INGESTS, file="file")).collect())
         self._entries = pl.concat(parts).sort("file", maintain_order=True)
         return self._entries
 
@@ -321,7 +367,7 @@ class Lake:
         # takes place meanwhile would be missed.
         attempts = self._attempts("calls")
         rows = self.scan(name) if files is None else self.scan_files(name, files)
-        return _counting(rows.collect(), attempts)
+        return _counting(_as_now(name, rows).collect(), attempts)
 
     def _attempts(self, name: Literal["calls", "rollups"]) -> pl.DataFrame:
         """Every unit's committed attempt: unit_id, attempt."""
@@ -415,7 +461,7 @@ class Lake:
         self._unchanged("calls", self.table("calls"))
         entries = pl.DataFrame([unit.entry for unit in units], schema=INGESTS)
         written = [added(file) for file in self.write("ingests", entries, secrets.token_hex(16), 1)]
-        known = self._read_entries()
+        known = self._read_entries(ingests)
         # A run that died between these steps left rows of the same attempts; this commit would make them count.
         gone = known.join(entries, on=["unit_id", "attempt"], how="semi")["file"].unique()
         sizes = known.filter(~pl.col("file").is_in(gone.implode())).group_by("file").len()
@@ -574,6 +620,11 @@ class Lake:
     def register_rollups(self, units: Sequence[Unit]) -> None:
         """Commit rollups that were rebuilt from committed calls; see unfinished_rollups."""
         self._register("rollups", units)
+
+
+def _as_now(name: Literal["ingests", "rejects"], rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Rows with what those of an older lake lack."""
+    return rows.with_columns(pl.coalesce(column, meant) for column, meant in _NOT_IN_0_1_0[name].items())
 
 
 def _counting(rows: pl.DataFrame, attempts: pl.DataFrame) -> pl.DataFrame:

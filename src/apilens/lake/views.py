@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import secrets
 from collections.abc import Collection
 from importlib.resources import files
 from typing import Literal
@@ -21,7 +23,8 @@ View = Literal["calls", "rollups", "rejects", "ingests", "metrics", "sums"]
 TABLE_VIEWS: tuple[View, ...] = tuple(TABLES)
 CALLS_VIEW: tuple[View, ...] = ("calls",)
 
-_MERGES = pl.Schema({"service": pl.String, "route": pl.String, "merged_route": pl.String})
+#: How routes are renamed on read.
+MERGES = pl.Schema({"service": pl.String, "route": pl.String, "merged_route": pl.String})
 
 
 def connect(
@@ -34,7 +37,11 @@ def connect(
     where it lies in the window as a whole. The connection can read the lake's committed files and no other, and its settings
     are locked. A stranger's SQL still goes through `select`: DuckDB lets COPY overwrite what it lets be read.
     """
-    connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
+    # What a query cannot hold in memory goes there, not to DuckDB's own choice, .tmp in the folder one happens to be in.
+    spill = f"{os.environ.get('TMPDIR', '/tmp')}/apilens-{secrets.token_hex(8)}"
+    connection = duckdb.connect(
+        config={"autoinstall_known_extensions": False, "autoload_known_extensions": False, "temp_directory": spill}
+    )
     # After two seconds DuckDB would draw a bar on stdout, into the results.
     connection.execute("SET enable_progress_bar = false")
     lake.storage.attach(connection)
@@ -51,7 +58,7 @@ def connect(
             _load(connection, f"no_{name}", TABLES[name].to_frame())
             sources[name] = _relation(f"no_{name}", paths)
             allowed += paths
-    _load(connection, "route_merges", merges if merges is not None else _MERGES.to_frame())
+    _load(connection, "route_merges", merges if merges is not None else MERGES.to_frame())
     if {"rejects", "ingests"} & set(views):
         _load(connection, "attempts", lake.ledger().select("unit_id", "attempt"))
     text = files("apilens.lake").joinpath("views.sql").read_text(encoding="utf-8")

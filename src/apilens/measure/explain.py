@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from importlib.resources import files
 
 import duckdb
-import numpy as np
 import polars as pl
 
 from apilens.schema import table
@@ -98,12 +97,13 @@ def explain(
         values=pl.len().over("dimension"),
     )
     rows = rows.with_columns(pl.col("excess_share", "traffic_share", "measure_before", "measure").fill_nan(None))
+    import numpy as np  # as below: who only counts endpoints imports this module too
+    from scipy.special import betainc  # takes half a second to import
+
     # A log duration varies by about 1: a few calls of one consumer are no proof.
     hits = np.floor(rows["excess"].fill_null(0.0).to_numpy())
     n = np.maximum(np.ceil(rows["total"].fill_null(0.0).to_numpy()), hits)
     traffic_share = rows["traffic_share"].fill_null(0.0).to_numpy()
-    from scipy.special import betainc  # takes half a second to import
-
     p = np.where(hits >= 1, betainc(np.maximum(hits, 1), np.maximum(n - hits + 1, 1), traffic_share), 1.0)
     tested = int((rows["values"] > 1).sum())
     carries = (

@@ -7,7 +7,8 @@ WITH picked AS (
         coalesce(c.consumer, '') AS consumer,
         coalesce(c.node, '') AS node,
         coalesce(c.upstream_name, c.upstream_address, '') AS upstream,
-        coalesce(c.upstream_address, '') AS address,
+        -- Where the upstream has no name, its address is what it is called.
+        CASE WHEN c.upstream_name IS NOT NULL THEN coalesce(c.upstream_address, '') END AS address,
         coalesce(c.method, '') || ' ' || coalesce(c.route, '') AS endpoint,
         coalesce(CAST(c.status_code AS VARCHAR), '') AS status,
         coalesce(c.user_agent, '') AS client,

@@ -144,26 +144,29 @@ def read_slos(documents: list[object], file: str) -> list[Slo]:
     monitoring system is not run. Raises ConfigError naming the file and what is missing.
     """
     found: list[Slo] = []
-    for document in documents:
-        if not isinstance(document, dict):
-            continue
-        if document.get("kind") == "SLO":
-            found += _openslo(document, file)
-        elif isinstance(document.get("slos"), list):
-            found += [_sloth(document, one, file) for one in document["slos"] if isinstance(one, dict)]
+    try:
+        for document in documents:
+            if not isinstance(document, dict):
+                continue
+            if document.get("kind") == "SLO":
+                found += _openslo(document)
+            elif isinstance(document.get("slos"), list):
+                found += [_sloth(document, one) for one in document["slos"] if isinstance(one, dict)]
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from None
     if not found:
         raise ConfigError(f"{file}: holds no SLO; expected OpenSLO documents (kind: SLO) or Sloth's list `slos`")
     return found
 
 
-def _openslo(document: dict[str, object], file: str) -> list[Slo]:
+def _openslo(document: dict[str, object]) -> list[Slo]:
     metadata, spec = _mapping(document.get("metadata")), _mapping(document.get("spec"))
     name = str(metadata.get("name") or "unnamed")
     windows = spec.get("timeWindow")
     first = _mapping(windows[0]) if isinstance(windows, list) and windows else {}
     objectives = spec.get("objectives")
     if not isinstance(objectives, list) or not objectives:
-        raise ConfigError(f"{file}: SLO {name!r} has no objectives; expected spec.objectives with a target")
+        raise ConfigError(f"SLO {name!r} has no objectives; expected spec.objectives with a target")
     result = []
     for number, one in enumerate(map(_mapping, objectives)):
         percent = one.get("targetPercent")
@@ -172,20 +175,20 @@ def _openslo(document: dict[str, object], file: str) -> list[Slo]:
         result.append(
             Slo(
                 name if len(objectives) == 1 else f"{name} {one.get('displayName') or number + 1}",
-                _number(target, f"{file}: target of SLO {name!r}") / part,
+                _number(target, f"target of SLO {name!r}") / part,
                 service=_service(spec.get("service"), metadata),
                 endpoints=_endpoints(metadata),
                 # OpenSLO leaves the unit to the query; seconds are what Prometheus has.
-                latency_ms=None if value is None else 1000 * _number(value, f"{file}: value of SLO {name!r}"),
-                days=_days(str(first.get("duration") or "28d"), file, name),
+                latency_ms=None if value is None else 1000 * _number(value, f"value of SLO {name!r}"),
+                days=_days(str(first.get("duration") or "28d"), name),
             )
         )
     return result
 
 
-def _sloth(document: dict[str, object], one: dict[str, object], file: str) -> Slo:
+def _sloth(document: dict[str, object], one: dict[str, object]) -> Slo:
     name = str(one.get("name") or "unnamed")
-    share = _number(one.get("objective"), f"{file}: objective of SLO {name!r}")
+    share = _number(one.get("objective"), f"objective of SLO {name!r}")
     return Slo(
         name, share / 100, endpoints=_endpoints(one), service=_service(document.get("service"), one), days=30
     )  # Sloth's default period
@@ -198,6 +201,11 @@ def _mapping(value: object) -> dict[str, object]:
 def _endpoints(described: dict[str, object]) -> str:
     for place in ("annotations", "labels"):
         value = _mapping(described.get(place)).get("endpoints")
+        if isinstance(value, list) and len(value) > 1:
+            raise ConfigError(
+                f"SLO {str(described.get('name'))!r} names {len(value)} patterns of endpoints, expected one: what it leaves out would"
+                " not count. Next: an SLO each, or a pattern that all fit, such as 'GET /v1/*'"
+            )
         if isinstance(value, list):
             value = value[0] if value else None
         if value:
@@ -218,8 +226,8 @@ def _number(value: object, what: str) -> float:
         raise ConfigError(f"{what} is {value!r}; expected a number") from None
 
 
-def _days(duration: str, file: str, name: str) -> int:
+def _days(duration: str, name: str) -> int:
     units = {"d": 1, "w": 7, "M": 30, "Q": 90, "Y": 365}
     if duration[-1:] in units and duration[:-1].isdigit():
         return int(duration[:-1]) * units[duration[-1]]
-    raise ConfigError(f"{file}: timeWindow of SLO {name!r} is {duration!r}; expected for example 28d or 4w")
+    raise ConfigError(f"timeWindow of SLO {name!r} is {duration!r}; expected for example 28d or 4w")

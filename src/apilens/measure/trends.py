@@ -1,4 +1,4 @@
-"""Slow changes over weeks and months: what grows, what degrades, and when it meets its limit."""
+"""Slow changes over weeks and months: what grows, what degrades, and when it will have doubled."""
 
 from __future__ import annotations
 

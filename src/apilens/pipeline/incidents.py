@@ -16,6 +16,7 @@ from apilens.detect import find_candidates
 from apilens.detect.memory import Memory
 from apilens.detect.settings import muted, mutes_it, wanted
 from apilens.errors import UsageError
+from apilens.lake import DECIDED
 from apilens.lens import Lens
 from apilens.measure.addresses import ADDRESSES
 from apilens.measure.explain import CARRIERS
@@ -141,7 +142,8 @@ class Scanned:
     def summary(self) -> str:
         """`5 candidates (2 open)`."""
         still = self.candidates.filter(pl.col("state") == "open").height
-        return f"{self.candidates.height} candidates ({still} open)"
+        many = self.candidates.height
+        return f"{many} candidate{'' if many == 1 else 's'} ({still} open)"
 
 
 def _days_before(rollups: pl.DataFrame, begin: datetime) -> pl.DataFrame:
@@ -156,8 +158,6 @@ def _days_before(rollups: pl.DataFrame, begin: datetime) -> pl.DataFrame:
 #: A scan looks at so much of the past at least: eight trailing weeks of baseline and incidents, whatever the lake holds besides.
 LOOK_BACK = timedelta(days=63)
 _WEEK_S = 7 * 86_400
-#: What scans have decided, in the lake; may be deleted at any time.
-DECIDED = "decided.bin"
 
 
 def past_of(edge: datetime) -> datetime:

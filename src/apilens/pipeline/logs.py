@@ -96,7 +96,7 @@ def learn_routes(lake: Lake) -> None:
     with lake.lock("routes"):
         text = lake.read_text("routes.json")
         known = RouteMerges() if text is None else RouteMerges.from_json(text)
-        seen = lake.scan("rollups").group_by("service", "route").agg(pl.col("calls").sum()).collect()
+        seen = lake.scan_sums().group_by("service", "route").agg(pl.col("calls").sum()).collect()
         found = learn(seen.drop_nulls("route"), known)
         if found != known:
             lake.save_text("routes.json", found.to_json())

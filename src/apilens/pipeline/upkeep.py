@@ -11,13 +11,14 @@ import polars as pl
 
 from apilens.errors import UsageError
 from apilens.ingest import forget as _forget
-from apilens.lake import open_lake, upkeep
+from apilens.lake import DECIDED, open_lake, upkeep
 from apilens.store import Store, open_state
 from apilens.triage import read_context
 
 
 def info(lake: str) -> dict[str, object]:
-    """What a lake consists of: `tables` (files, small files, bytes, rows, version), `units`, `last_ingest`, `forgotten`."""
+    """What a lake consists of: `tables` (files, small files, bytes, rows, version), `units`, `last_ingest`, `forgotten`,
+    `decided_bytes` (what scans remember)."""
     opened = open_lake(lake)
     forgotten = _forget.tombstone(opened)
     return {
@@ -25,6 +26,7 @@ def info(lake: str) -> dict[str, object]:
         "units": opened.ledger().height,
         "last_ingest": upkeep.last_ingest(opened),
         "forgotten": {"before": forgotten.before, "consumers": len(forgotten.consumers)},
+        "decided_bytes": len(opened.recall(DECIDED) or b""),
     }
 
 

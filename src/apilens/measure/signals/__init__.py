@@ -170,10 +170,11 @@ def _words(signal: Signal) -> pl.Expr:
     values = {
         "{calls}": pl.col("calls").cast(pl.String),
         "{share}": share,
-        "{consumers}": pl.concat_str(
-            pl.col("consumers").cast(pl.String),
-            pl.when(pl.col("consumers") == 1).then(pl.lit(" consumer")).otherwise(pl.lit(" consumers")),
-        ),
+        "{consumers}": pl.when(pl.col("consumers") == 0)
+        .then(pl.lit("unnamed callers"))
+        .when(pl.col("consumers") == 1)
+        .then(pl.lit("1 consumer"))
+        .otherwise(pl.concat_str(pl.col("consumers").cast(pl.String), pl.lit(" consumers"))),
         "{endpoint}": endpoint,
     }
     pieces = re.split(r"(\{\w+\})", signal.says)
