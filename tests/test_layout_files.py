@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from apilens.errors import ConfigError
 from apilens.formats import FoundLayout, Options, detect
-from apilens.formats.block import Block
+from apilens.formats.block import Block, parse
 from apilens.formats.configs import read_layouts
 from apilens.ingest.layout_files import layouts_from
 from commands import apilens, ingest
@@ -90,6 +90,22 @@ def test_the_layouts_know_their_place_their_name_and_their_logs(nginx: Path) -> 
     ]  # fmt: skip
     assert layouts["main"].logs == ("/var/log/nginx/access.log",)
     assert layouts["site"].logs == ("logs/site.log",)
+
+
+def test_squid_conf_has_its_layouts_by_name_and_the_logs_that_use_them() -> None:
+    text = (
+        'http_port 3128\nlogformat timed %ts.%03tu %6tr %>a %>Hs %ru\nlogformat api [%tl] %>a "%rm %ru" %>Hs %<st\n'
+        "access_log daemon:/var/log/squid/access.log timed\naccess_log stdio:/var/log/squid/api.log logformat=api !local\n"
+    )
+    layouts = read_layouts(text, "squid.conf", lambda pattern, inside: [])
+    assert [(one.where, one.name, one.logs, one.gateway) for one in layouts] == [
+        ("squid.conf:2", "timed", ("/var/log/squid/access.log",), "squid"),
+        ("squid.conf:3", "api", ("/var/log/squid/api.log",), "squid"),
+    ]
+    line = b'[09/Mar/2026:14:00:00 +0000] 203.0.113.7 "GET http://api.example/v1" 200 512\n'
+    block = Block(line)
+    calls = parse(block, detect(block, Options(layouts=layouts), "api.log").reader).calls
+    assert calls.select("gateway", "path", "status_code").rows() == [("squid_native", "/v1", 200)]
 
 
 def test_of_layouts_that_fit_alike_the_one_in_use_for_this_log_is_taken(tmp_path: Path) -> None:

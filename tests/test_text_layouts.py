@@ -451,3 +451,33 @@ def test_what_stands_behind_a_combined_line_breaks_nothing(behind: str) -> None:
         if "rt=" in (layout.text or ""):
             part = layout.read(records)
             assert part.calls.height + part.rejects.height == 2
+
+
+# -- layouts that people write, with what real servers wrote in them ---------------------------------------------------
+
+
+def test_nginx_s_uri_is_args_and_args_side_by_side_are_one_target() -> None:
+    layout = '$time_iso8601 $request_method $uri$is_args$args ($server_protocol) $status "$http_user_agent"'
+    written = [
+        ("/index.html-", {"path": "/index.html", "query": None}),
+        ("/x?a=1&b=c|d", {"path": "/x", "query": "a=1&b=c|d"}),
+        ("/a-- b-", {"path": "/a-- b", "query": None}),  # decoded
+    ]
+    line = '2026-03-09T14:00:00+00:00 GET {} (HTTP/1.1) 200 "c"'
+    check([(line.format(uri), columns) for uri, columns in written], log_format=layout)
+
+
+def test_quotes_in_what_haproxy_captured_stay_as_they_are() -> None:
+    layout = "%ci:%cp [%trg] %ST %Ta ua=%{+Q}[capture.req.hdr(0)] %tsc %{+Q}r"
+    line = '203.0.113.7:4051 [09/Mar/2026:14:00:00 +0000] 200 42 ua="{}" ---- "GET /v1 HTTP/1.1"'
+    agents = ['He said "hi" \\ and', '"', '{"a":1}', "curl/8.5"]
+    calls = read([line.format(agent) for agent in agents], log_format=layout)
+    assert [dict(call["attributes"])["captured_request_headers"] for call in calls] == agents
+    assert {call["url"] for call in calls} == {"/v1"}
+
+
+def test_a_query_of_httpd_begins_with_its_question_mark() -> None:
+    line = "09/Mar/2026:14:00:00 +0000 200 {}"
+    written = [("/a,b,", {"path": "/a,b", "query": None}), ("/a,?b,c", {"path": "/a", "query": "b,c"})]
+    layout = "%{%d/%b/%Y:%H:%M:%S %z}t %>s %U,%q"
+    check([(line.format(target), columns) for target, columns in written], log_format=layout)

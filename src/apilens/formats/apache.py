@@ -70,6 +70,7 @@ _FIELDS: dict[str, f.Field] = {
     "q": f.Field(
         lambda raw: {"query": raw.str.strip_prefix("?")},
         lambda raw: {"query": raw.str.strip_prefix("?")},
+        accept=lambda raw, columns: raw.is_null() | raw.str.starts_with("?"),
         pattern=r"(?:\?\S*)?",
         rank=1,
         escaped=True,

@@ -17,7 +17,7 @@ from apilens.formats.format import Format, Options, fixed
 from apilens.formats.json_layout import JsonLayout
 from apilens.formats.layout import TextLayout, Variable
 from apilens.formats.template import check_time, joined
-from apilens.schema import TIMESTAMP
+from apilens.schema import CALLS, TIMESTAMP
 
 
 def _headers() -> f.Field:
@@ -194,29 +194,33 @@ def _nanoseconds() -> f.Field:
 def _points(lines: pl.Series) -> list[_Points]:
     """The layouts of the most usual points of calls among the lines."""
     plain = lines.filter(lines.str.contains(_PLAIN) & lines.str.starts_with("request,"))
-    shapes = plain.str.replace_all(rf"={_BARE}?([iu]?)([, ])", "=\x00${1}${2}").str.replace(r"\d+$", "\x00")
-    return [_points_like(shape) for shape in shapes.value_counts(sort=True).head(_SHAPES)[shapes.name].to_list()]
+    shapes = plain.str.replace_all(rf"=(?:-?\d+([iu])|{_BARE})([, ])", "=\x00${1}${2}").str.replace(r"\d+$", "\x00")
+    usual = shapes.value_counts(sort=True).head(_SHAPES)[shapes.name].to_list()
+    return [found for shape in usual if (found := _points_like(shape)) is not None]
 
 
-#: Points that lack a tag have another shape; of so many the most usual are read quickly.
-_SHAPES = 4
+#: Points that lack a tag have another shape; of so many the most usual are read quickly. Names that a point may have then.
+_SHAPES, _MOST_NAMES = 4, 100
 
 
 @cache
-def _points_like(shape: str) -> _Points:
-    """The layout of points; shape: one of them with a NUL in each value's place."""
-    literals = shape.split("\x00")
-    names = [re.split("[, ]", literal)[-1].removesuffix("=") for literal in literals[:-2]]
-    found: list[str | Variable] = []
-    for literal, name in zip(literals, [*names, "time"], strict=False):
-        field = INFLUX.paths.get(f"$.{name}") or f.attribute(name)
-        field = _nanoseconds() if name == "time" else replace(field, pattern=_BARE)
-        found += [literal, Variable(name, field)]
-    columns = {column for part in found if isinstance(part, Variable) for column in part.field.careful(pl.lit(""))}
-    derived = [one for one in INFLUX.derived if set(one.meta.root_names()) <= columns]
-    text = shape.replace("=\x00", "=…").replace("\x00", "…")
+def _points_like(shape: str) -> _Points | None:
+    """The layout of points; shape: one of them with a NUL in each value's place. None: they are no calls, or odd ones."""
+    literals = shape.split("\x00")[:-1]
+    names = [re.split("[, ]", literal)[-1].removesuffix("=") for literal in literals[:-1]]
+    if len(names) > _MOST_NAMES or "time" in names or not {"timing", "status", "retry"} <= set(names):
+        return None
+    fields = [replace(INFLUX.paths.get(f"$.{name}") or f.attribute(name), pattern=_BARE) for name in names]
+    variables = [*map(Variable, names, fields), Variable("time", _nanoseconds())]
+    columns = {column for one in variables for column in one.field.careful(pl.lit(""))}
+    needed = dict.fromkeys(name for one in INFLUX.derived for name in one.meta.root_names())
+    lacking = [pl.lit(None, CALLS[name]).alias(name) for name in needed if name not in columns]
     measured = pl.lit("request").alias("attributes.measurement")
-    return _Points(INFLUX.gateway, text, tuple(found), "none", derived=(*derived, measured), strict=True)
+    pieces = [piece for pair in zip(literals, variables, strict=True) for piece in pair]
+    text = shape.replace("\x00", "…")
+    return _Points(
+        INFLUX.gateway, text, joined(pieces), "none", derived=(*lacking, *INFLUX.derived, measured), strict=True
+    )
 
 
 _CELL = r'(?:"(?:[^"]|"")*"|[^",]*),'

@@ -1,4 +1,4 @@
-"""Layouts that stand in a gateway's configuration: nginx.conf, httpd.conf, haproxy.cfg, Envoy, Istio, API Gateway, or alone.
+"""Layouts that stand in a gateway's configuration: nginx.conf, httpd.conf, squid.conf, haproxy.cfg, Envoy, Istio, API Gateway, or alone.
 
 Only text is read here; whoever opens the files hands in what an include names.
 """
@@ -28,6 +28,8 @@ def read_layouts(text: str, name: str, include: Include) -> tuple[FoundLayout, .
     """
     if _STRUCTURED.search(text):
         found = _structured(text, name)
+    elif _SQUID.search(text):
+        found = _squid(text, name)
     elif _NGINX.search(text):
         found = _Nginx(include).layouts(text, name)
     elif _HTTPD.search(text):
@@ -42,7 +44,7 @@ def read_layouts(text: str, name: str, include: Include) -> tuple[FoundLayout, .
 
 
 _EXPECTED = (
-    "log_format (nginx.conf), LogFormat (httpd.conf), log-format or option httplog (haproxy.cfg), text_format or json_format (Envoy), "
+    "log_format (nginx.conf), LogFormat (httpd.conf), logformat (squid.conf), log-format or option httplog (haproxy.cfg), text_format or json_format (Envoy), "
     "accessLogFormat (Istio), an access log Format (API Gateway), or a layout alone"
 )
 
@@ -235,6 +237,27 @@ class _Httpd:
                     yield from self._directives(inner, other)
             else:
                 yield directive, words, where
+
+
+# -- Squid -----------------------------------------------------------------------------------------------------------
+
+#: A name before the layout, which httpd has behind it and in quotes.
+_SQUID = re.compile(r"^[ \t]*logformat[ \t]+([\w.-]+)[ \t]+(\S.*?)[ \t]*$", re.MULTILINE)
+#: A module, the file, and the name of a layout, also as an option.
+_SQUID_LOG = re.compile(r"^[ \t]*access_log[ \t]+(?:\w+:)?(/\S+)[ \t]+(?:logformat=)?([\w.-]+)", re.MULTILINE)
+
+
+def _squid(text: str, name: str) -> list[FoundLayout]:
+    """logformat lines, and the access_log lines that use them."""
+    logs: dict[str, list[str]] = {}
+    for file, layout in _SQUID_LOG.findall(text):
+        logs.setdefault(layout, []).append(file)
+    return [
+        FoundLayout(
+            one[2], f"{name}:{text.count(chr(10), 0, one.start()) + 1}", one[1], tuple(logs.get(one[1], ())), "squid"
+        )
+        for one in _SQUID.finditer(text)
+    ]
 
 
 # -- HAProxy ---------------------------------------------------------------------------------------------------------

@@ -263,6 +263,8 @@ def layout(log_format: str, tz: str = "UTC") -> TextLayout:
             return ()
         key = f"{{{flags}}}{name}" if flags in ("cut", "all") else name
         field = fields.get(key, f.attribute(name.strip("[]").split(",")[0]))
+        if quoted and name == "[capture.req.hdr(0)]":
+            field = f.attribute("captured_request_headers")  # without quotes it is told by its form
         variable = Variable(f"%{key}", field)
         return ('"', variable, '"') if quoted else (variable,)
 

@@ -290,6 +290,8 @@ class TextLayout(Layout):
             inside = isinstance(before, str) and isinstance(after, str) and before[-1:] == '"' and after[:1] == '"'
             # A number in quotes is told from text in quotes where the layout was guessed.
             unquoted = part.field.pattern if self.strict and not part.field.escaped else quoted
+            if self.escape == "hash" and part.field.has_blanks:
+                unquoted = ".*?"  # a header that HAProxy captured: quotes in it stay as they are
             # Where nothing is escaped, a quote in a value stands as it is; one before it would mean that the layout is another.
             quotes = self.escape == "none" and not self.strict and part.field.has_blanks
             bare = r'(?:[^"].*?|"")?' if quotes else part.field.pattern

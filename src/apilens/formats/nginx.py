@@ -116,6 +116,22 @@ def _upstream_url() -> f.Field:
     return f.Field(read, read, escaped=True)
 
 
+def _uri_and_args() -> f.Field:
+    """$uri$is_args$args, with nothing between them: without a query the last one is a hyphen."""
+    whole = f.url(rank=1)
+
+    def bare(raw: pl.Expr) -> pl.Expr:
+        return pl.when(raw.str.contains("?", literal=True)).then(raw).otherwise(raw.str.strip_suffix("-"))
+
+    # Decoded, so that it may hold blanks.
+    return replace(
+        whole,
+        quick=lambda raw: whole.quick(bare(raw)),
+        careful=lambda raw: whole.careful(bare(raw)),
+        pattern=".+?",
+    )
+
+
 _FIELDS: dict[str, f.Field] = {
     "remote_addr": f.token("client_ip"),
     "realip_remote_addr": f.token("client_ip", rank=1),
@@ -129,6 +145,7 @@ _FIELDS: dict[str, f.Field] = {
     "request": f.request_line(),
     "request_uri": f.url(),
     "request_method": f.token("method"),
+    "uri_and_args": _uri_and_args(),
     "uri": f.token("path", rank=1),
     "document_uri": f.token("path", rank=1),
     "args": f.token("query", rank=1),
@@ -198,6 +215,7 @@ _WRITTEN = {
 }
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))", re.ASCII)
+_URI_AND_ARGS = re.compile(r"\$\{?(?:document_)?uri\}?\$\{?is_args\}?\$\{?(?:args|query_string)\b\}?", re.ASCII)
 #: `log_format name [escape=…] 'piece' 'piece';` as it stands in nginx.conf
 _DIRECTIVE = re.compile(r"^\s*log_format\s+\S+\s+(?:escape=(\w+)\s+)?(.*?);?\s*$", re.DOTALL)
 _PIECE = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
@@ -220,6 +238,7 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "nginx_log_format") 
     if escape not in _ESCAPES:
         raise UsageError(f"log_format has escape={escape}; expected one of {', '.join(_ESCAPES)}")
     text = text.replace("$upstream_scheme://$upstream_host$upstream_uri", "$upstream_url")
+    text = _URI_AND_ARGS.sub("$uri_and_args", text)
     parts: list[str | Variable] = []
     at = 0
     seen: dict[str, int] = {}

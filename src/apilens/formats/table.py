@@ -59,7 +59,7 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "host": ("host", "hostname", "server_name", "authority", "url_domain", "server_address", "http_host"),
     "scheme": ("scheme", "url_scheme", "http_scheme"),
     "gateway_route": ("gateway_route", "http_route"),
-    "user_agent": ("user_agent", "useragent", "agent", "http_user_agent", "user_agent_original"),
+    "user_agent": ("user_agent", "useragent", "agent", "ua", "http_user_agent", "user_agent_original"),
     "referrer": ("referrer", "referer", "http_referer", "http_request_referrer"),
     "request_id": ("request_id", "requestid", "x_request_id", "correlation_id", "http_request_id"),
     "trace_id": ("trace_id", "traceid"),
