@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -156,14 +157,16 @@ def cluster(folder: Path, lines: int, runs: int) -> None:
 
 
 def commits(folder: Path, count: int) -> None:
-    """What a run with one small new file costs, the tenth and the last of many that nothing was compacted between."""
+    """What a run with one small new file costs on a lake of ten commits and on one of many that nothing was compacted between."""
     from apilens.config import load_config
     from apilens.formats import Options
     from apilens.ingest.run import IngestRun, Request
 
-    config, costs = load_config(None), []
-    for number in range(count):
-        log = folder / f"small-{number}.log"
+    config = load_config(None)
+
+    def commit(lake: str, number: int) -> float:
+        """CPU seconds of one run."""
+        log = folder / "small.log"
         lines = ((START + timedelta(minutes=5 * number, seconds=i), i) for i in range(50))
         log.write_text(
             "".join(
@@ -171,12 +174,18 @@ def commits(folder: Path, count: int) -> None:
                 for at, i in lines
             )
         )
+        request = Request([str(log)], Options(format="nginx_combined"), final=True)
         began = time.process_time()
-        lake = open_lake(str(folder / "small"), create=True)
-        IngestRun(lake, Request([str(log)], Options(format="nginx_combined"), final=True), config, now=START).run()
-        costs.append(time.process_time() - began)
-    tenth, last = statistics.median(costs[5:15]), statistics.median(costs[-10:])
-    print(f"commit {count} of 50 lines / commit 10: {last / tenth:.2f} ({tenth * 1e3:.0f} and {last * 1e3:.0f} CPU ms)")
+        IngestRun(open_lake(str(folder / lake), create=True), request, config, now=START).run()
+        return time.process_time() - began
+
+    for number in range(count):
+        if number == 10:
+            shutil.copytree(folder / "many", folder / "ten")
+        commit("many", number)
+    pairs = [(commit("ten", count + i), commit("many", count + i)) for i in range(15)]
+    ten, many = (statistics.median(pair[i] for pair in pairs) for i in (0, 1))
+    print(f"commit {count} of 50 lines / commit 10: {many / ten:.2f} ({many * 1e3:.0f} and {ten * 1e3:.0f} CPU ms)")
 
 
 def main() -> None:
