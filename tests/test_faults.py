@@ -157,6 +157,13 @@ def test_a_folder_we_may_not_look_into_is_said_and_the_rest_is_read() -> None:
     assert [ran.code for ran in none] == [3, 3] and all("shut" in ran.err and "ermission" in ran.err for ran in none)
 
 
+def test_an_empty_name_is_not_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path / "a.log", range(5))
+    monkeypatch.chdir(tmp_path)
+    ran = apilens("ingest", "", "--lake", tmp_path / "lake")
+    assert ran.code == 3 and "is no name" in ran.err
+
+
 def test_an_input_that_cannot_be_read_to_its_end_is_said() -> None:
     with tempfile.TemporaryDirectory() as name:
         good = written(Path(name, "a.log"), range(5))

@@ -248,3 +248,26 @@ def test_a_lake_of_the_first_release_knows_its_data_and_takes_new_columns(tmp_pa
     assert open_lake(str(lake)).rejects()["record"].to_list() == [0, 0]
     ingest(lake, path, "--replace")
     assert len(totals(lake)["calls"]) == 25
+
+
+@pytest.mark.parametrize("command", [("ingest", "a.log"), ("lake", "info"), ("lake", "forget", "--consumer", "x")])
+def test_a_lake_that_cannot_tell_what_is_forgotten_takes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.log").write_bytes(log(range(10)))
+    ingest(Path("lake"), "a.log")
+    Path("lake/_apilens/forgotten.json").write_text("{")
+    Path("a.log").write_bytes(log(range(12)))
+    ran = apilens(*command, "--lake", "lake")
+    assert ran.code == 3 and "forgotten.json: is damaged" in ran.err
+
+
+def test_a_damaged_moment_of_the_last_run_has_all_read_once_more(tmp_path: Path) -> None:
+    path, lake = tmp_path / "a.log", tmp_path / "lake"
+    path.write_bytes(log(range(10)))
+    ingest(lake, path)
+    for moment in (lake / "_apilens").glob("ingest-*.json"):
+        moment.write_text("{")
+    os.utime(path, (0, 0))
+    assert ingest(lake, path, "--lookback", "1s")["duplicate"] == 10

@@ -186,6 +186,18 @@ def test_rejected_lines_that_name_a_forgotten_consumer_in_any_spelling_stay_out(
     assert (again["rejected"], again["filtered"]) == (1, 4)
 
 
+def test_forgetting_a_consumer_leaves_rejected_lines_that_name_another(tmp_path: Path) -> None:
+    path, lake = tmp_path / "a.log", tmp_path / "lake"
+    path.write_bytes(log(range(5)) + b"app-17 broke off\nfor=app-1\n")
+    ingest(lake, path)
+    assert apilens("lake", "forget", "--lake", lake, "--consumer", "").code == 2
+    ran = apilens("lake", "forget", "--lake", lake, "--consumer", "app-1")
+    assert ran.out.startswith("0 calls and 1 rejected lines forgotten")
+    assert totals(lake)["rejects"] == [b"app-17 broke off"]
+    again = ingest(lake, path, "--replace")
+    assert (again["rejected"], again["filtered"]) == (1, 1)
+
+
 def test_rejected_lines_among_calls_that_are_too_old_stay_out(tmp_path: Path) -> None:
     path, lake = tmp_path / "a.log", tmp_path / "lake"
     path.write_bytes(log(range(5)) + broken(1) + b"\n")

@@ -13,12 +13,15 @@ from urllib.parse import quote, quote_plus
 
 import polars as pl
 
+from apilens.errors import LakeError
 from apilens.ingest.rollup import finish_rollups, roll_up
 from apilens.lake import Lake
 from apilens.lake.lake import MERGED, TIME, Actions, Table, added
 from apilens.lake.upkeep import vacuum
 from apilens.schema import BIN_S, ENDPOINT
 
+#: A name is a word of its own: forgetting app-1 leaves app-17 alone.
+_WORD = rb"(?<![A-Za-z0-9_])(%s)(?![A-Za-z0-9_])"
 #: Units whose rollups are made anew at once: some 16 blocks of calls, ten columns of them.
 _UNITS_AT_ONCE = 16
 
@@ -56,7 +59,7 @@ class Tombstone:
 
     def _names_one(self, line: bytes) -> bool:
         for length in {length for length, _ in self.spellings}:
-            words = re.finditer(rb"(?<![A-Za-z0-9_])(?=(.{%d})(?![A-Za-z0-9_]))" % length, line, re.DOTALL)
+            words = re.finditer(rb"(?=%s)" % (_WORD % (b".{%d}" % length)), line, re.DOTALL)
             if any((length, _hashed(self.key, found[1])) in self.spellings for found in words):
                 return True
         return False
@@ -86,15 +89,21 @@ def _spellings(consumer: str) -> list[bytes]:
 
 
 def tombstone(lake: Lake) -> Tombstone:
-    """What the lake was told to forget so far."""
+    """What the lake was told to forget so far. Raises LakeError when that cannot be read: it must not come back for it."""
     text = lake.read_text("forgotten.json")
     if text is None:
         return Tombstone(lake.masking_key)
-    kept = json.loads(text)
-    before = None if kept["before"] is None else datetime.fromisoformat(kept["before"])
-    # Lakes of the first versions have no spellings.
-    spellings = frozenset((int(length), str(digest)) for length, digest in kept.get("spellings", []))
-    return Tombstone(lake.masking_key, before, frozenset(kept["consumers"]), spellings)
+    try:
+        kept = json.loads(text)
+        before = None if kept["before"] is None else datetime.fromisoformat(kept["before"])
+        # Lakes of the first versions have no spellings.
+        spellings = frozenset((int(length), str(digest)) for length, digest in kept.get("spellings", []))
+        return Tombstone(lake.masking_key, before, frozenset(kept["consumers"]), spellings)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise LakeError(
+            f"{lake.storage.uri('_apilens/forgotten.json')}: is damaged, so what must stay forgotten is not known. Restore it from a backup, or remove it"
+            " and forget the same once more: apilens lake forget"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -172,7 +181,13 @@ def _stale_rejects(lake: Lake, before: datetime | None, consumers: Sequence[str]
         # A unit of rejects alone has no time of its own but that of its ingest.
         old = ledger.filter(pl.coalesce("last_start_time", "ingested_at") < before)["unit_id"]
         stale = stale | pl.col("unit_id").is_in(old.implode())
-    for name in consumers:
-        for text in _spellings(name):
-            stale = stale | pl.col("raw").bin.contains(text)
+    if consumers:
+        texts = b"|".join(re.escape(text) for name in consumers for text in _spellings(name))
+        named = re.compile(_WORD % texts)
+
+        def names_one(raw: pl.Series) -> pl.Series:
+            found = [line is not None and named.search(line) is not None for line in raw.to_list()]
+            return pl.Series(found, dtype=pl.Boolean)
+
+        stale = stale | pl.col("raw").map_batches(names_one, return_dtype=pl.Boolean)
     return stale.fill_null(False)

@@ -70,6 +70,9 @@ def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
         if objects.is_url(text):
             yield from _expand_url(text)
             continue
+        if not text:  # a variable that is not set; as a path it would be the working folder
+            yield InputError('"": is no name; expected a file, a folder, a quoted glob or - for standard input')
+            continue
         path = Path(text)
         try:
             in_folder, there = path.is_dir(), path.exists()

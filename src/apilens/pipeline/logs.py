@@ -82,7 +82,10 @@ def _last_complete(lake: Lake, job: str, lookback: timedelta) -> datetime | None
     A run that was killed, or could not read an input, does not count: the next one makes up for it, however late.
     """
     text = lake.read_text(f"ingest-{job}.json")
-    return None if text is None else datetime.fromisoformat(json.loads(text)["began"]) - lookback
+    try:
+        return None if text is None else datetime.fromisoformat(json.loads(text)["began"]) - lookback
+    except (ValueError, KeyError, TypeError):
+        return None  # damaged: then all is read once more
 
 
 def _same_job(request: Request) -> str:

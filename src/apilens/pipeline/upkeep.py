@@ -52,6 +52,10 @@ def forget(
     """
     if before is None and not consumers:
         raise UsageError("nothing to forget: give --before TIME or --consumer NAME")
+    if not all(name.strip() for name in consumers):
+        raise UsageError(
+            '--consumer is empty, which every line would hold; expected a name as in: apilens sql "SELECT DISTINCT consumer FROM calls"'
+        )
     opened = open_lake(lake)
     gone = _forget.forget(opened, before=before, consumers=consumers, dry_run=dry_run)
     # A lake on which nothing was scanned or reported has no state, and needs none to forget.
