@@ -175,6 +175,9 @@ def test_the_innermost_failed_first_whatever_is_rounded_and_no_gateway_retries_a
         ("nginx_log_format", None),
         ("envoy_text", "failed first"),
     ]
+    assert (
+        "envoy_text" in apilens("trace", "q1", "--lake", tmp_path / "lake").out
+    )  # which gateway it was, where no node is logged
     rows = apilens("trace", "--consumer", "app-7", "--lake", tmp_path / "lake", "--output", "ndjson").rows()
     assert [(row["gateway"], row["note"]) for row in rows] == [
         ("nginx_log_format", None),

@@ -71,6 +71,7 @@ def test_exit_codes_say_what_was_asked_for(lake: Path) -> None:
     assert apilens("inventory", "--lake", lake, "--openapi", document).code == 0
     assert apilens("inventory", "--lake", lake, "--fail-on", "undocumented").code == 0
     assert apilens("inventory", "--lake", lake.parent / "none").code == 3
+    assert "no call in this window" in apilens("inventory", "--lake", lake, "--since", "2100-01-01").err
 
 
 def test_the_kept_document_says_what_is_deprecated(lake: Path) -> None:

@@ -98,6 +98,9 @@ def inventory(
         )
     said = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("undocumented", "deprecated", "unused"))
     click.echo(f"{counts.get('in_use', 0)} in use, {said}; {counts.get('not_found', 0)} paths not found", err=True)
+    if not found["calls"].sum():
+        ends = f"; the data end at {lens.data_end:%Y-%m-%dT%H:%M:%SZ}" if lens.data_end else ""
+        click.echo(f"no call in this window: what is unused cannot be told{ends}", err=True)
     if not lens.openapi.operations:
         click.echo("no document, so nothing can be undocumented; next: apilens inventory --openapi FILE", err=True)
     return Exit.FINDINGS if any(counts.get(name) for name in fail_on) else Exit.DONE

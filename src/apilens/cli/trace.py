@@ -68,7 +68,7 @@ def trace(
                     row["status_code"],
                     f"{row['method'] or '?'} {row['path'] or row['route'] or '?'}",
                     row["upstream_name"] or row["upstream_address"],
-                    row["node"],
+                    row["node"] or row["gateway"],
                     row["request_id"],
                     row["note"] or "",
                 )
