@@ -126,6 +126,22 @@ def test_a_copy_in_the_making_adds_nothing(tmp_path: Path, compacted: bool) -> N
     assert len(totals(lake)["calls"]) == len(before["calls"]) + 5
 
 
+def test_a_copy_that_has_its_headers_alone_at_first_adds_nothing(tmp_path: Path) -> None:
+    lake, path, copy = tmp_path / "lake", tmp_path / "u_ex.log", tmp_path / "copy.log"
+    head = b"#Software: Microsoft Internet Information Services 10.0\n#Fields: date time cs-method cs-uri-stem sc-status time-taken\n"
+    rows = b"".join(b"2026-03-09 10:00:%02d GET /v1/items 200 %d\n" % (i, i) for i in range(40))
+    path.write_bytes(head + rows)
+    assert ingest(lake, path)["stored"] == 40
+    for end in (len(head), len(head) + len(rows) // 2):
+        copy.write_bytes((head + rows)[:end])
+        assert ingest(lake, copy)["stored"] == 0
+    other = rows.replace(b"items", b"carts")
+    copy.write_bytes(head)
+    ingest(lake, copy)
+    copy.write_bytes(head + other)
+    assert ingest(lake, copy)["stored"] == 40
+
+
 def test_a_new_log_that_begins_like_an_older_one_is_stored_whole(tmp_path: Path) -> None:
     lake, path = tmp_path / "lake", tmp_path / "access.log"
     path.write_bytes(log(range(100)))

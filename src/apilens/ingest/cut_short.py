@@ -22,11 +22,12 @@ _SAID = [
 def is_beginning(lake: Lake, unit: Unit, known: Mapping[str, Any]) -> bool:
     """Whether a unit that is not committed holds the same calls and rejects, place by place, as a committed one up to there.
 
-    known: its row of the ledger. False where the unit holds neither: nothing could be stored twice then.
+    known: its row of the ledger. True where the unit holds neither: nothing is lost by looking at it again when there is more, and
+    as a unit of its own (of headers alone) it would hide from a longer copy where that begins.
     """
     made = unit.entry
     if not made["stored"] and not made["rejected"]:
-        return False
+        return True
     if made["stored"] > known["stored"] or made["rejected"] > known["rejected"]:
         return False
     if made["stored"] and not (
