@@ -19,6 +19,7 @@ import pytest
 
 from apilens.ingest import run
 from apilens.lake import Lake, open_lake
+from apilens.lens import Lens
 from commands import apilens, calls, ingest, totals
 from logs import broken, log
 
@@ -248,6 +249,19 @@ def test_a_lake_of_the_first_release_knows_its_data_and_takes_new_columns(tmp_pa
     assert open_lake(str(lake)).rejects()["record"].to_list() == [0, 0]
     ingest(lake, path, "--replace")
     assert len(totals(lake)["calls"]) == 25
+
+
+def test_a_reject_of_the_first_release_that_was_fed_again_is_none_in_sql_either(tmp_path: Path) -> None:
+    path, lake = tmp_path / "a.log", tmp_path / "lake"
+    path.write_bytes(log(range(5)) + broken(1) + b"\n10.1.0.1|2026-11-02T09:00:01+00:00|GET /a HTTP/1.1|200\n")
+    ingest(lake, path)
+    made_by_0_1_0(lake)
+    layout = "$remote_addr|$time_iso8601|$request|$status"
+    assert "stored 1" in apilens("rejects", "--lake", lake, "--refeed", "--log-format", layout).out
+    lens = Lens(str(lake))
+    assert lens.sql("SELECT raw, record FROM rejects").rows() == [(broken(1), 0)]
+    ledger = lens.sql("SELECT record_lines, header, blank, lines FROM ingests WHERE lines > 0")
+    assert ledger.rows() == [(7, 0, 0, 7)]
 
 
 @pytest.mark.parametrize("command", [("ingest", "a.log"), ("lake", "info"), ("lake", "forget", "--consumer", "x")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import polars as pl
 import pytest
 
 from apilens.config import Config
+from apilens.errors import LakeError
 from apilens.ingest.rollup import roll_up
 from apilens.ingest.run import IngestRun, Request
 from apilens.lake import Lake, open_lake, upkeep
@@ -239,7 +241,7 @@ def test_a_vacuum_beside_an_ingest_that_takes_its_files_leaves_no_damaged_lake(t
 
     with mock.patch.object(Lake, "commit", commit):
         ran = apilens("ingest", "--lake", lake, tmp_path / "late.log")
-    assert (ran.code, "Run it again" in ran.err) == (3, True)
+    assert (ran.code, "run it again" in ran.err) == (75, True)
     assert totals(lake) == before
     assert ingest(lake, tmp_path / "late.log")["stored"] == 3
 
@@ -360,6 +362,68 @@ def test_a_vacuum_between_listing_the_log_and_reading_it_hides_no_unit(tmp_path:
 
     with mock.patch.object(Folder, "names", meanwhile):
         assert opened.ledger().height == 3
+
+
+def test_a_file_that_is_replaced_while_views_are_made_is_in_the_ledger_as_before_or_after(tmp_path: Path) -> None:
+    lake, listed = commits(tmp_path, 1), Lake.files
+
+    def meanwhile(self: Lake, name: Any, *args: Any) -> list[str]:
+        found = listed(self, name, *args)
+        if name == "ingests":
+            with mock.patch.object(Lake, "files", listed):
+                ingest(lake, tmp_path / "growing.log", "--replace")
+        return found
+
+    lens = Lens(str(lake))
+    with mock.patch.object(Lake, "files", meanwhile):
+        assert lens.sql("SELECT sum(stored) AS n FROM ingests")["n"].to_list() == [20]
+
+
+def test_feeding_rejects_after_a_death_before_the_rollups_loses_none(tmp_path: Path) -> None:
+    path, lake, register = tmp_path / "a.log", tmp_path / "lake", Lake._register
+    path.write_bytes(log(range(5)) + b"10.1.0.1|2026-11-02T09:00:01+00:00|GET /a HTTP/1.1|200\n")
+    refeed = ("rejects", "--lake", lake, "--refeed", "--log-format", "$remote_addr|$time_iso8601|$request|$status")
+
+    def dies(self: Lake, name: Any, units: Any) -> None:
+        if name == "rollups":
+            raise RuntimeError("killed")
+        register(self, name, units)
+
+    ingest(lake, path)
+    apilens(*refeed)
+    with mock.patch.object(Lake, "_register", dies):
+        apilens("ingest", "--lake", lake, path, "--replace")
+    assert "stored 1" in apilens(*refeed).out
+    ingest(lake, path)
+    assert Lens(str(lake)).rollups().collect()["calls"].sum() == len(calls(lake)) == 6
+
+
+@pytest.mark.parametrize("table", ["calls", "rejects"])
+def test_a_compaction_whose_files_a_vacuum_takes_leaves_them_for_the_next_time(tmp_path: Path, table: str) -> None:
+    lake, groups = commits(tmp_path, 3), upkeep._groups
+    (tmp_path / "other.log").write_bytes(log(range(500, 503)) + broken(2) + b"\n")
+    ingest(lake, tmp_path / "other.log")
+    before = totals(lake)
+
+    def meanwhile(name: Any, files: pl.DataFrame) -> Any:
+        found = list(groups(name, files))
+        if name == table:
+            with mock.patch.object(upkeep, "_groups", groups):
+                upkeep.compact(open_lake(str(lake)))
+                upkeep.vacuum(open_lake(str(lake)), retention_hours=0)
+        return found
+
+    with mock.patch.object(upkeep, "_groups", meanwhile):
+        upkeep.compact(open_lake(str(lake)))
+    assert totals(lake) == before
+
+
+def test_a_table_that_goes_while_a_lake_is_open_is_said(tmp_path: Path) -> None:
+    lens = Lens(str(commits(tmp_path, 1)))
+    assert lens.calls().collect().height == 20
+    shutil.rmtree(tmp_path / "lake" / "calls")
+    with pytest.raises(LakeError, match="the lake is damaged"):
+        lens.calls()
 
 
 def test_the_period_of_a_lake_is_that_of_the_calls_it_still_has(tmp_path: Path) -> None:

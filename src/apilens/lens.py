@@ -76,7 +76,7 @@ class Lens:
     def period(self) -> tuple[datetime, datetime] | None:
         """start_time of the first and of the last call; None: no calls."""
         # Not from the ledger, which keeps what a unit was read with: some of it may be forgotten since.
-        seen = self.lake.scan("rollups").select(pl.col("first_seen").min(), pl.col("last_seen").max()).collect()
+        seen = self.lake.scan_sums().select(pl.col("first_seen").min(), pl.col("last_seen").max()).collect()
         first, last = seen.row(0)
         return (first, last) if first is not None else None
 

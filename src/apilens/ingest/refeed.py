@@ -15,7 +15,7 @@ from apilens.ingest.enrich import Declared, enrich, redact
 from apilens.ingest.forget import tombstone
 from apilens.ingest.pieces import Origin
 from apilens.ingest.redact import Redactor
-from apilens.ingest.rollup import roll_up
+from apilens.ingest.rollup import finish_rollups, roll_up
 from apilens.lake import Lake, Unit
 from apilens.schema import CALLS, REJECTS
 from apilens.version import __version__
@@ -37,6 +37,7 @@ def refeed(lake: Lake, options: Options, inputs: tuple[str, ...], *, now: dateti
     inputs: only rejects of these inputs; empty: all. Raises FormatError when nothing fits.
     """
     with lake.lock("commit"):
+        finish_rollups(lake)  # a later run would take those of what is fed here for what was fed before
         pending = lake.rejects()
         if inputs:
             pending = pending.filter(pl.col("source_file").is_in(inputs))

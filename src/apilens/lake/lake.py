@@ -225,8 +225,8 @@ class Lake:
         if known is not None:
             try:
                 known.update_incremental()  # reads what was committed since, where opening reads the whole log
-            except DeltaError:
-                known = None  # the log was cleaned up meanwhile
+            except (DeltaError, OSError):
+                known = None  # the log was cleaned up meanwhile; what else is wrong, opening says
         if known is None:
             known = self._tables[name] = self._open(name)
         return known
@@ -578,16 +578,12 @@ class Lake:
     ) -> None:
         """Commit on top of the version of `table` (None: the latest) and of no other.
 
-        Raises ConflictError when another run committed meanwhile, LakeError when the commit cannot be written or a file is gone.
+        Raises ConflictError when another run committed meanwhile, LakeError when the commit cannot be written. Files written
+        under the commit lock are there: vacuums hold it too; others are asked for first.
         """
         table = table or self.table(name)
         if self._hold is not None:
             self._hold.check()
-        files = [self.storage.uri(f"{name}/{action.path}") for action in actions if isinstance(action, AddAction)]
-        if (
-            lost := self.storage.lost(files)
-        ) is not None:  # `forget` and `vacuum --retention-hours 0` take what is not committed
-            raise LakeError(f"{lost}: went before it was committed; nothing of it counts. Run it again")
         try:
             table.create_write_transaction(
                 list(actions),

@@ -77,15 +77,18 @@ def _compact_table(lake: Lake, name: Table) -> tuple[int, int]:
     gone = came = 0
     for group in _groups(name, _files(lake, name)):
         files = [lake.storage.uri(f"{name}/{file['path']}") for file in group]
-        if name == "ingests" or name == "rejects":
-            # A commit in progress has its rows here before they count: nobody may be at it.
-            with lake.lock("commit"):
-                made = _merged(lake, name, group, lake.committed(name, files))
-                swapped = _swap(lake, name, group, made)
-        else:
-            made = _merged(lake, name, group, lake.scan_files(name, files).collect())
-            with lake.lock("commit"):
-                swapped = _swap(lake, name, group, made)
+        try:
+            if name == "ingests" or name == "rejects":
+                # A commit in progress has its rows here before they count: nobody may be at it.
+                with lake.lock("commit"):
+                    made = _merged(lake, name, group, lake.committed(name, files))
+                    swapped = _swap(lake, name, group, made)
+            else:
+                made = _merged(lake, name, group, lake.scan_files(name, files).collect())
+                with lake.lock("commit"):
+                    swapped = _swap(lake, name, group, made)
+        except FileNotFoundError:
+            continue  # another run changed the group, and a vacuum without retention took what was in it
         if swapped:
             gone, came = gone + len(group), came + (made is not None)
     return gone, came

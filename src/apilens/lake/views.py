@@ -45,6 +45,9 @@ def connect(
     # After two seconds DuckDB would draw a bar on stdout, into the results.
     connection.execute("SET enable_progress_bar = false")
     lake.storage.attach(connection)
+    if {"rejects", "ingests"} & set(views):
+        # Before the files, as in Lake.committed.
+        _load(connection, "attempts", lake.ledger().select("unit_id", "attempt"))
     sources: dict[str, str] = {}
     allowed: list[str] = []
     for name in views:
@@ -59,8 +62,6 @@ def connect(
             sources[name] = _relation(f"no_{name}", paths)
             allowed += paths
     _load(connection, "route_merges", merges if merges is not None else MERGES.to_frame())
-    if {"rejects", "ingests"} & set(views):
-        _load(connection, "attempts", lake.ledger().select("unit_id", "attempt"))
     text = files("apilens.lake").joinpath("views.sql").read_text(encoding="utf-8")
     for statement in re.split(r"^(?=CREATE VIEW )", text, flags=re.MULTILINE)[1:]:
         if statement.split()[2] in views:

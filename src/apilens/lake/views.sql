@@ -24,19 +24,20 @@ SELECT s.* REPLACE (coalesce(m.merged_route, s.route) AS route)
 FROM {sums} AS s
 LEFT JOIN route_merges AS m ON m.route = s.route AND m.service IS NOT DISTINCT FROM s.service;
 
+-- Rows of 0.1.0 have no record and no record_lines: each record was a line.
 CREATE VIEW rejects AS
-SELECT r.* FROM {rejects} AS r
+SELECT r.* REPLACE (coalesce(r.record, 0) AS record) FROM {rejects} AS r
 JOIN attempts AS a ON a.unit_id = r.unit_id AND a.attempt = r.attempt
 WHERE r.resolves_unit_id IS NULL
   AND NOT EXISTS (
       SELECT 1 FROM {rejects} AS done
       JOIN attempts AS b ON b.unit_id = done.unit_id AND b.attempt = done.attempt
       WHERE done.resolves_unit_id = r.unit_id AND done.source_offset = r.source_offset
-        AND done.record = r.record
+        AND coalesce(done.record, 0) = coalesce(r.record, 0)
   );
 
 CREATE VIEW ingests AS
-SELECT i.* FROM {ingests} AS i
+SELECT i.* REPLACE (coalesce(i.record_lines, i.read) AS record_lines) FROM {ingests} AS i
 JOIN attempts AS a ON a.unit_id = i.unit_id AND a.attempt = i.attempt;
 
 CREATE VIEW metrics AS SELECT * FROM {metrics};
