@@ -578,16 +578,11 @@ class Lake:
     ) -> None:
         """Commit on top of the version of `table` (None: the latest) and of no other.
 
-        Raises ConflictError when another run committed meanwhile, LakeError when the commit cannot be written or a file is gone.
+        Raises ConflictError when another run committed meanwhile, LakeError when the commit cannot be written.
         """
         table = table or self.table(name)
         if self._hold is not None:
             self._hold.check()
-        files = [self.storage.uri(f"{name}/{action.path}") for action in actions if isinstance(action, AddAction)]
-        if (
-            lost := self.storage.lost(files)
-        ) is not None:  # `forget` and `vacuum --retention-hours 0` take what is not committed
-            raise LakeError(f"{lost}: went before it was committed; nothing of it counts. Run it again")
         try:
             table.create_write_transaction(
                 list(actions),
