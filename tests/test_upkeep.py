@@ -230,22 +230,6 @@ def test_forget_needs_something_to_forget(tmp_path: Path) -> None:
     assert (ran.code, "--before" in ran.err) == (2, True)
 
 
-def test_a_vacuum_beside_an_ingest_that_takes_its_files_leaves_no_damaged_lake(tmp_path: Path) -> None:
-    lake, real = commits(tmp_path, 1), Lake.commit
-    before = totals(lake)
-    (tmp_path / "late.log").write_bytes(log(range(100, 103)))
-
-    def commit(self: Lake, *args: Any) -> None:
-        open_lake(str(lake)).table("calls").vacuum(0, dry_run=False, enforce_retention_duration=False, full=True)
-        real(self, *args)
-
-    with mock.patch.object(Lake, "commit", commit):
-        ran = apilens("ingest", "--lake", lake, tmp_path / "late.log")
-    assert (ran.code, "run it again" in ran.err) == (75, True)
-    assert totals(lake) == before
-    assert ingest(lake, tmp_path / "late.log")["stored"] == 3
-
-
 def test_commits_keep_the_ledger_in_few_files_and_a_death_between_takes_no_entry_with_it(tmp_path: Path) -> None:
     with mock.patch.object(lake_module, "_LEDGER_FILES", 2):
         lake = commits(tmp_path, 4, lines=2)  # the fourth commit puts the files of the first three together

@@ -578,8 +578,7 @@ class Lake:
     ) -> None:
         """Commit on top of the version of `table` (None: the latest) and of no other.
 
-        Raises ConflictError when another run committed meanwhile, LakeError when the commit cannot be written. Files written
-        under the commit lock are there: vacuums hold it too; others are asked for first.
+        Raises ConflictError when another run committed meanwhile, LakeError when the commit cannot be written.
         """
         table = table or self.table(name)
         if self._hold is not None:
