@@ -415,6 +415,26 @@ def test_the_order_of_rollup_rows_does_not_matter() -> None:
     assert results[0].drop("explanation").equals(results[1].drop("explanation"))
 
 
+def test_the_last_digits_of_a_sum_change_no_candidate() -> None:
+    """DuckDB adds up in several threads, in another order each time."""
+    calls = quiet_world(1)
+    slow = during(240) & (pl.col("route") == busiest(calls))
+    calls = calls.with_columns(duration_ms=pl.when(slow).then(pl.col("duration_ms") * 2).otherwise("duration_ms"))
+    rollups = rollups_of(calls)
+    with duckdb.connect() as connection:
+        connection.register("calls", calls.to_arrow())
+        results = [
+            find_candidates(
+                rollups,
+                lambda windows, by=by: breakdown(connection, windows).with_columns(pl.col("log_duration_sum") * by),
+                now=START + timedelta(days=DAYS),
+            )
+            for by in (1.0, 1 + 1e-13)
+        ]
+    assert "latency" in results[0]["signal"]
+    assert results[0].drop("explanation").equals(results[1].drop("explanation"))
+
+
 def test_an_incident_is_open_until_ninety_quiet_minutes_have_passed() -> None:
     calls = quiet_world(1)
     calls = failing(calls, during(40) & (pl.col("route") == busiest(calls)), 500)

@@ -39,6 +39,8 @@ DETECTORS: dict[str, memory.Detector] = {
     "latency": latency.detect,
     "traffic": traffic.detect,
 }
+#: Significant digits of a candidate's figures.
+_FIGURES = 9
 MAY_OPEN: dict[str, memory.MayOpen] = {"latency": latency.may_open, "traffic": traffic.may_open}
 
 
@@ -83,4 +85,6 @@ def find_candidates(
         runs = incidents.patient(incidents.runs_of(abnormal), fleet, breakdown)
         problems = incidents.group(lasting.outlasting(runs, rows, fleet), fleet, breakdown)
         found.append(candidates.describe(problems, fleet, breakdown, now=now))
-    return pl.concat(found).sort("detected_at", "id")
+    # The last digits of a sum depend on which thread came first; a candidate would change with each scan.
+    figures = pl.col(pl.Float64).round_sig_figs(_FIGURES)
+    return pl.concat(found).with_columns(figures).sort("detected_at", "id")
