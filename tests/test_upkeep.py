@@ -410,6 +410,21 @@ def test_a_table_that_goes_while_a_lake_is_open_is_said(tmp_path: Path) -> None:
         lens.calls()
 
 
+@pytest.mark.parametrize("command", [("endpoints",), ("trends",), ("trace", "--consumer", "x")])
+def test_a_reader_whose_files_go_says_so(tmp_path: Path, command: tuple[str, ...]) -> None:
+    lake, present = commits(tmp_path, 1), Lake._present
+
+    def forgotten(self: Lake, *args: Any) -> list[str]:
+        found = present(self, *args)
+        for file in found:
+            Path(file).unlink()
+        return found
+
+    with mock.patch.object(Lake, "_present", forgotten):
+        ran = apilens(*command, "--lake", lake)
+    assert (ran.code, "run this again" in ran.err) == (75, True)
+
+
 def test_the_period_of_a_lake_is_that_of_the_calls_it_still_has(tmp_path: Path) -> None:
     lake = commits(tmp_path, 1, lines=400)
     apilens("lake", "forget", "--before", "2026-11-02T08:05:00", "--lake", lake)
