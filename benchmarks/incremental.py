@@ -71,7 +71,6 @@ class World:
                 rate[endpoint] = 0.0
         endpoint = np.repeat(np.arange(self.endpoints), rng.poisson(rate))
         n = len(endpoint)
-        failed = rng.random(n) < failing[endpoint]
         calls = pl.DataFrame(
             {
                 "start_time": (np.sort(rng.random(n)) * hours * 3.6e9).astype(np.int64) + int(hour * 3.6e9),

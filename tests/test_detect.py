@@ -312,6 +312,21 @@ def test_an_endpoint_that_nobody_calls_any_more_is_a_traffic_candidate() -> None
     assert observed == pytest.approx(n / ((end - start) / timedelta(minutes=5)))
 
 
+def test_what_a_drop_of_days_and_nights_is_held_against_is_of_days_and_nights() -> None:
+    """Not the hour in which most calls were missing."""
+    calls = quiet_world(1)
+    minutes, route = 60 * 30, pl.col("route") == busiest(calls)
+    left = calls.filter(~(during(minutes) & route & (pl.int_range(pl.len()) % 5 > 0)))
+    found = scan(left, now=FAULT + timedelta(minutes=minutes)).filter(pl.col("detected_at") > FAULT)
+    (start, end, expected, missing) = found.select("start", "end", "expected", "excess_calls").row(0)
+    usual, seen = (
+        each.filter(route, pl.col("start_time").is_between(start, end, closed="left")).height for each in (calls, left)
+    )
+    assert end - start > timedelta(hours=24)
+    assert expected == pytest.approx(usual / ((end - start) / timedelta(minutes=5)), rel=0.25)
+    assert missing == pytest.approx(usual - seen, rel=0.25)
+
+
 def test_a_code_that_was_never_there_is_found_below_the_share_of_ordinary_errors() -> None:
     calls = quiet_world(1)
     new = during(240) & (pl.col("route") == busiest(calls))

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from apilens import histogram, schema
 from apilens.config import Detect
-from apilens.detect import DETECTORS, MAY_OPEN, anomalies, baseline, incidents, memory
+from apilens.detect import DETECTORS, MAY_OPEN, anomalies, baseline, incidents, latency, memory
 from apilens.detect.settings import sensitised
 from apilens.lake import DECIDED
 from apilens.pipeline.incidents import LOOK_BACK, past_of
@@ -136,7 +136,7 @@ def cut(fleet: baseline.Fleet, series: baseline.Series, bins: int) -> tuple[base
 @pytest.mark.parametrize("detector", sorted(MAY_OPEN))
 def test_what_opens_was_named_as_what_may_open(detector: str) -> None:
     """For the bins in which an endpoint has a window that hardly opens, or would at a higher sensitivity: asked then, it is named."""
-    fleet, series = judged(world(9, 20, 23))  # longer than what is looked back on
+    fleet, series = judged(world(9, 20, 25))  # longer than what is looked back on
     found = DETECTORS[detector](series, fleet)
     could = found.filter(pl.col("opens") | (pl.col("log10_p") <= anomalies.MAY_OPEN_LOG10_P))
     hardly = could.sort("log10_p", descending=True).head(100)
@@ -148,6 +148,18 @@ def test_what_opens_was_named_as_what_may_open(detector: str) -> None:
         assert asked[endpoint], (endpoint, bin_)
         named += int(asked.sum())
     assert named < 0.6 * 20 * 100, "a rule that names everything names nothing"
+
+
+def test_what_may_open_sees_the_bursts_as_a_scan_of_all_does() -> None:
+    """A job of each noon is no burst to who knows the week before; slow calls are told by a week, of each day of another."""
+    bins = np.arange(25 * 288)
+    calls = np.where(bins % 288 // 6 == 24, 3000.0, 10.0)[None, :]
+    nothing = pl.DataFrame(schema={"row": pl.Int64, "bin": pl.Int64, "bucket": pl.Int64, "calls": pl.Int64})
+    series = baseline.Series(0, calls, calls, np.zeros(1, np.int64), calls, 3 * calls, 9 * calls, nothing, nothing)
+    since = len(bins) - 1
+    first, oldest = since - latency.REACH, since - latency.SHIFT_WINDOWS[-1][0] - baseline.HOUR - 15 * 288
+    late, whole = (latency._without_bursts(each).timed for each in (series.since(first), series))
+    assert whole[0, oldest:].tolist() == late[0, oldest - first :].tolist()
 
 
 STEPS = st.lists(

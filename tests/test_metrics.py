@@ -64,10 +64,11 @@ def test_a_range_query_is_read_with_its_nodes_and_units() -> None:
         ("Time;Host;cpu\n02.03.2026 00:00;gw-1;0,5\n", [("cpu", "gw-1", "cpu", "ratio", 0.5)]),
         ("time,cpu\n2026/03/02 00:00:00,0.5\n", [("cpu", None, "cpu", "ratio", 0.5)]),
         ("timestamp;hostname;%memused\n2026-03-02 00:00:00 UTC;gw-1;50.00\n", [("%memused", "gw-1", "memory", "ratio", 0.5)]),
+        ("time;host;0\n2026-03-02;gw-1;50\n", [("0", "gw-1", "other", "", 50.0)]),
         ("#group,false,true\n#default,,\n,_time,_value,_field,host\n,2026-03-02T00:00:00Z,50,cpu_percent,gw-1\n", [("cpu_percent", "gw-1", "cpu", "ratio", 0.5)]),
     ],
     ids=["grafana wide", "grafana rows", "one column per metric", "one row per sample",
-         "decimal comma", "decimal comma with dots", "quoted decimal comma", "day first", "slashes", "sadf", "influx"],
+         "decimal comma", "decimal comma with dots", "quoted decimal comma", "day first", "slashes", "sadf", "a name that is a number", "influx"],
 )  # fmt: skip
 def test_tables_are_read(text: str, expected: list[tuple[Any, ...]]) -> None:
     assert [row[:5] for row in rows(text, "panel.csv")] == expected

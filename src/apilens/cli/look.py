@@ -96,7 +96,9 @@ def _show(lens: Lens, since: str | None, until: str | None, top: int) -> None:
     window = lens.window(since, until, now=end)
     shown = max(period[0], window.start or period[0]), min(period[1], window.end or period[1])
     if shown[0] > shown[1]:
-        click.echo(f"\nno calls in this window; the logs go from {period[0]:%Y-%m-%d %H:%M} to {period[1]:%H:%M} UTC")
+        click.echo(
+            f"\nno calls in this window; the logs go from {period[0]:%Y-%m-%d %H:%M} to {period[1]:%Y-%m-%d %H:%M} UTC"
+        )
         return
     endpoints, apart = lens.endpoints_and_apart(since, until, now=end)
     click.echo(f"\nendpoints {shown[0]:%Y-%m-%d %H:%M} to {shown[1]:%Y-%m-%d %H:%M} UTC")

@@ -32,6 +32,8 @@ OPEN_LOG10_P = -7.0
 HOLD_LOG10_P = -2.5
 #: No window above this chance opens, neither by its detector nor by a sensitivity (settings.LEVELS).
 MAY_OPEN_LOG10_P = -5.0
+#: A may_open adds up from another bin on than its detector, and must not miss what lies on a threshold for that.
+SLACK = 1e-6
 
 
 def strongest(rows: pl.DataFrame) -> pl.DataFrame:

@@ -77,8 +77,9 @@ def _main_runs(incident: Incident) -> list[Run]:
         peak = max(before.at_peak, run.at_peak, key=lambda measured: float(measured["excess"]))
         going = before.watched and before.recovered is None
         recovered = None if going or run.recovered is None else max(before.recovered or 0, run.recovered)
+        expected = float(np.average([before.expected, run.expected], weights=[len(before.bins), len(run.bins)]))
         merged[merged.index(before)] = replace(
-            before, bins=np.union1d(before.bins, run.bins), at_peak=peak, recovered=recovered
+            before, bins=np.union1d(before.bins, run.bins), at_peak=peak, expected=expected, recovered=recovered
         )
     return merged
 
@@ -206,11 +207,12 @@ def _measure(signal: str, evidence: list[tuple[Run, pl.DataFrame]]) -> _Measured
     expected = float(main.at_peak["expected"])
     if signal == "traffic":
         calls = sum(int(part["calls"].sum()) for _, part in evidence)
-        spans = sum(float(run.at_peak["expected"]) * (int(run.bins[-1]) + 1 - run.start) for run, _ in evidence)
-        # The window of the peak reaches back to before it began: what is said of [start, end) is counted in it.
+        spans = sum(run.expected * (int(run.bins[-1]) + 1 - run.start) for run, _ in evidence)
+        # The window of the peak reaches back to before it began, and its hour is not every hour: what is said of [start, end)
+        # is counted in it.
         of_main = next(int(part["calls"].sum()) for run, part in evidence if run is main)
         observed = of_main / (int(main.bins[-1]) + 1 - main.start)
-        return _Measured(observed, expected, "calls", calls, abs(calls - spans), profile)
+        return _Measured(observed, main.expected, "calls", calls, abs(calls - spans), profile)
     if signal == "latency":
         good = pl.concat([part for _, part in evidence]).filter(pl.col("status_code") < 400)
         timed = int(good["timed"].sum())

@@ -100,6 +100,7 @@ class Run:
     strong: Ints  # those of them whose windows open by themselves
     at_open: dict[str, float | str]
     at_peak: dict[str, float | str]
+    expected: float  # mean over its abnormal windows, in the unit of at_open
     profile: Profile = field(default_factory=Profile)
     recent: Profile = field(default_factory=Profile)  # of the last hour before it was raised
     watched: bool = False  # followed until it recovered (lasting.py)
@@ -189,6 +190,7 @@ def runs_of(found: pl.DataFrame) -> list[Run]:
                 strong=lasting.filter("opens")["bin"].to_numpy(),
                 at_open={name: opening[name] for name in measures},
                 at_peak={name: peak[name] for name in measures},
+                expected=float(np.mean(lasting["expected"].to_numpy())),
             )
         )
     return sorted(result, key=_when_raised)

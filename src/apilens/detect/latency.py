@@ -81,10 +81,9 @@ MIN_OVER = 0.3
 MAY_OPEN, DRIFT_MAY_OPEN = (
     -float(stdtrit(degrees, 10**anomalies.MAY_OPEN_LOG10_P)) - 1e-3 for degrees in (T_DEGREES, DRIFT_DEGREES)
 )
-#: may_open adds up from another bin on than detect, and must not miss what lies on a threshold for that.
-SLACK = 1e-6
-#: What a window is compared with lies within so many bins: a drift with its week, and the week by which bursts are told.
-REACH = DRIFT_WINDOW + DRIFT_SKIP + 2 * WEEK + DAY
+#: What a window is compared with lies within so many bins: slow calls with those of their week, each day of it with the week
+#: by which slow is told, and that with the week by which bursts are; a drift with less.
+REACH = 3 * WEEK + 2 * DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,7 @@ def _may_be_slower(series: Series, fleet: Fleet, since: int) -> Bools:
         worst = window_max(series.log_sum[:, begin:] - series.timed[:, begin:] * mean, width)
         above = (of.log_sum.window(width) - np.maximum(worst, 0.0) - np.maximum(n, 1.0) * mean) / rest_n - explained
         z = above / np.sqrt(variance / rest_n + MIN_WANDER)
-        slower = (n >= MIN_TIMED) & (past_n >= 50) & (above > math.log(factor) - SLACK) & (z > MAY_OPEN)
+        slower = (n >= MIN_TIMED) & (past_n >= 50) & (above > math.log(factor) - anomalies.SLACK) & (z > MAY_OPEN)
         found |= slower[:, new].any(axis=1)
         k = slow_sums.window(width) - window_max(slow[:, begin:], width)[:, new]
         n, past_n = timed_sums.window(width), timed_sums.past(WEEK, width + HOUR)
@@ -158,11 +157,11 @@ def _may_be_slower(series: Series, fleet: Fleet, since: int) -> Bools:
             (n >= MIN_TIMED)
             & (past_n >= 50)
             & (k >= 4)
-            & (k > TAIL_FACTOR * least - SLACK)
-            & (k - least > 0.05 * n - SLACK)
+            & (k > TAIL_FACTOR * least - anomalies.SLACK)
+            & (k - least > 0.05 * n - anomalies.SLACK)
         )
-        heavier &= slow_sums.window(third) > 1.5 * share * timed_sums.window(third) - SLACK
-        heavier &= (k - least) / np.sqrt(np.maximum(least, 0.1)) > 2.5 * math.sqrt(1 + MIN_OVER) - SLACK
+        heavier &= slow_sums.window(third) > 1.5 * share * timed_sums.window(third) - anomalies.SLACK
+        heavier &= (k - least) / np.sqrt(np.maximum(least, 0.1)) > 2.5 * math.sqrt(1 + MIN_OVER) - anomalies.SLACK
         found |= heavier.any(axis=1)
     of = totals.tail(since)
     behind = DRIFT_WINDOW + DRIFT_SKIP
@@ -170,7 +169,9 @@ def _may_be_slower(series: Series, fleet: Fleet, since: int) -> Bools:
     n, past_n = of.timed.window(DRIFT_WINDOW), of.timed.past(WEEK, behind)
     above = of.log_sum.window(DRIFT_WINDOW) / np.maximum(n, 1.0) - mean - explained
     z = above / np.sqrt(variance / np.maximum(n, 1.0) + variance / np.maximum(past_n, 1.0))
-    drifted = (n >= MIN_TIMED) & (past_n >= 50) & (above > math.log(DRIFT_FACTOR) - SLACK) & (z > DRIFT_MAY_OPEN)
+    drifted = (
+        (n >= MIN_TIMED) & (past_n >= 50) & (above > math.log(DRIFT_FACTOR) - anomalies.SLACK) & (z > DRIFT_MAY_OPEN)
+    )
     return found | drifted.any(axis=1)
 
 

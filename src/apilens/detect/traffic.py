@@ -55,8 +55,6 @@ GROWTH_SPREAD = 0.35
 DAY_SPREAD = 0.02
 #: No forecast is more certain than this squared coefficient of variation.
 MIN_SPREAD = 0.005
-#: may_open adds up from another bin on than detect, and must not miss what lies on a threshold for that.
-SLACK = 1e-6
 #: Past days, the window and the half hours around them lie within so many bins.
 REACH = WEEK_DAYS * DAY + max(GROWTH_WINDOWS) + DAY
 
@@ -110,16 +108,16 @@ def may_open(series: Series, fleet: Fleet, since: int) -> Bools:
         middle /= np.maximum(days - 2 * trim, 1.0)
         held = np.clip(value, 0.5 * middle, 2 * middle)
         mean = (weight * held).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-9)
-        usable = (days >= 2) & (logged[since:] > 0) & (mean >= MIN_EXPECTED - SLACK)
+        usable = (days >= 2) & (logged[since:] > 0) & (mean >= MIN_EXPECTED - anomalies.SLACK)
         variance = np.maximum((1 + 1 / np.maximum(days, 1.0)) * mean + MIN_SPREAD * mean**2, 1.0)
         recent, part = sums.window(third), mean * third / width
         begin = max(since - width, 0)
         kept = (width - 2) / width
         k = calls - 2 * window_max(each[:, begin:], width)[:, since - begin :]
-        more = (calls > SURGE_FACTOR * mean - SLACK) & (recent > SURGE_RECENT * part - SLACK)
-        more &= k - kept * mean > 2.0 * np.sqrt(variance) - SLACK
-        fewer = (calls < DROP_FACTOR * mean + SLACK) & (recent < DROP_RECENT * part + SLACK)
-        fewer &= mean - calls > 2.0 * np.sqrt(variance) - SLACK
+        more = (calls > SURGE_FACTOR * mean - anomalies.SLACK) & (recent > SURGE_RECENT * part - anomalies.SLACK)
+        more &= k - kept * mean > 2.0 * np.sqrt(variance) - anomalies.SLACK
+        fewer = (calls < DROP_FACTOR * mean + anomalies.SLACK) & (recent < DROP_RECENT * part + anomalies.SLACK)
+        fewer &= mean - calls > 2.0 * np.sqrt(variance) - anomalies.SLACK
         found |= (usable & (more | fewer)).any(axis=1)
     return found
 

@@ -64,6 +64,12 @@ LAYOUT = JsonLayout(
         "$.consumer.username": f.text("user_name"),
         "$.consumer.custom_id": f.attribute("consumer.custom_id"),
         "$.request.id": f.token("request_id"),
+        # Before Kong 3.5 a request has no id of Kong's own.
+        **header('$.request.headers."x-request-id"', "request_id", rank=1),
+        **{
+            f'$.request.headers."{name}"': f.unlisted(f.token("request_id", rank=rank))
+            for rank, name in enumerate(("X-Request-Id", "X-Request-ID"), 3)
+        },
         "$.upstream_status": f.upstream_text("upstream_status_code"),
         "$.tries[#-1]": _last_try(),
         "#$.tries": f.integer("upstream_attempts", pl.Int16),

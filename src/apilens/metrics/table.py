@@ -56,7 +56,9 @@ def read(text: str, name: str, tz: tzinfo) -> Samples:
     if not numbered:
         raise InputError(f"{name}: holds no row; expected a header and rows")
     header = [cell.strip() for cell in numbered[0][1]]
-    if any(_micros(cell, tz) is not None for cell in header):
+    lower = [title.lower() for title in header]
+    # Beside the name of a time others may be numbers (CPUs, disks).
+    if not set(lower) & set(_TIME) and any(_micros(cell, tz) is not None for cell in header):
         raise InputError(
             f"{name}: begins with {', '.join(header)[:60]!r}, a sample; expected a first line of names, such as time,cpu"
         )
@@ -69,7 +71,6 @@ def read(text: str, name: str, tz: tzinfo) -> Samples:
     columns: list[list[str]] = [list(column) for column in zip(*(row for _, row in rows), strict=True)] or [
         [] for _ in header
     ]
-    lower = [title.lower() for title in header]
     when = next((lower.index(word) for word in _TIME if word in lower), 0)
     times = [_micros(cell, tz) for cell in columns[when]]
     if rows and all(at is None for at in times):
