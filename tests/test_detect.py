@@ -364,6 +364,35 @@ def test_a_scan_cut_at_some_time_knew_the_same_candidates_until_then() -> None:
         assert known.select(fixed).rows() == expected.select(fixed).rows(), cut
 
 
+def test_what_peers_do_later_in_the_hour_changes_no_standing_fault() -> None:
+    bins = np.arange(96)
+    failed = np.zeros((6, 96))
+    failed[0] = 2
+    failed[1:, 88:] = 12
+    frames = [
+        pl.DataFrame({"bin": bins, "route": f"/{endpoint}", "status_code": status, "calls": calls})
+        for endpoint, bad in enumerate(failed)
+        for status, calls in ((200, 12 - bad), (500, bad))
+    ]
+    made = pl.concat(frames).filter(pl.col("calls") > 0)
+    made = made.with_columns(
+        bin_start=pl.from_epoch(pl.col("bin") * schema.BIN_S + int(START.timestamp())).dt.replace_time_zone("UTC"),
+        minute_calls=pl.concat_list("calls", *[pl.lit(0.0)] * 4),
+    )
+    rollups = made.select(
+        (pl.col(name) if name in made.columns else pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in schema.ROLLUPS.items()
+    )
+
+    def found(end: int) -> list[tuple[object, ...]]:
+        first = int(START.timestamp()) // schema.BIN_S
+        fleet, rows = baseline.fleet(rollups.filter(made["bin"] < end), (first, first + end))
+        (series,) = baseline.chunks(fleet, rows)
+        return DETECTORS["standing"](series, fleet).filter(pl.col("bin") < 86).rows()
+
+    assert found(86) == found(96) != []
+
+
 def test_more_endpoints_later_change_nothing_before() -> None:
     """How many endpoints there are says how certain a finding must be: of those that were there by then."""
     fleet, _ = baseline.fleet(rollups_of(quiet_world(1, endpoints=60, days=1)), _bins(1))

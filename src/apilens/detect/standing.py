@@ -49,7 +49,7 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
         [LEAST_SHARE["auth"], LEAST_SHARE["rate_limit"], LEAST_SHARE["client"]],
         LEAST_SHARE["errors"],
     )
-    least = np.maximum(least, PEER_FACTOR * _peers(events, fleet, young))
+    least = np.maximum(least, PEER_FACTOR * _peers(events, young))
     low = betaincinv(k + 0.5, n - k + 0.5, DOUBT)
     # Still so in the last two hours that had calls enough to tell, and in several hours.
     recent, recent_n = events.between(young, events.bin[young] - WAIT + 1, events.bin[young] + 1)
@@ -84,11 +84,11 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     )
 
 
-def _peers(events: Events, fleet: Fleet, at: Ints) -> Floats:
-    """Per event `at` the upper quartile of the code's share until the end of its hour, over the endpoints of the chunk that
+def _peers(events: Events, at: Ints) -> Floats:
+    """Per event `at` the upper quartile of the code's share until its hour began, over the endpoints of the chunk that
     are called enough; 0.0 where none is."""
     hours, of_hour = np.unique(events.bin[at] // HOUR, return_inverse=True)
-    ends = np.minimum((hours + 1) * HOUR, fleet.bins)
+    ends = hours * HOUR
     total = events.total[:, ends]
     peers = np.zeros(len(at))
     for code in np.unique(events.code[at]):
