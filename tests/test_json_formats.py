@@ -48,6 +48,23 @@ def sample(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", JSON)
+def test_a_file_of_one_call_again_and_again_is_read_as_that_call_alone(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many lines are read by what the first of them have, which may lack any field that a derived column asks for."""
+    monkeypatch.setattr(json_layout, "_MANY", 4)
+    for line in list(dict.fromkeys([FORMATS[name].example, *sample(name)]))[:5]:
+        layouts = FORMATS[name].open(lines(line).lines, Options())[:1]
+        alone, many = (parse_records(lines(*[line] * n).lines, layouts).calls for n in (1, 4))
+        if alone.height == 1:
+            assert filled(many) == filled(alone) * 4
+
+
+def filled(calls: pl.DataFrame) -> list[dict[str, Any]]:
+    return [{key: value for key, value in row.items() if value is not None} for row in calls.drop("row").to_dicts()]
+
+
+@pytest.mark.parametrize("name", JSON)
 def test_a_format_is_told_from_each_single_call(name: str) -> None:
     expected = [json.loads(line) for line in (CASES / name / "expected.ndjson").read_text("utf-8").split("\n")[:-1]]
     offsets = {row["source_offset"] for row in expected}

@@ -69,7 +69,8 @@ def layout(tz: str = "UTC") -> JsonLayout:
     )
 
 
-_REACHED = pl.any_horizontal(pl.col("upstream_status_code", "upstream_address").is_not_null())
+# Each by its own: the columns of an expression over several are not known before it is given some.
+_REACHED = pl.col("upstream_status_code").is_not_null() | pl.col("upstream_address").is_not_null()
 _DERIVED = (
     pl.when(_REACHED).then(pl.col("_retries").fill_null(0) + 1).cast(pl.Int16).alias("upstream_attempts"),
     # 0 where no upstream was contacted.
