@@ -93,6 +93,7 @@ class Fault:
     upstream: str | None = None
     consumer: str | None = None
     node: str | None = None
+    detectable: bool = True
     affected: dict[int, int] = field(
         default_factory=dict
     )  # endpoint → calls that failed, were slower, came too many or stayed away
@@ -162,6 +163,8 @@ def make(
     table = Answers(random, bank, calls, days)
     for kind in (kind for kind in wanted if kind not in TRAFFIC):
         upset_answers(planting, bank, table, kind, free, planted)
+    for fault in planted:
+        amend(table, fault)
     planted.sort(key=lambda fault: fault.start)
     t0 = bank.catalog["t0"]
     labels = {
@@ -193,7 +196,7 @@ def label(number: int, fault: Fault, t0: int) -> dict[str, object]:
         "upstream": fault.upstream,
         "consumer": fault.consumer,
         "node": fault.node,
-        "detectable": True,
+        "detectable": fault.detectable,
         "figures": {name: round(value, 3) for name, value in fault.figures.items()},
     }
 
@@ -979,6 +982,34 @@ def plant_latency(
         "z": best,
     }
     return True
+
+
+def amend(table: Answers, fault: Fault) -> None:
+    """Say in the label what follows from the rest of the world, once all of it is there.
+
+    Nobody can see that calls became slower or fewer where there were none before (30 in three days); a consumer who makes nine of ten calls
+    cannot be told from everybody; a client that uses up its quota in a spike is refused elsewhere too.
+    """
+    calls, minute = table.calls, table.minute
+    own = np.isin(calls.endpoint, list(fault.affected))
+    if fault.code is None:
+        fault.detectable = bool((own & (minute >= fault.start - 3 * DAY) & (minute < fault.start)).sum() >= 30)
+    if fault.consumer is None:
+        return
+    consumer = table.bank.consumers.index(fault.consumer)
+    inside = (minute >= fault.start) & (minute < fault.end)
+    if fault.kind == "silence":  # a job: as it was the day before and the day after
+        inside = (
+            (minute >= fault.start - DAY)
+            & (minute < fault.end + DAY)
+            & ((minute - fault.start) % DAY < fault.end - fault.start)
+        )
+    refused = inside & (table.status == 429) & (calls.consumer == consumer)
+    if fault.kind == "traffic_spike" and fault.consumer == table.bank.notes["throttled"]:
+        where, count = np.unique(calls.endpoint[refused], return_counts=True)
+        fault.affected = dict(zip(where.tolist(), count.tolist(), strict=True)) | fault.affected
+    if (calls.consumer[inside & own] == consumer).mean() > 0.9 and fault.kind != "traffic_spike":
+        fault.consumer = None
 
 
 # -- the log
