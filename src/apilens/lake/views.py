@@ -15,7 +15,8 @@ import polars as pl
 from apilens.arrow import Stream
 from apilens.errors import UsageError
 from apilens.lake.days import Sums
-from apilens.lake.lake import TABLES, TIME, Lake
+from apilens.lake.lake import Lake
+from apilens.lake.tables import TABLES, TIME
 from apilens.schema import SUMS
 from apilens.window import ALWAYS, Window
 
