@@ -23,7 +23,19 @@ from apilens.lake import days
 from apilens.lake.committed import KEY_BYTES, Committed, counting
 from apilens.lake.log import added, cause, removals, removed
 from apilens.lake.storage import Hold, Storage, storage_at
-from apilens.lake.tables import LATER, MERGED, PARTITIONED, TABLES, TIME, DataFile, Table, Unit, partition_of, stem_of
+from apilens.lake.tables import (
+    LATER,
+    MARKER,
+    MERGED,
+    PARTITIONED,
+    TABLES,
+    TIME,
+    DataFile,
+    Table,
+    Unit,
+    partition_of,
+    stem_of,
+)
 from apilens.objects import is_url
 from apilens.schema import INGESTS, METRIC_SERIES, METRICS
 from apilens.window import ALWAYS, Window
@@ -33,7 +45,6 @@ LAYOUT_VERSION = 1
 
 #: Days, then months, over which one unit may spread before its partitions get coarser.
 _MAX_PARTITIONS = 62
-_MARKER = "_apilens/lake.json"
 #: What scans have decided; may be deleted at any time.
 DECIDED = "decided.bin"
 #: Files of the ledger above which a commit puts those together that have at most so many rows: every run reads all of them, at
@@ -41,6 +52,8 @@ DECIDED = "decided.bin"
 _LEDGER_FILES, _LEDGER_ROWS = 32, 50_000
 #: What the library of the tables takes for something else in a path: escapes, separators, line ends.
 _UNSAFE = re.compile(r"%[0-9A-Fa-f]{2}|[\\\x00-\x1f]")
+#: In a URL also its other parts, and what those who list a bucket take for a pattern.
+_UNSAFE_URL = re.compile(rf"{_UNSAFE.pattern}|[?#*\[\]]")
 
 
 def open_lake(path: str, *, create: bool = False) -> Lake:
@@ -50,13 +63,14 @@ def open_lake(path: str, *, create: bool = False) -> Lake:
     """
     storage = storage_at(path)
     try:
-        there = storage.read(_MARKER) is not None
+        there = storage.read(MARKER) is not None
     except OSError:
         there = False  # what stands in the way is told by whoever tries to make a lake
     if not there:
         if not create:
             raise LakeError(f"{path}: no lake here; make one with: apilens ingest YOUR.log --lake {path}")
-        if (unsafe := _UNSAFE.search(path if is_url(path) else str(Path(path).absolute()))) is not None:
+        unsafe = _UNSAFE_URL.search(path) if is_url(path) else _UNSAFE.search(str(Path(path).absolute()))
+        if unsafe is not None:
             raise UsageError(
                 f"--lake {path!r}: a lake cannot lie in a folder whose path holds {unsafe.group()!r}: Delta Lake reads its names as URLs; choose another"
             )
@@ -65,7 +79,7 @@ def open_lake(path: str, *, create: bool = False) -> Lake:
             for name, schema in TABLES.items():
                 if name not in LATER:
                     _create_table(storage, name, schema)
-            storage.create(_MARKER, json.dumps({"layout_version": LAYOUT_VERSION}).encode() + b"\n")
+            storage.create(MARKER, json.dumps({"layout_version": LAYOUT_VERSION}).encode() + b"\n")
         except (OSError, DeltaError) as error:
             reason = getattr(error, "strerror", None) or error
             raise LakeError(f"{path}: the lake cannot be made here: {reason}; give --lake DIR") from None
@@ -79,7 +93,7 @@ def open_lake(path: str, *, create: bool = False) -> Lake:
 def _add_columns(lake: Lake) -> None:
     """Tell readers that go by the tables' own schema of the columns that this version has and the one that made the lake had not."""
     columns = sha256(repr([(name, list(schema.items())) for name, schema in TABLES.items()]).encode()).hexdigest()[:16]
-    marker = json.loads(lake.storage.read(_MARKER) or b"{}")
+    marker = json.loads(lake.storage.read(MARKER) or b"{}")
     if marker.get("columns") == columns:
         return
     with lake.lock("commit"):
@@ -99,10 +113,10 @@ def _add_columns(lake: Lake) -> None:
 def refuse_newer(path: str) -> None:
     """Raises LakeError when the lake at `path` was laid out by a newer apilens, or its marker is damaged."""
     try:
-        marker = storage_at(path).read(_MARKER)
+        marker = storage_at(path).read(MARKER)
         version = LAYOUT_VERSION if marker is None else json.loads(marker)["layout_version"]
     except (OSError, ValueError, KeyError, TypeError):
-        where = storage_at(path).uri(_MARKER)
+        where = storage_at(path).uri(MARKER)
         raise LakeError(f'{where}: is damaged; expected {{"layout_version": {LAYOUT_VERSION}}}') from None
     if not isinstance(version, int) or version > LAYOUT_VERSION:
         raise LakeError(

@@ -8,8 +8,11 @@ from typing import Any, Literal
 
 import polars as pl
 
+from apilens.lake import days
 from apilens.schema import CALLS, INGESTS, METRICS, REJECTS, ROLLUPS
 
+#: The file by which a folder is known to be a lake.
+MARKER = "_apilens/lake.json"
 Table = Literal["calls", "rollups", "rejects", "ingests", "metrics"]
 TABLES: dict[Table, pl.Schema] = {
     "calls": CALLS,
@@ -18,6 +21,8 @@ TABLES: dict[Table, pl.Schema] = {
     "ingests": INGESTS,
     "metrics": METRICS,
 }
+#: What a lake has its files in.
+LAKE_FOLDERS = (*TABLES, days.FOLDER, "_apilens")
 #: Made by the first import: lakes without metrics, and those of the first versions, have no such table.
 LATER: tuple[Table, ...] = ("metrics",)
 #: Time column by whose statistics readers prune files.
