@@ -14,7 +14,7 @@ from apilens.cli import cli
 from apilens.config import Config, Detect, Maintenance, Mark, MetricRule, Mute, Objective, Sensitivity, Source
 from apilens.errors import Exit
 from apilens.formats import FORMATS
-from apilens.lake.lake import TABLES
+from apilens.lake.tables import TABLES
 from apilens.triage.context import Account, Context, Endpoint
 
 ROOT = Path(__file__).parent.parent

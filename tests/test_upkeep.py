@@ -410,7 +410,9 @@ def test_a_table_that_goes_while_a_lake_is_open_is_said(tmp_path: Path) -> None:
         lens.calls()
 
 
-@pytest.mark.parametrize("command", [("endpoints",), ("trends",), ("trace", "--consumer", "x")])
+@pytest.mark.parametrize(
+    "command", [("endpoints",), ("trends",), ("trace", "--consumer", "x"), ("sql", "SELECT count(*) FROM calls")]
+)
 def test_a_reader_whose_files_go_says_so(tmp_path: Path, command: tuple[str, ...]) -> None:
     lake, present = commits(tmp_path, 1), Lake._present
 

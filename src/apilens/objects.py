@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 _URL = re.compile(r"(s3|gs|az)://([^/]+)(?:/(.*))?", re.DOTALL)
+_SCHEME = re.compile(r"(s3|gs|az)://")
+#: What the library of the stores reads under no name: it takes keys for paths of one form only.
+_UNREADABLE = re.compile(r"(?:^|/)(\.\.?|)/|(?:^|/)\.\.?$|[\x00-\x1f\x7f]")
 #: One request is tried this often, over some seconds: a store that is down must not look like a long run.
 _RETRIES = 5
 #: Bytes asked for at once. A request takes some 30 ms to answer, so smaller ones would wait more than they read.
@@ -43,12 +46,25 @@ _REFUSED = re.compile(
 )
 _NO_CREDENTIALS = re.compile(r"169\.254\.|metadata|credential|Account must be specified|token", re.I)
 _UNREACHABLE = re.compile(r"error sending request|connection (?:refused|reset|closed)|dns error|timed? ?out", re.I)
+_BAD_NAME = re.compile(r"Encountered object with invalid path: (.*)", re.DOTALL)
 _OF_A_STORE = re.compile(r"Generic (?:S3|GCS|MicrosoftAzure)|object[-_ ]?store|Error performing [A-Z]+ http", re.I)
 
 
 def is_url(path: str) -> bool:
     """Whether a path names something on an object store."""
-    return _URL.match(path) is not None
+    return _SCHEME.match(path) is not None
+
+
+def check(url: str, kind: type[ApilensError]) -> None:
+    """Raises an error of `kind` for a URL that names no bucket, or a key that cannot be read."""
+    found = _URL.fullmatch(url)
+    if found is None:
+        scheme = url.partition(":")[0]
+        raise kind(f"{url}: names no bucket; expected {scheme}://BUCKET/PREFIX")
+    if _UNREADABLE.search(found[3] or ""):
+        raise kind(
+            f"{url!r}: has a part that is empty, '.' or '..', or a control character, which no client we know reads; give another name"
+        )
 
 
 def split(url: str) -> tuple[str, str]:
@@ -68,12 +84,14 @@ class Found:
     changed: datetime
 
 
-def find(url: str) -> list[Found]:
+def find(url: str, *, beside: str = "", without: Sequence[str] = ()) -> list[Found]:
     """The objects that a URL means, sorted: the one of this name, else those that match it as a glob, else those
     whose URLs begin with it. Hidden ones (a part of the key begins with a dot) and folder markers are left out, unless named.
+    without: leave out folders of these names that lie where an object of the name `beside` does.
 
     Raises InputError when the store does not answer, or says no.
     """
+    check(url, InputError)
     bucket, key = split(url)
     store = open_store(bucket)
     with explained(url, InputError):
@@ -87,8 +105,15 @@ def find(url: str) -> list[Found]:
         matches = re.compile(_glob(key) if fixed != key else re.escape(key) + ".*", re.DOTALL).fullmatch
         # Stores list by whole folders.
         listed = [meta for page in store.list(fixed.rpartition("/")[0] or None) for meta in page]
+    marked = [meta["path"].removesuffix(beside) for meta in listed if f"/{meta['path']}".endswith(f"/{beside}")]
+    apart = tuple(f"{where}{name}/" for where in marked for name in without)
     shown = (
-        meta for meta in listed if matches(meta["path"]) and not _hidden(meta["path"][len(fixed) :]) and meta["size"]
+        meta
+        for meta in listed
+        if matches(meta["path"])
+        and not _hidden(meta["path"][len(fixed) :])
+        and meta["size"]
+        and not meta["path"].startswith(apart)
     )
     return sorted(Found(f"{bucket}/{meta['path']}", meta["size"], meta["last_modified"]) for meta in shown)
 
@@ -144,6 +169,11 @@ def words(error: BaseException, url: str = "s3://") -> str:
     text, scheme = str(error), url.partition(":")[0]
     where = url if url != "s3://" else "the object store"
     code = re.search(r"<Code>(\w+)</Code>", text)
+    if (bad := _BAD_NAME.search(text)) is not None:
+        return (
+            f"{where}: an object there has a name that cannot be read ({bad[1].splitlines()[0][:300]});"
+            " give a longer beginning that leaves it out, or copy it to another name"
+        )
     if _NO_BUCKET.search(text):
         return f"{where}: the bucket does not exist; create it first, or give the right name"
     if _REFUSED.search(text):

@@ -18,7 +18,7 @@ from apilens.ingest.pieces import Origin, Piece
 from apilens.ingest.redact import Redactor
 from apilens.ingest.unit import Counts, make_unit
 from apilens.lake import Lake, Unit
-from apilens.lake.lake import Table
+from apilens.lake.tables import Table
 
 #: Threads that parse and write at once. Polars and zstd release the GIL; a third thread brought nothing on two cores.
 THREADS = 2

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import polars as pl
 
 from apilens import objects
-from apilens.errors import LakeError, LockedError
+from apilens.errors import LakeError, LockedError, UsageError
 
 if TYPE_CHECKING:
     import duckdb
@@ -189,6 +189,7 @@ class Bucket:
     options: dict[str, str] | None = objects.OPTIONS
 
     def __init__(self, url: str) -> None:
+        objects.check(url, UsageError)
         self._url = url.rstrip("/")
 
     @cached_property

@@ -13,9 +13,10 @@ import duckdb
 import polars as pl
 
 from apilens.arrow import Stream
-from apilens.errors import UsageError
+from apilens.errors import UsageError, deleted_meanwhile
 from apilens.lake.days import Sums
-from apilens.lake.lake import TABLES, TIME, Lake
+from apilens.lake.lake import Lake
+from apilens.lake.tables import TABLES, TIME
 from apilens.schema import SUMS
 from apilens.window import ALWAYS, Window
 
@@ -87,6 +88,8 @@ def select(connection: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:
             )
         rows: pl.DataFrame = connection.sql(query).pl()
     except duckdb.Error as error:
+        if (gone := deleted_meanwhile(error)) is not None:
+            raise gone from None
         raise UsageError(f"the query failed: {error}") from None
     except pl.exceptions.PolarsError as error:
         reason = str(error).split("\n")[0]
