@@ -193,10 +193,10 @@ def runs_of(found: pl.DataFrame) -> list[Run]:
                 expected=float(np.mean(lasting["expected"].to_numpy())),
             )
         )
-    return sorted(result, key=_when_raised)
+    return sorted(result, key=when_raised)
 
 
-def _when_raised(run: Run) -> tuple[int, int, float, int, str]:
+def when_raised(run: Run) -> tuple[int, int, float, int, str]:
     """The order in which a scheduled scan meets runs."""
     rank = ("errors", "auth", "rate_limit", "latency", "traffic").index(run.signal)
     return run.opened, rank, float(run.at_open["log10_p"]), run.endpoint, str(run.status)
@@ -228,7 +228,7 @@ def patient(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Run]:
         opened += run.strong[run.strong >= run.start + PATIENCE].tolist()
         if opened:
             result.append(replace(run, opened=opened[0]))
-    return sorted(result, key=_when_raised)
+    return sorted(result, key=when_raised)
 
 
 def _of_one(profile: Profile) -> bool:
