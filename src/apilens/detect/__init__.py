@@ -17,6 +17,7 @@ from apilens.detect import (
     anomalies,
     auth,
     baseline,
+    campaigns,
     candidates,
     errors,
     habits,
@@ -61,7 +62,7 @@ def find_candidates(
 
     rollups: schema.ROLLUPS in any order; several rows per key add up. Calls of bots, scanners and health checks are
     left out unless include_synthetic. breakdown: given schema.BREAKDOWN_WINDOWS, returns schema.BREAKDOWN of
-    the same calls; asked five times per environment, for some windows per endpoint and incident. refusals: given
+    the same calls; asked six times per environment, for some windows per endpoint and incident. refusals: given
     schema.REFUSALS_ASKED, returns schema.REFUSALS of them; asked once where a client is refused. now: bins that end later are not looked
     at. go_live: since when the endpoints are in use (None: since their first call); what is bad since then is a
     standing fault. settings: how much proof is asked for where (None: the usual). remembered: what earlier scans decided,
@@ -86,6 +87,7 @@ def find_candidates(
         if settings is not None:
             abnormal = sensitised(abnormal, fleet.endpoints, settings, anomalies.OPEN_LOG10_P)
         runs = incidents.patient(incidents.runs_of(abnormal), fleet, breakdown)
+        runs = campaigns.without_campaigns(runs, fleet, breakdown)
         runs = habits.unaccustomed(runs, rows, fleet, breakdown, refusals)
         problems = incidents.group(lasting.outlasting(runs, rows, fleet), fleet, breakdown)
         found.append(candidates.describe(problems, fleet, breakdown, now=now))
