@@ -22,7 +22,7 @@ Refusals = Callable[[pl.DataFrame], pl.DataFrame]
 #: What a gateway answers to one client by nature. For others (422 of an app with all its users) the same rule lost faults.
 CODES = (401, 403, 429)
 #: A consumer must beat the second worst day of the last week by this factor. How often quotas and tokens run out has a heavier
-#: tail than errors have (counting.HABIT_FACTOR): with 1.5 a client that lives at its quota beats that on every fourth day.
+#: tail than errors have (counting.HABIT_FACTOR): such clients beat the factor 1.5 on 9 of 80 days, 2.5 on none.
 BEYOND = 2.5
 
 
