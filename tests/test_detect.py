@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from apilens import histogram, schema
-from apilens.detect import DETECTORS, anomalies, baseline, find_candidates, latency, traffic
+from apilens.detect import DETECTORS, anomalies, baseline, find_candidates, incidents, latency, traffic
 from apilens.measure.breakdown import breakdown
 from apilens.measure.refusals import refusals
 
@@ -181,6 +181,25 @@ def test_how_many_were_hit_is_unknown_where_no_call_names_its_consumer() -> None
     assert found.select("consumers_hit", "identity_coverage").rows() == [(None, 0.0)]
 
 
+def failing_at_eight_past() -> pl.DataFrame:
+    calls = quiet_world(1)
+    return failing(calls, during(60, FAULT + timedelta(minutes=1)) & (pl.col("route") == busiest(calls)), 500, 1.0)
+
+
+def test_failures_are_raised_in_the_minute_that_proves_them() -> None:
+    """The third minute of a total failure of the busiest endpoint; its five minutes are over four minutes later."""
+    found = overlapping(scan(failing_at_eight_past()), 60)
+    assert found["detected_at"].to_list() == [FAULT + timedelta(minutes=4)]
+
+
+def test_the_minutes_after_now_are_not_looked_at() -> None:
+    """What a lake holds of them, though of the same five, says nothing yet; nor is the candidate's end there."""
+    calls = failing_at_eight_past()
+    nows = [FAULT + timedelta(minutes=at, seconds=50) for at in (3, 4)]
+    early, late = (overlapping(scan(calls, now=now), 60) for now in nows)
+    assert (early.height, late["end"].to_list()) == (0, [FAULT + timedelta(minutes=4)])
+
+
 def test_an_outage_of_an_upstream_on_five_endpoints_is_one_candidate() -> None:
     calls = failing(quiet_world(1), during(60) & (pl.col("upstream_name") == "svc-2"), 504)
     found = overlapping(scan(calls), 60)
@@ -218,6 +237,24 @@ def test_client_errors_of_one_consumer_are_raised_when_they_last(
     assert found["signal"].to_list() == ["errors"] * len(raised)
     for least, detected in zip(raised, found["detected_at"], strict=True):
         assert timedelta(minutes=least) <= detected - FAULT <= timedelta(minutes=least + 20)
+
+
+@pytest.mark.parametrize(("consumers", "opens"), [(["a"] * 6, []), (["a", "b", "a", "b", "c", "a"], [9])])
+def test_a_broken_call_that_one_client_tries_again_is_one_moment(consumers: list[str], opens: list[int]) -> None:
+    """Six failed calls of minutes 5 to 8, expected is one in a hundred: of one client they are two moments, of three five."""
+    failed = zip([5, 5, 6, 6, 7, 8], consumers, strict=True)
+    calls = pl.DataFrame(list(failed), schema=["window_id", "consumer"], orient="row").with_columns(
+        pl.col("window_id") - 5
+    )
+    rows = calls.group_by("window_id", "consumer").agg(calls=pl.len()).with_columns(status_code=500)
+    found = pl.concat([schema.BREAKDOWN.to_frame(), rows.cast({"calls": pl.Int64})], how="diagonal_relaxed")
+    at = {"observed": 0.5, "expected": 0.01, "unit": "ratio", "n": 12, "excess": 6, "log10_p": -9.0}
+    run = incidents.Run(
+        endpoint=0, signal="errors", status=500, direction=1, start=1, known=9, bins=np.array([1]), early={1: 9},
+        strong=np.array([9]), proofs=[(1, 6.0, 0.01)], at_open=at, at_peak=at, expected=0.01,
+    )  # fmt: skip
+    fleet, _ = baseline.fleet(rollups_of(quiet_world(1, endpoints=1, days=1)), _bins(1))
+    assert [one.known for one in incidents.convincing([run], fleet, lambda windows: found)] == opens
 
 
 def test_calls_that_take_three_times_as_long_are_a_latency_candidate() -> None:
@@ -358,11 +395,14 @@ def test_the_file_of_one_node_that_arrives_late_is_no_traffic_drop() -> None:
 
 def test_a_scan_cut_at_some_time_knew_the_same_candidates_until_then() -> None:
     calls = failing(quiet_world(1), during(60) & (pl.col("upstream_name") == "svc-2"), 504)
-    calls = failing(calls, during(30, FAULT + timedelta(hours=5)) & (pl.col("node") == "gw-0"), 503)
+    calls = failing(calls, during(30, FAULT + timedelta(hours=5, minutes=1)) & (pl.col("node") == "gw-0"), 503)
     fixed = ["id", "fingerprint", "detected_at", "start", "signal"]
     everything = scan(calls)
     assert everything.height >= 2
-    for cut in (FAULT + timedelta(minutes=13), FAULT + timedelta(minutes=48), FAULT + timedelta(hours=5, minutes=33)):
+    # The minutes in which they are raised, and those before, lie within five minutes that are not over.
+    raised = [moment - timedelta(minutes=early) for moment in everything["detected_at"][:2] for early in (0, 1)]
+    assert any(moment.minute % 5 for moment in everything["detected_at"])
+    for cut in (*raised, FAULT + timedelta(minutes=48), FAULT + timedelta(hours=5, minutes=33)):
         known = scan(calls.filter(pl.col("start_time") < cut), now=cut)
         expected = everything.filter(pl.col("detected_at") <= cut)
         assert known.select(fixed).rows() == expected.select(fixed).rows(), cut

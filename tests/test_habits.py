@@ -65,19 +65,19 @@ def test_what_a_client_never_had_is_a_candidate_at_once() -> None:
     assert len(raised(calls)) == 1
 
 
-def test_refusals_are_counted_per_consumer_code_endpoint_and_bin() -> None:
+def test_refusals_are_counted_per_consumer_code_endpoint_and_minute() -> None:
     calls = at_its_quota(now=40)
     start, end = FAULT.replace(minute=10), FAULT.replace(minute=20)
     asked = pl.DataFrame([("default", CLIENT, 429, start, end)], schema=schema.REFUSALS_ASKED, orient="row")
     with duckdb.connect() as connection:
         connection.register("calls", calls.to_arrow())
-        counted = refusals(connection, asked).sort("bin_start")
+        counted = refusals(connection, asked).sort("minute")
     wanted = (
         calls.filter(pl.col("consumer") == CLIENT, pl.col("start_time").is_between(start, end, closed="left"))
-        .group_by(bin_start=pl.col("start_time").dt.truncate("5m"))
+        .group_by(minute=pl.col("start_time").dt.truncate("1m"))
         .agg(calls=pl.len().cast(pl.Int64))
-        .sort("bin_start")
+        .sort("minute")
     )
     assert wanted["calls"].sum() > 0
-    assert counted.select("bin_start", "calls").equals(wanted)
+    assert counted.select("minute", "calls").equals(wanted)
     assert counted["route"].unique().to_list() == [busiest(calls, 3)]

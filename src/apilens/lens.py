@@ -204,7 +204,7 @@ class Lens:
             return _breakdown.breakdown(connection, windows)
 
     def refusals(self, asked: pl.DataFrame) -> pl.DataFrame:
-        """measure.refusals.REFUSALS: how often some consumers were answered with some status codes, per endpoint and bin."""
+        """measure.refusals.REFUSALS: how often some consumers were answered with some status codes, per endpoint and minute."""
         start, end = asked["start"].min(), asked["end"].max()
         bounds = Window(start, end) if isinstance(start, datetime) and isinstance(end, datetime) else ALWAYS
         with self.connect(bounds, CALLS_VIEW) as connection:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from apilens import schema
-from apilens.detect.baseline import DAY, HOUR, Fleet
+from apilens.detect.baseline import DAY, HOUR, MINUTES, Fleet
 from apilens.detect.incidents import Breakdown, Run, profile_of, when_raised, windows_frame
 
 
@@ -21,7 +21,7 @@ def without_campaigns(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> li
         for run in runs
         if run.signal == "traffic" and run.direction == 1 and fleet.risen[run.start : run.opened + 1].any()
     ]
-    spans = [(run.endpoint, run.start - ago, run.opened + 1 - ago) for run in asked for ago in (0, DAY)]
+    spans = [(run.endpoint, run.start * MINUTES - ago, run.known - ago) for run in asked for ago in (0, DAY * MINUTES)]
     parts = breakdown(windows_frame(spans, fleet)).partition_by("window_id", as_dict=True) if spans else {}
     nothing = schema.BREAKDOWN.to_frame()
     opened: dict[int, int | None] = {}
@@ -33,7 +33,7 @@ def without_campaigns(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> li
     for run in runs:
         bin_ = opened.get(id(run), run.opened)
         if bin_ is not None:
-            kept.append(run if bin_ == run.opened else replace(run, opened=bin_))
+            kept.append(run if bin_ == run.opened else replace(run, known=(bin_ + 1) * MINUTES))
     return sorted(kept, key=when_raised)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from apilens import schema
-from apilens.detect.baseline import DAY, WEEK_DAYS, Fleet, Floats, window_sum
+from apilens.detect.baseline import DAY, MINUTES, WEEK_DAYS, Fleet, Floats, window_sum
 from apilens.detect.incidents import HINT_EXCESS, Breakdown, Run, when_raised, windows_frame
 
 #: Given schema.REFUSALS_ASKED, returns schema.REFUSALS.
@@ -50,9 +50,9 @@ def unaccustomed(
     }
     kept = []
     for run in runs:
-        bin_ = opened.get(id(run), run.opened)
-        if bin_ is not None:
-            kept.append(run if bin_ == run.opened else replace(run, opened=bin_))
+        known = opened.get(id(run), run.known)
+        if known is not None:
+            kept.append(run if known == run.known else replace(run, known=known))
     return sorted(kept, key=when_raised)
 
 
@@ -60,7 +60,7 @@ def _carriers(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> dict[int, 
     """By place in `runs` the one consumer that had the excess when the run opened, however many of the calls are its."""
     if not runs:
         return {}
-    parts = breakdown(windows_frame([(run.endpoint, run.start, run.opened + 1) for run in runs], fleet))
+    parts = breakdown(windows_frame([(run.endpoint, run.start * MINUTES, run.known) for run in runs], fleet))
     found = {}
     for (window,), part in parts.group_by("window_id"):
         run = runs[int(window)]
@@ -75,10 +75,11 @@ def _carriers(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> dict[int, 
 def _refused(
     runs: list[Run], consumers: dict[int, str], fleet: Fleet, refusals: Refusals
 ) -> dict[tuple[str, int | None], pl.DataFrame]:
-    """By consumer and status code what the consumer had of it: endpoint, bin, calls."""
-    first = max(min(runs[at].opened for at in consumers) - (WEEK_DAYS + 2) * DAY, 0)
+    """By consumer and status code what the consumer had of it: endpoint, minute (since bin 0 began), calls."""
+    first = max(min(runs[at].opened for at in consumers) - (WEEK_DAYS + 2) * DAY, 0) * MINUTES
     last = max(int(runs[at].strong[-1]) for at in consumers)
-    start, end = (datetime.fromtimestamp((edge + fleet.first_bin) * schema.BIN_S, UTC) for edge in (first, last + 1))
+    begin = fleet.first_bin * MINUTES
+    start, end = (datetime.fromtimestamp((edge + begin) * 60, UTC) for edge in (first, last))
     asked = pl.DataFrame(
         [
             (fleet.endpoints["environment"][0], consumer, code, start, end)
@@ -90,43 +91,46 @@ def _refused(
     counts = (
         refusals(asked)
         .join(fleet.endpoints, on=list(schema.ENDPOINT), nulls_equal=True)
-        .with_columns(bin=pl.col("bin_start").dt.epoch("s") // schema.BIN_S - fleet.first_bin)
-        .filter(pl.col("bin").is_between(first, last))
+        .with_columns(minute=pl.col("minute").dt.epoch("s") // 60 - begin)
+        .filter(pl.col("minute").is_between(first, last - 1))
     )
     return {(str(key[0]), int(key[1])): part for key, part in counts.group_by("consumer", "status_code")}
 
 
 def _beyond(run: Run, part: pl.DataFrame, mine: pl.DataFrame, fleet: Fleet) -> int | None:
-    """The first bin at whose end the run opens, and the consumer has more than it is used to or is not alone; None: there is none.
+    """The first minute at whose end the run opens, and the consumer has more than it is used to or is not alone; None: there is none.
 
     part: rows of the run's endpoint; mine: calls of the consumer with the run's code.
     """
-    everywhere = _per_bin(mine, fleet)
-    total, own = _sums(everywhere), _sums(_per_bin(mine.filter(pl.col("endpoint") == run.endpoint), fleet))
-    failed = _sums(_per_bin(part.filter(pl.col("status_code") == run.status), fleet))
-    calls = _sums(_per_bin(part, fleet))
-    for bin_ in run.strong[run.strong >= run.opened].tolist():
-        first, end = max(run.start, bin_ + 1 - DAY), bin_ + 1
+    everywhere = _per_minute(mine, fleet)
+    total, own = _sums(everywhere), _sums(_per_minute(mine.filter(pl.col("endpoint") == run.endpoint), fleet))
+    each = pl.col("bin") * MINUTES + pl.int_ranges(MINUTES)
+    logged = part.select("status_code", minute=each, calls="minute_calls").explode("minute", "calls")
+    failed = _sums(_per_minute(logged.filter(pl.col("status_code") == run.status), fleet))
+    calls = _sums(_per_minute(logged, fleet))
+    for end in run.strong[run.strong >= run.known].tolist():
+        first = max(run.start * MINUTES, end - DAY * MINUTES)
         excess = failed[end] - failed[first] - float(run.at_open["expected"]) * (calls[end] - calls[first])
         alone = own[end] - own[first] >= HINT_EXCESS * excess
-        usual = BEYOND * _second_worst(everywhere, bin_, end - first, fleet)
+        usual = BEYOND * _second_worst(everywhere, end, end - first, fleet)
         if not alone or total[end] - total[first] >= usual:
-            return int(bin_)
+            return int(end)
     return None
 
 
-def _second_worst(calls: Floats, bin_: int, width: int, fleet: Fleet) -> float:
-    """Most calls within a window of a width on the second worst of the seven UTC days before that of a bin."""
-    today = max(bin_ - (bin_ + fleet.first_bin) % DAY, 0)
-    first = max(today - WEEK_DAYS * DAY, 0)
-    sums = np.zeros(WEEK_DAYS * DAY)
-    sums[WEEK_DAYS * DAY - (today - first) :] = window_sum(calls[None, :today], width)[0, first:]
-    return float(np.sort(sums.reshape(WEEK_DAYS, DAY).max(axis=1))[-2])
+def _second_worst(calls: Floats, minute: int, width: int, fleet: Fleet) -> float:
+    """Most calls within a window of a width on the second worst of the seven UTC days before that of a minute."""
+    day = DAY * MINUTES
+    today = max(minute - (minute + fleet.first_bin * MINUTES) % day, 0)
+    first = max(today - WEEK_DAYS * day, 0)
+    sums = np.zeros(WEEK_DAYS * day)
+    sums[WEEK_DAYS * day - (today - first) :] = window_sum(calls[None, :today], width)[0, first:]
+    return float(np.sort(sums.reshape(WEEK_DAYS, day).max(axis=1))[-2])
 
 
-def _per_bin(rows: pl.DataFrame, fleet: Fleet) -> Floats:
-    calls = np.zeros(fleet.bins)
-    np.add.at(calls, rows["bin"].to_numpy(), rows["calls"].to_numpy())
+def _per_minute(rows: pl.DataFrame, fleet: Fleet) -> Floats:
+    calls = np.zeros(fleet.bins * MINUTES)
+    np.add.at(calls, rows["minute"].to_numpy(), rows["calls"].to_numpy())
     return calls
 
 

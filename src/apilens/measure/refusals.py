@@ -1,4 +1,4 @@
-"""How often some consumers were answered with some status codes, five minutes at a time."""
+"""How often some consumers were answered with some status codes, minute by minute."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ def refusals(
         result = connection.sql(
             query,
             params={
-                "bin_s": schema.BIN_S,
                 "synthetic": include_synthetic,
                 "first": asked["start"].min(),
                 "last": asked["end"].max(),

@@ -1,4 +1,4 @@
--- How often consumers were answered with some codes: one row per (environment, consumer, status code, endpoint, five minutes).
+-- How often consumers were answered with some codes: one row per (environment, consumer, status code, endpoint, minute).
 -- `asked` holds one (environment, consumer, status code) per row; bots, scanners and health checks are left out unless $synthetic.
 SELECT
     c.environment,
@@ -7,7 +7,7 @@ SELECT
     c.service,
     c.method,
     c.route,
-    time_bucket(to_seconds($bin_s), c.start_time) AS bin_start,
+    date_trunc('minute', c.start_time) AS minute,
     count(*) AS calls
 FROM calls AS c
 SEMI JOIN asked AS a
