@@ -472,11 +472,12 @@ def _belongs(run: Run, incident: Incident, launch: int) -> bool:
                 if any(_shared(profile, incident.profile, dimension) for dimension in ("consumer", "node")):
                     return True
             own = run.profile.carrier("consumer") or run.profile.carrier("node")
-            if own is not None and own not in (incident.consumer, incident.node):
+            client = _same_client(run, incident)
+            if own is not None and own not in (incident.consumer, incident.node) and not client:
                 return False
             # What is bad since the launch began with it: that is no moment to have in common.
             at_once = near <= SAME_MOMENT and not launch <= run.start < launch + SAME_UPSTREAM
-            alike = _same_upstream(run, incident) or _everywhere(run, incident) or _same_client(run, incident)
+            alike = client or _same_upstream(run, incident) or _everywhere(run, incident)
             return at_once or (near <= SAME_UPSTREAM and alike)
         if near > SIDE_EFFECT:
             return False
