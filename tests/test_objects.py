@@ -224,6 +224,36 @@ def test_a_lock_of_a_killed_run_is_free_after_its_lease_and_a_held_one_is_kept(b
                 killed.check()
 
 
+def test_a_lock_whose_writing_was_not_answered_is_held(bucket: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, puts = bucket.put, 0
+
+    class Lossy:
+        """The library writes, hears nothing, writes again, and meets what it wrote."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(bucket, name)
+
+        def put(self, path: str, body: bytes, *, mode: Any) -> Any:
+            nonlocal puts
+            puts += 1
+            real(path, body, mode=mode)
+            return real(path, body, mode=mode)
+
+    monkeypatch.setattr(storage, "LEASE_S", 0.6)
+    lease = storage._Lease(Lossy(), url(bucket), "commit")  # type: ignore[arg-type]
+    other = storage._Lease(bucket, url(bucket), "commit")
+    assert lease.taken() and not other.taken()
+    renewing = threading.Thread(target=lease.keep)
+    renewing.start()
+    time.sleep(1)
+    lease.check()
+    assert puts > 2 and not other.taken()
+    lease.ended.set()
+    renewing.join()
+    lease.give_back()
+    assert other.taken()
+
+
 @pytest.mark.parametrize("step", ["calls", "ingests"])
 def test_a_run_whose_lock_was_taken_over_commits_nothing_twice(bucket: S3Store, tmp_path: Path, step: str) -> None:
     """The worst a lease can do: this run goes to sleep in the middle of its commit, another one does the same work."""
