@@ -313,9 +313,12 @@ class _Lease:
         body = json.dumps({"owner": self._owner, "until": until}).encode()
         try:
             self._version = _version(self._store.put(self._path, body, mode=mode))
-        except (AlreadyExistsError, PreconditionError):
+        except (AlreadyExistsError, PreconditionError) as refused:
             # The library tries again when an answer is lost, and then meets what it wrote itself.
-            found = self._store.get(self._path)
+            try:
+                found = self._store.get(self._path)
+            except FileNotFoundError:
+                raise refused from None  # given back meanwhile
             if bytes(found.bytes()) != body:
                 raise
             self._version = _version(found.meta)
