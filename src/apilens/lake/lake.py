@@ -247,8 +247,11 @@ class Lake(Committed):
             gone = pl.concat([gone, small])
         left = removals(ingests, [PurePosixPath(file).name for file in gone])
         self.transact("ingests", [*left, *written], table=ingests)
-        dead = removals(self.table("rejects"), [f"{stem_of(unit.unit_id)}-{unit.attempt}-" for unit in units])
-        rejects = [added(file) for unit in units for file in unit.rejects]
+        known_rejects = removals(self.table("rejects"), [f"{stem_of(unit.unit_id)}-{unit.attempt}-" for unit in units])
+        ours = {file.path: file for unit in units for file in unit.rejects}
+        # Those of ours that are there already: the calls of this commit met a conflict, or a bucket's answer was lost.
+        dead = [file for file in known_rejects if file.path not in ours]
+        rejects = [added(ours[path]) for path in ours.keys() - {file.path for file in known_rejects}]
         if dead or rejects:
             self.transact("rejects", [*dead, *rejects])
         self._register("calls", units)
