@@ -84,6 +84,9 @@ class JsonLayout(Layout):
 
     def nearness(self, records: pl.DataFrame) -> float:
         """Half for being JSON objects, half for the signs, 0..1."""
+        objects = self._json(records).select(pl.col("deep") | pl.col("line").str.contains(r"^\s*\{").fill_null(False))
+        if not objects.to_series().any():
+            return 0.0  # no object, no sign: what is no JSON is not put into DuckDB for each layout
         found = self._extract(records)
         like = pl.col("valid") | pl.col("deep")
         return float(found.select((like.mean() + pl.col("signed").mean()) / 2).item() or 0.0)

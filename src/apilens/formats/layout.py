@@ -42,14 +42,15 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return next(swapped, None) or next(iter(get_close_matches(name, names, n=1, cutoff=0.88)), None)
 
 
-def _in_order(literals: Iterable[str], line: str) -> bool:
+def _in_order(literals: Sequence[str], line: str) -> int:
+    """How many of the literals a line holds one behind the other, the first of all first."""
     at = 0
-    for literal in literals:
+    for held, literal in enumerate(literals):
         found = line.find(literal, at)
         if found < 0:
-            return False
+            return held
         at = found + len(literal)
-    return True
+    return len(literals)
 
 
 #: Reason of a record that has not the shape of the layout, before it is told where it leaves it.
@@ -79,13 +80,17 @@ class TextLayout(Layout):
     reads_quickly: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        literals = [part for part in self.parts if isinstance(part, str)]
         # Two variables side by side have no literal to cut at: only the regex can tell them apart.
         touching = any(
             isinstance(a, Variable) and isinstance(b, Variable)
             for a, b in zip(self.parts, self.parts[1:], strict=False)
         )
-        object.__setattr__(self, "reads_quickly", bool(literals) and not touching)
+        object.__setattr__(self, "reads_quickly", bool(self._literals) and not touching)
+
+    @cached_property
+    def _literals(self) -> list[str]:
+        """What stands between the variables, in the layout's order."""
+        return [part for part in self.parts if isinstance(part, str)]
 
     @cached_property
     def _fields(self) -> dict[str, Field]:
@@ -99,9 +104,11 @@ class TextLayout(Layout):
 
     def may_fit(self, lines: Sequence[str]) -> bool:
         """Whether a line holds all literals in their order: an eighth of the known layouts is left after that."""
-        literals, text = [part for part in self.parts if isinstance(part, str)], "\n".join(lines)
+        literals, text = self._literals, "\n".join(lines)
         # Most layouts have a literal that stands nowhere at all, and only the others are looked for line by line.
-        return all(literal in text for literal in literals) and any(_in_order(literals, line) for line in lines)
+        return all(literal in text for literal in literals) and any(
+            _in_order(literals, line) == len(literals) for line in lines
+        )
 
     def fits(self, records: pl.DataFrame) -> pl.Series:
         """Whether each line has this layout's shape."""
@@ -112,12 +119,10 @@ class TextLayout(Layout):
 
         Blanks and quotes are in every line: above 0.9 is only what reads the line up to something appended.
         """
-        rest, found = pl.col("line"), []
-        for literal in (part for part in self.parts if isinstance(part, str)):
-            cut = rest.str.splitn(literal, 2).struct.field("field_1")
-            found.append(cut.is_not_null())
-            rest = pl.coalesce(cut, pl.lit(""))
-        held = float(records.select(pl.mean_horizontal(found).mean()).item() or 0.0) if found else 0.0
+        literals = self._literals
+        # The lines of a head: as expressions, each cut works out those before it again.
+        found = sum(_in_order(literals, line) for line in records["line"])
+        held = found / max(len(literals) * records.height, 1)
         if held <= 0.9:
             return held
         begins = records["line"].str.contains(f"(?s)^{''.join(self._pieces)}").mean()
