@@ -28,7 +28,7 @@ from apilens.detect import (
     standing,
     traffic,
 )
-from apilens.detect.settings import sensitised
+from apilens.detect.settings import anyway, sensitised
 
 DETECTORS: dict[str, memory.Detector] = {
     "errors": errors.detect,
@@ -78,7 +78,8 @@ def find_candidates(
         behind = incidents.upstreams_of(rows, fleet, breakdown)
         bins = memory.digests(fleet, rows, behind)
         chunks = baseline.chunks(fleet, rows, behind)
-        abnormal, known = memory.judge(chunks, fleet, DETECTORS, MAY_OPEN, remembered.of(str(environment)), bins)
+        least = anyway(settings, anomalies.OPEN_LOG10_P)
+        abnormal, known = memory.judge(chunks, fleet, DETECTORS, MAY_OPEN, remembered.of(str(environment)), bins, least)
         remembered.learn(str(environment), known)
         if settings is not None:
             abnormal = sensitised(abnormal, fleet.endpoints, settings, anomalies.OPEN_LOG10_P)
