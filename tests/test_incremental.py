@@ -259,6 +259,7 @@ def test_a_problem_goes_on_though_nothing_new_opens(rows: list[tuple[int, int, b
         orient="row",
     ).unique("bin", keep="first", maintain_order=True)
     said = {"endpoint": 0, "detector": "it", "signal": "latency", "status_code": None, "direction": 1, "unit": "ms"}
+    said |= {"minutes": None}
     of = table.with_columns(pl.lit(value).alias(name) for name, value in said.items()).with_columns(
         pl.lit(1).alias(name) for name in ("observed", "expected", "n", "excess")
     )

@@ -541,6 +541,7 @@ def _frame(
             "status_code": None,
             "direction": 1,
             "bin": bins,
+            "minutes": None,
             "start_bin": np.maximum(bins - width + 1, 0),
             "opens": opens,
             "log10_p": log10_p,

@@ -372,6 +372,7 @@ def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
                     "status_code": None,
                     "direction": direction,
                     "bin": bins,
+                    "minutes": None,
                     "start_bin": np.maximum(bins - width + 1, 0),
                     "opens": (z[rows, bins] > usual) & sudden,
                     "log10_p": log10_p,
