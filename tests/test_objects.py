@@ -307,6 +307,7 @@ def test_a_run_whose_lock_was_taken_over_commits_nothing_twice(bucket: S3Store, 
         ("Error performing GET http://127.0.0.1:9/b in 1ms - Received redirect without LOCATION, this normally indicates an incorrectly configured region", "set AWS_REGION"),
         ("Error performing GET http://127.0.0.1:9/b in 1ms - Server returned non-2xx status code: 403 Forbidden: <Error><Code>RequestTimeTooSkewed</Code></Error>", "clock"),
         ("Generic S3 error: HTTP error: request or response body error", "cannot be reached"),
+        ("Kernel error -> Generic S3 error\n  \x1b[31m↳\x1b[0m Error performing GET http://127.0.0.1:9/b in 2s, retry_timeout\n  \x1b[31m↳\x1b[0m 180s  - Server returned non-2xx status code\n  \x1b[31m↳\x1b[0m 500 Internal Server Error\n", "answered 500 Internal Server Error each"),
     ],
 )  # fmt: skip
 def test_what_a_store_answers_is_said_in_words_and_how_long_it_took_is_no_status(text: str, said: str) -> None:

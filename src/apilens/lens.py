@@ -61,7 +61,7 @@ def escalated(store: Store, rules: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
 
 
 class Lens:
-    """A lake, opened for reading. Every method sees what is committed at the time it is called."""
+    """A lake, opened for reading. Every method sees what is committed at the time it is called; threads may share it."""
 
     def __init__(self, path: str, config: Config | None = None, *, openapi: str | None = None) -> None:
         """openapi: file with the document that names the routes; None: the one the lake was given, if any.

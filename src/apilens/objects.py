@@ -49,6 +49,7 @@ _NO_CREDENTIALS = re.compile(r"169\.254\.|metadata|credential|Account must be sp
 _OTHER_REGION = re.compile(r"AuthorizationHeaderMalformed|PermanentRedirect|incorrectly configured region", re.I)
 _CLOCK = re.compile(r"RequestTimeTooSkewed")
 _BUSY = re.compile(r"SlowDown|ServerBusy|TooManyRequests|status code: (?:429|5\d\d)")
+_BRANCH = re.compile(r"\s*\x1b\[\d*m↳\x1b\[0m ?")
 _UNREACHABLE = re.compile(
     r"error sending request|request or response body error|connection (?:refused|reset|closed)|dns error|(?<!retry_)timed? ?out",
     re.I,
@@ -173,7 +174,8 @@ def is_failure(error: BaseException) -> bool:
 
 def words(error: BaseException, url: str = "s3://") -> str:
     """What a store's failure means, and what to do; url: what was wanted, as far as that is known."""
-    text, scheme = str(error), url.partition(":")[0]
+    # The library of the tables draws its causes, cut at their colons, as a coloured tree.
+    text, scheme = _BRANCH.sub(": ", str(error)), url.partition(":")[0]
     where = url if url != "s3://" else "the object store"
     code = re.search(r"<Code>(\w+)</Code>", text)
     if (bad := _BAD_NAME.search(text)) is not None:
