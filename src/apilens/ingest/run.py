@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -32,7 +31,7 @@ from apilens.ingest.pieces import Cut, Known, Origin, cut
 from apilens.ingest.rollup import finish_rollups
 from apilens.ingest.sources import Input, expand, last_changed, open_input, sizes
 from apilens.ingest.unit import Counts
-from apilens.ingest.workers import Hire, Task, Workers, Written, threads
+from apilens.ingest.workers import Answer, Hire, Task, Workers, Written, threads
 from apilens.lake import Lake
 from apilens.progress import Progress, unseen
 from apilens.schema import INGESTS
@@ -87,7 +86,7 @@ class _Job:
     report: InputReport
     head_sha256: str
     longer: tuple[Known, ...]
-    future: Future[Written]
+    future: Answer
 
 
 @dataclass(frozen=True)
