@@ -264,7 +264,7 @@ def test_exact_figures_are_those_of_the_calls_whatever_the_rollups_say(
             connection,
             bins="true",
             edges=SUMS.to_frame(),
-            exact="true",
+            exact=True,
             apdex_ms=apdex_ms,
             operations=pl.DataFrame(schema={"method": pl.String, "route": pl.String, "operation_id": pl.String}),
             include_synthetic=everybody,

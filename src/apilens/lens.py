@@ -139,7 +139,7 @@ class Lens:
                 connection,
                 bins=bins,
                 edges=edges,
-                exact=sql_within("start_time", window) if exact else None,
+                exact=exact,
                 apdex_ms=self.config.apdex_ms,
                 operations=self.openapi.ids.drop("path", "deprecated"),
                 include_synthetic=include_synthetic,

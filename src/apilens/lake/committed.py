@@ -102,6 +102,16 @@ class Committed:
             return []
         return self._present(name, _overlapping(self._committed(name), window))
 
+    def calls_of(self, window: Window) -> tuple[list[str], list[str]]:
+        """The files of calls that may hold rows of the window: those that hold no others, and those that it cuts."""
+        committed = _overlapping(self._committed("calls"), window)
+        # The library of the tables may keep the last moment to the millisecond.
+        last = pl.col("last").dt.offset_by("1ms")
+        after = pl.lit(True) if window.start is None else pl.col("first") >= window.start
+        before = pl.lit(True) if window.end is None else last < window.end
+        inside = (after & before).fill_null(False)
+        return self._present("calls", committed.filter(inside)), self._present("calls", committed.filter(~inside))
+
     def _committed(self, name: Table) -> pl.DataFrame:
         """One row per committed file: path (in its table), first and last: its start times, null where none are kept."""
         return self._files_of(name, self.table(name))

@@ -41,8 +41,8 @@ def connect(
 ) -> duckdb.DuckDBPyConnection:
     """An in-memory connection with some views, as of now: calls, rollups, rejects, ingests and metrics, if no others are named.
 
-    merges: service, route, merged_route. window: files of calls, rollups and metrics that hold nothing of it are left out;
-    rows are not cut. The view sums, of schema.SUMS, has the rollups of the window in as few rows as there are: a day in one,
+    merges: service, route, merged_route. window: of calls only its rows are seen; files of rollups and metrics that hold nothing
+    of it are left out. The view sums, of schema.SUMS, has the rollups of the window in as few rows as there are: a day in one,
     where it lies in the window as a whole. The connection can read the lake's committed files and no other, and its settings
     are locked. A stranger's SQL still goes through `select`: DuckDB lets COPY overwrite what it lets be read.
     """
@@ -65,6 +65,15 @@ def connect(
             _load(connection, "no_sums", SUMS.to_frame())
             sources[name] = _summed(sums)
             allowed += [*sums.days, *sums.cut, *sums.bins]
+        elif name == "calls":
+            whole, cut = lake.calls_of(window)
+            _load(connection, "no_calls", TABLES["calls"].to_frame())
+            sources[name] = _relation("no_calls", whole)
+            if cut:  # times are read only where a file reaches over the window's edge
+                within = sql_within("start_time", window)
+                part = f"SELECT * FROM {_relation('no_calls', cut)} WHERE {within}"
+                sources[name] = f"(SELECT * FROM {sources[name]} UNION ALL BY NAME {part})"
+            allowed += [*whole, *cut]
         else:
             paths = lake.files(name, window if name in TIME else ALWAYS)
             _load(connection, f"no_{name}", TABLES[name].to_frame())

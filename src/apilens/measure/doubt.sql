@@ -9,7 +9,7 @@ WITH told AS (
 SELECT DISTINCT id FROM told FULL JOIN seen USING (id, failed) WHERE told.n IS DISTINCT FROM seen.n
 UNION
 SELECT id FROM totals
-WHERE (SELECT count(*) FROM calls WHERE {window}) IS DISTINCT FROM (SELECT sum(calls) FROM ({measured}));
+WHERE (SELECT count(*) FROM calls) IS DISTINCT FROM (SELECT sum(calls) FROM ({measured}));
 
 DELETE FROM buckets WHERE id IN (FROM doubt);
 

@@ -42,16 +42,16 @@ def endpoints(
     *,
     bins: str,
     edges: pl.DataFrame,
-    exact: str | None,
+    exact: bool,
     apdex_ms: float,
     operations: pl.DataFrame,
     include_synthetic: bool = False,
 ) -> pl.DataFrame:
     """ENDPOINTS of a window, without the calls of bots, scanners and health checks unless include_synthetic.
 
-    connection: has the view `sums`, and `calls` if exact. bins: SQL condition on `sums` for what lies in the window as a whole.
-    edges: schema.SUMS rows of the rest. exact: SQL condition on `calls` for the window: percentiles are then of the
-    logged values; None: from histograms, off by at most histogram.RELATIVE_ERROR. operations: method, route, operation_id.
+    connection: has the view `sums`, and `calls` of the window if exact. bins: SQL condition on `sums` for what lies in the window
+    as a whole. edges: schema.SUMS rows of the rest. exact: percentiles are of the logged values; else from histograms, off by at
+    most histogram.RELATIVE_ERROR. operations: method, route, operation_id.
     """
     connection.register("edges", Stream(edges))
     every = _measured(bins)
@@ -60,11 +60,11 @@ def endpoints(
     try:
         connection.execute(f"CREATE OR REPLACE TEMP TABLE totals AS {_text('totals.sql').format(measured=measured)}")
         buckets = _text("histograms.sql").format(measured=measured)
-        if exact is None:
+        if not exact:
             latencies = f"SELECT id, failed, {histogram.ESTIMATE_SQL} AS value_ms, n FROM ({buckets})"
         else:
             connection.execute(f"CREATE OR REPLACE TEMP TABLE buckets AS {buckets}")
-            latencies = _logged(connection, every, exact, real, apdex_ms)
+            latencies = _logged(connection, every, real, apdex_ms)
         found = frame(connection.sql(_text("endpoints.sql").format(latencies=latencies), params={"apdex_ms": apdex_ms}))
     finally:
         connection.unregister("edges")
@@ -72,7 +72,7 @@ def endpoints(
     return found.select(pl.col(name).cast(dtype) for name, dtype in ENDPOINTS.items())
 
 
-def _logged(connection: duckdb.DuckDBPyConnection, every: str, window: str, real: str, apdex_ms: float) -> str:
+def _logged(connection: duckdb.DuckDBPyConnection, every: str, real: str, apdex_ms: float) -> str:
     """SQL for the logged durations as endpoints.sql wants its latencies, without holding every distinct value: the values only
     where a percentile or an Apdex threshold lies, elsewhere the buckets, of which only the counts matter."""
     thresholds = pl.DataFrame({"ms": [apdex_ms, 4 * apdex_ms]}).select(histogram.bucket(pl.col("ms").cast(pl.Float64)))
@@ -87,8 +87,7 @@ def _logged(connection: duckdb.DuckDBPyConnection, every: str, window: str, real
         "apdex": apdex,
         "apdex_buckets": ", ".join(map(str, apdex_buckets)),
         "failed": _FAILED,
-        "condition": f"duration_ms IS NOT NULL AND {window} AND {real}",
-        "window": window,
+        "condition": f"duration_ms IS NOT NULL AND {real}",
         "measured": every,
     }
     for name in ("exact.sql", "doubt.sql"):

@@ -2,13 +2,19 @@
 -- `wanted` (id, bucket) are the buckets, `logged` (id, failed, value_ms, n) the calls in them. A call's endpoint is told by a hash of its
 -- names, which costs a third of comparing them; two endpoints of one hash show in the counts, see doubt.sql.
 CREATE OR REPLACE TEMP TABLE ranked AS
-SELECT id, p, min(bucket) FILTER (upto >= ceil(p * whole)) AS bucket
+SELECT
+    id,
+    unnest([50, 90, 95, 99]) AS percent,
+    unnest([
+        min(bucket) FILTER (rank >= ceil(0.50 * whole)), min(bucket) FILTER (rank >= ceil(0.90 * whole)),
+        min(bucket) FILTER (rank >= ceil(0.95 * whole)), min(bucket) FILTER (rank >= ceil(0.99 * whole))
+    ]) AS bucket
 FROM (
-    SELECT id, bucket, sum(sum(n)) OVER (PARTITION BY id ORDER BY bucket) AS upto, sum(sum(n)) OVER (PARTITION BY id) AS whole
+    SELECT id, bucket, sum(sum(n)) OVER (PARTITION BY id ORDER BY bucket) AS rank, sum(sum(n)) OVER (PARTITION BY id) AS whole
     FROM buckets
     GROUP BY id, bucket
-), (SELECT unnest([0.50, 0.90, 0.95, 0.99]) AS p)
-GROUP BY id, p;
+)
+GROUP BY id;
 
 CREATE OR REPLACE TEMP TABLE wanted AS
 SELECT id, bucket FROM ranked
@@ -19,10 +25,10 @@ CREATE OR REPLACE TEMP TABLE bounds AS
 SELECT
     t.id,
     hash(t.environment, t.service, t.method, t.route) AS key,
-    max({above}) FILTER (p = 0.50) AS above_50, max({upto}) FILTER (p = 0.50) AS upto_50,
-    max({above}) FILTER (p = 0.90) AS above_90, max({upto}) FILTER (p = 0.90) AS upto_90,
-    max({above}) FILTER (p = 0.95) AS above_95, max({upto}) FILTER (p = 0.95) AS upto_95,
-    max({above}) FILTER (p = 0.99) AS above_99, max({upto}) FILTER (p = 0.99) AS upto_99
+    max({above}) FILTER (percent = 50) AS above_50, max({upto}) FILTER (percent = 50) AS upto_50,
+    max({above}) FILTER (percent = 90) AS above_90, max({upto}) FILTER (percent = 90) AS upto_90,
+    max({above}) FILTER (percent = 95) AS above_95, max({upto}) FILTER (percent = 95) AS upto_95,
+    max({above}) FILTER (percent = 99) AS above_99, max({upto}) FILTER (percent = 99) AS upto_99
 FROM ranked
 JOIN totals AS t USING (id)
 GROUP BY ALL;
