@@ -93,8 +93,8 @@ def runs(
     """What incidents are made of, as find_candidates makes it."""
     remembered, settings = remembered or memory.Memory(), settings or Detect()
     fleet, rows = fleet_of(rollups.filter(pl.col("bin_start") < now))
-    bins, least = memory.digests(fleet, rows, {}), anyway(settings, anomalies.OPEN_LOG10_P)
-    chunks = baseline.chunks(fleet, rows)
+    bins, least = memory.digests(fleet, rows, behind(fleet)), anyway(settings, anomalies.OPEN_LOG10_P)
+    chunks = baseline.chunks(fleet, rows, behind(fleet))
     abnormal, known = memory.judge(chunks, fleet, DETECTORS, MAY_OPEN, remembered.of("x"), bins, least)
     remembered.learn("x", known)
     return told(sensitised(abnormal, fleet.endpoints, settings, anomalies.OPEN_LOG10_P))
@@ -103,7 +103,9 @@ def runs(
 def runs_of_all(rollups: pl.DataFrame, now: datetime, settings: Detect) -> list[dict[str, object]]:
     """The same with every rule asked about every endpoint."""
     fleet, rows = fleet_of(rollups.filter(pl.col("bin_start") < now))
-    found = [detect(series, fleet) for series in baseline.chunks(fleet, rows) for detect in DETECTORS.values()]
+    found = [
+        detect(series, fleet) for series in baseline.chunks(fleet, rows, behind(fleet)) for detect in DETECTORS.values()
+    ]
     return told(sensitised(pl.concat(found), fleet.endpoints, settings, anomalies.OPEN_LOG10_P))
 
 
@@ -121,19 +123,24 @@ def fleet_of(rollups: pl.DataFrame) -> tuple[baseline.Fleet, pl.DataFrame]:
     return baseline.fleet(rollups, (first, last + 1))
 
 
+def behind(fleet: baseline.Fleet) -> dict[int, str]:
+    """Upstreams by endpoint: each service has one."""
+    return dict(fleet.endpoints.drop_nulls("service").select("endpoint", "service").iter_rows())
+
+
 def until(rollups: pl.DataFrame, now: datetime) -> pl.DataFrame:
     return rollups.filter(pl.col("bin_start") < now)
 
 
 def judged(rollups: pl.DataFrame) -> tuple[baseline.Fleet, baseline.Series]:
     fleet, rows = fleet_of(rollups)
-    return fleet, next(iter(baseline.chunks(fleet, rows)))
+    return fleet, next(iter(baseline.chunks(fleet, rows, behind(fleet))))
 
 
 def cut(fleet: baseline.Fleet, series: baseline.Series, bins: int) -> tuple[baseline.Fleet, baseline.Series]:
     """The same as of the end of so many bins: of all this, nothing knows what comes later."""
     growth = {width: factor[:, :bins] for width, factor in fleet.growth.items()}
-    names = ("calls", "beside", "timed", "log_sum", "log_sumsq")
+    names = ("calls", "beside", "siblings", "timed", "log_sum", "log_sumsq")
     tables = {name: getattr(series, name).filter(pl.col("bin") < bins) for name in ("codes", "buckets")}
     return (
         replace(fleet, bins=bins, load=fleet.load[:bins], growth=growth, many=fleet.many[:bins]),
@@ -176,7 +183,9 @@ def test_what_may_open_sees_the_bursts_as_a_scan_of_all_does() -> None:
     bins = np.arange(25 * 288)
     calls = np.where(bins % 288 // 6 == 24, 3000.0, 10.0)[None, :]
     nothing = pl.DataFrame(schema={"row": pl.Int64, "bin": pl.Int64, "bucket": pl.Int64, "calls": pl.Int64})
-    series = baseline.Series(0, calls, calls, np.zeros(1, np.int64), calls, 3 * calls, 9 * calls, nothing, nothing)
+    series = baseline.Series(
+        0, calls, calls, 0 * calls, np.zeros(1, np.int64), calls, 3 * calls, 9 * calls, nothing, nothing
+    )
     since = len(bins) - 1
     first, oldest = since - latency.REACH, since - latency.SHIFT_WINDOWS[-1][0] - baseline.HOUR - 15 * 288
     late, whole = (latency._without_bursts(each).timed for each in (series.since(first), series))
@@ -280,7 +289,9 @@ def test_a_problem_goes_on_though_nothing_new_opens(rows: list[tuple[int, int, b
         )  # fmt: skip
         nothing = np.zeros((1, bins))
         empty = pl.DataFrame(schema={"row": pl.Int64, "bin": pl.Int64})
-        series = baseline.Series(0, nothing, nothing, np.zeros(1, np.int64), nothing, nothing, nothing, empty, empty)
+        series = baseline.Series(
+            0, nothing, nothing, nothing, np.zeros(1, np.int64), nothing, nothing, nothing, empty, empty
+        )
         seen = np.arange(1, bins + 1)
         found, known = memory.judge([series], fleet, {"it": detect}, {"it": may_open}, known, seen)
         assert told(found) == told(detect(series, fleet))

@@ -44,7 +44,7 @@ DRIFT_WINDOW, DRIFT_SKIP, DRIFT_FACTOR = DAY, 3 * DAY, 1.15
 TAIL_SHARE = 0.03
 TAIL_FACTOR = 3.0
 MIN_TIMED = 8
-#: Means of heavy-tailed latencies are not normal: Student's t asks a shift for 5.0 standard errors to open, a drift for 6.6.
+#: Means of heavy-tailed latencies are not normal: Student's t asks a shift for 5.0 standard errors to open, a drift for 5.9.
 #: Those of a handful of calls are even less so: of ten calls, 6.8.
 T_DEGREES, DRIFT_DEGREES = 100, 30
 DEGREES_PER_CALL = 2
@@ -56,7 +56,7 @@ PROFILE_CALLS, RECENT_CALLS = 30.0, 30.0
 PRIOR_WANDER, MIN_WANDER = 0.02, 0.002
 #: Day means wander more than calls do; from days of ordinary endpoints.
 DRIFT_PRIOR_SPREAD = 6.0
-#: A shift and a tail open at one window in a million (a drift at anomalies.OPEN_LOG10_P).
+#: A shift, a tail and a drift open at one window in a million.
 OPEN_LOG10_P = -6.0
 #: One in a hundred thousand is enough for an endpoint whose own week stays far below: what it did then says more of its
 #: spread than any model. Picked on eleven worlds: two more faults, one more false ticket.
@@ -434,9 +434,10 @@ def _drift(series: Series, fleet: Fleet, totals: _Totals, load: tuple[Floats, Bo
     noise = spread(square, usable, fleet, prior=DRIFT_PRIOR_SPREAD, weight=DAY, skip_days=DRIFT_SKIP // DAY)
     z /= np.sqrt(np.maximum(noise, 1.0))
     changed = (residual > math.log(DRIFT_FACTOR)) & _still(totals, DRIFT_WINDOW, residual, DRIFT_FACTOR)
+    changed &= _already(totals, DRIFT_WINDOW, residual, DRIFT_FACTOR)
     rows, bins = np.nonzero(usable & (z > 2.5) & changed)
     log10_p = anomalies.log10_tail(stdtr(DRIFT_DEGREES, -z[rows, bins]))
-    opens = (log10_p < anomalies.OPEN_LOG10_P - fleet.many[bins]) & comparable[rows, bins]
+    opens = (log10_p < OPEN_LOG10_P - fleet.many[bins]) & comparable[rows, bins]
     excess = n * (1.0 - np.exp(-np.maximum(residual, 0.0)))
     observed = np.exp(s / safe_n)
     return _frame(series, rows, bins, DRIFT_WINDOW, log10_p, opens, observed, np.exp(expected), "ms", n, excess)
@@ -449,11 +450,19 @@ def _age(series: Series, fleet: Fleet) -> Floats:
 
 def _still(totals: _Totals, width: int, residual: Floats, factor: float) -> Bools:
     """Whether the last third of the window is slow as well: what ended is no news."""
-    third = max(width // 3, 1)
-    n = np.maximum(totals.timed.window(third), 1.0)
-    whole = np.maximum(totals.timed.window(width), 1.0)
-    mean = totals.log_sum.window(third) / n
-    return mean - totals.log_sum.window(width) / whole + residual > math.log(factor) / 2
+    return _as_slow(totals, width, max(width // 3, 1), 0, residual, factor)
+
+
+def _already(totals: _Totals, width: int, residual: Floats, factor: float) -> Bools:
+    """Whether the first two thirds of the window are slow as well: what is in the last hours alone is no drift."""
+    return _as_slow(totals, width, width - width // 3, width // 3, residual, factor)
+
+
+def _as_slow(totals: _Totals, width: int, part: int, skip: int, residual: Floats, factor: float) -> Bools:
+    """Whether `part` bins of a window, `skip` before its end, are at least half as slow as the factor asks of all."""
+    mean = totals.log_sum.past(part, skip) / np.maximum(totals.timed.past(part, skip), 1.0)
+    whole = totals.log_sum.window(width) / np.maximum(totals.timed.window(width), 1.0)
+    return mean - whole + residual > math.log(factor) / 2
 
 
 def _slow_calls(series: Series, fleet: Fleet) -> tuple[Floats, Floats]:

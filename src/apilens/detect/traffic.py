@@ -48,6 +48,13 @@ EACH_LOG10_P, BOTH_LOG10_P = -3.0, -8.5
 WEEKEND_BEGINS = 6 * HOUR
 #: Squared relative errors above this are incidents, not spread.
 ERROR_LIMIT = 4.0
+#: Share of an endpoint in the calls of its siblings: hours around a window and before it, and by how many of their calls
+#: it is held to the share of the whole week, and of this time of day.
+SHARE_REACH, SHARE_PRIOR, LATELY_PRIOR = 4 * HOUR, 100.0, 30.0
+#: That forecast is asked in windows of half an hour and an hour, alone, so for one chance in a million.
+APART_WINDOWS, APART_LOG10_P = (6, 12), -6.0
+#: No such forecast is more certain than this squared coefficient of variation.
+MIN_APART = 0.01
 #: Endpoints follow the fleet's growth up to so much of its logarithm (a guess, held against worlds with unequal
 #: weekends).
 GROWTH_SPREAD = 0.35
@@ -89,11 +96,12 @@ def may_open(series: Series, fleet: Fleet, since: int, anyway: float) -> Bools:
     found = np.zeros(len(series.born), dtype=bool)
     for rows, piece in only.pieces(busy):
         for width in GROWTH_WINDOWS:
-            found[rows] |= _may_be_apart(piece.calls, piece.born, fleet, since, width, anyway)
+            found[rows] |= _may_be_apart(piece, fleet, since, width, anyway)
     return found
 
 
-def _may_be_apart(each: Floats, born: Ints, fleet: Fleet, since: int, width: int, anyway: float) -> Bools:
+def _may_be_apart(series: Series, fleet: Fleet, since: int, width: int, anyway: float) -> Bools:
+    each, born = series.calls, series.born
     sums, at = Sums(each, since), np.arange(since, fleet.bins)
     logged = window_sum((fleet.load > 0).astype(np.float64), width) >= width
     of_days = []
@@ -137,6 +145,14 @@ def _may_be_apart(each: Floats, born: Ints, fleet: Fleet, since: int, width: int
         if direction == 1 and len(rows):
             begin = max(since - width, 0)
             k = np.maximum(k - 2 * window_max(each[:, begin:], width)[rows, bins + since - begin], 0.0)
+        if width in APART_WINDOWS:
+            # _apart's forecast is no nearer to what was seen than that of past days, nor surer than this.
+            floor = kept**2 * (mu + MIN_APART * mu**2) + (kept - kept**2) * mu
+            alone = (direction * (k - kept * mu) > 0) & (Sums(series.siblings, since).window(width)[rows, bins] > 0)
+            chance = np.zeros(len(k))
+            chance[alone] = _log10_tail(k[alone], kept * mu[alone], floor[alone], direction)
+            least = np.maximum(APART_LOG10_P - fleet.many[bins + since], anyway)
+            found[rows[chance <= least + anomalies.SLACK]] = True
         z = direction * (k - kept * mu) / np.sqrt(np.maximum(var, 1.0))
         log10_p = np.zeros(len(k))
         far = z > 2.0 - anomalies.SLACK
@@ -288,6 +304,108 @@ def _log10_tail(k: Floats, mean: Floats, variance: Floats, direction: int) -> Fl
     return anomalies.log10_tail(p)
 
 
+def _apart(
+    series: Series, fleet: Fleet, width: int, forecast: _Forecast, each: Floats, calls: Floats, logged: Bools, at: Ints
+) -> pl.DataFrame:
+    """Windows far from what the other endpoints behind the same upstream let expect.
+
+    Endpoints with the same users rise and fall with them, whatever day it is: theirs times the share that this one had in
+    them at this time of the past week, and in the last hours; neither this nor past days may expect as many (few). How
+    well that forecast holds is learned from the past week: where it does not, nothing opens. each, calls: of the rows `at`.
+    """
+    born, siblings = series.born[at], series.siblings[at]
+    own, others = Sums(each), Sums(siblings)
+    theirs = others.window(width)
+    week = own.past(WEEK_DAYS * DAY, width) / np.maximum(others.past(WEEK_DAYS * DAY, width), 1.0)
+    ahead = (SHARE_REACH - width) // 2
+    then = same_time(own.window(SHARE_REACH), ahead) + SHARE_PRIOR * week
+    share = then / (same_time(others.window(SHARE_REACH), ahead) + SHARE_PRIOR)
+    lately = (own.past(SHARE_REACH, width) + LATELY_PRIOR * share) / (others.past(SHARE_REACH, width) + LATELY_PRIOR)
+    old = np.arange(fleet.bins)[None, :] - born[:, None] >= 2 * DAY + width
+    known = (theirs > 0) & logged[None, :] & old & (forecast.days >= 2)
+    usual = theirs * share
+    judged = known & (usual >= MIN_EXPECTED / 2)
+    error = np.where(judged, ((calls - usual) ** 2 - usual * (1 + share)) / np.maximum(usual, 1.0) ** 2, 0.0)
+    phi = spread(np.minimum(error, ERROR_LIMIT), judged, fleet, prior=PRIOR_SPREAD, weight=DAY / 2)
+    phi = np.maximum(phi, MIN_APART)
+    third = max(width // 3, 1)
+    recent = own.window(third)
+    found = []
+    for direction in (-1, 1):
+        if direction == 1:
+            week_ago = back(maximum_filter1d(calls, HOUR + 1, axis=1, mode="nearest"), WEEK_DAYS * DAY, 0.0)
+            mean = np.maximum(np.maximum(theirs * np.maximum(share, lately), forecast.mean), week_ago)
+            kept = (width - 2) / width
+            k = np.maximum(calls - 2 * window_max(each, width), 0.0)
+            changed = (calls > SURGE_FACTOR * mean) & (recent > SURGE_RECENT * mean * third / width)
+        else:
+            mean = np.minimum(theirs * np.minimum(share, lately), forecast.mean)
+            kept, k = 1.0, calls
+            changed = (calls < DROP_FACTOR * mean) & (recent < DROP_RECENT * mean * third / width)
+            changed &= ~_first_weekend(fleet, born, logged, width)[1]
+        sampling = mean * (1 + share) + mean**2 / (then + 1)
+        variance = kept**2 * (sampling + phi * mean**2) + (kept - kept**2) * mean
+        expected = kept * mean
+        far = (
+            known & (np.minimum(mean, forecast.mean) >= MIN_EXPECTED) & (direction * (k - expected) > np.sqrt(variance))
+        )
+        deviance = np.zeros_like(mean)
+        deviance[far] = _deviance(k[far], expected[far], variance[far])
+        rows, bins = np.nonzero(far & changed & (deviance > 2.5))
+        log10_p = _log10_tail(k[rows, bins], expected[rows, bins], variance[rows, bins], direction)
+        strong = log10_p < APART_LOG10_P - fleet.many[bins]
+        opens = strong & (deviance[rows, bins] > habit(deviance, fleet, (rows[strong], bins[strong]))[rows, bins])
+        found.append(
+            _frame(
+                at[rows] + series.first_endpoint,
+                direction,
+                bins,
+                width,
+                opens,
+                log10_p,
+                calls[rows, bins],
+                mean[rows, bins],
+            )
+        )
+    return pl.concat(found)
+
+
+def _deviance(k: Floats, mean: Floats, variance: Floats) -> Floats:
+    """Root of the deviance of k under a negative binomial of that mean and variance: standard errors without the bound that
+    no calls at all set to them. Source: McCullagh and Nelder, Generalized Linear Models, 2.3 and 11.2."""
+    size = mean**2 / np.maximum(variance - mean, 1e-6)
+    own = k * np.log(np.maximum(k, 1e-9) / mean) - (k + size) * np.log((k + size) / (mean + size))
+    root: Floats = np.sqrt(np.maximum(2 * own, 0.0))
+    return root
+
+
+def _frame(
+    endpoints: Ints, direction: int, bins: Ints, width: int, opens: Bools, log10_p: Floats, calls: Floats, mean: Floats
+) -> pl.DataFrame:
+    """ANOMALIES of windows that end with `bins`, those strong enough to hold."""
+    return pl.DataFrame(
+        {
+            "endpoint": endpoints,
+            "detector": "traffic",
+            "signal": "traffic",
+            "status_code": None,
+            "direction": direction,
+            "bin": bins,
+            "minutes": None,
+            "start_bin": np.maximum(bins - width + 1, 0),
+            "opens": opens,
+            "log10_p": log10_p,
+            "observed": calls / width,
+            "expected": mean / width,
+            "unit": "calls",
+            "n": calls,
+            "excess": np.abs(calls - mean),
+        },
+        schema=dict(anomalies.ANOMALIES),
+        strict=False,
+    ).filter(pl.col("log10_p") < anomalies.HOLD_LOG10_P)
+
+
 def _first_weekend(fleet: Fleet, born: Ints, logged: Bools, width: int) -> tuple[Bools, Bools]:
     """(endpoints, bins) Saturdays and Sundays without one before, and of these the bins whose past hours are still a
     Friday's somewhere: of neither is known how many of the endpoint's users work then."""
@@ -323,6 +441,8 @@ def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
     third = max(width // 3, 1)
     recent = window_sum(each, third)
     found = []
+    if width in APART_WINDOWS:
+        found.append(_apart(series, fleet, width, forecast, each, calls, logged, kept_rows))
     for direction in (-1, 1):
         # Not every endpoint follows the fleet into the weekend, nor starts its batch job on the minute: both forecasts
         # must be broken, the scaled and the plain one.
@@ -363,27 +483,17 @@ def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
             else (calls[rows, bins] < DROP_FACTOR * lately[rows, bins])
         )
         usual = habit(z, fleet, (rows[sudden], bins[sudden]))[rows, bins]
+        opens = (z[rows, bins] > usual) & sudden
         found.append(
-            pl.DataFrame(
-                {
-                    "endpoint": kept_rows[rows] + series.first_endpoint,
-                    "detector": "traffic",
-                    "signal": "traffic",
-                    "status_code": None,
-                    "direction": direction,
-                    "bin": bins,
-                    "minutes": None,
-                    "start_bin": np.maximum(bins - width + 1, 0),
-                    "opens": (z[rows, bins] > usual) & sudden,
-                    "log10_p": log10_p,
-                    "observed": calls[rows, bins] / width,
-                    "expected": mean[rows, bins] / width,
-                    "unit": "calls",
-                    "n": calls[rows, bins],
-                    "excess": np.abs(calls - mean)[rows, bins],
-                },
-                schema=dict(anomalies.ANOMALIES),
-                strict=False,
-            ).filter(pl.col("log10_p") < anomalies.HOLD_LOG10_P)
+            _frame(
+                kept_rows[rows] + series.first_endpoint,
+                direction,
+                bins,
+                width,
+                opens,
+                log10_p,
+                calls[rows, bins],
+                mean[rows, bins],
+            )
         )
     return pl.concat(found)
