@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 import apilens as package
 from apilens import histogram
 from apilens.arrow import Stream
-from apilens.errors import UsageError
+from apilens.errors import LakeError, UsageError
 from apilens.ingest.rollup import roll_up
 from apilens.lens import Lens
 from apilens.measure.endpoints import endpoints
@@ -244,7 +245,7 @@ LOGGED = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(LOGGED, st.sampled_from([0.25, 500.0, 1e12]), st.booleans())
 def test_exact_figures_are_those_of_the_calls_whatever_the_rollups_say(
     rows: list[tuple[Any, ...]], apdex_ms: float, everybody: bool
@@ -280,6 +281,7 @@ def test_exact_figures_are_those_of_the_calls_whatever_the_rollups_say(
         assert row["apdex"] == pytest.approx(want["apdex"], abs=1e-12)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.one_of(EDGES, st.floats(0, 1e300)), min_size=1, max_size=50))
 def test_a_value_lies_between_the_bounds_of_its_bucket(durations: list[float]) -> None:
     found = pl.DataFrame({"ms": durations}).with_columns(bucket=histogram.bucket(pl.col("ms")))
@@ -406,6 +408,17 @@ def test_sql_of_a_user_reads_the_lake_and_does_nothing_else(query: str, lake: Pa
     assert not out.exists()
     assert {path: path.read_bytes() for path in lake.rglob("*") if path.is_file()} == before
     assert apilens("sql", text, "--lake", lake).code == 2
+
+
+def test_sql_opens_the_tables_that_the_query_names(lake: Path, tmp_path: Path) -> None:
+    shutil.copytree(lake, tmp_path / "lake")
+    shutil.rmtree(tmp_path / "lake" / "rollups")
+    lens = Lens(str(tmp_path / "lake"))
+    assert lens.sql("SELECT count(*) FROM Calls").item() > 0
+    with pytest.raises(LakeError, match="table rollups is missing"):
+        lens.sql("SELECT count(*) FROM rollups")
+    views = Lens(str(lake)).sql("SELECT view_name FROM duckdb_views() WHERE NOT internal")["view_name"]
+    assert set(views) == {"calls", "rollups", "rejects", "ingests", "metrics"}
 
 
 def test_a_side_effect_inside_a_select_stays_inside_its_connection(lake: Path) -> None:
