@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from apilens import arrow
 from apilens.formats.attributes import add_attributes
 from apilens.formats.escapes import decode
 
@@ -24,9 +25,7 @@ _HEAD_BYTES = 256 << 10
 def _lines(data: bytes, starts: np.ndarray[Any, np.dtype[np.int64]]) -> pl.Series:
     """The lines that begin at `starts`, of which the last is the end of the data, with their terminators."""
     column = pa.LargeStringArray.from_buffers(len(starts) - 1, pa.py_buffer(starts), pa.py_buffer(data))
-    text = pl.from_arrow(column)
-    assert isinstance(text, pl.Series)
-    return text
+    return arrow.series(column)
 
 
 @dataclass(frozen=True)
