@@ -13,6 +13,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import bank
 import market
 import worlds
 from scoring import Score
@@ -61,7 +62,8 @@ def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float) 
     profile, seed = name.split(":")
     folder = work / f"{profile}-{seed}-{endpoints}-{days}"
     if not (folder / "done").exists():
-        make = market.make if profile.endswith("market") else worlds.make
+        makers = {"bank": bank.make, "market": market.make}
+        make = makers.get(profile.removeprefix("quiet-"), worlds.make)
         worlds.write(make(profile, int(seed), endpoints, days, rate), folder)
         log = folder / "access.log"
         ingest(str(folder / "lake"), Request([str(log)], Options(log_format=worlds.LOG_FORMAT)), None)

@@ -23,7 +23,7 @@ from apilens.cli import COMMANDS, cli
 from apilens.errors import Exit, worst
 from apilens.formats import FORMATS
 from apilens.ingest.run import Request
-from apilens.lake import open_lake
+from apilens.lake import Lake, open_lake
 from apilens.lens import Lens
 from apilens.pipeline.logs import _same_job
 from commands import Ran, apilens, ingest
@@ -660,4 +660,11 @@ def test_a_failed_run_leaves_the_time_of_the_last_success(tmp_path: Path, log: P
     assert failed["apilens_ingest_last_success_timestamp_seconds"] == "1775001600.0"
     assert failed["apilens_ingest_last_run_timestamp_seconds"] == "1775088000.0"
     assert (first["apilens_ingest_exit_code"], failed["apilens_ingest_exit_code"]) == ("0", "3")
+    assert figures(log)["apilens_ingest_exit_code"] == "0"
+    (tmp_path / "lake" / "_apilens" / "lake.json").write_text('{"layout_version": 99}')
+    unusable = figures(log, "--now", "2026-04-03T00:00Z")  # no run at all, and what was last seen was a 0
+    assert (unusable["apilens_ingest_exit_code"], unusable["apilens_ingest_lines"]) == ("3", "0")
+    (tmp_path / "lake" / "_apilens" / "lake.json").write_text('{"layout_version": 1}')
+    with Lake(str(tmp_path / "lake")).lock(f"ingest-{_same_job(Request([str(log)]))}"):
+        assert figures(log) == unusable  # the run that has the lock leaves its own
     assert apilens("ingest", log, "--lake", tmp_path / "lake", "--metrics", tmp_path / "no" / "x.prom").code == 2

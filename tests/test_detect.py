@@ -177,6 +177,25 @@ def test_how_many_were_hit_is_unknown_where_no_call_names_its_consumer() -> None
     assert found.select("consumers_hit", "identity_coverage").rows() == [(None, 0.0)]
 
 
+def failing_at_eight_past() -> pl.DataFrame:
+    calls = quiet_world(1)
+    return failing(calls, during(60, FAULT + timedelta(minutes=1)) & (pl.col("route") == busiest(calls)), 500, 1.0)
+
+
+def test_failures_are_raised_in_the_minute_that_proves_them() -> None:
+    """The third minute of a total failure of the busiest endpoint; its five minutes are over four minutes later."""
+    found = overlapping(scan(failing_at_eight_past()), 60)
+    assert found["detected_at"].to_list() == [FAULT + timedelta(minutes=4)]
+
+
+def test_the_minutes_after_now_are_not_looked_at() -> None:
+    """What a lake holds of them, though of the same five, says nothing yet; nor is the candidate's end there."""
+    calls = failing_at_eight_past()
+    nows = [FAULT + timedelta(minutes=at, seconds=50) for at in (3, 4)]
+    early, late = (overlapping(scan(calls, now=now), 60) for now in nows)
+    assert (early.height, late["end"].to_list()) == (0, [FAULT + timedelta(minutes=4)])
+
+
 def test_an_outage_of_an_upstream_on_five_endpoints_is_one_candidate() -> None:
     calls = failing(quiet_world(1), during(60) & (pl.col("upstream_name") == "svc-2"), 504)
     found = overlapping(scan(calls), 60)
@@ -354,11 +373,14 @@ def test_the_file_of_one_node_that_arrives_late_is_no_traffic_drop() -> None:
 
 def test_a_scan_cut_at_some_time_knew_the_same_candidates_until_then() -> None:
     calls = failing(quiet_world(1), during(60) & (pl.col("upstream_name") == "svc-2"), 504)
-    calls = failing(calls, during(30, FAULT + timedelta(hours=5)) & (pl.col("node") == "gw-0"), 503)
+    calls = failing(calls, during(30, FAULT + timedelta(hours=5, minutes=1)) & (pl.col("node") == "gw-0"), 503)
     fixed = ["id", "fingerprint", "detected_at", "start", "signal"]
     everything = scan(calls)
     assert everything.height >= 2
-    for cut in (FAULT + timedelta(minutes=13), FAULT + timedelta(minutes=48), FAULT + timedelta(hours=5, minutes=33)):
+    # The minutes in which they are raised, and those before, lie within five minutes that are not over.
+    raised = [moment - timedelta(minutes=early) for moment in everything["detected_at"][:2] for early in (0, 1)]
+    assert any(moment.minute % 5 for moment in everything["detected_at"])
+    for cut in (*raised, FAULT + timedelta(minutes=48), FAULT + timedelta(hours=5, minutes=33)):
         known = scan(calls.filter(pl.col("start_time") < cut), now=cut)
         expected = everything.filter(pl.col("detected_at") <= cut)
         assert known.select(fixed).rows() == expected.select(fixed).rows(), cut

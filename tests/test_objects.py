@@ -18,7 +18,7 @@ import zstandard
 from obstore.store import S3Store
 
 from apilens import objects
-from apilens.lake import open_lake, storage
+from apilens.lake import Lake, open_lake, storage
 from commands import apilens, calls, ingest, totals
 from logs import broken, log
 
@@ -55,6 +55,24 @@ def test_objects_are_found_by_name_glob_and_beginning(bucket: S3Store) -> None:
     assert found("logs/.part") == ["logs/.part"]
     assert found("none/") == []
     assert len(found("")) == 5
+
+
+def test_a_lake_among_the_logs_is_no_log(bucket: S3Store, tmp_path: Path) -> None:
+    (tmp_path / "calls").mkdir()
+    (tmp_path / "calls" / "a.log").write_bytes(log(range(5)))
+    bucket.put("calls/a.log", (tmp_path / "calls" / "a.log").read_bytes())
+    places = [(str(tmp_path), str(tmp_path / "lake")), (url(bucket), url(bucket, "lake"))]
+    for logs, lake in places:
+        runs = [ingest(lake, logs) for _ in range(2)]  # type: ignore[arg-type]
+        assert [(run["read"], run["stored"], len(run["inputs"]), run["exit_code"]) for run in runs] == [
+            (5, 5, 1, 0),
+            (5, 0, 1, 0),
+        ]
+    everything = ingest(tmp_path / "lake", str(tmp_path / "**" / "*"))
+    assert [one["input"] for one in everything["inputs"]] == [str(tmp_path / "calls" / "a.log")]
+    for inside in ("calls", "_apilens/lake.json", ""):
+        ran = apilens("ingest", tmp_path / "lake" / inside, "--lake", tmp_path / "lake")
+        assert ran.code == 3 and "lake" in ran.err, ran
 
 
 def test_the_same_data_from_a_bucket_and_from_files_are_stored_once(bucket: S3Store, tmp_path: Path) -> None:
@@ -206,6 +224,45 @@ def test_a_lock_of_a_killed_run_is_free_after_its_lease_and_a_held_one_is_kept(b
                 killed.check()
 
 
+def test_a_lock_that_is_given_back_while_another_asks_for_it_is_no_error(bucket: S3Store) -> None:
+    holder, other = (storage._Lease(bucket, url(bucket), "commit") for _ in range(2))
+    assert holder.taken()
+    real = bucket.get
+    with mock.patch.object(S3Store, "get", lambda self, path: (bucket.delete(path), real(path))[1]):
+        assert not other.taken()
+    assert other.taken()
+
+
+def test_a_lock_whose_writing_was_not_answered_is_held(bucket: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, puts = bucket.put, 0
+
+    class Lossy:
+        """The library writes, hears nothing, writes again, and meets what it wrote."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(bucket, name)
+
+        def put(self, path: str, body: bytes, *, mode: Any) -> Any:
+            nonlocal puts
+            puts += 1
+            real(path, body, mode=mode)
+            return real(path, body, mode=mode)
+
+    monkeypatch.setattr(storage, "LEASE_S", 0.6)
+    lease = storage._Lease(Lossy(), url(bucket), "commit")  # type: ignore[arg-type]
+    other = storage._Lease(bucket, url(bucket), "commit")
+    assert lease.taken() and not other.taken()
+    renewing = threading.Thread(target=lease.keep)
+    renewing.start()
+    time.sleep(1)
+    lease.check()
+    assert puts > 2 and not other.taken()
+    lease.ended.set()
+    renewing.join()
+    lease.give_back()
+    assert other.taken()
+
+
 @pytest.mark.parametrize("step", ["calls", "ingests"])
 def test_a_run_whose_lock_was_taken_over_commits_nothing_twice(bucket: S3Store, tmp_path: Path, step: str) -> None:
     """The worst a lease can do: this run goes to sleep in the middle of its commit, another one does the same work."""
@@ -244,10 +301,61 @@ def test_a_run_whose_lock_was_taken_over_commits_nothing_twice(bucket: S3Store, 
         ("Error performing GET http://127.0.0.1:9/b/x in 403ms - error sending request", "cannot be reached"),
         ("Client error with status 403 Forbidden: <Error><Code>AccessDenied</Code></Error>", "refuses access (AccessDenied)"),
         ("Error performing GET http://127.0.0.1:9/b/x in 2ms - Server returned non-2xx status code: 401 Unauthorized: ", "refuses access"),
+        ("Error performing GET http://127.0.0.1:9/b in 99ms, after 5 retries, max_retries: 5, retry_timeout: 60s  - Server returned non-2xx status code: 503 Service Unavailable: <Error><Code>SlowDown</Code></Error>", "answered 503 Service Unavailable SlowDown"),
+        ("Error performing GET http://127.0.0.1:9/b in 99ms, after 5 retries, max_retries: 5, retry_timeout: 60s  - Server returned non-2xx status code: 500 Internal Server Error: ", "answered 500 Internal Server Error each"),
+        ("Error performing GET http://127.0.0.1:9/b in 1ms - Server returned non-2xx status code: 400 Bad Request: <Error><Code>AuthorizationHeaderMalformed</Code></Error>", "set AWS_REGION"),
+        ("Error performing GET http://127.0.0.1:9/b in 1ms - Received redirect without LOCATION, this normally indicates an incorrectly configured region", "set AWS_REGION"),
+        ("Error performing GET http://127.0.0.1:9/b in 1ms - Server returned non-2xx status code: 403 Forbidden: <Error><Code>RequestTimeTooSkewed</Code></Error>", "clock"),
+        ("Generic S3 error: HTTP error: request or response body error", "cannot be reached"),
+        ("Kernel error -> Generic S3 error\n  \x1b[31m↳\x1b[0m Error performing GET http://127.0.0.1:9/b in 2s, retry_timeout\n  \x1b[31m↳\x1b[0m 180s  - Server returned non-2xx status code\n  \x1b[31m↳\x1b[0m 500 Internal Server Error\n", "answered 500 Internal Server Error each"),
     ],
 )  # fmt: skip
-def test_how_long_an_attempt_took_is_no_status(text: str, said: str) -> None:
+def test_what_a_store_answers_is_said_in_words_and_how_long_it_took_is_no_status(text: str, said: str) -> None:
     assert said in objects.words(OSError(text), "s3://b/x")
+
+
+@pytest.mark.parametrize("command", [("sql", "SELECT count(*) FROM calls"), ("rejects",)])
+def test_a_reader_of_a_bucket_whose_files_go_says_so(bucket: S3Store, tmp_path: Path, command: tuple[str, ...]) -> None:
+    (tmp_path / "a.log").write_bytes(log(range(5)) + broken(1) + b"\n")
+    lake, present = url(bucket, "lake"), Lake._present
+    ingest(lake, tmp_path / "a.log")  # type: ignore[arg-type]
+
+    def forgotten(self: Lake, *args: Any) -> list[str]:
+        found = present(self, *args)
+        for file in found:
+            bucket.delete(objects.split(file)[1])
+        return found
+
+    with mock.patch.object(Lake, "_present", forgotten):
+        ran = apilens(*command, "--lake", lake)
+    assert (ran.code, "run this again" in ran.err) == (75, True), ran
+
+
+@pytest.mark.parametrize("key", ["/x", "../x", "x/./y", "x#1", "x?y", "x[1]*", "x%20y"])
+def test_a_lake_that_its_libraries_would_look_for_in_different_places_is_refused(
+    bucket: S3Store, tmp_path: Path, key: str
+) -> None:
+    (tmp_path / "a.log").write_bytes(log(range(5)))
+    ran = apilens("ingest", tmp_path / "a.log", "--lake", url(bucket, key))
+    assert ran.code == 2 and "another" in ran.err, ran
+    assert bucket.list().collect() == []
+
+
+def test_what_cannot_be_named_in_a_bucket_is_said_and_the_rest_is_read(bucket: S3Store, tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_bytes(log(range(5)))
+    for name, said in (
+        ("s3://", "s3://BUCKET/PREFIX"),
+        (url(bucket, "a/../b.log"), "'..'"),
+        (url(bucket, "a//"), "empty"),
+    ):
+        ran = apilens("ingest", name, tmp_path / "a.log", "--lake", tmp_path / "lake")
+        assert ran.code == 4 and said in ran.err, ran
+        assert apilens("ingest", tmp_path / "a.log", "--lake", name).code == 2
+    # Some other client put one there: the listing cannot be read past it.
+    said = objects.words(
+        OSError('Encountered object with invalid path: Path "a//b" contained empty path segment'), "s3://b/"
+    )
+    assert "a//b" in said and "longer beginning" in said
 
 
 def test_failures_of_a_store_say_what_to_do(bucket: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ command line catches once; anything else that travels up is a bug and exits 70.
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 
 
@@ -81,6 +82,22 @@ class LockedError(ApilensError):
     """Another run holds the lock."""
 
     exit_code = Exit.LOCKED
+
+
+#: How Polars and DuckDB say that a file of the lake is no longer there: in a folder, and in a bucket.
+_GONE = re.compile(
+    r"(?:No such file|No files found|Cannot open file).*\.parquet|Object at location .*\.parquet not found", re.DOTALL
+)
+
+
+def deleted_meanwhile(error: BaseException) -> LockedError | None:
+    """What is to be said when an error is that of a file which another run deleted while this one read; None: it is another."""
+    if not _GONE.search(str(error)):
+        return None
+    return LockedError(
+        "a file of the lake went while it was read: another run (lake forget, lake vacuum --retention-hours 0) deleted it;"
+        " run this again"
+    )
 
 
 class OutboundError(ApilensError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 _URL = re.compile(r"(s3|gs|az)://([^/]+)(?:/(.*))?", re.DOTALL)
+_SCHEME = re.compile(r"(s3|gs|az)://")
+#: What the library of the stores reads under no name: it takes keys for paths of one form only.
+_UNREADABLE = re.compile(r"(?:^|/)(\.\.?|)/|(?:^|/)\.\.?$|[\x00-\x1f\x7f]")
 #: One request is tried this often, over some seconds: a store that is down must not look like a long run.
 _RETRIES = 5
 #: Bytes asked for at once. A request takes some 30 ms to answer, so smaller ones would wait more than they read.
@@ -33,6 +36,7 @@ _VARIABLES = {
     "gs": "GOOGLE_APPLICATION_CREDENTIALS",
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
+_REGIONS = {"s3": "AWS_REGION", "gs": "the right bucket", "az": "AZURE_STORAGE_ACCOUNT_NAME"}
 _ENDPOINTS = {"s3": "AWS_ENDPOINT_URL and AWS_REGION", "gs": "the network", "az": "AZURE_STORAGE_ACCOUNT_NAME"}
 # What the stores answer, as the libraries hand it on in their texts.
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|bucket does not exist", re.I)
@@ -42,13 +46,33 @@ _REFUSED = re.compile(
     re.I,
 )
 _NO_CREDENTIALS = re.compile(r"169\.254\.|metadata|credential|Account must be specified|token", re.I)
-_UNREACHABLE = re.compile(r"error sending request|connection (?:refused|reset|closed)|dns error|timed? ?out", re.I)
+_OTHER_REGION = re.compile(r"AuthorizationHeaderMalformed|PermanentRedirect|incorrectly configured region", re.I)
+_CLOCK = re.compile(r"RequestTimeTooSkewed")
+_BUSY = re.compile(r"SlowDown|ServerBusy|TooManyRequests|status code: (?:429|5\d\d)")
+_BRANCH = re.compile(r"\s*\x1b\[\d*m↳\x1b\[0m ?")
+_UNREACHABLE = re.compile(
+    r"error sending request|request or response body error|connection (?:refused|reset|closed)|dns error|(?<!retry_)timed? ?out",
+    re.I,
+)
+_BAD_NAME = re.compile(r"Encountered object with invalid path: (.*)", re.DOTALL)
 _OF_A_STORE = re.compile(r"Generic (?:S3|GCS|MicrosoftAzure)|object[-_ ]?store|Error performing [A-Z]+ http", re.I)
 
 
 def is_url(path: str) -> bool:
     """Whether a path names something on an object store."""
-    return _URL.match(path) is not None
+    return _SCHEME.match(path) is not None
+
+
+def check(url: str, kind: type[ApilensError]) -> None:
+    """Raises an error of `kind` for a URL that names no bucket, or a key that cannot be read."""
+    found = _URL.fullmatch(url)
+    if found is None:
+        scheme = url.partition(":")[0]
+        raise kind(f"{url}: names no bucket; expected {scheme}://BUCKET/PREFIX")
+    if _UNREADABLE.search(found[3] or ""):
+        raise kind(
+            f"{url!r}: has a part that is empty, '.' or '..', or a control character, which no client we know reads; give another name"
+        )
 
 
 def split(url: str) -> tuple[str, str]:
@@ -68,12 +92,14 @@ class Found:
     changed: datetime
 
 
-def find(url: str) -> list[Found]:
+def find(url: str, *, beside: str = "", without: Sequence[str] = ()) -> list[Found]:
     """The objects that a URL means, sorted: the one of this name, else those that match it as a glob, else those
     whose URLs begin with it. Hidden ones (a part of the key begins with a dot) and folder markers are left out, unless named.
+    without: leave out folders of these names that lie where an object of the name `beside` does.
 
     Raises InputError when the store does not answer, or says no.
     """
+    check(url, InputError)
     bucket, key = split(url)
     store = open_store(bucket)
     with explained(url, InputError):
@@ -87,8 +113,15 @@ def find(url: str) -> list[Found]:
         matches = re.compile(_glob(key) if fixed != key else re.escape(key) + ".*", re.DOTALL).fullmatch
         # Stores list by whole folders.
         listed = [meta for page in store.list(fixed.rpartition("/")[0] or None) for meta in page]
+    marked = [meta["path"].removesuffix(beside) for meta in listed if f"/{meta['path']}".endswith(f"/{beside}")]
+    apart = tuple(f"{where}{name}/" for where in marked for name in without)
     shown = (
-        meta for meta in listed if matches(meta["path"]) and not _hidden(meta["path"][len(fixed) :]) and meta["size"]
+        meta
+        for meta in listed
+        if matches(meta["path"])
+        and not _hidden(meta["path"][len(fixed) :])
+        and meta["size"]
+        and not meta["path"].startswith(apart)
     )
     return sorted(Found(f"{bucket}/{meta['path']}", meta["size"], meta["last_modified"]) for meta in shown)
 
@@ -141,11 +174,27 @@ def is_failure(error: BaseException) -> bool:
 
 def words(error: BaseException, url: str = "s3://") -> str:
     """What a store's failure means, and what to do; url: what was wanted, as far as that is known."""
-    text, scheme = str(error), url.partition(":")[0]
+    # The library of the tables draws its causes, cut at their colons, as a coloured tree.
+    text, scheme = _BRANCH.sub(": ", str(error)), url.partition(":")[0]
     where = url if url != "s3://" else "the object store"
     code = re.search(r"<Code>(\w+)</Code>", text)
+    if (bad := _BAD_NAME.search(text)) is not None:
+        return (
+            f"{where}: an object there has a name that cannot be read ({bad[1].splitlines()[0][:300]});"
+            " give a longer beginning that leaves it out, or copy it to another name"
+        )
     if _NO_BUCKET.search(text):
         return f"{where}: the bucket does not exist; create it first, or give the right name"
+    if _OTHER_REGION.search(text):
+        return f"{where}: the store says that the bucket is in another region; set {_REGIONS[scheme]}"
+    if _CLOCK.search(text):
+        return f"{where}: the store says that this machine's clock is wrong; set it, as with: timedatectl set-ntp true"
+    if _BUSY.search(text):
+        status = re.search(r"status code: (\d{3} [A-Z][\w ]*)", text)
+        answer = " ".join(found[1] for found in (status, code) if found)
+        return (
+            f"{where}: the store answered {answer} each time it was asked. What was committed stays; run it again later"
+        )
     if _REFUSED.search(text):
         reason = code.group(1) if code else "access denied"
         return f"{where}: the store refuses access ({reason}); check the bucket's name, {_VARIABLES[scheme]}, and what they may do"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from difflib import get_close_matches
 import click
 
 from apilens import objects
-from apilens.errors import INTERRUPTED, ApilensError, Exit
+from apilens.errors import INTERRUPTED, ApilensError, Exit, deleted_meanwhile
 from apilens.reports.visible import safe_lines
 from apilens.version import __version__
 
@@ -100,13 +99,6 @@ def cli() -> None:
 #: a fifth of an ingest went into the kernel clearing them. Kept for a second, they are used again.
 _KEEP_PAGES = "dirty_decay_ms:1000,muzzy_decay_ms:1000"
 
-#: How Polars and DuckDB say that a file of the lake is no longer there.
-_GONE = re.compile(r"(?:No such file|No files found|Cannot open file).*\.parquet", re.DOTALL)
-_WENT = (
-    "a file of the lake went while it was read: another run (lake forget, lake vacuum --retention-hours 0) deleted it;"
-    " run this again"
-)
-
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with a code of `Exit`."""
@@ -141,9 +133,9 @@ def run(argv: Sequence[str] | None = None) -> int:
             return Exit.DONE
         raise
     except Exception as error:
-        if _GONE.search(str(error)):
-            click.echo(f"apilens: {_WENT}", err=True)
-            return Exit.LOCKED
+        if (gone := deleted_meanwhile(error)) is not None:
+            click.echo(f"apilens: {gone}", err=True)
+            return gone.exit_code
         if not objects.is_failure(error):
             return _internal()
         click.echo(f"apilens: {safe_lines(objects.words(error))}", err=True)

@@ -1,6 +1,6 @@
 """Rollups → anomalies → incidents → candidate tickets.
 
-Each detector looks at one kind of signal in one chunk of endpoints, and at the past only: the rollups cut at T give
+Each detector looks at one kind of signal in one chunk of endpoints, and at the past only: the rollups cut at minute T give
 the same candidates with detected_at <= T. A new detector is one file with `detect(series, fleet)` and one line in DETECTORS;
 one that costs much says in MAY_OPEN which endpoints need it when only the last bins are new.
 """
@@ -28,7 +28,7 @@ from apilens.detect import (
     standing,
     traffic,
 )
-from apilens.detect.settings import sensitised
+from apilens.detect.settings import anyway, sensitised
 
 DETECTORS: dict[str, memory.Detector] = {
     "errors": errors.detect,
@@ -54,21 +54,20 @@ def find_candidates(
     settings: Detect | None = None,
     remembered: memory.Memory | None = None,
 ) -> pl.DataFrame:
-    """Candidate tickets (schema.CANDIDATES), one per incident, in the order in which a scan every 5 minutes had raised
+    """Candidate tickets (schema.CANDIDATES), one per incident, in the order in which a scan every minute had raised
     them.
 
     rollups: schema.ROLLUPS in any order; several rows per key add up. Calls of bots, scanners and health checks are
     left out unless include_synthetic. breakdown: given schema.BREAKDOWN_WINDOWS, returns schema.BREAKDOWN of
-    the same calls; asked four times per environment, for some windows per endpoint and incident. now: bins that end later are not looked
+    the same calls; asked four times per environment, for some windows per endpoint and incident. now: minutes that end later are not looked
     at. go_live: since when the endpoints are in use (None: since their first call); what is bad since then is a
     standing fault. settings: how much proof is asked for where (None: the usual). remembered: what earlier scans decided,
     which is taken over where it still holds, and brought up to date; without it the result is the same. Empty where nothing
     is abnormal.
     """
     bin_ = pl.col("bin_start").dt.epoch("s") // schema.BIN_S
-    seen = rollups.filter((bin_ + 1) * schema.BIN_S <= now.timestamp())
-    if not include_synthetic:
-        seen = seen.filter(pl.col("synthetic_type").is_null())
+    minute = int(now.timestamp()) // 60
+    seen = _until(rollups if include_synthetic else rollups.filter(pl.col("synthetic_type").is_null()), minute)
     launch = 0 if go_live is None else int(go_live.timestamp()) // schema.BIN_S
     remembered = remembered if remembered is not None else memory.Memory()
     found = [schema.CANDIDATES.to_frame()]
@@ -77,9 +76,15 @@ def find_candidates(
         fleet, rows = baseline.fleet(part, (first, last + 1), launch=launch)
         behind = incidents.upstreams_of(rows, fleet, breakdown)
         bins = memory.digests(fleet, rows, behind)
+        if (last + 1) * baseline.MINUTES > minute:
+            # What is said of a bin that is not over does not hold, even if nothing more comes.
+            bins[-1] = ~bins[-1]
         chunks = baseline.chunks(fleet, rows, behind)
-        abnormal, known = memory.judge(chunks, fleet, DETECTORS, MAY_OPEN, remembered.of(str(environment)), bins)
+        least = anyway(settings, anomalies.OPEN_LOG10_P)
+        abnormal, known = memory.judge(chunks, fleet, DETECTORS, MAY_OPEN, remembered.of(str(environment)), bins, least)
         remembered.learn(str(environment), known)
+        over = pl.col("bin") * baseline.MINUTES + pl.col("minutes").fill_null(baseline.MINUTES)
+        abnormal = abnormal.filter(over <= minute - first * baseline.MINUTES)
         if settings is not None:
             abnormal = sensitised(abnormal, fleet.endpoints, settings, anomalies.OPEN_LOG10_P)
         runs = incidents.patient(incidents.runs_of(abnormal), fleet, breakdown)
@@ -88,3 +93,19 @@ def find_candidates(
     # The last digits of a sum depend on which thread came first; a candidate would change with each scan.
     figures = pl.col(pl.Float64).round_sig_figs(_FIGURES)
     return pl.concat(found).with_columns(figures).sort("detected_at", "id")
+
+
+def _until(rollups: pl.DataFrame, minute: int) -> pl.DataFrame:
+    """Rollups of the minutes before a minute (since 1970). Of the bin in which that lies only the calls are cut, as only those of
+    status codes are looked at before a bin is over."""
+    begin = pl.col("bin_start").dt.epoch("s") // 60
+    over = (minute - begin).clip(0, baseline.MINUTES)
+    running = rollups.filter(over.is_between(1, baseline.MINUTES - 1))
+    known = [
+        pl.when(over > at).then(pl.col("minute_calls").list.get(at)).otherwise(0).cast(pl.Int32)
+        for at in range(baseline.MINUTES)
+    ]
+    running = running.with_columns(minute_calls=pl.concat_list(known)).with_columns(
+        calls=pl.col("minute_calls").list.sum().cast(pl.Int64)
+    )
+    return pl.concat([rollups.filter(over == baseline.MINUTES), running.filter(pl.col("calls") > 0)])

@@ -7,7 +7,8 @@ import polars as pl
 
 from apilens.detect.baseline import Floats
 
-#: One row per (endpoint, detector, status_code, bin): the windows that end with this bin are abnormal.
+#: One row per (endpoint, detector, status_code, bin): the windows that end with this bin are abnormal. One more where that was
+#: plain enough to open before the bin was over.
 ANOMALIES = pl.Schema(
     {
         "endpoint": pl.Int64,  # index in Fleet.endpoints
@@ -15,7 +16,8 @@ ANOMALIES = pl.Schema(
         "signal": pl.String,  # schema.SIGNALS
         "status_code": pl.Int16,  # null: not about a status code
         "direction": pl.Int8,  # 1: more than expected, -1: less
-        "bin": pl.Int64,  # last bin of the window; its end is when a scheduled scan knew
+        "bin": pl.Int64,  # last bin of the window
+        "minutes": pl.Int64,  # of that bin, after which a scan knew; null: all
         "start_bin": pl.Int64,  # first bin of the shortest window that opens, else holds
         "opens": pl.Boolean,  # strong enough to raise an incident; else it only keeps one alive
         "log10_p": pl.Float64,  # of the strongest window
@@ -30,8 +32,6 @@ ANOMALIES = pl.Schema(
 #: Hysteresis: one window in ten million opens, one in three hundred holds (DETECTION: open p < 1e-7, hold p < 10^-2.5).
 OPEN_LOG10_P = -7.0
 HOLD_LOG10_P = -2.5
-#: No window above this chance opens, neither by its detector nor by a sensitivity (settings.LEVELS).
-MAY_OPEN_LOG10_P = -5.0
 #: A may_open adds up from another bin on than its detector, and must not miss what lies on a threshold for that.
 SLACK = 1e-6
 
@@ -39,7 +39,7 @@ SLACK = 1e-6
 def strongest(rows: pl.DataFrame) -> pl.DataFrame:
     """ANOMALIES from rows of several window sizes: per bin the strongest window, and the start of the shortest that
     opens (else holds)."""
-    keys = ["endpoint", "detector", "signal", "status_code", "direction", "bin"]
+    keys = ["endpoint", "detector", "signal", "status_code", "direction", "bin", "minutes"]
     best = pl.col("log10_p").arg_min()
     strong = pl.when(pl.col("opens").any()).then(pl.col("start_bin").filter("opens").max())
     return (

@@ -24,6 +24,8 @@ Bools = npt.NDArray[np.bool_]
 
 DAY = 86_400 // schema.BIN_S
 HOUR = 3_600 // schema.BIN_S
+#: Minutes of a bin.
+MINUTES = schema.BIN_S // 60
 #: Trailing baseline: a week holds every hour of the week once (DETECTION: trailing 7 days).
 WEEK_DAYS = 7
 #: Endpoints evaluated at once: 256 × 8,640 bins (30 days) × 8 bytes is 18 MB per matrix.
@@ -101,9 +103,7 @@ class Series:
     timed: Floats  # (endpoints, bins) calls below 400 whose duration is known
     log_sum: Floats  # (endpoints, bins) of ln(ms)
     log_sumsq: Floats
-    codes: (
-        pl.DataFrame
-    )  # row (in this chunk), status_code, bin, calls, bad_minutes, worst_minute; 4xx and 5xx only, sorted
+    codes: pl.DataFrame  # row (in this chunk), status_code, bin, calls, by_minute, all_by_minute (of any status); 4xx and 5xx only, sorted
     buckets: pl.DataFrame  # row, bin, bucket, calls; below 400
 
     def pieces(self, rows: Ints) -> Iterator[tuple[Ints, Series]]:
@@ -306,17 +306,13 @@ def chunks(shape: Fleet, rows: pl.DataFrame, upstreams: dict[int, str] | None = 
         calls = _dense(part.group_by("row", "bin").agg(pl.col("calls").sum()), "calls", size, shape.bins)
         good = part.filter(pl.col("status_code") < 400)
         moments = good.group_by("row", "bin").agg(pl.col("durations", "log_duration_sum", "log_duration_sumsq").sum())
-        minute = [pl.col("minute_calls").list.get(i).sum().alias(f"minute_{i}") for i in range(5)]
-        minutes = [f"minute_{i}" for i in range(5)]
+        minutes = pl.concat_arr(pl.col("minute_calls").list.get(i).sum().cast(pl.Int64) for i in range(MINUTES))
+        failed = part.filter(pl.col("status_code") >= 400)
+        beside_them = part.join(failed.select("row", "bin").unique(), on=["row", "bin"], how="semi")
         codes = (
-            part.filter(pl.col("status_code") >= 400)
-            .group_by("row", "status_code", "bin")
-            .agg(pl.col("calls").sum(), *minute)
-            .with_columns(
-                bad_minutes=pl.sum_horizontal(pl.col(m) > 0 for m in minutes).cast(pl.Int64),
-                worst_minute=pl.max_horizontal(minutes).cast(pl.Int64),
-            )
-            .select("row", "status_code", "bin", "calls", "bad_minutes", "worst_minute")
+            failed.group_by("row", "status_code", "bin")
+            .agg(pl.col("calls").sum(), minutes.alias("by_minute"))
+            .join(beside_them.group_by("row", "bin").agg(minutes.alias("all_by_minute")), on=["row", "bin"])
             .sort("row", "status_code", "bin")
         )
         buckets = (

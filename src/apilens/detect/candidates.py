@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from apilens import schema
-from apilens.detect.baseline import HOUR, Fleet
+from apilens.detect.baseline import HOUR, MINUTES, Fleet
 from apilens.detect.incidents import Breakdown, Incident, Profile, Run, profile_of, windows_frame
 
 #: Minutes without anything abnormal after which an incident has ended: 90, or as long as its calls are apart.
@@ -41,14 +41,13 @@ def describe(incidents: list[Incident], fleet: Fleet, breakdown: Breakdown, *, n
 
     now: decides open or ended, nothing else. Fingerprint, start and detected_at were fixed when the incident opened.
     """
-    # That bin is not over yet: known is what the one before it holds.
-    now_bin = int(now.timestamp()) // schema.BIN_S - fleet.first_bin
+    minute = int(now.timestamp()) // 60 - fleet.first_bin * MINUTES
     asked: list[tuple[int, int, int]] = []
     owners: list[tuple[int, Run]] = []
     for number, incident in enumerate(incidents):
         for run in _main_runs(incident):
             owners.append((number, run))
-            asked.append((run.endpoint, run.start, run.last(now_bin - 1) + 1))
+            asked.append((run.endpoint, run.start * MINUTES, min((run.last(minute) + 1) * MINUTES, minute)))
     parts = breakdown(windows_frame(asked, fleet)) if asked else schema.BREAKDOWN.to_frame()
     by_window = {int(key[0]): part for key, part in parts.group_by("window_id")}
     evidence: list[list[tuple[Run, pl.DataFrame]]] = [[] for _ in incidents]
@@ -56,7 +55,7 @@ def describe(incidents: list[Incident], fleet: Fleet, breakdown: Breakdown, *, n
         evidence[number].append((run, by_window.get(window, schema.BREAKDOWN.to_frame())))
     names = fleet.endpoints.to_dicts()
     rows = [
-        _candidate(incident, part, names, fleet, now_bin) for incident, part in zip(incidents, evidence, strict=True)
+        _candidate(incident, part, names, fleet, minute) for incident, part in zip(incidents, evidence, strict=True)
     ]
     return pl.DataFrame(rows, schema=schema.CANDIDATES)
 
@@ -132,13 +131,14 @@ def _candidate(
     evidence: list[tuple[Run, pl.DataFrame]],
     names: list[dict[str, str]],
     fleet: Fleet,
-    now_bin: int,
+    minute: int,
 ) -> dict[str, object]:
     signal = _signal(incident)
     measured = _measure(signal, evidence)
-    last = max(run.last(now_bin - 1) for run, _ in evidence)
-    start, end = _time(incident.start, fleet), _time(last + 1, fleet)
-    detected_at = _time(incident.first.opened + 1, fleet)
+    last = max(run.last(minute) for run, _ in evidence)
+    # The bin that is not over yet, where that is abnormal already, ends now.
+    start, end = _time(incident.start * MINUTES, fleet), _time(min((last + 1) * MINUTES, minute), fleet)
+    detected_at = _time(incident.first.known, fleet)
     weight: dict[int, float] = {}
     for run in incident.runs:
         weight[run.endpoint] = max(weight.get(run.endpoint, 0.0), float(run.at_peak["excess"]) * (run.signal == signal))
@@ -158,7 +158,7 @@ def _candidate(
         "start": start,
         "end": end,
         "first_affected_at": _first_affected(codes, evidence),
-        "state": "open" if now_bin - (last + 1) < quiet else "ended",
+        "state": "open" if minute // MINUTES - (last + 1) < quiet else "ended",
         "environment": names[order[0]]["environment"],
         "service": services.pop() if len(services) == 1 else None,
         "endpoints": endpoints,
@@ -183,8 +183,8 @@ def _candidate(
     }
 
 
-def _time(bin_: int, fleet: Fleet) -> datetime:
-    return datetime.fromtimestamp((bin_ + fleet.first_bin) * schema.BIN_S, UTC)
+def _time(minute: int, fleet: Fleet) -> datetime:
+    return datetime.fromtimestamp(minute * 60 + fleet.first_bin * schema.BIN_S, UTC)
 
 
 def _codes(evidence: list[tuple[Run, pl.DataFrame]]) -> list[int]:

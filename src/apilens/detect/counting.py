@@ -13,10 +13,13 @@ import polars as pl
 from scipy.special import betainc
 
 from apilens.detect import anomalies
-from apilens.detect.baseline import DAY, HOUR, WEEK_DAYS, Fleet, Floats, Ints, Series
+from apilens.detect.baseline import DAY, HOUR, MINUTES, WEEK_DAYS, Fleet, Floats, Ints, Series
 
 #: 5 minutes to a day, in bins (DETECTION: 5 m, 15 m, 1 h, 4 h, 24 h; those between find what is not so strong sooner).
 WINDOWS = (1, 2, 3, 6, 12, 24, 48, 288)
+#: Longer windows are looked at when a bin is over: for what takes hours a minute is nothing, and the first failed call of an
+#: outage would be counted with the last of the one before.
+SOON = HOUR // 2
 #: The fleet's ratio counts like so many calls of the endpoint's own.
 PRIOR_CALLS = 300.0
 #: A code nobody had in the week before is expected at least this often.
@@ -52,6 +55,8 @@ def excess_of_codes(
 ) -> pl.DataFrame:
     """Anomalies of status codes that are more frequent than in the past week, in windows from 5 minutes to a day.
 
+    A window ends with each bin that has the code, and opens as soon as it does so at the end of a minute with it.
+
     codes: which rows of series.codes, by status_code. unseen_only: only codes that the endpoint did not have in the
     week before. Rows as in anomalies.ANOMALIES with status_code, direction 1 and unit "ratio".
     Source: negative-binomial (gamma-Poisson) predictive tail, e.g. Gelman et al., Bayesian Data Analysis, section 2.6.
@@ -63,7 +68,10 @@ def excess_of_codes(
     found = []
     for width in WINDOWS:
         found.append(_window(events, width, detector=detector, signal=signal, unseen_only=unseen_only))
-    return anomalies.strongest(pl.concat(found))
+    rows = anomalies.strongest(pl.concat(found))
+    # Later minutes of a bin say what the first that opens said, and what the whole bin says.
+    first = pl.col("minutes").min().over("endpoint", "status_code", "bin")
+    return rows.filter(pl.col("minutes").is_null() | (pl.col("minutes") == first))
 
 
 class Events:
@@ -76,12 +84,21 @@ class Events:
         self.code = table["status_code"].to_numpy().astype(np.int64)
         self.bin = table["bin"].to_numpy().astype(np.int64)
         self.calls = table["calls"].to_numpy().astype(np.int64)
-        self.worst_minute = table["worst_minute"].to_numpy().astype(np.int64)
+        by_minute, all_by_minute = (
+            table[name].to_numpy().reshape(-1, MINUTES) for name in ("by_minute", "all_by_minute")
+        )
+        # Of the first minutes of the bin; the last column is the whole of it.
+        self.so_far = np.cumsum(by_minute, axis=1)
+        self.so_far[:, -1] = self.calls
+        self.all_so_far = np.cumsum(all_by_minute, axis=1)
+        self.all_so_far[:, -1] = series.calls[self.row, self.bin]
+        self.bad_so_far = np.cumsum(by_minute > 0, axis=1)
+        self.worst_so_far = np.maximum.accumulate(by_minute, axis=1)
         new = np.r_[True, (np.diff(self.row) != 0) | (np.diff(self.code) != 0)]
         self.pair = np.cumsum(new) - 1
         self.key = self.pair * fleet.bins + self.bin
         self.call_sum = np.r_[0, np.cumsum(self.calls)].astype(np.float64)
-        self.minute_sum = np.r_[0, np.cumsum(table["bad_minutes"].to_numpy())].astype(np.float64)
+        self.minute_sum = np.r_[0, np.cumsum(self.bad_so_far[:, -1])].astype(np.float64)
         self.total = np.zeros((series.calls.shape[0], fleet.bins + 1))
         np.cumsum(series.calls, axis=1, out=self.total[:, 1:])
         prior = np.array([fleet.code_ratio[int(code)] for code in np.unique(self.code)])
@@ -176,35 +193,53 @@ def _worst_before(daily: Floats) -> Floats:
     return worst
 
 
+def _moments(events: Events, width: int) -> tuple[Ints, Ints]:
+    """When windows of a width are looked at: the number of an event, and how many minutes of its bin are over. At the end of each
+    bin, and of each minute with the code before that; what else passes makes no code more frequent."""
+    bad = (np.diff(events.bad_so_far, axis=1, prepend=0) > 0) & (width <= SOON)
+    bad[:, -1] = True
+    at, minute = np.nonzero(bad)
+    return at, minute + 1
+
+
 def _window(events: Events, width: int, *, detector: str, signal: str, unseen_only: bool) -> pl.DataFrame:
     everything = np.arange(len(events.bin))
     first = events.bin - width + 1
-    k, n = events.between(everything, first, events.bin + 1)
+    before, all_before = events.between(everything, first, events.bin)
     # What ended long ago is no news: the last third of a long window must carry its part.
-    recent, _ = events.between(everything, events.bin - max(width // 3, 1) + 1, events.bin + 1)
-    least = MIN_UNSEEN_RATIO if unseen_only else MIN_EXCESS_RATIO
-    frequent = (k >= MIN_CALLS) & (k - n * events.prior >= n * least) & (recent >= 0.2 * k)
-    at = everything[frequent & ((events.age >= YOUNG_WAIT) | (events.code >= 500))]
-    low = np.searchsorted(events.key, events.pair[at] * events.fleet.bins + np.maximum(first[at], 0))
-    minutes = events.minute_sum[at + 1] - events.minute_sum[low]
-    at, low = at[minutes >= MIN_MINUTES], low[minutes >= MIN_MINUTES]
-    if len(at) == 0:
-        return anomalies.ANOMALIES.to_frame()
-    k, n, first = k[at], n[at], np.maximum(first[at], 0)
-    ratio, weight, past = events.rate(at, width)
-    mean = n * ratio
+    recent_before, _ = events.between(everything, events.bin - max(width // 3, 1) + 1, events.bin)
+    low = np.searchsorted(events.key, events.pair * events.fleet.bins + np.maximum(first, 0))
     # A single bad minute is a restart or one client's hiccup, a single bad hour of a day the echo of a burst that
     # shorter windows saw: what remains without it must be abnormal by itself.
     part = width // PARTS
-    parts = events.between(everything, events.bin - part + 1, events.bin + 1)[0] if part else events.worst_minute
-    worst = np.maximum.reduceat(np.r_[parts, 0], np.c_[low, at + 1].ravel())[::2]
-    rest = k - worst
+    if part:
+        part_before, _ = events.between(everything, events.bin - part + 1, events.bin)
+        parts, part_so_far = part_before + events.calls, part_before[:, None] + events.so_far
+    else:
+        parts, part_so_far = events.worst_so_far[:, -1], events.worst_so_far
+    edges = np.c_[low, everything].ravel()
+    worst_before = np.where(low < everything, np.maximum.reduceat(np.r_[parts, 0], edges)[::2], 0)
+
+    at, minute = _moments(events, width)
+    k, n = before[at] + events.so_far[at, minute - 1], all_before[at] + events.all_so_far[at, minute - 1]
+    recent = recent_before[at] + events.so_far[at, minute - 1]
+    bad = events.minute_sum[at] - events.minute_sum[low[at]] + events.bad_so_far[at, minute - 1]
+    least = MIN_UNSEEN_RATIO if unseen_only else MIN_EXCESS_RATIO
+    asked = (k >= MIN_CALLS) & (bad >= MIN_MINUTES) & (k - n * events.prior[at] >= n * least) & (recent >= 0.2 * k)
+    asked &= (events.age[at] >= YOUNG_WAIT) | (events.code[at] >= 500)
+    if not asked.any():
+        return anomalies.ANOMALIES.to_frame()
+    at, minute, k, n = at[asked], minute[asked], k[asked], n[asked]
+    once, of = np.unique(at, return_inverse=True)
+    ratio, weight, past = (each[of] for each in events.rate(once, width))
+    mean = n * ratio
+    rest = k - np.maximum(worst_before[at], part_so_far[at, minute - 1])
     uncertain = 1.0 / ((weight + PRIOR_CALLS) * ratio + 0.5)
     shape = 1.0 / (events.spread[at] + np.minimum(uncertain, 2.0))
-    log10_p = anomalies.log10_tail(betainc(rest, shape, mean / (mean + shape)))
+    log10_p = anomalies.log10_tail(betainc(np.maximum(rest, 1e-9), shape, mean / (mean + shape)))
     effect = (k >= MIN_FACTOR * mean) & (k - mean >= n * least) & (rest > mean)
     opens = effect & (log10_p < OPEN_LOG10_P) & (k >= HABIT_FACTOR * events.habit(at, k))
-    keep = effect & (log10_p < anomalies.HOLD_LOG10_P)
+    keep = effect & (log10_p < anomalies.HOLD_LOG10_P) & (opens | (minute == MINUTES))
     if unseen_only:
         keep &= past == 0
     frame = pl.DataFrame(
@@ -212,7 +247,8 @@ def _window(events: Events, width: int, *, detector: str, signal: str, unseen_on
             "endpoint": events.row[at] + events.series.first_endpoint,
             "status_code": events.code[at],
             "bin": events.bin[at],
-            "start_bin": events.bin[low],
+            "minutes": minute,
+            "start_bin": events.bin[low[at]],
             "opens": opens,
             "log10_p": log10_p,
             "observed": k / n,
@@ -222,6 +258,7 @@ def _window(events: Events, width: int, *, detector: str, signal: str, unseen_on
         }
     ).filter(keep)
     return frame.with_columns(
+        pl.col("minutes").replace(MINUTES, None),
         pl.lit(detector).alias("detector"),
         pl.lit(signal).alias("signal"),
         pl.lit(1).alias("direction"),

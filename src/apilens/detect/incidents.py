@@ -15,7 +15,7 @@ import polars as pl
 from scipy.special import bdtrc
 
 from apilens import schema
-from apilens.detect.baseline import DAY, HOUR, Fleet, Ints
+from apilens.detect.baseline import DAY, HOUR, MINUTES, Fleet, Ints
 
 #: Given schema.BREAKDOWN_WINDOWS, returns schema.BREAKDOWN of the calls in them.
 Breakdown = Callable[[pl.DataFrame], pl.DataFrame]
@@ -39,7 +39,7 @@ HINT_EXCESS, HINT_TRAFFIC = 0.85, 0.70
 HINT_P = 0.01
 #: An incident whose like was seen at this hour on two earlier days is the next occurrence of a recurring one.
 RECURRING_DAYS = 2
-#: One consumer's client errors are raised when they last for half an hour.
+#: One consumer's client errors are raised when they go on half an hour after the bin in which they began.
 PATIENCE = HOUR // 2
 DIMENSIONS = ("consumer", "node", "upstream", "address")
 
@@ -95,9 +95,10 @@ class Run:
     status: int | None
     direction: int
     start: int  # bin
-    opened: int  # bin at whose end a scheduled scan raised it
+    known: int  # minute (of bin 0 on) at whose end a scheduled scan raised it; these, too, are counted from 1
     bins: Ints  # abnormal bins, ascending
-    strong: Ints  # those of them whose windows open by themselves
+    early: dict[int, int]  # bins known as abnormal before they were over, and since which minute
+    strong: Ints  # minutes since which it was known of windows that they open by themselves
     at_open: dict[str, float | str]
     at_peak: dict[str, float | str]
     expected: float  # mean over its abnormal windows, in the unit of at_open
@@ -111,11 +112,19 @@ class Run:
         """What is watched: the same for a run and its later repetition."""
         return self.endpoint, self.signal, self.status, self.direction
 
+    @property
+    def opened(self) -> int:
+        """The bin in which it was raised."""
+        return (self.known - 1) // MINUTES
+
     def last(self, upto: int) -> int:
-        """Last abnormal bin known at the end of bin `upto`; a watched run goes on until its recovery is known."""
-        if self.watched and upto > self.opened and (self.recovered is None or upto < self.recovered):
-            return upto
-        at = int(np.searchsorted(self.bins, upto, side="right"))
+        """Last abnormal bin known at the end of minute `upto`; a watched run goes on until its recovery is known."""
+        bin_ = (upto - 1) // MINUTES
+        if self.watched and bin_ > self.opened and (self.recovered is None or upto < (self.recovered + 1) * MINUTES):
+            return bin_
+        if self.early.get(bin_, upto + 1) <= upto:
+            return bin_
+        at = int(np.searchsorted(self.bins, upto // MINUTES))
         return int(self.bins[at - 1]) if at else self.start
 
     def last_strong(self, upto: int) -> int:
@@ -124,7 +133,7 @@ class Run:
         if self.status is not None:
             return self.last(upto)
         at = int(np.searchsorted(self.strong, upto, side="right"))
-        return int(self.strong[at - 1]) if at else self.start
+        return (int(self.strong[at - 1]) - 1) // MINUTES if at else self.start
 
 
 @dataclass(slots=True)
@@ -144,10 +153,10 @@ class Incident:
 
     @property
     def start(self) -> int:
-        return min(run.start for run in self.runs if run.opened == self.first.opened)
+        return min(run.start for run in self.runs if run.known == self.first.known)
 
     def last(self, upto: int) -> int:
-        """Last abnormal bin of its own signal, known at the end of bin `upto`; side effects do not prolong it."""
+        """Last abnormal bin of its own signal, known at the end of minute `upto`; side effects do not prolong it."""
         return max(run.last(upto) for run in self.runs if run.signal == self.first.signal)
 
 
@@ -155,8 +164,10 @@ def runs_of(found: pl.DataFrame) -> list[Run]:
     """Runs from anomalies.ANOMALIES, in the order in which they were raised."""
     series = ["endpoint", "signal", "status_code", "direction"]
     span = pl.col("bin") - pl.col("start_bin") + 1
+    known = pl.col("bin") * MINUTES + pl.col("minutes").fill_null(MINUTES)
     rows = (
-        found.sort(*series, "bin", nulls_last=True, maintain_order=True)
+        found.with_columns(known=known)
+        .sort(*series, "known", nulls_last=True, maintain_order=True)
         .with_columns(new=(pl.col("start_bin") > pl.col("bin").shift(1).over(series) + QUIET).fill_null(True))
         .with_columns(chain=pl.col("new").cum_sum())
         # A burst of minutes echoes in the windows of a day long after it ended: only windows of its own size prolong
@@ -178,6 +189,7 @@ def runs_of(found: pl.DataFrame) -> list[Run]:
         opening = part.filter("opens").row(0, named=True)
         peak = part.filter(pl.col("excess") == pl.col("excess").max()).row(0, named=True)
         lasting = part.filter(pl.col("lasts") & (pl.col("bin") >= opening["start_bin"]))
+        early = lasting.filter(pl.col("minutes").is_not_null())
         result.append(
             Run(
                 endpoint=opening["endpoint"],
@@ -185,9 +197,10 @@ def runs_of(found: pl.DataFrame) -> list[Run]:
                 status=opening["status_code"],
                 direction=opening["direction"],
                 start=opening["start_bin"],
-                opened=opening["bin"],
-                bins=lasting["bin"].to_numpy(),
-                strong=lasting.filter("opens")["bin"].to_numpy(),
+                known=opening["known"],
+                bins=np.unique(lasting["bin"].to_numpy()),
+                early=dict(early.select("bin", "known").iter_rows()),
+                strong=lasting.filter("opens")["known"].to_numpy(),
                 at_open={name: opening[name] for name in measures},
                 at_peak={name: peak[name] for name in measures},
                 expected=float(np.mean(lasting["expected"].to_numpy())),
@@ -199,7 +212,7 @@ def runs_of(found: pl.DataFrame) -> list[Run]:
 def _when_raised(run: Run) -> tuple[int, int, float, int, str]:
     """The order in which a scheduled scan meets runs."""
     rank = ("errors", "auth", "rate_limit", "latency", "traffic").index(run.signal)
-    return run.opened, rank, float(run.at_open["log10_p"]), run.endpoint, str(run.status)
+    return run.known, rank, float(run.at_open["log10_p"]), run.endpoint, str(run.status)
 
 
 def patient(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Run]:
@@ -213,9 +226,9 @@ def patient(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Run]:
         if run.signal != "errors" or run.status is None or run.status >= 500:
             result.append(run)
             continue
-        early = run.strong[run.strong < run.start + PATIENCE].tolist()
+        early = run.strong[run.strong < (run.start + 1 + PATIENCE) * MINUTES].tolist()
         asked.append((run, early))
-        spans += [(run.endpoint, run.start, bin_ + 1) for bin_ in early]
+        spans += [(run.endpoint, run.start * MINUTES, known) for known in early]
     parts = breakdown(windows_frame(spans, fleet)).partition_by("window_id", as_dict=True) if spans else {}
     nothing = schema.BREAKDOWN.to_frame()
     window = 0
@@ -224,10 +237,10 @@ def patient(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Run]:
         known = replace(run, at_peak=run.at_open)
         profiles = [profile_of(known, parts.get((window + at,), nothing), nothing) for at in range(len(early))]
         window += len(early)
-        opened = [bin_ for bin_, profile in zip(early, profiles, strict=True) if not _of_one(profile)]
-        opened += run.strong[run.strong >= run.start + PATIENCE].tolist()
+        opened = [known for known, profile in zip(early, profiles, strict=True) if not _of_one(profile)]
+        opened += run.strong[len(early) :].tolist()
         if opened:
-            result.append(replace(run, opened=opened[0]))
+            result.append(replace(run, known=opened[0]))
     return sorted(result, key=_when_raised)
 
 
@@ -238,13 +251,13 @@ def _of_one(profile: Profile) -> bool:
 
 
 def windows_frame(spans: list[tuple[int, int, int]], fleet: Fleet) -> pl.DataFrame:
-    """schema.BREAKDOWN_WINDOWS of (endpoint, first bin, end bin), numbered in their order."""
+    """schema.BREAKDOWN_WINDOWS of (endpoint, start, end), numbered in their order; in minutes since bin 0 began."""
     frame = pl.DataFrame(
         {
             "window_id": np.arange(len(spans)),
             "endpoint": [span[0] for span in spans],
-            "start": [(span[1] + fleet.first_bin) * schema.BIN_S for span in spans],
-            "end": [(span[2] + fleet.first_bin) * schema.BIN_S for span in spans],
+            "start": [span[1] * 60 + fleet.first_bin * schema.BIN_S for span in spans],
+            "end": [span[2] * 60 + fleet.first_bin * schema.BIN_S for span in spans],
         },
         schema={"window_id": pl.Int64, "endpoint": pl.Int64, "start": pl.Int64, "end": pl.Int64},
     )
@@ -265,7 +278,8 @@ def upstreams_of(rows: pl.DataFrame, fleet: Fleet, breakdown: Breakdown) -> dict
     Of the first five minutes, so that a scan at any later time says the same. rows: as baseline.fleet returns them.
     """
     first = rows.group_by("endpoint").agg(pl.col("bin").min()).sort("endpoint")
-    windows = windows_frame([(endpoint, bin_, bin_ + 1) for endpoint, bin_ in first.iter_rows()], fleet)
+    spans = [(endpoint, bin_ * MINUTES, (bin_ + 1) * MINUTES) for endpoint, bin_ in first.iter_rows()]
+    windows = windows_frame(spans, fleet)
     found = (
         breakdown(windows)
         .filter(pl.col("upstream").is_not_null())
@@ -331,9 +345,10 @@ def group(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Incident]
     """Incidents from runs, each with the runs that share its cause; in the order in which they were raised."""
     spans = []
     for run in runs:
-        spans.append((run.endpoint, run.start, run.opened + 1))
-        spans.append((run.endpoint, max(run.opened + 1 - HOUR, run.start), run.opened + 1))
-        spans.append((run.endpoint, max(run.start - DAY, 0), max(run.opened + 1 - DAY, 1)))
+        start, end = run.start * MINUTES, run.known
+        spans.append((run.endpoint, start, end))
+        spans.append((run.endpoint, max(end - HOUR * MINUTES, start), end))
+        spans.append((run.endpoint, max(start - DAY * MINUTES, 0), max(end - DAY * MINUTES, MINUTES)))
     parts = breakdown(windows_frame(spans, fleet)) if spans else schema.BREAKDOWN.to_frame()
     by_window = {int(key[0]): part for key, part in parts.group_by("window_id")}
     nothing = schema.BREAKDOWN.to_frame()
@@ -350,13 +365,13 @@ def group(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Incident]
         else:
             home = Incident([run], run.profile)
             incidents.append(home)
-        if run.opened == home.first.opened:
+        if run.known == home.first.known:
             _name(home)
     return _fold(incidents, fleet)
 
 
 def _name(incident: Incident) -> None:
-    """Fix what the incident is about, from what was known in the bin in which it opened."""
+    """Fix what the incident is about, from what was known in the minute in which it opened."""
     profile = incident.profile
     incident.consumer = profile.carrier("consumer")
     incident.node = None if incident.consumer else profile.carrier("node")
@@ -368,7 +383,7 @@ def _name(incident: Incident) -> None:
 
 def _goes_on(run: Run, incident: Incident) -> bool:
     """Whether the run is the same endpoint, signal and code again, shortly after."""
-    last = max((other.last_strong(run.opened) for other in incident.runs if other.series == run.series), default=None)
+    last = max((other.last_strong(run.known) for other in incident.runs if other.series == run.series), default=None)
     if last is None or not _compatible(run, incident):
         return False
     return run.start <= last + max(FLAP, 2 * (incident.first.opened - incident.first.start))
@@ -377,7 +392,7 @@ def _goes_on(run: Run, incident: Incident) -> bool:
 def _belongs(run: Run, incident: Incident, launch: int) -> bool:
     """Whether a run that just opened has the incident's cause: who, then where, then the same moment, then a side
     effect."""
-    last = incident.last(run.opened)
+    last = incident.last(run.known)
     if min(run.start, run.opened - HOUR) > last + QUIET:
         return False
     first = incident.first
@@ -415,7 +430,7 @@ def _belongs(run: Run, incident: Incident, launch: int) -> bool:
     same = [other for other in incident.runs if other.endpoint == run.endpoint]
     if not same or max(run.opened - run.start, first.opened - first.start) >= DAY - 1:
         return False
-    begin, end = min(other.start for other in same), max(other.last(run.opened) for other in same)
+    begin, end = min(other.start for other in same), max(other.last(run.known) for other in same)
     if run.status is not None or first.status is None:
         return abs(run.start - begin) <= SIDE_EFFECT
     return begin - SIDE_EFFECT <= run.start <= end + SIDE_EFFECT // 2 and run.opened <= end + SIDE_EFFECT

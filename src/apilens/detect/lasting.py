@@ -55,7 +55,7 @@ def _followed(run: Run, failed: Floats, calls: Floats) -> Run:
     still = min(max(STILL * opened_with, 2 * expected), 0.98)
     begin = run.opened + 1
     k, n = failed[begin:], calls[begin:]
-    if still <= expected or len(k) == 0:
+    if still <= expected:
         return run
     step = k * math.log(still / expected) + (n - k) * math.log((1 - still) / (1 - expected))
     walked = np.cumsum(step)

@@ -70,6 +70,7 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
             "status_code": events.code[at],
             "direction": 1,
             "bin": events.bin[at],
+            "minutes": None,
             "start_bin": born[at],
             "opens": True,
             "log10_p": log10_p,

@@ -186,9 +186,10 @@ class TextLayout(Layout):
         blankless: list[str] = []
         for name, segment in zip(names, segments, strict=True):
             cut = self._cut_segment(cut, name, segment, raws, fits, blankless)
-        sign = "#" if self.escape == "hash" else "\\"
-        if records["line"].str.contains(sign, literal=True).any() and self.escape != "none":
-            fits.append(~pl.col("line").str.contains(sign, literal=True))
+        if self.escape != "none":
+            escaped = records["line"].str.contains("#" if self.escape == "hash" else "\\", literal=True)
+            if escaped.any():
+                fits.append(pl.lit(~escaped))
         # Step by step: Polars works an expression out again wherever it is named.
         cut = cut.with_columns(raws[name].alias(f"v{i}") for i, name in enumerate(self._fields))
         cut = cut.with_columns(self._without_nulls(pl.col(f"v{i}")).alias(f"v{i}") for i in range(len(self._fields)))
@@ -222,6 +223,20 @@ class TextLayout(Layout):
             return frame
         if len(parts) == 1:
             raws[variables[0].name] = pl.col(name)
+            return frame
+        literals = [part for part in parts if isinstance(part, str)]
+        closed = isinstance(parts[-1], str)
+        if len(literals) > 1 and len(set(literals)) == 1 and not (closed and variables[-1].field.has_blanks):
+            # The same text between all values, and perhaps around them: cut in one go, where it stands first or last to nothing.
+            names = [f"{name}n{i}" for i in range(len(literals) + 1)]
+            pieces = pl.col(name).str.splitn(literals[0], len(names)).struct.rename_fields(names)
+            frame = frame.with_columns(pieces.alias(f"{name}n")).unnest(f"{name}n")
+            values = names[isinstance(parts[0], str) : len(names) - closed]
+            raws |= {part.name: pl.col(piece) for part, piece in zip(variables, values, strict=True)}
+            fits += [pl.col(piece) == "" for piece in names if piece not in values]
+            fits.append(pl.col(names[-1]).is_not_null())
+            apart = variables if literals[0] != " " else [] if closed else variables[-1:]
+            blankless += [part.name for part in apart if part.field.blankless]
             return frame
         rest = pl.col(name).cast(pl.Binary)
         if isinstance(head := parts[0], str):

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from apilens.lake import Lake, Unit
-from apilens.lake.lake import TABLES, DataFile, Table
+from apilens.lake.tables import TABLES, DataFile, Table
 from apilens.window import ALWAYS, Window
 
 #: What a line says of its call; besides, each must stand at the same place.

@@ -16,7 +16,8 @@ import polars as pl
 from apilens.errors import LakeError
 from apilens.ingest.rollup import finish_rollups, roll_up
 from apilens.lake import Lake
-from apilens.lake.lake import MERGED, TIME, Actions, Table, added
+from apilens.lake.log import Actions, added
+from apilens.lake.tables import MERGED, TIME, Table
 from apilens.lake.upkeep import vacuum
 from apilens.schema import BIN_S, ENDPOINT
 

@@ -7,6 +7,7 @@ import glob
 import io
 import lzma
 import os
+import shlex
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ from isal import igzip_lib, isal_zlib
 from apilens import objects
 from apilens.errors import InputError
 from apilens.ingest.lines import Lines
+from apilens.lake.tables import LAKE_FOLDERS, MARKER
 
 #: The longest line that is read: a call fits in a few KiB, and a longer line would have to be held in memory.
 MAX_LINE_BYTES = 8 << 20
@@ -58,7 +60,7 @@ class Input:
 
 
 def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
-    """The inputs behind files, folders (recursively, hidden files left out), globs, URLs of objects and `-`; each once.
+    """The inputs behind files, folders (recursively, hidden files left out), globs, URLs of objects and `-`; each once. Nothing of a lake is one.
 
     A path that leads to nothing comes back as an InputError in its place, so that the others can go on.
     """
@@ -80,15 +82,22 @@ def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
             yield InputError(f"{text}: cannot be read ({error.strerror})")
             continue
         refused: list[InputError] = []
+        if there and _in_a_lake(path):
+            yield InputError(
+                f"{text}: belongs to a lake, which holds what was ingested, and no logs; ask it by: apilens endpoints --lake DIR"
+            )
+            continue
         if in_folder:
             found, refused = _in_folder(path)
             yield from refused
         elif there:
             found = [path]
         else:
-            found = sorted(Path(match) for match in glob.glob(text, recursive=True) if Path(match).is_file())  # noqa: PTH207 - Path.glob takes no absolute pattern
+            matches = map(Path, glob.glob(text, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+            found = sorted(match for match in matches if match.is_file() and not _in_a_lake(match))
         if not found and not refused:
-            what = "is an empty folder" if in_folder else "does not exist"
+            empty = "holds nothing to read (hidden files, links to folders and lakes are left out)"
+            what = ("is an empty folder" if not any(path.iterdir()) else empty) if in_folder else "does not exist"
             yield InputError(f"{text}: {what}; expected a file, a folder, a quoted glob or - for standard input")
         for one in found:
             real = one.resolve()
@@ -100,15 +109,24 @@ def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
 
 
 def _in_folder(folder: Path) -> tuple[list[Path], list[InputError]]:
-    """The files below a folder, sorted, hidden ones left out; and what of it cannot be looked into. Links to folders are not followed."""
+    """The files below a folder, sorted, hidden ones and lakes left out; and what of it cannot be looked into. Links to folders are not followed."""
     refused: list[OSError] = []
     found = []
     for where, folders, names in os.walk(folder, onerror=refused.append):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and not _of_a_lake(Path(where, name))]
         found += [Path(where, name) for name in names if not name.startswith(".")]
     return sorted(filter(_is_file, found)), [
         InputError(f"{error.filename}: cannot be read ({error.strerror})") for error in refused
     ]
+
+
+def _of_a_lake(folder: Path) -> bool:
+    """Whether a folder is one of a lake's own: its calls, read as a log, would be stored once more by every run."""
+    return folder.name in LAKE_FOLDERS and os.path.isfile(folder.parent / MARKER)  # noqa: PTH113 - Path.is_file raises where the folder may not be looked into
+
+
+def _in_a_lake(path: Path) -> bool:
+    return any(map(_of_a_lake, [path.absolute(), *path.absolute().parents]))
 
 
 def _is_file(path: Path) -> bool:
@@ -120,7 +138,7 @@ def _is_file(path: Path) -> bool:
 
 def _expand_url(url: str) -> Iterator[Input | InputError]:
     try:
-        found = objects.find(url)
+        found = objects.find(url, beside=MARKER, without=LAKE_FOLDERS)
     except InputError as error:
         yield error
         return
@@ -224,9 +242,7 @@ def open_input(item: Input) -> Stream:
     except OSError as error:
         raise InputError(f"{item.name}: cannot be read: {error.strerror or error}") from None
     if kind == "zip":
-        raise InputError(
-            f"{item.name}: is a zip archive; unpack it first, gzip, zstd, bzip2 and xz are read as they are"
-        )
+        raise _archive(item, kind, "unzip {} -d logs")
     is_stdin = item.path is None and item.url is None
     if is_stdin and kind == "parquet":
         raise InputError("-: Parquet cannot be read from standard input; give the file's path")
@@ -234,9 +250,18 @@ def open_input(item: Input) -> Stream:
         source = _decoder(raw, kind)
     except (OSError, ValueError) as error:
         raise InputError(f"{item.name}: is a damaged {kind} file: {_words(error)}") from None
+    lines = Lines(source)
+    if lines.is_tar:
+        raise _archive(item, "tar", "tar -xf {} -C logs")
     # What came through a pipe does not come again.
-    return Stream(
-        item.name, kind, complete=kind is not None or is_stdin or not raw.seekable(), _source=Lines(source), _raw=raw
+    return Stream(item.name, kind, complete=kind is not None or is_stdin or not raw.seekable(), _source=lines, _raw=raw)
+
+
+def _archive(item: Input, kind: str, unpack: str) -> InputError:
+    file = shlex.quote(item.name) if item.path is not None else "ARCHIVE"
+    return InputError(
+        f"{item.name}: is a {kind} archive, which may hold many logs; unpack it, gzip, zstd, bzip2 and xz are read as they are:"
+        f" mkdir logs && {unpack.format(file)} && apilens ingest logs"
     )
 
 

@@ -18,7 +18,7 @@ from apilens.ingest.pieces import Origin, Piece
 from apilens.ingest.redact import Redactor
 from apilens.ingest.unit import Counts, make_unit
 from apilens.lake import Lake, Unit
-from apilens.lake.lake import Table
+from apilens.lake.tables import Table
 
 #: Threads that parse and write at once. Polars and zstd release the GIL; a third thread brought nothing on two cores.
 THREADS = 2
@@ -44,13 +44,20 @@ class Written:
     formats: dict[str, int]
 
 
+class Answer(Protocol):
+    """What a task will have become."""
+
+    def result(self) -> Written:
+        """Waits for it; raises what the work raised, or LakeError."""
+
+
 class Workers(Protocol):
     """Where tasks are done."""
 
     #: Tasks to have on their way at once, so that nobody waits for the next one.
     ahead: int
 
-    def submit(self, task: Task, reader: Reader) -> Future[Written]:
+    def submit(self, task: Task, reader: Reader) -> Answer:
         """The unit a task becomes, its files written and not yet visible."""
 
 

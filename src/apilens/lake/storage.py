@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import polars as pl
 
 from apilens import objects
-from apilens.errors import LakeError, LockedError
+from apilens.errors import LakeError, LockedError, UsageError
 
 if TYPE_CHECKING:
     import duckdb
@@ -189,6 +189,7 @@ class Bucket:
     options: dict[str, str] | None = objects.OPTIONS
 
     def __init__(self, url: str) -> None:
+        objects.check(url, UsageError)
         self._url = url.rstrip("/")
 
     @cached_property
@@ -306,9 +307,21 @@ class _Lease:
         return True
 
     def _put(self, mode: Any) -> None:
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
         until = time.time() + LEASE_S
         body = json.dumps({"owner": self._owner, "until": until}).encode()
-        self._version = _version(self._store.put(self._path, body, mode=mode))
+        try:
+            self._version = _version(self._store.put(self._path, body, mode=mode))
+        except (AlreadyExistsError, PreconditionError) as refused:
+            # The library tries again when an answer is lost, and then meets what it wrote itself.
+            try:
+                found = self._store.get(self._path)
+            except FileNotFoundError:
+                raise refused from None  # given back meanwhile
+            if bytes(found.bytes()) != body:
+                raise
+            self._version = _version(found.meta)
         self.until = until
 
     def keep(self) -> None:

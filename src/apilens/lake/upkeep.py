@@ -11,7 +11,9 @@ from typing import Any
 import polars as pl
 
 from apilens.lake import days
-from apilens.lake.lake import MERGED, TIME, DataFile, Lake, Table, added, partition_of, removed
+from apilens.lake.lake import Lake
+from apilens.lake.log import added, removed
+from apilens.lake.tables import MERGED, TIME, DataFile, Table, partition_of
 from apilens.schema import ENDPOINT, METRIC_SERIES
 
 #: Rows of one compacted file: some 100 MB of calls in memory, some 20 MB on disk. We picked it.

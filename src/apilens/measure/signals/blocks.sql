@@ -1,6 +1,6 @@
--- Marked calls per block and endpoint.
+-- Marked calls per block and endpoint; those that are not marked are left out before they are sorted into groups.
 WITH marked AS (
-    SELECT *, time_bucket(INTERVAL {hours} HOUR, start_time) AS block FROM ({marked}) WHERE start_time >= $first AND start_time < $end
+    SELECT *, time_bucket(INTERVAL {hours} HOUR, start_time) AS block FROM ({marked}) WHERE hit AND start_time >= $first AND start_time < $end
 ),
 consumers AS (
     SELECT block, environment, service, method, route, consumer, count(*) AS n
