@@ -298,6 +298,11 @@ class Lens:
         with self.connect(Window(first, end), CALLS_VIEW) as connection:
             return instances(connection, first, end)
 
+    def skew(self, first: datetime, end: datetime) -> pl.DataFrame:
+        """measure.facts.SKEW of the whole blocks in [first, end)."""
+        with self.connect(Window(first - REACH, end + REACH), CALLS_VIEW) as connection:
+            return skew(connection, first, end)
+
     def budgets(self, objectives: list[Slo], *, now: datetime) -> pl.DataFrame:
         """measure.slo.BUDGETS of some objectives as of `now`."""
         period = longest(objectives, now)

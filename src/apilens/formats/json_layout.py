@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+from polars import selectors
 
 from apilens.formats.attributes import EXTRAS, add_attributes
 from apilens.formats.block import REJECTED, Layout, Parsed
@@ -312,11 +313,12 @@ class JsonLayout(Layout):
                 unknown[_inside(parent, name)] = _attribute(parent, name)
         unknown = dict(list(unknown.items())[:_MOST_UNUSUAL])
         there = [path for i, path in enumerate(self.paths) if values[f"v{i}"].null_count() < values.height]
-        needed = {name for column in self.derived for name in column.meta.root_names()}
+        filled = {path: set(field.careful(pl.lit(""))) for path, field in self.paths.items()}
+        needed = asked_for(self.derived, set().union(*filled.values()))
         fields = {
             path: field
             for path, field in self.paths.items()
-            if path in there or field.timestamp_kind or needed & set(field.careful(pl.lit("")))
+            if path in there or field.timestamp_kind or needed.keys() & filled[path]
         }
         fields |= {path: attribute(name) for path, name in unknown.items()}
         keys = {_key(path) for path in (*there, *unknown)} | {
@@ -399,6 +401,25 @@ def _count_names(lines: pl.Series) -> pl.Series:
         if lines.str.contains(null, literal=True).any():
             counted -= lines.str.count_matches(null, literal=True)
     return counted
+
+
+def asked_for(columns: Iterable[pl.Expr], known: Iterable[str]) -> dict[str, None]:
+    """Names that some columns are made of, in their order; known: what a column may mean that names several at once."""
+    columns = list(columns)
+    schema = pl.Schema(dict.fromkeys([*known, *(column.meta.output_name() for column in columns)], pl.String))
+    names: dict[str, None] = {}
+    left = list(reversed(columns))
+    while left:
+        column = left.pop()
+        inner = column.meta.pop()
+        left += inner  # the last of them first, which is the first that was written
+        if not inner and column.meta.is_column_selection():
+            # root_names() is empty for `pl.col("a", "b")`, which is a selector.
+            several = column.meta.has_multiple_outputs()
+            names |= dict.fromkeys(
+                selectors.expand_selector(schema, column, strict=False) if several else column.meta.root_names()
+            )
+    return names
 
 
 def _key(path: str) -> str:
