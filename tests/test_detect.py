@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from apilens import histogram, schema
-from apilens.detect import DETECTORS, anomalies, baseline, find_candidates, latency, traffic
+from apilens.detect import DETECTORS, anomalies, baseline, find_candidates, incidents, latency, traffic
 from apilens.measure.breakdown import breakdown
 
 START = datetime(2026, 5, 4, tzinfo=UTC)  # a Monday
@@ -233,6 +233,24 @@ def test_client_errors_of_one_consumer_are_raised_when_they_last(
     assert found["signal"].to_list() == ["errors"] * len(raised)
     for least, detected in zip(raised, found["detected_at"], strict=True):
         assert timedelta(minutes=least) <= detected - FAULT <= timedelta(minutes=least + 20)
+
+
+@pytest.mark.parametrize(("consumers", "opens"), [(["a"] * 6, []), (["a", "b", "a", "b", "c", "a"], [9])])
+def test_a_broken_call_that_one_client_tries_again_is_one_moment(consumers: list[str], opens: list[int]) -> None:
+    """Six failed calls of minutes 5 to 8, expected is one in a hundred: of one client they are two moments, of three five."""
+    failed = zip([5, 5, 6, 6, 7, 8], consumers, strict=True)
+    calls = pl.DataFrame(list(failed), schema=["window_id", "consumer"], orient="row").with_columns(
+        pl.col("window_id") - 5
+    )
+    rows = calls.group_by("window_id", "consumer").agg(calls=pl.len()).with_columns(status_code=500)
+    found = pl.concat([schema.BREAKDOWN.to_frame(), rows.cast({"calls": pl.Int64})], how="diagonal_relaxed")
+    at = {"observed": 0.5, "expected": 0.01, "unit": "ratio", "n": 12, "excess": 6, "log10_p": -9.0}
+    run = incidents.Run(
+        endpoint=0, signal="errors", status=500, direction=1, start=1, known=9, bins=np.array([1]), early={1: 9},
+        strong=np.array([9]), proofs=[(1, 6.0, 0.01)], at_open=at, at_peak=at, expected=0.01,
+    )  # fmt: skip
+    fleet, _ = baseline.fleet(rollups_of(quiet_world(1, endpoints=1, days=1)), _bins(1))
+    assert [one.known for one in incidents.convincing([run], fleet, lambda windows: found)] == opens
 
 
 def test_calls_that_take_three_times_as_long_are_a_latency_candidate() -> None:

@@ -256,7 +256,7 @@ CANDIDATES = table(
     {
         "id": pl.String,  # fingerprint + start: one occurrence
         "fingerprint": pl.String,  # 20 hex; same problem, same fingerprint, whatever the values or times
-        "detected_at": TIMESTAMP,  # end of the first bin after which a scheduled scan would have known
+        "detected_at": TIMESTAMP,  # end of the first minute (latency, traffic: bin) after which a scheduled scan would have known
         "start": TIMESTAMP,
         "end": TIMESTAMP,  # of the last abnormal bin so far
         "first_affected_at": TIMESTAMP,  # start_time of the first call with the status; null: it is about no single call

@@ -20,6 +20,9 @@ WINDOWS = (1, 2, 3, 6, 12, 24, 48, 288)
 #: Longer windows are looked at when a bin is over: for what takes hours a minute is nothing, and the first failed call of an
 #: outage would be counted with the last of the one before.
 SOON = HOUR // 2
+#: Two minutes are enough where a server fails a quarter of the calls or more, with at least a minute between them: chances of the
+#: window as a whole and without its worst minute. Whether they are two clients' is asked later (incidents.convincing).
+TWO_RATIO, TWO_LOG10_P, TWO_REST_LOG10_P = 0.25, -5.0, -2.5
 #: The fleet's ratio counts like so many calls of the endpoint's own.
 PRIOR_CALLS = 300.0
 #: A code nobody had in the week before is expected at least this often.
@@ -93,6 +96,7 @@ class Events:
         self.all_so_far = np.cumsum(all_by_minute, axis=1)
         self.all_so_far[:, -1] = series.calls[self.row, self.bin]
         self.bad_so_far = np.cumsum(by_minute > 0, axis=1)
+        self.first_minute = (by_minute > 0).argmax(axis=1)
         self.worst_so_far = np.maximum.accumulate(by_minute, axis=1)
         new = np.r_[True, (np.diff(self.row) != 0) | (np.diff(self.code) != 0)]
         self.pair = np.cumsum(new) - 1
@@ -225,11 +229,18 @@ def _window(events: Events, width: int, *, detector: str, signal: str, unseen_on
     recent = recent_before[at] + events.so_far[at, minute - 1]
     bad = events.minute_sum[at] - events.minute_sum[low[at]] + events.bad_so_far[at, minute - 1]
     least = MIN_UNSEEN_RATIO if unseen_only else MIN_EXCESS_RATIO
-    asked = (k >= MIN_CALLS) & (bad >= MIN_MINUTES) & (k - n * events.prior[at] >= n * least) & (recent >= 0.2 * k)
+    # Minutes from the first with the code to this one.
+    apart = events.bin[at] * MINUTES + minute - 1 - (events.bin[low] * MINUTES + events.first_minute[low])[at]
+    two = (bad == 2) & (apart >= 2) & (k >= TWO_RATIO * n) & (events.code[at] >= 500) & (width <= SOON)
+    asked = (
+        (((k >= MIN_CALLS) & (bad >= MIN_MINUTES)) | two)
+        & (k - n * events.prior[at] >= n * least)
+        & (recent >= 0.2 * k)
+    )
     asked &= (events.age[at] >= YOUNG_WAIT) | (events.code[at] >= 500)
     if not asked.any():
         return anomalies.ANOMALIES.to_frame()
-    at, minute, k, n = at[asked], minute[asked], k[asked], n[asked]
+    at, minute, k, n, two = at[asked], minute[asked], k[asked], n[asked], two[asked]
     once, of = np.unique(at, return_inverse=True)
     ratio, weight, past = (each[of] for each in events.rate(once, width))
     mean = n * ratio
@@ -238,8 +249,10 @@ def _window(events: Events, width: int, *, detector: str, signal: str, unseen_on
     shape = 1.0 / (events.spread[at] + np.minimum(uncertain, 2.0))
     log10_p = anomalies.log10_tail(betainc(np.maximum(rest, 1e-9), shape, mean / (mean + shape)))
     effect = (k >= MIN_FACTOR * mean) & (k - mean >= n * least) & (rest > mean)
-    opens = effect & (log10_p < OPEN_LOG10_P) & (k >= HABIT_FACTOR * events.habit(at, k))
-    keep = effect & (log10_p < anomalies.HOLD_LOG10_P) & (opens | (minute == MINUTES))
+    whole_log10_p = anomalies.log10_tail(betainc(k, shape, mean / (mean + shape)))
+    proven = np.where(two, (whole_log10_p < TWO_LOG10_P) & (log10_p < TWO_REST_LOG10_P), log10_p < OPEN_LOG10_P)
+    opens = effect & proven & (k >= HABIT_FACTOR * events.habit(at, k))
+    keep = effect & (log10_p < anomalies.HOLD_LOG10_P) & (opens | (~two & (minute == MINUTES)))
     if unseen_only:
         keep &= past == 0
     frame = pl.DataFrame(

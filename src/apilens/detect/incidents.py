@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
-from scipy.special import bdtrc
+from scipy.special import bdtrc, gammainc
 
 from apilens import schema
 from apilens.detect.baseline import DAY, HOUR, MINUTES, Fleet, Ints
@@ -41,6 +41,9 @@ HINT_P = 0.01
 RECURRING_DAYS = 2
 #: One consumer's client errors are raised when they go on half an hour after the bin in which they began.
 PATIENCE = HOUR // 2
+#: So few failed calls within an hour may be one client's, who tried again: what it does within two minutes is one moment, and
+#: moments must be as improbable as calls. Picked on quiet worlds: of ten false tickets of four to six calls, none had three moments.
+FEW_CALLS, APART, MOMENTS_P, TWO_MOMENTS_P = 12.5, 2, 1e-5, 1e-6
 DIMENSIONS = ("consumer", "node", "upstream", "address")
 
 
@@ -99,6 +102,7 @@ class Run:
     bins: Ints  # abnormal bins, ascending
     early: dict[int, int]  # bins known as abnormal before they were over, and since which minute
     strong: Ints  # minutes since which it was known of windows that they open by themselves
+    proofs: list[tuple[int, float, float]]  # of these: first bin, calls that speak for it, expected ratio
     at_open: dict[str, float | str]
     at_peak: dict[str, float | str]
     expected: float  # mean over its abnormal windows, in the unit of at_open
@@ -201,6 +205,7 @@ def runs_of(found: pl.DataFrame) -> list[Run]:
                 bins=np.unique(lasting["bin"].to_numpy()),
                 early=dict(early.select("bin", "known").iter_rows()),
                 strong=lasting.filter("opens")["known"].to_numpy(),
+                proofs=lasting.filter("opens").select("start_bin", pl.col("observed") * pl.col("n"), "expected").rows(),
                 at_open={name: opening[name] for name in measures},
                 at_peak={name: peak[name] for name in measures},
                 expected=float(np.mean(lasting["expected"].to_numpy())),
@@ -222,7 +227,7 @@ def patient(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Run]:
     broken is not. Authentication and rate limits are one consumer's matter by nature and wait for nothing.
     """
     result, asked, spans = [], [], []
-    for run in runs:
+    for run in convincing(runs, fleet, breakdown):
         if run.signal != "errors" or run.status is None or run.status >= 500:
             result.append(run)
             continue
@@ -242,6 +247,60 @@ def patient(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Run]:
         if opened:
             result.append(replace(run, known=opened[0]))
     return sorted(result, key=_when_raised)
+
+
+def convincing(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Run]:
+    """The runs; those of a few failed calls opened when they are improbable as moments of their consumers too, and left out
+    where they never were.
+
+    A client tries a broken call again within seconds, and a person a form within a minute: ten such calls are one moment. The
+    expectation has them as calls, which errs on the side of silence. Authentication and rate limits are left as they are: one
+    consumer that is turned away is what they are about.
+    """
+    asked, spans, hour = [], [], HOUR * MINUTES
+    for run in runs:
+        # What opens again an hour later is believed.
+        few = [
+            (known, begin, ratio)
+            for known, (begin, hits, ratio) in zip(run.strong.tolist(), run.proofs, strict=True)
+            if run.signal == "errors"
+            and hits <= FEW_CALLS
+            and known - begin * MINUTES <= hour
+            and known <= run.known + hour
+        ]
+        minutes = range(min(begin for _, begin, _ in few) * MINUTES, few[-1][0]) if few else range(0)
+        asked.append((few, minutes))
+        spans += [(run.endpoint, minute, minute + 1) for minute in minutes]
+    parts = breakdown(windows_frame(spans, fleet)).partition_by("window_id", as_dict=True) if spans else {}
+    result, window = [], 0
+    for run, (few, minutes) in zip(runs, asked, strict=True):
+        seen = {minute: parts[window + at,] for at, minute in enumerate(minutes) if (window + at,) in parts}
+        window += len(minutes)
+        doubted = {
+            known for known, begin, ratio in few if not _improbable(run, seen, range(begin * MINUTES, known), ratio)
+        }
+        opened = run.strong[~np.isin(run.strong, list(doubted))]
+        if run.known not in doubted:
+            result.append(run)
+        elif len(opened):
+            result.append(replace(run, known=int(opened[0]), strong=opened))
+    return sorted(result, key=_when_raised)
+
+
+def _improbable(run: Run, seen: dict[int, pl.DataFrame], minutes: range, ratio: float) -> bool:
+    """Whether the run's calls in some minutes are beyond chance as moments. seen: schema.BREAKDOWN of each minute with calls.
+
+    Failed calls of one consumer less than APART minutes after those that were counted belong to them; where nobody is named, all
+    are one consumer's. Tail of a Poisson distribution.
+    """
+    calls, moments, counted = 0, 0, dict[str | None, int]()
+    for minute in (one for one in minutes if one in seen):
+        calls += int(seen[minute]["calls"].sum())
+        for consumer in seen[minute].filter(pl.col("status_code") == run.status)["consumer"].unique():
+            if minute - counted.get(consumer, minute - APART) >= APART:
+                moments += 1
+                counted[consumer] = minute
+    return moments > 1 and float(gammainc(moments, calls * ratio)) < (MOMENTS_P if moments > 2 else TWO_MOMENTS_P)
 
 
 def _of_one(profile: Profile) -> bool:
