@@ -6,18 +6,26 @@ BIN    := $(VENV)/bin
 # Hundreds of short processes: compiled once, not in each.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test checks suite parts lint bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python sample_logs/demo.py
 
-test: $(VENV)/.dev
-	sh tests/install-parts.sh
+# Installing and type checking use one core: two things at a time.
+test:
+	$(MAKE) --no-print-directory -j 2 suite checks
+
+checks: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+suite: $(VENV)/.dev parts
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+parts:
+	sh tests/install-parts.sh
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
@@ -28,15 +36,18 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/bench.py
 
-$(VENV)/.installed: pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || (echo "apilens needs Python 3.11 or newer; set PYTHON=…" && exit 1)
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable .
+# Not compiled: of thousands of modules those that are used compile themselves.
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --no-compile --editable .
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[dev,postgres]'
-	touch $@
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev,postgres]'
+	touch $(VENV)/.installed $@
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || (echo "apilens needs Python 3.11 or newer; set PYTHON=…" && exit 1)
+	$(PYTHON) -m venv $(VENV)
 
 clean:
 	rm -rf $(VENV) apilens-data out

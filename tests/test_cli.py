@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import unicodedata
@@ -22,7 +23,7 @@ from apilens.cli import COMMANDS, cli
 from apilens.errors import Exit, worst
 from apilens.formats import FORMATS
 from apilens.ingest.run import Request
-from apilens.lake import open_lake
+from apilens.lake import Lake, open_lake
 from apilens.lens import Lens
 from apilens.pipeline.logs import _same_job
 from commands import Ran, apilens, ingest
@@ -59,10 +60,18 @@ def log(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake of the calls of `log`, made once; to be copied."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "access.log").write_text(lines(20) + lines(2, 503) + "no call at all\n")
+    ingest(folder / "lake", folder / "access.log")
+    return folder / "lake"
+
+
 @pytest.fixture
-def lake(tmp_path: Path, log: Path) -> Path:
-    ingest(tmp_path / "lake", log)
-    return tmp_path / "lake"
+def lake(tmp_path: Path, made: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "lake"))
 
 
 # -- help --------------------------------------------------------------------------------------------------------
@@ -122,7 +131,6 @@ FLAGS: list[tuple[str, str, str | None, Any]] = [
     ("ingest", "--final", None, lambda ran, tmp: ran.code == 0),
     ("ingest", "--replace", None, lambda ran, tmp: ran.code == 0),
     ("ingest", "--lookback", "2h", lambda ran, tmp: len(list((tmp / "lake" / "_apilens").glob("ingest-*.json"))) == 1),
-    ("ingest", "--scheduler", "local:1", lambda ran, tmp: ledger(tmp)["stored"].sum() == 22),
     ("ingest", "--now", "2026-04-01T00:00Z", lambda ran, tmp: str(ledger(tmp)["ingested_at"][0])[:10] == "2026-04-01"),
     ("ingest", "--metrics", "{tmp}/a.prom", lambda ran, tmp: 'records{outcome="stored"} 22' in (tmp / "a.prom").read_text()),
     ("ingest", "--scheduler", "local:1", lambda ran, tmp: ledger(tmp)["stored"].to_list() == [22]),
@@ -186,7 +194,7 @@ FLAGS: list[tuple[str, str, str | None, Any]] = [
     ("look", "--top", "1", lambda ran, tmp: "22 stored" in ran.out),
     ("scan", "--since", "2026-03-01", lambda ran, tmp: ran.code == 0),
     ("scan", "--until", "2026-04-01", lambda ran, tmp: ran.code == 0),
-    ("scan", "--now", "2026-03-10T00:00Z", lambda ran, tmp: "as of 2026-03-10 00:00Z" in ran.err),
+    ("scan", "--now", "2026-03-10T00:00Z", lambda ran, tmp: ran.out == "nothing abnormal found in the calls from 2026-03-09 14:00Z to 2026-03-10 00:00Z\n" and "as of 2026-03-10 00:00Z" in ran.err),
     ("scan", "--fail-on", "low", lambda ran, tmp: ran.code == 0),
     ("scan", "--baseline", "{tmp}/lake", lambda ran, tmp: ran.code == 0),
     ("scan", "--config", "{tmp}/my.toml", lambda ran, tmp: ran.code == 0),
@@ -209,14 +217,14 @@ def test_every_flag_of_these_commands_is_used_below() -> None:
 
 @pytest.mark.parametrize(("name", "flag", "value", "holds"), FLAGS, ids=[f"{name} {flag}" for name, flag, *_ in FLAGS])
 def test_a_flag_does_what_it_says(
-    name: str, flag: str, value: str | None, holds: Any, tmp_path: Path, log: Path
+    name: str, flag: str, value: str | None, holds: Any, tmp_path: Path, log: Path, made: Path
 ) -> None:
     (tmp_path / "my.toml").write_text(CONFIG)
     (tmp_path / "nginx.conf").write_text(f"log_format main '{LOG_FORMAT}';\naccess_log access.log main;\n")
     (tmp_path / "api.yaml").write_text("openapi: 3.0.0\npaths:\n  /v1/orders/{n}: {get: {operationId: getOrder}}\n")
     own = [] if flag == "--lake" else ["--lake", str(tmp_path / "lake")]
     if name in ("rejects", "endpoints", "models", "routes", "inventory", "sql", "scan"):
-        ingest(tmp_path / "lake", log)
+        shutil.copytree(made, tmp_path / "lake")
     words = {
         "ingest": [log, *own],
         "parse": [log],
@@ -652,4 +660,11 @@ def test_a_failed_run_leaves_the_time_of_the_last_success(tmp_path: Path, log: P
     assert failed["apilens_ingest_last_success_timestamp_seconds"] == "1775001600.0"
     assert failed["apilens_ingest_last_run_timestamp_seconds"] == "1775088000.0"
     assert (first["apilens_ingest_exit_code"], failed["apilens_ingest_exit_code"]) == ("0", "3")
+    assert figures(log)["apilens_ingest_exit_code"] == "0"
+    (tmp_path / "lake" / "_apilens" / "lake.json").write_text('{"layout_version": 99}')
+    unusable = figures(log, "--now", "2026-04-03T00:00Z")  # no run at all, and what was last seen was a 0
+    assert (unusable["apilens_ingest_exit_code"], unusable["apilens_ingest_lines"]) == ("3", "0")
+    (tmp_path / "lake" / "_apilens" / "lake.json").write_text('{"layout_version": 1}')
+    with Lake(str(tmp_path / "lake")).lock(f"ingest-{_same_job(Request([str(log)]))}"):
+        assert figures(log) == unusable  # the run that has the lock leaves its own
     assert apilens("ingest", log, "--lake", tmp_path / "lake", "--metrics", tmp_path / "no" / "x.prom").code == 2

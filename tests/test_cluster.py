@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -73,6 +74,30 @@ def test_a_worker_killed_in_the_middle_of_a_unit_changes_no_total(cluster: Any, 
     assert totals(many) == totals(one)
     left = sum(1 for _ in (many / "calls").rglob("*.parquet")) - len(Lake(str(many)).files("calls"))
     assert left == 1  # what the dead worker wrote; vacuum takes it
+
+
+def test_what_goes_wrong_on_a_cluster_is_said(cluster: Any, tmp_path: Path) -> None:
+    paths = parts(tmp_path / "logs", files=2, lines=100)
+    address, lake = cluster.scheduler_info()["address"], tmp_path / "lake"
+
+    def run(*, code: int = 3) -> str:
+        ran = apilens("ingest", *paths, "--lake", lake, "--scheduler", address)
+        assert ran.code == code and "Traceback" not in ran.err, ran
+        return ran.err
+
+    with mock.patch("apilens.cluster.__version__", "0.0.0"):
+        assert "this process 0.0.0; install the same there" in run()
+    with mock.patch("apilens.cluster.Path.absolute", lambda self: tmp_path / "not mounted there"):
+        assert "on worker" in (said := run()) and "not mounted there" in said and "bucket, or a folder" in said
+    for error, words in (
+        (CancelledError(), "connection to the scheduler was lost"),
+        (distributed.KilledWorker("x", mock.Mock(address="tcp://x"), 3), "memory"),
+    ):
+        with mock.patch("distributed.cfexecutor.ClientExecutor.submit") as submit:
+            submit.return_value.result.side_effect = error
+            assert words in run() and totals(lake)["calls"] == []
+    run(code=0)
+    assert ingest(lake, *paths)["duplicate"] == 202
 
 
 def test_an_address_that_is_none_or_does_not_answer_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

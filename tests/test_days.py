@@ -22,10 +22,12 @@ from apilens.lens import Lens
 from apilens.schema import ENDPOINT
 from apilens.window import Window
 from commands import apilens, ingest
+from naive import naive_endpoints
 
 LAYOUT = '$remote_addr - $remote_user [$time_iso8601] "$request" $status $body_bytes_sent $request_time'
 START = datetime(2026, 3, 9, tzinfo=UTC)
 DAY = timedelta(days=1)
+FIGURES = ("calls", "durations", "p50_ms", "p90_ms", "p95_ms", "p99_ms")
 #: All, whole days, days with parts of others around them, less than a day, open on a side.
 WINDOWS = [
     (None, None),
@@ -133,6 +135,14 @@ def test_days_and_bins_say_the_same_after_any_history(first: list[Any], steps: l
             assert counted(days) == counted(bins)
             if all(bound is None or bound.minute % 5 == 0 for bound in (window.start, window.end)):
                 assert counted(days) == counted(rows)
+        calls = lens.lake.scan("calls").collect().rows(named=True)
+        for bounds in WINDOWS[::2]:
+            # Exact figures read the times of no file that lies in the window as a whole.
+            exact = lens.endpoints(*bounds, exact=True).select(*ENDPOINT, *FIGURES).rows()
+            expected = naive_endpoints(calls, *bounds, apdex_ms=500, include_synthetic=False)
+            assert {row[:4]: row[4:] for row in exact} == {
+                key: tuple(want[name] for name in FIGURES) for key, want in expected.items()
+            }
         answers = [lens.endpoints_and_apart(*bounds) for bounds in WINDOWS[::2]]
         # All that is said is said without them too.
         committed = {Path(file).name for file in lens.lake.files("rollups")}

@@ -353,6 +353,35 @@ def test_an_endpoint_that_nobody_calls_any_more_is_a_traffic_candidate() -> None
     assert observed == pytest.approx(n / ((end - start) / timedelta(minutes=5)))
 
 
+def test_an_endpoint_that_leaves_its_siblings_is_found_where_its_own_past_says_nothing() -> None:
+    """Users who come and go as they like; what they ask of one endpoint goes with what they ask of its siblings."""
+    random = np.random.default_rng(5)
+    days, now = 9, slice(8 * 288 + 140, 8 * 288 + 158)
+    users = np.repeat(np.exp(random.normal(0, 0.7, days * 24)), 12)
+    usual = np.stack([users * 9, users * 25, users * 14, *np.full((3, len(users)), 10.0)])
+    shared = dict.fromkeys(range(3), "svc")
+    for left, behind, found in (((0.25, 1, 1), shared, [0]), ((0.25, 1, 1), {}, []), ((0.25, 0.25, 0.25), shared, [])):
+        rate = usual.copy()
+        rate[:3, now] *= np.array(left)[:, None]
+        calls = random.poisson(rate)
+        fleet, rows = baseline.fleet(_rollups_of(calls), _bins(days))
+        (series,) = baseline.chunks(fleet, rows, behind)
+        opened = traffic.detect(series, fleet).filter("opens", pl.col("bin").is_between(now.start, now.stop))
+        assert opened["endpoint"].unique().to_list() == found
+
+
+def _rollups_of(calls: np.ndarray) -> pl.DataFrame:
+    """schema.ROLLUPS of (endpoints, bins) calls that are answered with 200."""
+    endpoint, at = np.nonzero(calls)
+    rows = pl.DataFrame({"route": [f"/{one}" for one in endpoint], "bin": at, "calls": calls[endpoint, at]})
+    start = pl.from_epoch(pl.col("bin") * schema.BIN_S + int(START.timestamp())).dt.replace_time_zone("UTC")
+    rows = rows.with_columns(bin_start=start, status_code=200, minute_calls=pl.concat_list(["calls", 0, 0, 0, 0]))
+    return rows.select(
+        (pl.col(name) if name in rows.columns else pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in schema.ROLLUPS.items()
+    )
+
+
 def test_what_a_drop_of_days_and_nights_is_held_against_is_of_days_and_nights() -> None:
     """Not the hour in which most calls were missing."""
     calls = quiet_world(1)

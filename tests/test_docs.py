@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import polars as pl
 import pytest
+import yaml
 
 from apilens.cli import cli
 from apilens.config import Config, Detect, Maintenance, Mark, MetricRule, Mute, Objective, Sensitivity, Source
@@ -149,3 +154,37 @@ def test_a_new_format_as_described_is_detected_and_read() -> None:
     call = read.calls.row(0, named=True)
     assert f"{call['timestamp']:%Y-%m-%d %H:%M:%S.%f}" == "2026-03-09 14:00:00.250000"
     assert (call["duration_ms"], call["status_code"], call["path"]) == (12.0, 200, "/v1/carts/80")
+
+
+def _examples(heading: str) -> str:
+    """The block of text below a heading of docs/scheduling.md."""
+    return page("scheduling.md").split(f"## {heading}\n")[1].split("```text\n")[1].split("```")[0]
+
+
+def test_every_command_of_a_schedule_can_be_given() -> None:
+    cron = [line for line in _examples("cron").splitlines() if "=" not in line.split()[0]]
+    for line in cron:
+        assert re.match(r"(?:[\d*,/-]+ ){5} ", line), line
+        assert "%" not in line  # which cron takes for a line end
+    systemd = re.findall(r"^ExecStart=\S*/(apilens .*)", _examples("systemd"), re.MULTILINE)
+    job = yaml.safe_load(_examples("Kubernetes"))
+    assert (job["apiVersion"], job["kind"]) == ("batch/v1", "CronJob")
+    container = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+    commands = [shlex.split(part) for line in (*cron, *systemd) for part in re.findall(r"apilens [^>&]+", line)]
+    assert len(commands) == 6
+    for _, name, *args in (*commands, container["command"]):
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            command = command.get_command(click.Context(command), args.pop(0))
+            assert command is not None
+        command.make_context(name, args)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="a machine without systemd")
+def test_the_units_for_systemd_are_in_order(tmp_path: Path) -> None:
+    service, timer = _examples("systemd").split("# /etc/systemd/system/apilens.timer\n")
+    (tmp_path / "apilens.service").write_text(service.replace("/opt/apilens/bin/apilens", sys.executable))
+    (tmp_path / "apilens.timer").write_text(timer)
+    ran = subprocess.run(["systemd-analyze", "verify", *tmp_path.iterdir()], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")

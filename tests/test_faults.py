@@ -18,7 +18,8 @@ import polars as pl
 import pytest
 import zstandard
 
-from apilens.lake import open_lake
+from apilens.errors import ConflictError
+from apilens.lake import Lake, open_lake
 from apilens.lake.storage import Folder
 from commands import apilens, ingest, totals
 from logs import broken, log
@@ -170,6 +171,32 @@ def test_an_input_that_cannot_be_read_to_its_end_is_said() -> None:
         ran = apilens("ingest", "/proc/self/mem", good, "--lake", Path(name, "lake"))  # the kernel answers EIO
         assert ran.code == 4 and "nput/output error" in ran.err and "Traceback" not in ran.err, ran
         assert "5 stored" in ran.out
+
+
+@pytest.mark.parametrize("again", [(), ("--replace",)])
+@pytest.mark.parametrize("table", ["ingests", "rejects", "calls", "rollups"])
+def test_a_commit_whose_answer_was_lost_is_known_as_ours(tmp_path: Path, table: str, again: tuple[str, ...]) -> None:
+    path, lake = tmp_path / "a.log", tmp_path / "lake"
+    path.write_bytes(log(range(20)) + broken(1) + b"\n")
+    for where in (tmp_path / "whole", lake):
+        open_lake(str(where), create=True)
+        if again:
+            ingest(where, path)
+    ingest(tmp_path / "whole", path, *again)
+    lost, real = [table], Lake.transact
+
+    def transact(self: Lake, name: Any, *args: Any, **named: Any) -> None:
+        real(self, name, *args, **named)
+        if name in lost:
+            lost.remove(name)
+            raise ConflictError("the library wrote it twice, and met itself")
+
+    with mock.patch.object(Lake, "transact", transact):
+        done = ingest(lake, path, *again)
+    assert not lost
+    assert (done["stored"], done["rejected"], done["duplicate"], done["exit_code"]) == (20, 1, 0, 0)
+    assert totals(lake) == totals(tmp_path / "whole")
+    assert Lake(str(lake)).unfinished_rollups() == []
 
 
 @pytest.mark.parametrize("at", range(8))

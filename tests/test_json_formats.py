@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,23 @@ def test_a_file_of_one_call_again_and_again_is_read_as_that_call_alone(
         alone, many = (parse_records(lines(*[line] * n).lines, layouts).calls for n in (1, 4))
         if alone.height == 1:
             assert filled(many) == filled(alone) * 4
+
+
+def test_what_a_derived_column_is_made_of_is_told_also_where_one_expression_names_several() -> None:
+    several = pl.coalesce(pl.col("a", "b").cast(pl.Int64), pl.when(pl.col("c") == "d").then("_e")).alias("f")
+    step = pl.col("g").alias("_e")
+    assert set(json_layout.asked_for((step, several), ("a", "b", "c", "g", "h"))) == {"a", "b", "c", "g", "_e"}
+
+
+def test_lines_that_lack_what_a_derived_column_chooses_from_are_read_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two fields that one expression names together, the first lines have neither: they were not read, and the next line failed."""
+    monkeypatch.setattr(json_layout, "_MANY", 2)
+    (layout,) = FORMATS["traefik_json"].open(lines(FORMATS["traefik_json"].example).lines, Options())[:1]
+    chosen = pl.coalesce(pl.col("upstream_address", "upstream_name")).alias("service")
+    layout = replace(layout, derived=(chosen,))
+    record = {key: value for key, value in json.loads(FORMATS["traefik_json"].example).items() if "Origin" not in key and "Service" not in key}  # fmt: skip
+    part = parse_records(lines(*[record] * 3).lines, (layout,))
+    assert part.calls["service"].to_list() == [None] * 3
 
 
 def filled(calls: pl.DataFrame) -> list[dict[str, Any]]:

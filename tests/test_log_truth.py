@@ -13,6 +13,7 @@ import pytest
 
 from apilens.detect.log_truth import find_gaps
 from apilens.measure.facts import INSTANCES, skew
+from apilens.reports import traces
 from apilens.triage.severity import severity
 from commands import apilens, ingest
 
@@ -144,12 +145,20 @@ def scanned(lake: Path, *options: object) -> list[dict[str, Any]]:
     return ran.rows()
 
 
+def report(lake: Path) -> str:
+    apilens("triage", "--lake", lake)
+    ran = apilens("report", "--lake", lake, "--out", lake.parent / "r.html")
+    assert ran.code == 0, ran.err
+    return (lake.parent / "r.html").read_text()
+
+
 def test_a_clock_that_is_ahead_is_named_once_and_one_that_agrees_is_not(tmp_path: Path) -> None:
     (found,) = scanned(lake_of(tmp_path, timedelta(seconds=90)))
     assert (found["signal"], found["category"], found["severity"]) == ("clock_skew", "configuration", "medium")
     assert "inner-1 is 90" in found["title"] and "ahead of edge" in found["title"]
     assert found["observed"] == pytest.approx(90, abs=0.5)
     assert scanned(tmp_path / "lake") == [found]  # from what is kept of the blocks
+    assert "clocks of edge and inner-1 apart, top 90 s" in report(tmp_path / "lake")
     for command in ("queue", "triage"):
         assert apilens(command, "--lake", tmp_path / "lake").code == 0
     explained = apilens("explain", found["id"], "--lake", tmp_path / "lake").out
@@ -186,6 +195,20 @@ def test_a_hole_in_one_log_is_a_gap_and_no_traffic_drop(tmp_path: Path) -> None:
         ("log_gap", "inner-1", f"{begin:%Y-%m-%dT%H:%M}")
     ]
     assert scanned(lake) == found
+    assert "calls logged by inner-1 (grey: all others)" in report(lake)
+
+
+def test_the_picture_of_a_gap_has_the_calls_of_those_that_fell_silent_and_of_the_others() -> None:
+    frame = instances(hole(2, "gw-1", "gw-2"))
+    (gap,) = find_gaps(frame, now=START + timedelta(days=5)).to_dicts()
+    drawn = traces.of_gap(gap, frame)
+    (name,) = drawn["name"].unique()
+    assert name == "calls logged by gw-1, gw-2 (grey: all others)"
+    assert drawn["bin_start"].diff().drop_nulls().unique().to_list() == [timedelta(minutes=5)]
+    inside = drawn.filter(pl.col("bin_start").is_between(gap["start"], gap["end"], closed="left"))
+    assert (inside.height, inside["value"].sum()) == (24, 0) and inside["beside"].min() > 0
+    by_node = dict(frame.group_by("node").agg(pl.col("calls").sum()).iter_rows())
+    assert drawn["value"].sum() == by_node["gw-1"] + by_node["gw-2"] and drawn["beside"].sum() == by_node["gw-0"]
 
 
 def test_a_gap_is_as_bad_as_its_detector_says() -> None:

@@ -52,6 +52,12 @@ def test_marks_are_kept_once_and_listed_by_time(tmp_path: Path) -> None:
     assert "orders 2" in apilens("mark", "--lake", lake).out
     marked = Mark.model_validate({"time": "2026-03-09T07:00+01:00", "label": "declared in another zone"})
     assert f"{marked.time:%H:%M}" == "06:00"  # what is printed as UTC is
+    wrong = apilens("mark", "deploy", "2026-03-10T12:00Z", "--remove", "--label", "orders 3", "--lake", lake)
+    assert wrong.code == 2 and "no deploy at 2026-03-10 12:00Z labelled 'orders 3'" in wrong.err
+    assert apilens("mark", "go-live", "2026-03-10T12:00Z", "--remove", "--lake", lake).code == 2
+    ran = apilens("mark", "deploy", "2026-03-10T13:00:30+01:00", "--remove", "--lake", lake, "--output", "json")
+    assert "1 mark removed" in ran.err and [one["label"] for one in ran.json()["marks"]] == ["go-live"]
+    assert apilens("mark", "--remove", "--lake", lake).code == 2
     assert apilens("mark", "deploy", "--lake", lake).code == 2
     assert apilens("mark", "--label", "x", "--lake", lake).code == 2
 

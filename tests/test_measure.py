@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -20,10 +21,12 @@ from hypothesis import strategies as st
 
 import apilens as package
 from apilens import histogram
-from apilens.errors import UsageError
+from apilens.arrow import Stream
+from apilens.errors import LakeError, UsageError
 from apilens.ingest.rollup import roll_up
 from apilens.lens import Lens
-from apilens.schema import CALLS
+from apilens.measure.endpoints import endpoints
+from apilens.schema import CALLS, SUMS
 from commands import apilens, ingest
 from naive import naive_endpoints, naive_percentile
 
@@ -223,6 +226,70 @@ def test_a_quantile_of_merged_histograms_lies_within_the_stated_error(durations:
     assert close(estimate, naive_percentile(durations, percent))
 
 
+#: On an edge of the histogram's buckets, or next to one.
+EDGES = st.builds(
+    lambda bucket, ulps: histogram.SMALLEST_MS * 1.02 ** (bucket + 1e-9) * (1 + ulps * 2.0**-52),
+    st.integers(0, 900),
+    st.integers(-4, 4),
+)
+LOGGED = st.lists(
+    st.tuples(
+        st.one_of(st.none(), st.sampled_from([0.0, 0.001, 0.25, 1.0, 500.0, 1e300]), EDGES, st.floats(0, 1e12)),
+        st.sampled_from(["default", "test"]),
+        st.sampled_from(["shop", None]),
+        st.sampled_from([200, 503, None]),
+        st.sampled_from([None, None, None, "bot"]),
+        st.sampled_from([True] * 7 + [False]),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(LOGGED, st.sampled_from([0.25, 500.0, 1e12]), st.booleans())
+def test_exact_figures_are_those_of_the_calls_whatever_the_rollups_say(
+    rows: list[tuple[Any, ...]], apdex_ms: float, everybody: bool
+) -> None:
+    """The last of a row: whether its rollup is there. Rollups say where to look, and which endpoints there are."""
+    names = ["duration_ms", "environment", "service", "status_code", "synthetic_type", "rolled"]
+    calls = calls_of([row[0] for row in rows]).with_columns(
+        pl.Series(name, [row[i] for row in rows], dtype=CALLS.get(name, pl.Boolean)) for i, name in enumerate(names)
+    )
+    calls = calls.with_columns(pl.col("start_time").fill_null(START))
+    sums = roll_up(calls.filter("rolled"), "u").select(pl.col(name).cast(dtype) for name, dtype in SUMS.items())
+    with duckdb.connect() as connection:
+        for name, frame in (("calls", calls.drop("attributes")), ("sums", sums)):
+            connection.register("frame", Stream(frame))
+            connection.execute(f"CREATE TABLE {name} AS FROM frame")
+        found = endpoints(
+            connection,
+            bins="true",
+            edges=SUMS.to_frame(),
+            exact=True,
+            apdex_ms=apdex_ms,
+            operations=pl.DataFrame(schema={"method": pl.String, "route": pl.String, "operation_id": pl.String}),
+            include_synthetic=everybody,
+        )
+    expected = naive_endpoints(calls.rows(named=True), None, None, apdex_ms, everybody)
+    rolled = naive_endpoints(calls.filter("rolled").rows(named=True), None, None, apdex_ms, everybody)
+    assert found.height == len(rolled)
+    for row in found.iter_rows(named=True):
+        want = expected[row["environment"], row["service"], row["method"], row["route"]]
+        assert {name: row[name] for name in [*PERCENTILES, "durations"]} == {
+            name: want[name] for name in [*PERCENTILES, "durations"]
+        }
+        assert row["apdex"] == pytest.approx(want["apdex"], abs=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.one_of(EDGES, st.floats(0, 1e300)), min_size=1, max_size=50))
+def test_a_value_lies_between_the_bounds_of_its_bucket(durations: list[float]) -> None:
+    found = pl.DataFrame({"ms": durations}).with_columns(bucket=histogram.bucket(pl.col("ms")))
+    outside = duckdb.sql(f"FROM found WHERE ms <= {histogram.ABOVE_SQL} OR ms > {histogram.UPTO_SQL}").fetchall()
+    assert found.height
+    assert outside == []
+
+
 def merged(rollups: pl.DataFrame) -> list[Any]:
     """Rollups of several units as one: counts by bucket, summed; in an order of their own."""
     pairs = rollups.explode("bucket", "bucket_calls").drop_nulls("bucket")
@@ -341,6 +408,17 @@ def test_sql_of_a_user_reads_the_lake_and_does_nothing_else(query: str, lake: Pa
     assert not out.exists()
     assert {path: path.read_bytes() for path in lake.rglob("*") if path.is_file()} == before
     assert apilens("sql", text, "--lake", lake).code == 2
+
+
+def test_sql_opens_the_tables_that_the_query_names(lake: Path, tmp_path: Path) -> None:
+    shutil.copytree(lake, tmp_path / "lake")
+    shutil.rmtree(tmp_path / "lake" / "rollups")
+    lens = Lens(str(tmp_path / "lake"))
+    assert lens.sql("SELECT count(*) FROM Calls").item() > 0
+    with pytest.raises(LakeError, match="table rollups is missing"):
+        lens.sql("SELECT count(*) FROM rollups")
+    views = Lens(str(lake)).sql("SELECT view_name FROM duckdb_views() WHERE NOT internal")["view_name"]
+    assert set(views) == {"calls", "rollups", "rejects", "ingests", "metrics"}
 
 
 def test_a_side_effect_inside_a_select_stays_inside_its_connection(lake: Path) -> None:

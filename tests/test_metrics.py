@@ -15,6 +15,7 @@ import pytest
 from apilens.detect.system import coincident, find_system, series_of
 from apilens.lens import Lens
 from apilens.metrics import Rule, read_metrics
+from apilens.reports import traces
 from apilens.schema import METRICS
 from commands import apilens, ingest
 
@@ -179,7 +180,8 @@ def test_hostile_names_stay_text_on_their_way(tmp_path: Path) -> None:
         assert (ran.code, "\x1b" in ran.out) == (0, False), (command, ran.err)
     ran = apilens("report", "--lake", tmp_path / "lake", "--out", tmp_path / "r.html")
     assert ran.code == 0, ran.err
-    assert "<script>=1" not in (tmp_path / "r.html").read_text()
+    page = (tmp_path / "r.html").read_text()
+    assert "<script>=1" not in page and 'svg class="spark"' in page
 
 
 # -- candidates and evidence --------------------------------------------------------------------------------------
@@ -230,6 +232,16 @@ def test_beyond_its_limit_a_machine_is_raised_after_a_quarter_of_an_hour() -> No
     assert rows["hint"].struct.field("node").to_list() == ["gw-1"]
     assert "limit 90 %" in rows["title"][0]
     assert 0.9 < rows["evidence"][0][0]["during"] < 1.1
+
+
+def test_the_picture_is_of_the_series_whose_figures_stand_above_it() -> None:
+    frame = pl.concat([samples(during(3, 0.6)), samples(during(3, 0.6), metric="a_queue", seed=2)])
+    (row,) = found(frame).to_dicts()
+    drawn = traces.of_metric(row, frame, (), now=START + timedelta(days=6))
+    assert drawn["name"].unique().to_list() == ["cpu_usage gw-1"]
+    inside = drawn.filter(pl.col("bin_start").is_between(row["start"], row["end"], closed="left"))
+    assert inside["value"].mean() == pytest.approx(row["observed"])
+    assert drawn.height == 6 * 288 and drawn["beside"].is_null().all()
 
 
 def test_far_above_its_past_it_is_raised_after_an_hour() -> None:

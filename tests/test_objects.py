@@ -224,6 +224,45 @@ def test_a_lock_of_a_killed_run_is_free_after_its_lease_and_a_held_one_is_kept(b
                 killed.check()
 
 
+def test_a_lock_that_is_given_back_while_another_asks_for_it_is_no_error(bucket: S3Store) -> None:
+    holder, other = (storage._Lease(bucket, url(bucket), "commit") for _ in range(2))
+    assert holder.taken()
+    real = bucket.get
+    with mock.patch.object(S3Store, "get", lambda self, path: (bucket.delete(path), real(path))[1]):
+        assert not other.taken()
+    assert other.taken()
+
+
+def test_a_lock_whose_writing_was_not_answered_is_held(bucket: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, puts = bucket.put, 0
+
+    class Lossy:
+        """The library writes, hears nothing, writes again, and meets what it wrote."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(bucket, name)
+
+        def put(self, path: str, body: bytes, *, mode: Any) -> Any:
+            nonlocal puts
+            puts += 1
+            real(path, body, mode=mode)
+            return real(path, body, mode=mode)
+
+    monkeypatch.setattr(storage, "LEASE_S", 0.6)
+    lease = storage._Lease(Lossy(), url(bucket), "commit")  # type: ignore[arg-type]
+    other = storage._Lease(bucket, url(bucket), "commit")
+    assert lease.taken() and not other.taken()
+    renewing = threading.Thread(target=lease.keep)
+    renewing.start()
+    time.sleep(1)
+    lease.check()
+    assert puts > 2 and not other.taken()
+    lease.ended.set()
+    renewing.join()
+    lease.give_back()
+    assert other.taken()
+
+
 @pytest.mark.parametrize("step", ["calls", "ingests"])
 def test_a_run_whose_lock_was_taken_over_commits_nothing_twice(bucket: S3Store, tmp_path: Path, step: str) -> None:
     """The worst a lease can do: this run goes to sleep in the middle of its commit, another one does the same work."""
@@ -262,9 +301,16 @@ def test_a_run_whose_lock_was_taken_over_commits_nothing_twice(bucket: S3Store, 
         ("Error performing GET http://127.0.0.1:9/b/x in 403ms - error sending request", "cannot be reached"),
         ("Client error with status 403 Forbidden: <Error><Code>AccessDenied</Code></Error>", "refuses access (AccessDenied)"),
         ("Error performing GET http://127.0.0.1:9/b/x in 2ms - Server returned non-2xx status code: 401 Unauthorized: ", "refuses access"),
+        ("Error performing GET http://127.0.0.1:9/b in 99ms, after 5 retries, max_retries: 5, retry_timeout: 60s  - Server returned non-2xx status code: 503 Service Unavailable: <Error><Code>SlowDown</Code></Error>", "answered 503 Service Unavailable SlowDown"),
+        ("Error performing GET http://127.0.0.1:9/b in 99ms, after 5 retries, max_retries: 5, retry_timeout: 60s  - Server returned non-2xx status code: 500 Internal Server Error: ", "answered 500 Internal Server Error each"),
+        ("Error performing GET http://127.0.0.1:9/b in 1ms - Server returned non-2xx status code: 400 Bad Request: <Error><Code>AuthorizationHeaderMalformed</Code></Error>", "set AWS_REGION"),
+        ("Error performing GET http://127.0.0.1:9/b in 1ms - Received redirect without LOCATION, this normally indicates an incorrectly configured region", "set AWS_REGION"),
+        ("Error performing GET http://127.0.0.1:9/b in 1ms - Server returned non-2xx status code: 403 Forbidden: <Error><Code>RequestTimeTooSkewed</Code></Error>", "clock"),
+        ("Generic S3 error: HTTP error: request or response body error", "cannot be reached"),
+        ("Kernel error -> Generic S3 error\n  \x1b[31m↳\x1b[0m Error performing GET http://127.0.0.1:9/b in 2s, retry_timeout\n  \x1b[31m↳\x1b[0m 180s  - Server returned non-2xx status code\n  \x1b[31m↳\x1b[0m 500 Internal Server Error\n", "answered 500 Internal Server Error each"),
     ],
 )  # fmt: skip
-def test_how_long_an_attempt_took_is_no_status(text: str, said: str) -> None:
+def test_what_a_store_answers_is_said_in_words_and_how_long_it_took_is_no_status(text: str, said: str) -> None:
     assert said in objects.words(OSError(text), "s3://b/x")
 
 

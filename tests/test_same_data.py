@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+import subprocess
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -150,3 +152,29 @@ def test_a_new_log_that_begins_like_an_older_one_is_stored_whole(tmp_path: Path)
     assert ingest(lake, path)["stored"] == 0  # nothing tells it from a copy yet
     path.write_bytes(log([0]) + line(1, query="?a=1") + b"\n")
     assert ingest(lake, path)["stored"] == 2
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz", "zip"])
+def test_an_archive_of_several_logs_is_refused_with_what_to_type_and_that_works(tmp_path: Path, mode: str) -> None:
+    logs = tmp_path / "it's logs"
+    logs.mkdir()
+    (logs / "a.log").write_bytes(_OLD)
+    (logs / "b.log.gz").write_bytes(gzip.compress(_NEW))
+    archive = tmp_path / "it's all"
+    if mode == "zip":
+        shutil.make_archive(str(archive), "zip", logs)
+        archive = archive.with_name(f"{archive.name}.zip")
+    else:
+        with tarfile.open(archive, mode) as made:
+            made.add(logs, "var/log")
+    ran = apilens("ingest", archive, "--lake", tmp_path / "lake")
+    assert ran.code == 3 and "archive" in ran.err, ran
+    assert apilens("ingest", "-", "--lake", tmp_path / "lake", stdin=archive.read_bytes()).code == 3
+    make, unpack, again = ran.err.rsplit(": ", 1)[1].split(" && ")
+    assert again.split() == ["apilens", "ingest", "logs"]
+    if mode == "zip":  # not every machine has an unzip
+        shutil.unpack_archive(archive, tmp_path / "logs")
+    else:
+        subprocess.run(f"{make} && {unpack}", shell=True, check=True, cwd=tmp_path)
+    done = ingest(tmp_path / "lake", tmp_path / "logs")
+    assert (done["stored"], done["rejected"], len(done["inputs"])) == (55, 0, 2)

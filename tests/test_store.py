@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from apilens.store.database import REVISIONS
 from apilens.store.store import DUPLICATES, SPEAKERS
 from apilens.window import Window
 from people import HOUR, MONDAY, candidate, candidates, item, items
+from processes import processes
 
 NO_HISTORY = pl.DataFrame(schema=HISTORY)
 
@@ -234,9 +234,7 @@ def _save_some(url: str, number: int) -> int:
 
 
 def test_several_processes_open_and_fill_a_new_database_at_once(state_url: str) -> None:
-    import multiprocessing
-
-    with ProcessPoolExecutor(6, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with processes(6) as pool:
         new = sum(pool.map(_save_some, [state_url] * 6, range(6)))
     with open_store(state_url) as store:
         assert store.items().height == new == 31

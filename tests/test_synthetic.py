@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apilens.distinct import distinct
 from apilens.ingest.synthetic import rhythmic, synthetic_type
 from apilens.lens import Lens
 from apilens.schema import TIMESTAMP
@@ -22,7 +23,9 @@ START = datetime(2026, 3, 9, 14, tzinfo=UTC)
 
 
 def kind(agent: str | None, path: str | None = "/v1/carts") -> str | None:
-    found = synthetic_type(pl.Series([agent], dtype=pl.String), pl.Series([path], dtype=pl.String))[0]
+    found = synthetic_type(distinct(pl.Series([agent], dtype=pl.String)), distinct(pl.Series([path], dtype=pl.String)))[
+        0
+    ]
     assert found is None or isinstance(found, str)
     return found
 
@@ -121,7 +124,8 @@ def steady(n: int, every_s: float, jitter_s: float = 0.0, **given: Any) -> list[
 
 def rhythm(rows: list[dict[str, Any]]) -> list[bool]:
     kinds = dict.fromkeys(("client_ip", "method", "path", "user_agent", "consumer"), pl.String)
-    return rhythmic(pl.DataFrame(rows, schema=kinds | {"start_time": TIMESTAMP})).to_list()
+    calls = pl.DataFrame(rows, schema=kinds | {"start_time": TIMESTAMP})
+    return rhythmic(calls, distinct(calls["path"])).to_list()
 
 
 #: Somebody with a user agent, without whom nobody can be told by having none.

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import random
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,6 +31,7 @@ from apilens.trackers.plan import PLAN, plan, plan_hash
 from apilens.trackers.ticket import Section
 from apilens.window import Window
 from people import HOUR, MONDAY, candidate, candidates, item, items
+from processes import processes
 
 HOSTILE = "\x1b[31m<script>alert(1)</script> ](http://evil.example) | # *x* `y` @all\n\n# not a heading \u202e"
 
@@ -330,7 +329,7 @@ def test_eight_processes_at_once_file_each_ticket_once(state_url: str, tmp_path:
     rows = [candidate(f"c{n}") for n in range(12)]
     file_some(state_url, *rows)
     out = tmp_path / "out"
-    with ProcessPoolExecutor(8, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with processes(8) as pool:
         created = list(pool.map(_apply_at_once, [(state_url, str(out))] * 8))
     assert sum(created) == len(rows)
     assert len(list(out.iterdir())) == len(rows)

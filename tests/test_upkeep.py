@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import polars as pl
 import pytest
 
 from apilens.config import Config
-from apilens.errors import LakeError
+from apilens.errors import ConflictError, LakeError
 from apilens.ingest.rollup import roll_up
 from apilens.ingest.run import IngestRun, Request
 from apilens.lake import Lake, open_lake, upkeep
@@ -425,6 +427,42 @@ def test_a_reader_whose_files_go_says_so(tmp_path: Path, command: tuple[str, ...
     with mock.patch.object(Lake, "_present", forgotten):
         ran = apilens(*command, "--lake", lake)
     assert (ran.code, "run this again" in ran.err) == (75, True)
+
+
+def test_a_thread_that_reads_takes_nothing_from_under_one_that_commits(tmp_path: Path) -> None:
+    lake, made = commits(tmp_path, 1), []
+    (tmp_path / "b.log").write_bytes(log(range(100, 103)))
+    with mock.patch.object(Lake, "commit", lambda self, units: made.extend(units)):
+        ingest(lake, tmp_path / "b.log")
+    ours, others = Lake(str(lake)), Lake(str(lake))
+    ours.ledger()  # by which the unit is new
+    others.ledger()
+    others.commit(made)
+    reader = threading.Thread(target=ours.ledger)
+    reader.start()
+    reader.join()
+    with pytest.raises(ConflictError):
+        ours.commit(made)
+    assert Lens(str(lake)).calls().collect().height == 23
+
+
+def test_threads_that_share_a_lens_see_whole_commits(tmp_path: Path) -> None:
+    lens, goes_on = Lens(str(commits(tmp_path, 1))), threading.Event()
+
+    def look() -> set[tuple[int, int]]:
+        seen = set()
+        while not goes_on.is_set() or not seen:
+            seen.add((lens.lake.ledger().height, lens.sql("SELECT count(*) AS n FROM ingests")["n"][0]))
+        return seen
+
+    with ThreadPoolExecutor(3) as pool:
+        looks = [pool.submit(look) for _ in range(3)]
+        for n in range(2):
+            (tmp_path / f"{n}.log").write_bytes(log(range(100 + n * 10, 105 + n * 10)))
+            ingest(tmp_path / "lake", tmp_path / f"{n}.log")
+        goes_on.set()
+        seen = set().union(*(each.result() for each in looks))
+    assert all(1 <= ledger <= view <= 3 for ledger, view in seen), seen
 
 
 def test_the_period_of_a_lake_is_that_of_the_calls_it_still_has(tmp_path: Path) -> None:

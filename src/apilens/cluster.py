@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import re
 import secrets
+import socket
+import sys
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import polars as pl
 
-from apilens.errors import InputError, UsageError
+from apilens.errors import InputError, LakeError, UsageError
 from apilens.formats.block import Reader
 from apilens.ingest.workers import Desk, Hire, Task, Workers, Written
 from apilens.lake import Lake, open_lake
+from apilens.objects import is_url
+from apilens.version import __version__
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -35,7 +41,8 @@ _AHEAD_PER_THREAD = 2
 def scheduler(address: str) -> Hire:
     """Workers of the Dask cluster at `tcp://HOST:PORT` (or tls://), or `local:N`: N processes of this machine.
 
-    Raises UsageError for another address, or when Dask is not installed; InputError when the cluster does not answer.
+    Raises UsageError for another address, or when Dask is not installed; InputError when the cluster does not answer, or has
+    other versions than this process.
     """
     local = re.fullmatch(r"local:([1-9]\d{0,2})", address)
     if local is None and not re.fullmatch(r"(tcp|tls)://\S+:\d+", address):
@@ -81,19 +88,46 @@ def _connected(address: str) -> Iterator[Client]:
             f"--scheduler {address}: no answer within {_TIMEOUT_S} s, or no worker there ({error}); check that it runs: dask scheduler, dask worker {address}"
         ) from None
     with client:
+        _check_versions(client, address)
         yield client
+
+
+def _check_versions(client: Client, address: str) -> None:
+    """Raises InputError when a worker has not the versions of this process: layouts travel as Python code, rows as Polars has them."""
+    ours = _versions()
+    try:
+        theirs = client.run(_versions)
+    except ImportError as error:
+        raise InputError(
+            f"--scheduler {address}: a worker there cannot import apilens ({error}); install it: pip install apilens=={ours['apilens']}"
+        ) from None
+    for worker, found in sorted(theirs.items()):
+        for name, version in ours.items():
+            if found.get(name) != version:
+                raise InputError(
+                    f"--scheduler {address}: worker {worker} has {name} {found.get(name)}, this process {version}; install the same there"
+                )
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "apilens": __version__,
+        "polars": pl.__version__,
+        "Python": ".".join(map(str, sys.version_info[:2])),
+    }
 
 
 class _Cluster:
     def __init__(self, client: Client, lake: Lake) -> None:
         # Another key for each run: what a worker has looked up about the lake must not outlive it.
-        self._lake, self._run = lake.root, secrets.token_hex(8)
+        self._lake = lake.root if is_url(lake.root) else str(Path(lake.root).absolute())
+        self._run = secrets.token_hex(8)
         self._pool = client.get_executor(pure=False)
         self.ahead = _AHEAD_PER_THREAD * max(sum(client.nthreads().values()), 1)
         self._reader: Reader | None = None
         self._pickled = b""
 
-    def submit(self, task: Task, reader: Reader) -> Future[Written]:
+    def submit(self, task: Task, reader: Reader) -> _Answer:
         import cloudpickle
 
         if reader is not self._reader:
@@ -103,14 +137,41 @@ class _Cluster:
         # An array travels beside the pickled rest, without being copied into it.
         data = np.frombuffer(block.data, np.uint8)
         bare = replace(task, piece=replace(task.piece, block=replace(block, data=b"")))
-        unit = self._pool.submit(_work, self._lake, self._run, self._pickled, bare, data)
-        return cast(Future[Written], unit)
+        return _Answer(self._pool.submit(_work, self._lake, self._run, self._pickled, bare, data))
+
+
+class _Answer:
+    """What a worker will have made of a task."""
+
+    def __init__(self, future: Future[Written]) -> None:
+        self._future = future
+
+    def result(self) -> Written:
+        """Waits for it. Raises LakeError when the cluster went away, or its workers die of this task."""
+        from distributed import KilledWorker
+
+        try:
+            return self._future.result()
+        except CancelledError:
+            raise LakeError(
+                "--scheduler: the connection to the scheduler was lost; what was committed stays, start the cluster and run it again"
+            ) from None
+        except KilledWorker as error:
+            raise LakeError(
+                f"--scheduler: workers died each time they were given one piece ({error}); what was committed stays. Give them more memory"
+                " (1 GiB each will do), then run it again"
+            ) from None
 
 
 def _work(lake: str, run: str, reader: bytes, bare: Task, data: Bytes) -> Written:
     """On a worker."""
     block = replace(bare.piece.block, data=data.tobytes())
-    return _desk(lake, run).work(replace(bare, piece=replace(bare.piece, block=block)), _reader(reader))
+    try:
+        return _desk(lake, run).work(replace(bare, piece=replace(bare.piece, block=block)), _reader(reader))
+    except LakeError as error:
+        raise LakeError(
+            f"on worker {socket.gethostname()}: {error}. Workers need the lake in the same place, with the right to write there: a bucket, or a folder that all of them mount"
+        ) from None
 
 
 @lru_cache(maxsize=2)

@@ -17,12 +17,14 @@ SMALLEST_MS = 0.001
 #: Relative error of a quantile read from the histogram.
 RELATIVE_ERROR = (GAMMA - 1) / (GAMMA + 1)
 _LOG_GAMMA = math.log(GAMMA)
+_YEAR_MS = 3.2e10
+#: A value this little above a bucket's edge, as a share of a bucket's width, counts as on it: 0.001 ms must fall in bucket 0.
+_SLACK = 1e-9
 
 
 def bucket(duration_ms: pl.Expr) -> pl.Expr:
     """Bucket index, Int16; null stays null. The largest float64 falls in bucket 36,193, hence the clip at a year."""
-    year_ms = 3.2e10
-    index = ((duration_ms.clip(SMALLEST_MS, year_ms) / SMALLEST_MS).log() / _LOG_GAMMA - 1e-9).ceil()
+    index = ((duration_ms.clip(SMALLEST_MS, _YEAR_MS) / SMALLEST_MS).log() / _LOG_GAMMA - _SLACK).ceil()
     return index.clip(0).cast(pl.Int16)
 
 
@@ -36,4 +38,18 @@ def estimate_ms(index: pl.Expr) -> pl.Expr:
 ESTIMATE_SQL = (
     f"CASE WHEN bucket = 0 THEN 0.0 ELSE {SMALLEST_MS * 2 / (GAMMA + 1)!r}::DOUBLE"
     f" * exp(bucket * {_LOG_GAMMA!r}::DOUBLE) END"
+)
+
+_LAST = math.ceil(math.log(_YEAR_MS / SMALLEST_MS) / _LOG_GAMMA - _SLACK)
+#: Logarithms of two libraries may differ in their last bits.
+_ROUNDING = 1e-12
+#: Bounds as SQL over a column named bucket: every value of the bucket lies above the first and not above the second. Of another
+#: bucket only a value within rounding of an edge does.
+ABOVE_SQL = (
+    f"CASE WHEN bucket = 0 THEN '-inf'::DOUBLE ELSE {SMALLEST_MS * (1 - _ROUNDING)!r}::DOUBLE"
+    f" * exp((bucket - 1 + {_SLACK!r}::DOUBLE) * {_LOG_GAMMA!r}::DOUBLE) END"
+)
+UPTO_SQL = (
+    f"CASE WHEN bucket >= {_LAST} THEN 'inf'::DOUBLE ELSE {SMALLEST_MS * (1 + _ROUNDING)!r}::DOUBLE"
+    f" * exp((bucket + {_SLACK!r}::DOUBLE) * {_LOG_GAMMA!r}::DOUBLE) END"
 )

@@ -13,12 +13,11 @@ from urllib.parse import unquote
 import duckdb
 import polars as pl
 
-from apilens.config import Config, Mark, load_config
 from apilens.documents import documents
 from apilens.errors import ConfigError, UsageError
 from apilens.ingest.rollup import roll_up
 from apilens.lake import open_lake
-from apilens.lake.views import CALLS_VIEW, MERGES, TABLE_VIEWS, View, connect, select, sql_within
+from apilens.lake.views import CALLS_VIEW, MERGES, TABLE_VIEWS, View, connect, named, select, sql_within
 from apilens.measure import breakdown as _breakdown
 from apilens.measure.addresses import addresses
 from apilens.measure.compare import compare
@@ -40,6 +39,7 @@ from apilens.schema import BIN_S, METRIC_SERIES, SUMS
 from apilens.window import ALWAYS, Window, parse_time
 
 if TYPE_CHECKING:
+    from apilens.config import Config, Mark
     from apilens.store import Store
 
 Moment = datetime | str | None
@@ -62,7 +62,7 @@ def escalated(store: Store, rules: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
 
 
 class Lens:
-    """A lake, opened for reading. Every method sees what is committed at the time it is called."""
+    """A lake, opened for reading. Every method sees what is committed at the time it is called; threads may share it."""
 
     def __init__(self, path: str, config: Config | None = None, *, openapi: str | None = None) -> None:
         """openapi: file with the document that names the routes; None: the one the lake was given, if any.
@@ -70,8 +70,18 @@ class Lens:
         Raises LakeError when there is no lake at `path`, ConfigError when the document cannot be read.
         """
         self.lake = open_lake(path)
-        self.config = config if config is not None else load_config(None)
+        self._config = config
         self.openapi = load_openapi([openapi]) if openapi is not None else _stored(self.lake.read_text("openapi.json"))
+
+    @cached_property
+    def config(self) -> Config:
+        """The settings given, else those of apilens.toml. Raises ConfigError naming file, key and nearest known key."""
+        if self._config is not None:
+            return self._config
+        # Pydantic takes a fifth of the import; most questions ask for no setting.
+        from apilens.config import load_config
+
+        return load_config(None)
 
     @property
     def period(self) -> tuple[datetime, datetime] | None:
@@ -130,7 +140,7 @@ class Lens:
                 connection,
                 bins=bins,
                 edges=edges,
-                exact=sql_within("start_time", window) if exact else None,
+                exact=exact,
                 apdex_ms=self.config.apdex_ms,
                 operations=self.openapi.ids.drop("path", "deprecated"),
                 include_synthetic=include_synthetic,
@@ -156,7 +166,7 @@ class Lens:
 
     def sql(self, query: str) -> pl.DataFrame:
         """The rows of one SELECT over the views calls, rollups, rejects, ingests and metrics. Raises UsageError for anything else."""
-        with self.connect() as connection:
+        with self.connect(views=named(query)) as connection:
             return select(connection, query)
 
     def calls(self, since: Moment = None, until: Moment = None, *, now: datetime | None = None) -> pl.LazyFrame:
@@ -229,6 +239,8 @@ class Lens:
     @property
     def marks(self) -> tuple[Mark, ...]:
         """The marks of the configuration and those kept with the lake (`apilens mark`), by time."""
+        from apilens.config import Mark
+
         text = self.lake.read_text("marks.json")
         kept = [] if text is None else [Mark.model_validate(one) for one in json.loads(text)]
         return tuple(sorted({*self.config.marks, *kept}, key=lambda mark: (mark.time, mark.label)))
@@ -293,6 +305,11 @@ class Lens:
         """measure.facts.INSTANCES of [first, end)."""
         with self.connect(Window(first, end), CALLS_VIEW) as connection:
             return instances(connection, first, end)
+
+    def skew(self, first: datetime, end: datetime) -> pl.DataFrame:
+        """measure.facts.SKEW of the whole blocks in [first, end)."""
+        with self.connect(Window(first - REACH, end + REACH), CALLS_VIEW) as connection:
+            return skew(connection, first, end)
 
     def budgets(self, objectives: list[Slo], *, now: datetime) -> pl.DataFrame:
         """measure.slo.BUDGETS of some objectives as of `now`."""

@@ -36,6 +36,7 @@ _VARIABLES = {
     "gs": "GOOGLE_APPLICATION_CREDENTIALS",
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
+_REGIONS = {"s3": "AWS_REGION", "gs": "the right bucket", "az": "AZURE_STORAGE_ACCOUNT_NAME"}
 _ENDPOINTS = {"s3": "AWS_ENDPOINT_URL and AWS_REGION", "gs": "the network", "az": "AZURE_STORAGE_ACCOUNT_NAME"}
 # What the stores answer, as the libraries hand it on in their texts.
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|bucket does not exist", re.I)
@@ -45,7 +46,14 @@ _REFUSED = re.compile(
     re.I,
 )
 _NO_CREDENTIALS = re.compile(r"169\.254\.|metadata|credential|Account must be specified|token", re.I)
-_UNREACHABLE = re.compile(r"error sending request|connection (?:refused|reset|closed)|dns error|timed? ?out", re.I)
+_OTHER_REGION = re.compile(r"AuthorizationHeaderMalformed|PermanentRedirect|incorrectly configured region", re.I)
+_CLOCK = re.compile(r"RequestTimeTooSkewed")
+_BUSY = re.compile(r"SlowDown|ServerBusy|TooManyRequests|status code: (?:429|5\d\d)")
+_BRANCH = re.compile(r"\s*\x1b\[\d*m↳\x1b\[0m ?")
+_UNREACHABLE = re.compile(
+    r"error sending request|request or response body error|connection (?:refused|reset|closed)|dns error|(?<!retry_)timed? ?out",
+    re.I,
+)
 _BAD_NAME = re.compile(r"Encountered object with invalid path: (.*)", re.DOTALL)
 _OF_A_STORE = re.compile(r"Generic (?:S3|GCS|MicrosoftAzure)|object[-_ ]?store|Error performing [A-Z]+ http", re.I)
 
@@ -166,7 +174,8 @@ def is_failure(error: BaseException) -> bool:
 
 def words(error: BaseException, url: str = "s3://") -> str:
     """What a store's failure means, and what to do; url: what was wanted, as far as that is known."""
-    text, scheme = str(error), url.partition(":")[0]
+    # The library of the tables draws its causes, cut at their colons, as a coloured tree.
+    text, scheme = _BRANCH.sub(": ", str(error)), url.partition(":")[0]
     where = url if url != "s3://" else "the object store"
     code = re.search(r"<Code>(\w+)</Code>", text)
     if (bad := _BAD_NAME.search(text)) is not None:
@@ -176,6 +185,16 @@ def words(error: BaseException, url: str = "s3://") -> str:
         )
     if _NO_BUCKET.search(text):
         return f"{where}: the bucket does not exist; create it first, or give the right name"
+    if _OTHER_REGION.search(text):
+        return f"{where}: the store says that the bucket is in another region; set {_REGIONS[scheme]}"
+    if _CLOCK.search(text):
+        return f"{where}: the store says that this machine's clock is wrong; set it, as with: timedatectl set-ntp true"
+    if _BUSY.search(text):
+        status = re.search(r"status code: (\d{3} [A-Z][\w ]*)", text)
+        answer = " ".join(found[1] for found in (status, code) if found)
+        return (
+            f"{where}: the store answered {answer} each time it was asked. What was committed stays; run it again later"
+        )
     if _REFUSED.search(text):
         reason = code.group(1) if code else "access denied"
         return f"{where}: the store refuses access ({reason}); check the bucket's name, {_VARIABLES[scheme]}, and what they may do"

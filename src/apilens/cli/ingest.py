@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -11,9 +13,11 @@ import click
 
 from apilens.cli.commandline import command_line, lake_given
 from apilens.cli.options import config_option, lake_option, log_format_from_option, now_option, tz_option
+from apilens.errors import ApilensError, Exit, LockedError, UsageError
 from apilens.reports.terminal import lines_equation, records_equation, safe, safe_lines
 
 if TYPE_CHECKING:
+    from apilens.ingest.unit import Counts
     from apilens.pipeline.logs import IngestResult
 
 
@@ -71,6 +75,7 @@ def ingest(
     from apilens.cli.inputs import parse_options
     from apilens.cli.options import moment
     from apilens.ingest.run import Request
+    from apilens.ingest.unit import Counts
     from apilens.pipeline import logs
     from apilens.reports.progress import progress_bar
     from apilens.reports.prometheus import write_ingest_metrics
@@ -80,24 +85,35 @@ def ingest(
     request = Request(
         paths, options, source, environment, final, replace, None if lookback is None else parse_duration(lookback)
     )
-    with progress_bar() as progress:
-        result = logs.ingest(lake, request, config, now=moment(now), progress=progress, scheduler=scheduler)
+
+    def leave_metrics(totals: Counts, seconds: float, code: Exit) -> None:
+        if metrics is not None:
+            write_ingest_metrics(
+                metrics,
+                records={name: getattr(totals, name) for name in ("stored", "rejected", "filtered", "duplicate")},
+                lines=totals.lines,
+                bytes=totals.bytes,
+                seconds=seconds,
+                exit_code=code,
+                now=moment(now) or datetime.now(UTC),
+            )
+
+    began = time.monotonic()
+    try:
+        with progress_bar() as progress:
+            result = logs.ingest(lake, request, config, now=moment(now), progress=progress, scheduler=scheduler)
+    except LockedError:
+        raise  # the other run leaves them
+    except ApilensError as error:
+        with suppress(UsageError):  # what ended the run is told first
+            leave_metrics(Counts(), time.monotonic() - began, error.exit_code)
+        raise
     if as_json:
         click.echo(json.dumps(summary(result)))
     else:
         print_summary(result, f"rejected lines are kept: {command_line('rejects', given=lake_given(lake))}")
     print_problems(result)
-    if metrics is not None:
-        totals = result.totals
-        write_ingest_metrics(
-            metrics,
-            records={name: getattr(totals, name) for name in ("stored", "rejected", "filtered", "duplicate")},
-            lines=totals.lines,
-            bytes=totals.bytes,
-            seconds=result.seconds,
-            exit_code=result.exit_code,
-            now=moment(now) or datetime.now(UTC),
-        )
+    leave_metrics(result.totals, result.seconds, result.exit_code)
     return result.exit_code
 
 

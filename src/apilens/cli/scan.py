@@ -78,8 +78,16 @@ def scan(
         rows = records(found)
         body = {"schema_version": 1, "now": result.now and result.now.isoformat(), "candidates": rows}
         click.echo(json.dumps(body, ensure_ascii=False))
-    else:
+    elif found.height:
         print_candidates(found)
+    elif result.now is not None:
+        asked = " ".join(f"{flag} {given}" for flag, given in (("--since", since), ("--until", until)) if given)
+        looked = (
+            f"in the calls from {result.begin:%Y-%m-%d %H:%M}Z to {result.now:%Y-%m-%d %H:%M}Z"
+            if result.begin is not None
+            else f"and no calls before {result.now:%Y-%m-%d %H:%M}Z"
+        )
+        click.echo(f"nothing abnormal found {looked}{f', listed {asked}' if asked else ''}")
     if result.now is None:
         click.echo("the lake holds no calls yet; next: apilens ingest YOUR.log", err=True)
     else:

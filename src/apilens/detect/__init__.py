@@ -30,7 +30,7 @@ from apilens.detect import (
     standing,
     traffic,
 )
-from apilens.detect.settings import sensitised
+from apilens.detect.settings import anyway, sensitised
 
 DETECTORS: dict[str, memory.Detector] = {
     "errors": errors.detect,
@@ -84,7 +84,8 @@ def find_candidates(
             # What is said of a bin that is not over does not hold, even if nothing more comes.
             bins[-1] = ~bins[-1]
         chunks = baseline.chunks(fleet, rows, behind)
-        abnormal, known = memory.judge(chunks, fleet, DETECTORS, MAY_OPEN, remembered.of(str(environment)), bins)
+        least = anyway(settings, anomalies.OPEN_LOG10_P)
+        abnormal, known = memory.judge(chunks, fleet, DETECTORS, MAY_OPEN, remembered.of(str(environment)), bins, least)
         remembered.learn(str(environment), known)
         over = pl.col("bin") * baseline.MINUTES + pl.col("minutes").fill_null(baseline.MINUTES)
         abnormal = abnormal.filter(over <= minute - first * baseline.MINUTES)

@@ -32,8 +32,6 @@ ANOMALIES = pl.Schema(
 #: Hysteresis: one window in ten million opens, one in three hundred holds (DETECTION: open p < 1e-7, hold p < 10^-2.5).
 OPEN_LOG10_P = -7.0
 HOLD_LOG10_P = -2.5
-#: No window above this chance opens, neither by its detector nor by a sensitivity (settings.LEVELS).
-MAY_OPEN_LOG10_P = -5.0
 #: A may_open adds up from another bin on than its detector, and must not miss what lies on a threshold for that.
 SLACK = 1e-6
 

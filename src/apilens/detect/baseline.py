@@ -28,6 +28,8 @@ HOUR = 3_600 // schema.BIN_S
 MINUTES = schema.BIN_S // 60
 #: Trailing baseline: a week holds every hour of the week once (DETECTION: trailing 7 days).
 WEEK_DAYS = 7
+#: More calls than so many times the typical are a burst: a job, a crawler, one long session.
+STEADY_FACTOR = 2.0
 #: Endpoints evaluated at once: 256 × 8,640 bins (30 days) × 8 bytes is 18 MB per matrix.
 CHUNK = 256
 #: Dense arithmetic is done for so many of them at a time: 16 × 8,640 × 8 bytes is 1 MB, which the processor's cache holds
@@ -105,6 +107,7 @@ class Series:
     first_endpoint: int
     calls: Floats  # (endpoints, bins)
     beside: Floats  # (endpoints, bins) calls of all endpoints with the same upstream; of itself where it is not known
+    siblings: Floats  # (endpoints, bins) calls of the others with the same upstream, without their bursts
     born: Ints  # (endpoints) first bin with a call
     timed: Floats  # (endpoints, bins) calls below 400 whose duration is known
     log_sum: Floats  # (endpoints, bins) of ln(ms)
@@ -126,6 +129,7 @@ class Series:
                     0,
                     self.calls[mine],
                     self.beside[mine],
+                    self.siblings[mine],
                     self.born[mine],
                     self.timed[mine],
                     self.log_sum[mine],
@@ -147,6 +151,7 @@ class Series:
             0,
             self.calls[rows],
             self.beside[rows],
+            self.siblings[rows],
             self.born[rows],
             self.timed[rows],
             self.log_sum[rows],
@@ -165,6 +170,7 @@ class Series:
             self.first_endpoint,
             self.calls[:, bin_:],
             self.beside[:, bin_:],
+            self.siblings[:, bin_:],
             self.born - bin_,
             self.timed[:, bin_:],
             self.log_sum[:, bin_:],
@@ -321,14 +327,13 @@ def chunks(shape: Fleet, rows: pl.DataFrame, upstreams: dict[int, str] | None = 
         {"endpoint": list(upstreams or {}), "upstream": list((upstreams or {}).values())},
         schema={"endpoint": pl.Int64, "upstream": pl.String},
     ).filter(pl.len().over("upstream") > 1)
-    together = (
-        rows.lazy().join(shared.lazy(), on="endpoint").group_by("upstream", "bin").agg(pl.col("calls").sum()).collect()
-    )
+    group = shared["upstream"].rank("dense").cast(pl.Int64) - 1
+    shared = shared.with_columns(group=group).sort("endpoint")
+    together, steady = _behind(shape, rows, shared)
     for first in range(0, shape.endpoints.height, CHUNK):
         size = min(CHUNK, shape.endpoints.height - first)
-        begin, end = (rows["endpoint"].search_sorted(edge) for edge in (first, first + size))
-        part = rows.slice(begin, end - begin).with_columns(row=pl.col("endpoint") - first)
-        calls = _dense(part.group_by("row", "bin").agg(pl.col("calls").sum()), "calls", size, shape.bins)
+        part = _part(rows, first, size)
+        calls = _calls(part, size, shape.bins)
         good = part.filter(pl.col("status_code") < 400)
         moments = good.group_by("row", "bin").agg(pl.col("durations", "log_duration_sum", "log_duration_sumsq").sum())
         minutes = pl.concat_arr(pl.col("minute_calls").list.get(i).sum().cast(pl.Int64) for i in range(MINUTES))
@@ -346,17 +351,15 @@ def chunks(shape: Fleet, rows: pl.DataFrame, upstreams: dict[int, str] | None = 
             .drop_nulls("bucket")
         )
         seen = calls > 0
-        mine = shared.filter(pl.col("endpoint").is_between(first, first + size - 1)).with_columns(
-            row=pl.col("endpoint") - first
-        )
-        beside = calls.copy()
-        beside[mine["row"].to_numpy()] = 0.0
-        load = together.join(mine, on="upstream")
-        beside[load["row"].to_numpy(), load["bin"].to_numpy()] = load["calls"].to_numpy()
+        mine, at = _shared_in(shared, first, size)
+        beside, siblings = calls.copy(), np.zeros_like(calls)
+        beside[mine] = together[at]
+        siblings[mine] = steady[at] - _without_bursts(calls[mine])
         yield Series(
             first,
             calls,
             beside,
+            siblings,
             np.where(seen.any(axis=1), seen.argmax(axis=1), shape.bins).astype(np.int64),
             _dense(moments, "durations", size, shape.bins),
             _dense(moments, "log_duration_sum", size, shape.bins),
@@ -364,6 +367,50 @@ def chunks(shape: Fleet, rows: pl.DataFrame, upstreams: dict[int, str] | None = 
             codes,
             buckets,
         )
+
+
+def _part(rows: pl.DataFrame, first: int, size: int) -> pl.DataFrame:
+    """The rows of `size` endpoints from `first` on, with their row."""
+    begin, end = (rows["endpoint"].search_sorted(edge) for edge in (first, first + size))
+    return rows.slice(begin, end - begin).with_columns(row=pl.col("endpoint") - first)
+
+
+def _calls(part: pl.DataFrame, size: int, bins: int) -> Floats:
+    return _dense(part.group_by("row", "bin").agg(pl.col("calls").sum()), "calls", size, bins)
+
+
+def _shared_in(shared: pl.DataFrame, first: int, size: int) -> tuple[Ints, Ints]:
+    """Rows of a chunk that share their upstream, and the number of that."""
+    mine = shared.filter(pl.col("endpoint").is_between(first, first + size - 1))
+    return (mine["endpoint"] - first).to_numpy(), mine["group"].to_numpy()
+
+
+def _behind(shape: Fleet, rows: pl.DataFrame, shared: pl.DataFrame) -> tuple[Floats, Floats]:
+    """(upstreams, bins) calls of all endpoints behind each upstream, and the same without their bursts."""
+    together, steady = (np.zeros((shared["group"].n_unique(), shape.bins)) for _ in range(2))
+    for first in range(0, shape.endpoints.height, CHUNK):
+        size = min(CHUNK, shape.endpoints.height - first)
+        mine, at = _shared_in(shared, first, size)
+        if len(mine) > 0:
+            calls = _calls(_part(rows, first, size), size, shape.bins)[mine]
+            np.add.at(together, at, calls)
+            np.add.at(steady, at, _without_bursts(calls))
+    return together, steady
+
+
+def _without_bursts(calls: Floats) -> Floats:
+    """(endpoints, bins) calls, no more of them than STEADY_FACTOR times (and three deviations above) what is typical: at this
+    time of the seven days before, or in the two hours before.
+
+    Typical is the square of a mean root, which a job of a few minutes hardly moves. Whole numbers, whose sums are exact.
+    """
+    roots = Sums(np.sqrt(calls))
+    age = np.arange(calls.shape[1]) - np.where((calls > 0).any(axis=1), (calls > 0).argmax(axis=1), 0)[:, None]
+    days = np.clip(age // DAY, 0, WEEK_DAYS)
+    around = same_time(roots.window(HOUR), HOUR // 2) / (HOUR * np.maximum(days, 1))
+    root = np.maximum(around, roots.past(2 * HOUR, 1) / (2 * HOUR))
+    most = np.where(days > 0, np.floor(STEADY_FACTOR * root**2 + 3 * root + 1), np.inf)
+    return np.minimum(calls, most)
 
 
 def _dense(frame: pl.DataFrame, column: str, rows: int, bins: int) -> Floats:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
-from scipy.special import betainc, ndtr, ndtri, stdtr, stdtrit
+from scipy.special import betainc, ndtr, ndtri, stdtr
 
 from apilens.detect import anomalies
 from apilens.detect.baseline import (
@@ -44,7 +44,7 @@ DRIFT_WINDOW, DRIFT_SKIP, DRIFT_FACTOR = DAY, 3 * DAY, 1.15
 TAIL_SHARE = 0.03
 TAIL_FACTOR = 3.0
 MIN_TIMED = 8
-#: Means of heavy-tailed latencies are not normal: Student's t asks a shift for 5.0 standard errors to open, a drift for 6.6.
+#: Means of heavy-tailed latencies are not normal: Student's t asks a shift for 5.0 standard errors to open, a drift for 5.9.
 #: Those of a handful of calls are even less so: of ten calls, 6.8.
 T_DEGREES, DRIFT_DEGREES = 100, 30
 DEGREES_PER_CALL = 2
@@ -56,7 +56,7 @@ PROFILE_CALLS, RECENT_CALLS = 30.0, 30.0
 PRIOR_WANDER, MIN_WANDER = 0.02, 0.002
 #: Day means wander more than calls do; from days of ordinary endpoints.
 DRIFT_PRIOR_SPREAD = 6.0
-#: A shift and a tail open at one window in a million (a drift at anomalies.OPEN_LOG10_P).
+#: A shift, a tail and a drift open at one window in a million.
 OPEN_LOG10_P = -6.0
 #: One in a hundred thousand is enough for an endpoint whose own week stays far below: what it did then says more of its
 #: spread than any model. Picked on eleven worlds: two more faults, one more false ticket.
@@ -77,10 +77,6 @@ SQUARE_LIMIT = 64.0
 YOUNG = 2 * DAY
 #: Least overdispersion of slow calls.
 MIN_OVER = 0.3
-#: Standard errors below which no shift and no drift has a chance under anomalies.MAY_OPEN_LOG10_P.
-MAY_OPEN, DRIFT_MAY_OPEN = (
-    -float(stdtrit(degrees, 10**anomalies.MAY_OPEN_LOG10_P)) - 1e-3 for degrees in (T_DEGREES, DRIFT_DEGREES)
-)
 #: What a window is compared with lies within so many bins: slow calls with those of their week, each day of it with the week
 #: by which slow is told, and that with the week by which bursts are; a drift with less.
 REACH = 3 * WEEK + 2 * DAY
@@ -113,8 +109,9 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     return pl.concat(found)
 
 
-def may_open(series: Series, fleet: Fleet, since: int) -> Bools:
-    """Which rows of the series can have an anomaly in bin `since` or later that opens, whatever sensitivity is asked for.
+def may_open(series: Series, fleet: Fleet, since: int, anyway: float) -> Bools:
+    """Which rows of the series can have an anomaly in bin `since` or later that opens by its rule, or whose chance is `anyway`
+    (its log10) or less.
 
     What detect() asks a window for, as far as it follows from a few sums: an expectation is never below the week's mean
     with the fleet's load, and no spread below its floor.
@@ -123,33 +120,45 @@ def may_open(series: Series, fleet: Fleet, since: int) -> Bools:
     fleet, late, since = fleet.since(first), series.since(first), since - first
     timed = Sums(late.timed, since)
     widths = (*(width for width, _ in SHIFT_WINDOWS), DRIFT_WINDOW)
-    asked = np.flatnonzero(np.any([timed.window(width).max(axis=1) >= MIN_TIMED for width in widths], axis=0))
+    most = [timed.window(width).max(axis=1) for width in widths]
+    asked = np.flatnonzero(np.max(most, axis=0) >= MIN_TIMED)
+    # Those with few calls together, see detect().
+    asked = asked[np.argsort(-most[0][asked], kind="stable")]
     found = np.zeros(len(series.born), dtype=bool)
     for rows, piece in late.pieces(asked):
-        found[rows] = _may_be_slower(_without_bursts(piece), fleet, since)
+        found[rows] = _may_be_slower(_without_bursts(piece), fleet, since, anyway)
     return found
 
 
-def _may_be_slower(series: Series, fleet: Fleet, since: int) -> Bools:
+def _may_be_slower(series: Series, fleet: Fleet, since: int, anyway: float) -> Bools:
     totals = _Totals(series, fleet)
     found = np.zeros(len(series.born), dtype=bool)
     slow, timed = _slow_calls(series, fleet)
     slow_sums, timed_sums = Sums(slow, since), Sums(timed, since)
+    shift_or_tail, drift = (
+        np.maximum(rule - fleet.many[since:], anyway) + anomalies.SLACK
+        for rule in (CLEAR_LOG10_P, anomalies.OPEN_LOG10_P)
+    )
     for width, factor in SHIFT_WINDOWS:
         # Some bins sooner, because a window is asked for without its worst bin.
         begin = max(since - width, 0)
         new = slice(since - begin, None)
         of = totals.tail(begin)
-        mean, variance, explained = _by_load(of, width, width + HOUR)
         n, past_n = of.timed.window(width), of.timed.past(WEEK, width + HOUR)
+        enough = (n >= MIN_TIMED) & (past_n >= 50)
+        if not enough[:, new].any():
+            continue
+        mean, variance, explained = _by_load(of, width, width + HOUR)
         rest_n = np.maximum(n, 1.0) * (1 - 1 / width)
         worst = window_max(series.log_sum[:, begin:] - series.timed[:, begin:] * mean, width)
         above = (of.log_sum.window(width) - np.maximum(worst, 0.0) - np.maximum(n, 1.0) * mean) / rest_n - explained
+        rows, bins = np.nonzero((enough & (above > math.log(factor) - anomalies.SLACK))[:, new])
+        n, rest_n, above, variance = (of[:, new][rows, bins] for of in (n, rest_n, above, variance))
         z = above / np.sqrt(variance / rest_n + MIN_WANDER)
-        slower = (n >= MIN_TIMED) & (past_n >= 50) & (above > math.log(factor) - anomalies.SLACK) & (z > MAY_OPEN)
-        found |= slower[:, new].any(axis=1)
-        k = slow_sums.window(width) - window_max(slow[:, begin:], width)[:, new]
+        chance = anomalies.log10_tail(stdtr(np.minimum(T_DEGREES, DEGREES_PER_CALL * n), -z))
+        found[rows[chance <= shift_or_tail[bins]]] = True
         n, past_n = timed_sums.window(width), timed_sums.past(WEEK, width + HOUR)
+        k = slow_sums.window(width) - window_max(slow[:, begin:], width)[:, new]
         share = (slow_sums.past(WEEK, width + HOUR) + 100 * TAIL_SHARE) / (past_n + 100)
         least = n * share * (width - 1) / width
         third = max(width // 3, 1)
@@ -161,18 +170,24 @@ def _may_be_slower(series: Series, fleet: Fleet, since: int) -> Bools:
             & (k - least > 0.05 * n - anomalies.SLACK)
         )
         heavier &= slow_sums.window(third) > 1.5 * share * timed_sums.window(third) - anomalies.SLACK
-        heavier &= (k - least) / np.sqrt(np.maximum(least, 0.1)) > 2.5 * math.sqrt(1 + MIN_OVER) - anomalies.SLACK
-        found |= heavier.any(axis=1)
+        rows, bins = np.nonzero(heavier)
+        k, least = k[rows, bins], least[rows, bins]
+        shape = least / MIN_OVER
+        chance = anomalies.log10_tail(betainc(k, shape, least / (least + shape)))
+        found[rows[chance <= shift_or_tail[bins]]] = True
+    if found.all():
+        return found
     of = totals.tail(since)
     behind = DRIFT_WINDOW + DRIFT_SKIP
     mean, variance, explained = _by_load(of, DRIFT_WINDOW, behind)
     n, past_n = of.timed.window(DRIFT_WINDOW), of.timed.past(WEEK, behind)
     above = of.log_sum.window(DRIFT_WINDOW) / np.maximum(n, 1.0) - mean - explained
-    z = above / np.sqrt(variance / np.maximum(n, 1.0) + variance / np.maximum(past_n, 1.0))
-    drifted = (
-        (n >= MIN_TIMED) & (past_n >= 50) & (above > math.log(DRIFT_FACTOR) - anomalies.SLACK) & (z > DRIFT_MAY_OPEN)
-    )
-    return found | drifted.any(axis=1)
+    rows, bins = np.nonzero((n >= MIN_TIMED) & (past_n >= 50) & (above > math.log(DRIFT_FACTOR) - anomalies.SLACK))
+    variance, n, past_n = (of[rows, bins] for of in (variance, n, past_n))
+    z = above[rows, bins] / np.sqrt(variance / n + variance / past_n)
+    chance = anomalies.log10_tail(stdtr(DRIFT_DEGREES, -z))
+    found[rows[chance <= drift[bins]]] = True
+    return found
 
 
 class _Totals:
@@ -419,9 +434,10 @@ def _drift(series: Series, fleet: Fleet, totals: _Totals, load: tuple[Floats, Bo
     noise = spread(square, usable, fleet, prior=DRIFT_PRIOR_SPREAD, weight=DAY, skip_days=DRIFT_SKIP // DAY)
     z /= np.sqrt(np.maximum(noise, 1.0))
     changed = (residual > math.log(DRIFT_FACTOR)) & _still(totals, DRIFT_WINDOW, residual, DRIFT_FACTOR)
+    changed &= _already(totals, DRIFT_WINDOW, residual, DRIFT_FACTOR)
     rows, bins = np.nonzero(usable & (z > 2.5) & changed)
     log10_p = anomalies.log10_tail(stdtr(DRIFT_DEGREES, -z[rows, bins]))
-    opens = (log10_p < anomalies.OPEN_LOG10_P - fleet.many[bins]) & comparable[rows, bins]
+    opens = (log10_p < OPEN_LOG10_P - fleet.many[bins]) & comparable[rows, bins]
     excess = n * (1.0 - np.exp(-np.maximum(residual, 0.0)))
     observed = np.exp(s / safe_n)
     return _frame(series, rows, bins, DRIFT_WINDOW, log10_p, opens, observed, np.exp(expected), "ms", n, excess)
@@ -434,11 +450,19 @@ def _age(series: Series, fleet: Fleet) -> Floats:
 
 def _still(totals: _Totals, width: int, residual: Floats, factor: float) -> Bools:
     """Whether the last third of the window is slow as well: what ended is no news."""
-    third = max(width // 3, 1)
-    n = np.maximum(totals.timed.window(third), 1.0)
-    whole = np.maximum(totals.timed.window(width), 1.0)
-    mean = totals.log_sum.window(third) / n
-    return mean - totals.log_sum.window(width) / whole + residual > math.log(factor) / 2
+    return _as_slow(totals, width, max(width // 3, 1), 0, residual, factor)
+
+
+def _already(totals: _Totals, width: int, residual: Floats, factor: float) -> Bools:
+    """Whether the first two thirds of the window are slow as well: what is in the last hours alone is no drift."""
+    return _as_slow(totals, width, width - width // 3, width // 3, residual, factor)
+
+
+def _as_slow(totals: _Totals, width: int, part: int, skip: int, residual: Floats, factor: float) -> Bools:
+    """Whether `part` bins of a window, `skip` before its end, are at least half as slow as the factor asks of all."""
+    mean = totals.log_sum.past(part, skip) / np.maximum(totals.timed.past(part, skip), 1.0)
+    whole = totals.log_sum.window(width) / np.maximum(totals.timed.window(width), 1.0)
+    return mean - whole + residual > math.log(factor) / 2
 
 
 def _slow_calls(series: Series, fleet: Fleet) -> tuple[Floats, Floats]:

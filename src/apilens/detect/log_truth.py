@@ -369,10 +369,15 @@ def _wrote_most(drop: dict[str, Any], gap: dict[str, Any], breakdown: Breakdown)
     return int(calls.filter(pl.col("node").is_in(silent))["calls"].sum()) >= 0.6 * max(int(calls["calls"].sum()), 1)
 
 
+def fingerprint(environment: str, signal: str, key: str) -> str:
+    """The fingerprint of a candidate about the log itself; key: what it is about, of a clock_skew the two instances as `a|b`."""
+    return hashlib.sha256("\x1f".join((environment, signal, key)).encode("utf-8", "surrogatepass")).hexdigest()[:20]
+
+
 def _common(
     signal: str, environment: str, key: str, start: datetime, end: datetime, detected_at: datetime
 ) -> dict[str, Any]:
-    mark = hashlib.sha256("\x1f".join((environment, signal, key)).encode("utf-8", "surrogatepass")).hexdigest()[:20]
+    mark = fingerprint(environment, signal, key)
     return {
         "id": f"{mark}-{start:%Y%m%dT%H%MZ}",
         "fingerprint": mark,

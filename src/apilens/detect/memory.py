@@ -9,6 +9,7 @@ that could, and these are judged anew with their whole past, by the same code on
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -24,11 +25,10 @@ from apilens.detect import anomalies
 from apilens.detect.baseline import DAY, HOUR, Bools, Fleet, Ints, Series
 
 Detector = Callable[[Series, Fleet], pl.DataFrame]
-#: Given series, fleet and a bin: which rows of the series can have an anomaly in that bin or later that opens.
-MayOpen = Callable[[Series, Fleet, int], Bools]
+#: Given series, fleet, a bin and log10 of a chance: which rows of the series can have an anomaly in that bin or later that
+#: opens by its rule, or whose chance is no higher.
+MayOpen = Callable[[Series, Fleet, int, float], Bools]
 
-#: After so many new bins all is judged anew: looking for those that may open would cost as much.
-MOST_NEW = DAY
 #: A window of a day may prolong a problem whose last abnormal bin is so long ago (incidents.QUIET before its start).
 LIVE = DAY + HOUR
 #: Bits of a digest: those of 2^19 rows of one bin still add up in 63.
@@ -38,6 +38,7 @@ _KNOWN = pl.Schema(
     [
         ("environment", pl.String),
         ("first_bin", pl.Int64),
+        ("anyway", pl.Float64),
         ("digests", pl.List(pl.Int64)),
         ("anomalies", pl.List(pl.Struct(_ANOMALIES))),
     ]
@@ -48,11 +49,13 @@ _KNOWN = pl.Schema(
 class Known:
     """What is known of one environment.
 
-    first_bin: of the time axis, in epoch seconds / BIN_S. digests: of each bin since. anomalies: ANOMALIES of the detectors
-    with a may_open, with the names of their endpoints; those of endpoints on which nothing ever opened are left out.
+    first_bin: of the time axis, in epoch seconds / BIN_S. anyway: log10 of the chance at which windows open whatever their rule
+    says. digests: of each bin since. anomalies: ANOMALIES of the detectors with a may_open, with the names of their endpoints;
+    those of endpoints on which nothing ever opened are left out.
     """
 
     first_bin: int
+    anyway: float
     digests: Ints
     anomalies: pl.DataFrame
 
@@ -82,14 +85,13 @@ def digests(fleet: Fleet, rows: pl.DataFrame, upstreams: Mapping[int, str]) -> I
     return result
 
 
-def first_new(known: Known | None, fleet: Fleet, seen: Ints) -> int:
-    """The first bin that must be judged; fleet.bins: none. seen: digests of the bins."""
-    if known is None or known.first_bin != fleet.first_bin:
+def first_new(known: Known | None, fleet: Fleet, seen: Ints, anyway: float) -> int:
+    """The first bin that must be judged; fleet.bins: none. seen: digests of the bins; anyway: as in Known."""
+    if known is None or (known.first_bin, known.anyway) != (fleet.first_bin, anyway):
         return 0
     both = min(len(known.digests), len(seen))
     differs = np.flatnonzero(known.digests[:both] != seen[:both])
-    new = int(differs[0]) if len(differs) else both
-    return new if fleet.bins - new <= MOST_NEW else 0
+    return int(differs[0]) if len(differs) else both
 
 
 def judge(
@@ -99,13 +101,14 @@ def judge(
     may_open: Mapping[str, MayOpen],
     known: Known | None,
     seen: Ints,
+    anyway: float = -math.inf,
 ) -> tuple[pl.DataFrame, Known]:
     """ANOMALIES of a fleet that can belong to a problem, and what is to be remembered of them.
 
     may_open: by name of the detector; one without is asked about everything. known: what is remembered (None: nothing),
-    seen: digests of the bins as they are now.
+    seen: digests of the bins as they are now. anyway: log10 of the chance at which a sensitivity lets windows open.
     """
-    since = first_new(known, fleet, seen)
+    since = first_new(known, fleet, seen, anyway)
     before = anomalies.ANOMALIES.to_frame() if known is None else _recalled(known, fleet, since)
     live = before.filter(pl.col("bin") >= since - LIVE)
     found = [anomalies.ANOMALIES.to_frame()]
@@ -113,12 +116,12 @@ def judge(
         here = pl.col("endpoint").is_between(series.first_endpoint, series.first_endpoint + len(series.born) - 1)
         for name, detect in detectors.items():
             mine = (pl.col("detector") == name) & here
-            if since == 0 or name not in may_open:
+            if name not in may_open:
                 found.append(detect(series, fleet))
             elif since == fleet.bins:
                 found.append(before.filter(mine))
             else:
-                asked = may_open[name](series, fleet, since)
+                asked = may_open[name](series, fleet, since, anyway)
                 asked[live.filter(mine)["endpoint"].to_numpy() - series.first_endpoint] = True
                 rows = np.flatnonzero(asked)
                 fresh = detect(series.only(rows), fleet)
@@ -128,10 +131,10 @@ def judge(
     abnormal = pl.concat(found)
     if known is not None and since == fleet.bins:
         return abnormal, known
-    could = (pl.col("opens") | (pl.col("log10_p") <= anomalies.MAY_OPEN_LOG10_P)).any().over("detector", "endpoint")
+    could = (pl.col("opens") | (pl.col("log10_p") <= anyway)).any().over("detector", "endpoint")
     kept = abnormal.filter(pl.col("detector").is_in(list(may_open))).filter(could)
     named = kept.join(fleet.endpoints, on="endpoint", how="left", maintain_order="left").select(_ANOMALIES.names())
-    return abnormal, Known(fleet.first_bin, seen, named)
+    return abnormal, Known(fleet.first_bin, anyway, seen, named)
 
 
 def _recalled(known: Known, fleet: Fleet, since: int) -> pl.DataFrame:
@@ -153,7 +156,9 @@ class Memory:
             return
         for row in pl.read_parquet(BytesIO(data[32:])).iter_rows(named=True):
             rows = pl.DataFrame(row["anomalies"], schema=_ANOMALIES)
-            self._known[row["environment"]] = Known(row["first_bin"], np.array(row["digests"], dtype=np.int64), rows)
+            self._known[row["environment"]] = Known(
+                row["first_bin"], row["anyway"], np.array(row["digests"], dtype=np.int64), rows
+            )
 
     def of(self, environment: str) -> Known | None:
         """What is known of an environment; None: nothing."""
@@ -167,7 +172,7 @@ class Memory:
     def to_bytes(self) -> bytes:
         """All of it, sealed with its checksum under this version of the rules."""
         rows = [
-            (name, known.first_bin, known.digests.tolist(), known.anomalies.to_dicts())
+            (name, known.first_bin, known.anyway, known.digests.tolist(), known.anomalies.to_dicts())
             for name, known in self._known.items()
         ]
         out = BytesIO()

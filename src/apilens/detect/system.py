@@ -257,6 +257,7 @@ def _candidate(
     at_opening = {names[run.series]["node"] for run in incident if run.opened == opening.opened}
     within = of[first.series][first.bins]
     observed = float(np.nanmean(within)) if (~np.isnan(within)).any() else first.expected
+    leading = sorted(incident, key=lambda run: run.series != first.series)
     key = f"node={main['node']}" if main["node"] and len(at_opening) == 1 else f"metric={main['metric']}"
     place = main["environment"] or environment or "default"
     mark = hashlib.sha256(
@@ -303,9 +304,10 @@ def _candidate(
         "request_ids": [],
         "title": f"{what}{where}{elsewhere}: {main['kind']} {shown}, {rule}".replace(": other ", ": "),
         "explanation": " ".join(sentences),
+        # What was observed and expected is of the first of them.
         "evidence": [
             evidence_of(names[run.series], *_before_and_during(run, of))
-            for run in {run.series: run for run in reversed(incident)}.values()
+            for run in {run.series: run for run in reversed(leading)}.values()
         ][::-1][:MOST_NAMED],
     }
 

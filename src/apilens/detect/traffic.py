@@ -6,7 +6,7 @@ share them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -48,6 +48,13 @@ EACH_LOG10_P, BOTH_LOG10_P = -3.0, -8.5
 WEEKEND_BEGINS = 6 * HOUR
 #: Squared relative errors above this are incidents, not spread.
 ERROR_LIMIT = 4.0
+#: Share of an endpoint in the calls of its siblings: hours around a window and before it, and by how many of their calls
+#: it is held to the share of the whole week, and of this time of day.
+SHARE_REACH, SHARE_PRIOR, LATELY_PRIOR = 4 * HOUR, 100.0, 30.0
+#: That forecast is asked in windows of half an hour and an hour, alone, so for one chance in a million.
+APART_WINDOWS, APART_LOG10_P = (6, 12), -6.0
+#: No such forecast is more certain than this squared coefficient of variation.
+MIN_APART = 0.01
 #: Endpoints follow the fleet's growth up to so much of its logarithm (a guess, held against worlds with unequal
 #: weekends).
 GROWTH_SPREAD = 0.35
@@ -55,16 +62,16 @@ GROWTH_SPREAD = 0.35
 DAY_SPREAD = 0.02
 #: No forecast is more certain than this squared coefficient of variation.
 MIN_SPREAD = 0.005
+#: Nor is that of the hour before.
+MIN_SPREAD_LATELY = 0.01
 #: Past days, the window and the half hours around them lie within so many bins.
 REACH = WEEK_DAYS * DAY + max(GROWTH_WINDOWS) + DAY
 
 
 def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     """Anomalies (anomalies.ANOMALIES) of signal traffic; observed and expected are calls per 5 minutes."""
-    # "until now" in _window, so that the future has no say; who never had half the calls is left out here.
-    busy = np.flatnonzero(window_sum(series.calls, max(GROWTH_WINDOWS)).max(axis=1) >= MIN_EXPECTED / 2)
     found = [anomalies.ANOMALIES.to_frame()]
-    for rows, piece in series.pieces(busy):
+    for rows, piece in replace(series, buckets=series.buckets.clear()).pieces(_busy(series)):
         far = anomalies.strongest(pl.concat([_window(piece, fleet, width) for width in GROWTH_WINDOWS]))
         found.append(
             far.with_columns(endpoint=pl.Series(rows[far["endpoint"]] + series.first_endpoint, dtype=pl.Int64))
@@ -72,53 +79,101 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     return pl.concat(found)
 
 
-def may_open(series: Series, fleet: Fleet, since: int) -> Bools:
-    """Which rows of the series can have an anomaly in bin `since` or later; see latency.may_open.
+def _busy(series: Series) -> Ints:
+    """Rows worth the arithmetic: those that ever had half the calls. _window asks "until now", so that the future has no say."""
+    return np.flatnonzero(window_sum(series.calls, max(GROWTH_WINDOWS)).max(axis=1) >= MIN_EXPECTED / 2)
 
-    What _window asks for with the forecast of past days alone: it expects no less of a surge and no more of a drop, and no
-    spread is below its floor.
+
+def may_open(series: Series, fleet: Fleet, since: int, anyway: float) -> Bools:
+    """Which rows of the series can have an anomaly in bin `since` or later that opens; see latency.may_open.
+
+    What _window asks for with the forecast of past days alone, which expects no less of a surge and no more of a drop, and with
+    no spread below its floor; then, on the few rows that are left, with that of the hour before.
     """
     first = max(since - REACH, 0)
+    busy, only = _busy(series), replace(series, buckets=series.buckets.clear()).since(first)
     fleet, since = fleet.since(first), since - first
-    each, born = series.calls[:, first:], series.born - first
-    found = np.zeros(len(born), dtype=bool)
+    found = np.zeros(len(series.born), dtype=bool)
+    for rows, piece in only.pieces(busy):
+        for width in GROWTH_WINDOWS:
+            found[rows] |= _may_be_apart(piece, fleet, since, width, anyway)
+    return found
+
+
+def _may_be_apart(series: Series, fleet: Fleet, since: int, width: int, anyway: float) -> Bools:
+    each, born = series.calls, series.born
     sums, at = Sums(each, since), np.arange(since, fleet.bins)
-    for width in GROWTH_WINDOWS:
-        calls, third = sums.window(width), max(width // 3, 1)
-        logged = (window_sum((fleet.load > 0).astype(np.float64), width) >= width).astype(np.float64)
-        of_days = []
-        for day in range(1, WEEK_DAYS + 1):
-            factor = fleet.growth[width][day - 1, since:]
-            known = (back(logged, day * DAY, 0.0)[since:] > 0) & ~np.isnan(factor)
-            valid = ((at - day * DAY >= born[:, None] + width - 1) & known).astype(np.float64)
-            factor = np.where(known, factor, 1.0)
-            of_days.append(
-                (
-                    sums.past(width, day * DAY) * factor,
-                    valid,
-                    valid / (DAY_SPREAD + (GROWTH_SPREAD * np.log(factor)) ** 2),
-                )
-            )
-        value, valid, weight = (np.stack(part) for part in zip(*of_days, strict=True))
-        days = valid.sum(axis=0)
-        middle = (value * valid).sum(axis=0)
-        trim = days >= 4
-        middle -= np.where(trim, np.where(valid > 0, value, np.inf).min(axis=0), 0.0)
-        middle -= np.where(trim, np.where(valid > 0, value, -np.inf).max(axis=0), 0.0)
-        middle /= np.maximum(days - 2 * trim, 1.0)
-        held = np.clip(value, 0.5 * middle, 2 * middle)
-        mean = (weight * held).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-9)
-        usable = (days >= 2) & (logged[since:] > 0) & (mean >= MIN_EXPECTED - anomalies.SLACK)
-        variance = np.maximum((1 + 1 / np.maximum(days, 1.0)) * mean + MIN_SPREAD * mean**2, 1.0)
-        recent, part = sums.window(third), mean * third / width
-        begin = max(since - width, 0)
-        kept = (width - 2) / width
-        k = calls - 2 * window_max(each[:, begin:], width)[:, since - begin :]
-        more = (calls > SURGE_FACTOR * mean - anomalies.SLACK) & (recent > SURGE_RECENT * part - anomalies.SLACK)
-        more &= k - kept * mean > 2.0 * np.sqrt(variance) - anomalies.SLACK
-        fewer = (calls < DROP_FACTOR * mean + anomalies.SLACK) & (recent < DROP_RECENT * part + anomalies.SLACK)
-        fewer &= mean - calls > 2.0 * np.sqrt(variance) - anomalies.SLACK
-        found |= (usable & (more | fewer)).any(axis=1)
+    logged = window_sum((fleet.load > 0).astype(np.float64), width) >= width
+    of_days = []
+    for day in range(1, WEEK_DAYS + 1):
+        factor = fleet.growth[width][day - 1, since:]
+        known = (back(logged.astype(np.float64), day * DAY, 0.0)[since:] > 0) & ~np.isnan(factor)
+        factor = np.where(known, factor, 1.0)
+        valid = (at >= born[:, None] + (day * DAY + width - 1)) & known
+        of_days.append((sums.past(width, day * DAY) * factor, valid, (GROWTH_SPREAD * np.log(factor)) ** 2))
+    total, days = np.zeros((len(each), len(at))), np.zeros((len(each), len(at)))
+    least, most = np.full_like(total, np.inf), np.full_like(total, -np.inf)
+    for value, valid, _ in of_days:
+        total += value * valid
+        days += valid
+        np.minimum(least, value, out=least, where=valid)
+        np.maximum(most, value, out=most, where=valid)
+    trim = days >= 4
+    middle = total - np.where(trim, least, 0.0) - np.where(trim, most, 0.0)
+    middle /= np.maximum(days - 2 * trim, 1.0)
+    half, double = 0.5 * middle, 2 * middle
+    held, weights, apart = np.zeros_like(total), np.zeros_like(total), np.zeros_like(total)
+    for value, valid, distance in of_days:
+        weight = valid / (DAY_SPREAD + distance)
+        held += weight * np.minimum(np.maximum(value, half), double)
+        weights += weight
+        apart += weight * distance
+    weights = np.maximum(weights, 1e-9)
+    mean: Floats = held / weights
+    usable = (days >= 2) & logged[since:] & (mean >= MIN_EXPECTED - anomalies.SLACK)
+    variance = (1 + 1 / np.maximum(days, 1.0)) * mean + (MIN_SPREAD + apart / weights) * mean**2
+    third = max(width // 3, 1)
+    calls, recent, part = sums.window(width), sums.window(third), mean * third / width
+    more = usable & (calls > SURGE_FACTOR * mean - anomalies.SLACK) & (recent > SURGE_RECENT * part - anomalies.SLACK)
+    fewer = usable & (calls < DROP_FACTOR * mean + anomalies.SLACK) & (recent < DROP_RECENT * part + anomalies.SLACK)
+    found = np.zeros(len(each), dtype=bool)
+    for direction, changed, times in ((1, more, SURGE_FACTOR), (-1, fewer, DROP_FACTOR)):
+        rows, bins = np.nonzero(changed)
+        kept = (width - 2) / width if direction == 1 else 1.0
+        k, mu, var = (of[rows, bins] for of in (calls, mean, variance))
+        whole = k
+        if direction == 1 and len(rows):
+            begin = max(since - width, 0)
+            k = np.maximum(k - 2 * window_max(each[:, begin:], width)[rows, bins + since - begin], 0.0)
+        if width in APART_WINDOWS:
+            # _apart's forecast is no nearer to what was seen than that of past days, nor surer than this.
+            floor = kept**2 * (mu + MIN_APART * mu**2) + (kept - kept**2) * mu
+            alone = (direction * (k - kept * mu) > 0) & (Sums(series.siblings, since).window(width)[rows, bins] > 0)
+            chance = np.zeros(len(k))
+            chance[alone] = _log10_tail(k[alone], kept * mu[alone], floor[alone], direction)
+            least = np.maximum(APART_LOG10_P - fleet.many[bins + since], anyway)
+            found[rows[chance <= least + anomalies.SLACK]] = True
+        z = direction * (k - kept * mu) / np.sqrt(np.maximum(var, 1.0))
+        log10_p = np.zeros(len(k))
+        far = z > 2.0 - anomalies.SLACK
+        log10_p[far] = _log10_tail(k[far], kept * mu[far], kept**2 * var[far] + (kept - kept**2) * mu[far], direction)
+        found[rows[log10_p <= anyway + anomalies.SLACK]] = True
+        left = (log10_p < EACH_LOG10_P + anomalies.SLACK) & ~found[rows]
+        rows, bins, k, whole, log10_p = rows[left], bins[left], k[left], whole[left], log10_p[left]
+        mine, row = np.unique(rows, return_inverse=True)
+        if len(mine) == 0:
+            continue
+        lately, poisson = _hour_before(each[mine], window_sum(each[mine], width), width, fleet, born[mine], logged)
+        before, spread_before = lately[row, bins + since], poisson[row, bins + since]
+        spread_before += MIN_SPREAD_LATELY * before**2
+        before *= kept
+        chance = _log10_tail(k, np.maximum(before, 1e-3), np.maximum(spread_before, before * 1.001), direction)
+        chance = np.where(before > 0, chance, 0.0)
+        sudden = (chance < EACH_LOG10_P + anomalies.SLACK) & (
+            log10_p + chance < BOTH_LOG10_P - fleet.many[bins + since] + anomalies.SLACK
+        )
+        sudden &= direction * (whole * kept - times * before) > -anomalies.SLACK
+        found[rows[sudden]] = True
     return found
 
 
@@ -209,7 +264,18 @@ def _late(each: Floats, width: int) -> Floats:
 def _from_recent(
     each: Floats, calls: Floats, width: int, fleet: Fleet, born: Ints, logged: Bools
 ) -> tuple[Floats, Floats]:
-    """What the hour before the window lets expect in it, and the variance of that; (endpoints, bins).
+    """What the hour before the window lets expect in it, and the variance of that; (endpoints, bins)."""
+    mean, poisson = _hour_before(each, calls, width, fleet, born, logged)
+    usable = (mean >= 5.0) & logged[None, :]
+    error = np.where(usable, ((calls - mean) ** 2 - poisson) / np.maximum(mean, 1.0) ** 2, 0.0)
+    phi = spread(np.minimum(error, ERROR_LIMIT), usable, fleet, prior=PRIOR_SPREAD, weight=DAY / 2)
+    return mean, poisson + np.maximum(phi, MIN_SPREAD_LATELY) * mean**2
+
+
+def _hour_before(
+    each: Floats, calls: Floats, width: int, fleet: Fleet, born: Ints, logged: Bools
+) -> tuple[Floats, Floats]:
+    """The mean of _from_recent, and its variance were calls independent of each other.
 
     The hour before, times what the same window had relative to the same hour on the past seven days: an own weekend, a
     holiday or a slow growth is in both. Mean 0.0 where that hour or those days are unknown.
@@ -227,11 +293,7 @@ def _from_recent(
         then_before += np.where(valid, back(before, day * DAY, 0.0), 0.0)
     share = (then + width) / (then_before + reach)
     mean = np.where(whole[None, :] & (then_before > 0), before * share, 0.0)
-    poisson = mean * (1 + share) + mean**2 / np.maximum(then, 1.0)
-    usable = (mean >= 5.0) & logged[None, :]
-    error = np.where(usable, ((calls - mean) ** 2 - poisson) / np.maximum(mean, 1.0) ** 2, 0.0)
-    phi = np.maximum(spread(np.minimum(error, ERROR_LIMIT), usable, fleet, prior=PRIOR_SPREAD, weight=DAY / 2), 0.01)
-    return mean, poisson + phi * mean**2
+    return mean, mean * (1 + share) + mean**2 / np.maximum(then, 1.0)
 
 
 def _log10_tail(k: Floats, mean: Floats, variance: Floats, direction: int) -> Floats:
@@ -240,6 +302,108 @@ def _log10_tail(k: Floats, mean: Floats, variance: Floats, direction: int) -> Fl
     chance = mean / (mean + size)
     p = betainc(np.maximum(k, 1e-9), size, chance) if direction == 1 else betainc(size, k + 1.0, 1 - chance)
     return anomalies.log10_tail(p)
+
+
+def _apart(
+    series: Series, fleet: Fleet, width: int, forecast: _Forecast, each: Floats, calls: Floats, logged: Bools, at: Ints
+) -> pl.DataFrame:
+    """Windows far from what the other endpoints behind the same upstream let expect.
+
+    Endpoints with the same users rise and fall with them, whatever day it is: theirs times the share that this one had in
+    them at this time of the past week, and in the last hours; neither this nor past days may expect as many (few). How
+    well that forecast holds is learned from the past week: where it does not, nothing opens. each, calls: of the rows `at`.
+    """
+    born, siblings = series.born[at], series.siblings[at]
+    own, others = Sums(each), Sums(siblings)
+    theirs = others.window(width)
+    week = own.past(WEEK_DAYS * DAY, width) / np.maximum(others.past(WEEK_DAYS * DAY, width), 1.0)
+    ahead = (SHARE_REACH - width) // 2
+    then = same_time(own.window(SHARE_REACH), ahead) + SHARE_PRIOR * week
+    share = then / (same_time(others.window(SHARE_REACH), ahead) + SHARE_PRIOR)
+    lately = (own.past(SHARE_REACH, width) + LATELY_PRIOR * share) / (others.past(SHARE_REACH, width) + LATELY_PRIOR)
+    old = np.arange(fleet.bins)[None, :] - born[:, None] >= 2 * DAY + width
+    known = (theirs > 0) & logged[None, :] & old & (forecast.days >= 2)
+    usual = theirs * share
+    judged = known & (usual >= MIN_EXPECTED / 2)
+    error = np.where(judged, ((calls - usual) ** 2 - usual * (1 + share)) / np.maximum(usual, 1.0) ** 2, 0.0)
+    phi = spread(np.minimum(error, ERROR_LIMIT), judged, fleet, prior=PRIOR_SPREAD, weight=DAY / 2)
+    phi = np.maximum(phi, MIN_APART)
+    third = max(width // 3, 1)
+    recent = own.window(third)
+    found = []
+    for direction in (-1, 1):
+        if direction == 1:
+            week_ago = back(maximum_filter1d(calls, HOUR + 1, axis=1, mode="nearest"), WEEK_DAYS * DAY, 0.0)
+            mean = np.maximum(np.maximum(theirs * np.maximum(share, lately), forecast.mean), week_ago)
+            kept = (width - 2) / width
+            k = np.maximum(calls - 2 * window_max(each, width), 0.0)
+            changed = (calls > SURGE_FACTOR * mean) & (recent > SURGE_RECENT * mean * third / width)
+        else:
+            mean = np.minimum(theirs * np.minimum(share, lately), forecast.mean)
+            kept, k = 1.0, calls
+            changed = (calls < DROP_FACTOR * mean) & (recent < DROP_RECENT * mean * third / width)
+            changed &= ~_first_weekend(fleet, born, logged, width)[1]
+        sampling = mean * (1 + share) + mean**2 / (then + 1)
+        variance = kept**2 * (sampling + phi * mean**2) + (kept - kept**2) * mean
+        expected = kept * mean
+        far = (
+            known & (np.minimum(mean, forecast.mean) >= MIN_EXPECTED) & (direction * (k - expected) > np.sqrt(variance))
+        )
+        deviance = np.zeros_like(mean)
+        deviance[far] = _deviance(k[far], expected[far], variance[far])
+        rows, bins = np.nonzero(far & changed & (deviance > 2.5))
+        log10_p = _log10_tail(k[rows, bins], expected[rows, bins], variance[rows, bins], direction)
+        strong = log10_p < APART_LOG10_P - fleet.many[bins]
+        opens = strong & (deviance[rows, bins] > habit(deviance, fleet, (rows[strong], bins[strong]))[rows, bins])
+        found.append(
+            _frame(
+                at[rows] + series.first_endpoint,
+                direction,
+                bins,
+                width,
+                opens,
+                log10_p,
+                calls[rows, bins],
+                mean[rows, bins],
+            )
+        )
+    return pl.concat(found)
+
+
+def _deviance(k: Floats, mean: Floats, variance: Floats) -> Floats:
+    """Root of the deviance of k under a negative binomial of that mean and variance: standard errors without the bound that
+    no calls at all set to them. Source: McCullagh and Nelder, Generalized Linear Models, 2.3 and 11.2."""
+    size = mean**2 / np.maximum(variance - mean, 1e-6)
+    own = k * np.log(np.maximum(k, 1e-9) / mean) - (k + size) * np.log((k + size) / (mean + size))
+    root: Floats = np.sqrt(np.maximum(2 * own, 0.0))
+    return root
+
+
+def _frame(
+    endpoints: Ints, direction: int, bins: Ints, width: int, opens: Bools, log10_p: Floats, calls: Floats, mean: Floats
+) -> pl.DataFrame:
+    """ANOMALIES of windows that end with `bins`, those strong enough to hold."""
+    return pl.DataFrame(
+        {
+            "endpoint": endpoints,
+            "detector": "traffic",
+            "signal": "traffic",
+            "status_code": None,
+            "direction": direction,
+            "bin": bins,
+            "minutes": None,
+            "start_bin": np.maximum(bins - width + 1, 0),
+            "opens": opens,
+            "log10_p": log10_p,
+            "observed": calls / width,
+            "expected": mean / width,
+            "unit": "calls",
+            "n": calls,
+            "excess": np.abs(calls - mean),
+        },
+        schema=dict(anomalies.ANOMALIES),
+        strict=False,
+    ).filter(pl.col("log10_p") < anomalies.HOLD_LOG10_P)
 
 
 def _first_weekend(fleet: Fleet, born: Ints, logged: Bools, width: int) -> tuple[Bools, Bools]:
@@ -277,6 +441,8 @@ def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
     third = max(width // 3, 1)
     recent = window_sum(each, third)
     found = []
+    if width in APART_WINDOWS:
+        found.append(_apart(series, fleet, width, forecast, each, calls, logged, kept_rows))
     for direction in (-1, 1):
         # Not every endpoint follows the fleet into the weekend, nor starts its batch job on the minute: both forecasts
         # must be broken, the scaled and the plain one.
@@ -317,27 +483,17 @@ def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
             else (calls[rows, bins] < DROP_FACTOR * lately[rows, bins])
         )
         usual = habit(z, fleet, (rows[sudden], bins[sudden]))[rows, bins]
+        opens = (z[rows, bins] > usual) & sudden
         found.append(
-            pl.DataFrame(
-                {
-                    "endpoint": kept_rows[rows] + series.first_endpoint,
-                    "detector": "traffic",
-                    "signal": "traffic",
-                    "status_code": None,
-                    "direction": direction,
-                    "bin": bins,
-                    "minutes": None,
-                    "start_bin": np.maximum(bins - width + 1, 0),
-                    "opens": (z[rows, bins] > usual) & sudden,
-                    "log10_p": log10_p,
-                    "observed": calls[rows, bins] / width,
-                    "expected": mean[rows, bins] / width,
-                    "unit": "calls",
-                    "n": calls[rows, bins],
-                    "excess": np.abs(calls - mean)[rows, bins],
-                },
-                schema=dict(anomalies.ANOMALIES),
-                strict=False,
-            ).filter(pl.col("log10_p") < anomalies.HOLD_LOG10_P)
+            _frame(
+                kept_rows[rows] + series.first_endpoint,
+                direction,
+                bins,
+                width,
+                opens,
+                log10_p,
+                calls[rows, bins],
+                mean[rows, bins],
+            )
         )
     return pl.concat(found)

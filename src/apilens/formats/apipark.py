@@ -14,7 +14,7 @@ from apilens.errors import UsageError
 from apilens.formats import fields as f
 from apilens.formats.block import Layout, Parsed
 from apilens.formats.format import Format, Options, fixed
-from apilens.formats.json_layout import JsonLayout
+from apilens.formats.json_layout import JsonLayout, asked_for
 from apilens.formats.layout import TextLayout, Variable
 from apilens.formats.template import check_time, joined
 from apilens.schema import CALLS, TIMESTAMP
@@ -213,7 +213,7 @@ def _points_like(shape: str) -> _Points | None:
     fields = [replace(INFLUX.paths.get(f"$.{name}") or f.attribute(name), pattern=_BARE) for name in names]
     variables = [*map(Variable, names, fields), Variable("time", _nanoseconds())]
     columns = {column for one in variables for column in one.field.careful(pl.lit(""))}
-    needed = dict.fromkeys(name for one in INFLUX.derived for name in one.meta.root_names())
+    needed = asked_for(INFLUX.derived, CALLS)
     lacking = [pl.lit(None, CALLS[name]).alias(name) for name in needed if name not in columns]
     measured = pl.lit("request").alias("attributes.measurement")
     pieces = [piece for pair in zip(literals, variables, strict=True) for piece in pair]

@@ -6,6 +6,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from apilens import arrow
+
 #: One row per attribute of a record.
 EXTRAS = pl.Schema({"row": pl.UInt32, "key": pl.String, "value": pl.String})
 
@@ -45,5 +47,5 @@ def gather_attributes(calls: pl.DataFrame) -> pl.DataFrame:
         entries.to_struct().to_arrow(compat_level=pl.CompatLevel.newest()),
         mask=pa.array(counts == 0),
     )
-    attributes = pl.Series("attributes", pl.from_arrow(lists)).cast(pl.Map(pl.String, pl.String))
+    attributes = arrow.series(lists).alias("attributes").cast(pl.Map(pl.String, pl.String))
     return calls.with_columns(attributes).drop(parts)

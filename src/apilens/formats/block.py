@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from apilens import arrow
 from apilens.formats.attributes import add_attributes
 from apilens.formats.escapes import decode
 
@@ -24,9 +25,7 @@ _HEAD_BYTES = 256 << 10
 def _lines(data: bytes, starts: np.ndarray[Any, np.dtype[np.int64]]) -> pl.Series:
     """The lines that begin at `starts`, of which the last is the end of the data, with their terminators."""
     column = pa.LargeStringArray.from_buffers(len(starts) - 1, pa.py_buffer(starts), pa.py_buffer(data))
-    text = pl.from_arrow(column)
-    assert isinstance(text, pl.Series)
-    return text
+    return arrow.series(column)
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,12 @@ class Block:
         if not self.data or (ends.size and ends[-1] == len(self.data)):
             return np.concatenate(([0], ends))
         return np.concatenate(([0], ends, [len(self.data)]))
+
+    @cached_property
+    def begins_filled(self) -> bool:
+        """Whether each line begins with a visible ASCII character, so that none is blank; told at a glance."""
+        first = np.frombuffer(self.data, np.uint8)[self._starts[:-1]]
+        return bool(((first > ord(" ")) & (first < 0x7F)).all())
 
     @cached_property
     def line_count(self) -> int:
@@ -317,9 +322,8 @@ def parse(block: Block, reader: Reader) -> Parsed:
         return _cut(block)
     lines = block.lines
     records = unwrap(lines, reader.wrappers) if reader.wrappers else lines
-    filled = records["line"].str.contains(FILLED)
-    if not filled.all():
-        records = records.filter(filled)
+    if reader.wrappers or not block.begins_filled:
+        records = records.filter(pl.col("line").str.contains(FILLED))
     part = parse_records(records.select("row", "line"), reader.layouts)
     if part.rejects.height:
         part = replace(part, rejects=reader.layouts[0].explain(records, part.rejects))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+from polars import selectors
 
 from apilens.formats.attributes import EXTRAS, add_attributes
 from apilens.formats.block import REJECTED, Layout, Parsed
@@ -84,6 +85,9 @@ class JsonLayout(Layout):
 
     def nearness(self, records: pl.DataFrame) -> float:
         """Half for being JSON objects, half for the signs, 0..1."""
+        objects = self._json(records).select(pl.col("deep") | pl.col("line").str.contains(r"^\s*\{").fill_null(False))
+        if not objects.to_series().any():
+            return 0.0  # no object, no sign: what is no JSON is not put into DuckDB for each layout
         found = self._extract(records)
         like = pl.col("valid") | pl.col("deep")
         return float(found.select((like.mean() + pl.col("signed").mean()) / 2).item() or 0.0)
@@ -309,11 +313,12 @@ class JsonLayout(Layout):
                 unknown[_inside(parent, name)] = _attribute(parent, name)
         unknown = dict(list(unknown.items())[:_MOST_UNUSUAL])
         there = [path for i, path in enumerate(self.paths) if values[f"v{i}"].null_count() < values.height]
-        needed = {name for column in self.derived for name in column.meta.root_names()}
+        filled = {path: set(field.careful(pl.lit(""))) for path, field in self.paths.items()}
+        needed = asked_for(self.derived, set().union(*filled.values()))
         fields = {
             path: field
             for path, field in self.paths.items()
-            if path in there or field.timestamp_kind or needed & set(field.careful(pl.lit("")))
+            if path in there or field.timestamp_kind or needed.keys() & filled[path]
         }
         fields |= {path: attribute(name) for path, name in unknown.items()}
         keys = {_key(path) for path in (*there, *unknown)} | {
@@ -396,6 +401,25 @@ def _count_names(lines: pl.Series) -> pl.Series:
         if lines.str.contains(null, literal=True).any():
             counted -= lines.str.count_matches(null, literal=True)
     return counted
+
+
+def asked_for(columns: Iterable[pl.Expr], known: Iterable[str]) -> dict[str, None]:
+    """Names that some columns are made of, in their order; known: what a column may mean that names several at once."""
+    columns = list(columns)
+    schema = pl.Schema(dict.fromkeys([*known, *(column.meta.output_name() for column in columns)], pl.String))
+    names: dict[str, None] = {}
+    left = list(reversed(columns))
+    while left:
+        column = left.pop()
+        inner = column.meta.pop()
+        left += inner  # the last of them first, which is the first that was written
+        if not inner and column.meta.is_column_selection():
+            # root_names() is empty for `pl.col("a", "b")`, which is a selector.
+            several = column.meta.has_multiple_outputs()
+            names |= dict.fromkeys(
+                selectors.expand_selector(schema, column, strict=False) if several else column.meta.root_names()
+            )
+    return names
 
 
 def _key(path: str) -> str:

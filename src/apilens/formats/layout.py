@@ -42,14 +42,15 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return next(swapped, None) or next(iter(get_close_matches(name, names, n=1, cutoff=0.88)), None)
 
 
-def _in_order(literals: Iterable[str], line: str) -> bool:
+def _in_order(literals: Sequence[str], line: str) -> int:
+    """How many of the literals a line holds one behind the other, the first of all first."""
     at = 0
-    for literal in literals:
+    for held, literal in enumerate(literals):
         found = line.find(literal, at)
         if found < 0:
-            return False
+            return held
         at = found + len(literal)
-    return True
+    return len(literals)
 
 
 #: Reason of a record that has not the shape of the layout, before it is told where it leaves it.
@@ -79,13 +80,17 @@ class TextLayout(Layout):
     reads_quickly: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        literals = [part for part in self.parts if isinstance(part, str)]
         # Two variables side by side have no literal to cut at: only the regex can tell them apart.
         touching = any(
             isinstance(a, Variable) and isinstance(b, Variable)
             for a, b in zip(self.parts, self.parts[1:], strict=False)
         )
-        object.__setattr__(self, "reads_quickly", bool(literals) and not touching)
+        object.__setattr__(self, "reads_quickly", bool(self._literals) and not touching)
+
+    @cached_property
+    def _literals(self) -> list[str]:
+        """What stands between the variables, in the layout's order."""
+        return [part for part in self.parts if isinstance(part, str)]
 
     @cached_property
     def _fields(self) -> dict[str, Field]:
@@ -99,9 +104,11 @@ class TextLayout(Layout):
 
     def may_fit(self, lines: Sequence[str]) -> bool:
         """Whether a line holds all literals in their order: an eighth of the known layouts is left after that."""
-        literals, text = [part for part in self.parts if isinstance(part, str)], "\n".join(lines)
+        literals, text = self._literals, "\n".join(lines)
         # Most layouts have a literal that stands nowhere at all, and only the others are looked for line by line.
-        return all(literal in text for literal in literals) and any(_in_order(literals, line) for line in lines)
+        return all(literal in text for literal in literals) and any(
+            _in_order(literals, line) == len(literals) for line in lines
+        )
 
     def fits(self, records: pl.DataFrame) -> pl.Series:
         """Whether each line has this layout's shape."""
@@ -112,12 +119,10 @@ class TextLayout(Layout):
 
         Blanks and quotes are in every line: above 0.9 is only what reads the line up to something appended.
         """
-        rest, found = pl.col("line"), []
-        for literal in (part for part in self.parts if isinstance(part, str)):
-            cut = rest.str.splitn(literal, 2).struct.field("field_1")
-            found.append(cut.is_not_null())
-            rest = pl.coalesce(cut, pl.lit(""))
-        held = float(records.select(pl.mean_horizontal(found).mean()).item() or 0.0) if found else 0.0
+        literals = self._literals
+        # The lines of a head: as expressions, each cut works out those before it again.
+        found = sum(_in_order(literals, line) for line in records["line"])
+        held = found / max(len(literals) * records.height, 1)
         if held <= 0.9:
             return held
         begins = records["line"].str.contains(f"(?s)^{''.join(self._pieces)}").mean()
@@ -181,9 +186,10 @@ class TextLayout(Layout):
         blankless: list[str] = []
         for name, segment in zip(names, segments, strict=True):
             cut = self._cut_segment(cut, name, segment, raws, fits, blankless)
-        sign = "#" if self.escape == "hash" else "\\"
-        if records["line"].str.contains(sign, literal=True).any() and self.escape != "none":
-            fits.append(~pl.col("line").str.contains(sign, literal=True))
+        if self.escape != "none":
+            escaped = records["line"].str.contains("#" if self.escape == "hash" else "\\", literal=True)
+            if escaped.any():
+                fits.append(pl.lit(~escaped))
         # Step by step: Polars works an expression out again wherever it is named.
         cut = cut.with_columns(raws[name].alias(f"v{i}") for i, name in enumerate(self._fields))
         cut = cut.with_columns(self._without_nulls(pl.col(f"v{i}")).alias(f"v{i}") for i in range(len(self._fields)))
@@ -217,6 +223,20 @@ class TextLayout(Layout):
             return frame
         if len(parts) == 1:
             raws[variables[0].name] = pl.col(name)
+            return frame
+        literals = [part for part in parts if isinstance(part, str)]
+        closed = isinstance(parts[-1], str)
+        if len(literals) > 1 and len(set(literals)) == 1 and not (closed and variables[-1].field.has_blanks):
+            # The same text between all values, and perhaps around them: cut in one go, where it stands first or last to nothing.
+            names = [f"{name}n{i}" for i in range(len(literals) + 1)]
+            pieces = pl.col(name).str.splitn(literals[0], len(names)).struct.rename_fields(names)
+            frame = frame.with_columns(pieces.alias(f"{name}n")).unnest(f"{name}n")
+            values = names[isinstance(parts[0], str) : len(names) - closed]
+            raws |= {part.name: pl.col(piece) for part, piece in zip(variables, values, strict=True)}
+            fits += [pl.col(piece) == "" for piece in names if piece not in values]
+            fits.append(pl.col(names[-1]).is_not_null())
+            apart = variables if literals[0] != " " else [] if closed else variables[-1:]
+            blankless += [part.name for part in apart if part.field.blankless]
             return frame
         rest = pl.col(name).cast(pl.Binary)
         if isinstance(head := parts[0], str):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
+from apilens.distinct import distinct
 from apilens.formats.block import Block, Parsed
 from apilens.ingest.redact import NEVER_STORED, SECRET_KEY, Redactor
 from apilens.ingest.synthetic import rhythmic, synthetic_type
@@ -56,7 +57,8 @@ def enrich(parsed: Parsed, block: Block, declared: Declared) -> Parsed:
         )
         rejects = pl.concat([rejects, wrong], how="diagonal_relaxed").with_columns(pl.col("record").fill_null(0))
         calls = calls.filter(plausible)
-    by_rule = template(calls["path"])
+    agents, paths = distinct(calls["user_agent"]), distinct(calls["path"])
+    by_rule = paths.map(template)
     own = pl.col("gateway_route").str.starts_with("/")
     calls = calls.with_columns(
         block.offsets(calls["row"]),
@@ -65,13 +67,13 @@ def enrich(parsed: Parsed, block: Block, declared: Declared) -> Parsed:
         .otherwise("timestamp"),
         route=pl.when(own).then("gateway_route").otherwise(by_rule),
         consumer=pl.coalesce("application_id", "user_name"),
-        synthetic_type=synthetic_type(calls["user_agent"], calls["path"]),
+        synthetic_type=synthetic_type(agents, paths),
         parse_status=pl.col("parse_status").fill_null("ok"),
         environment=pl.lit(declared.environment),
         source_file=pl.lit(declared.source_file),
         node=pl.coalesce("node", pl.lit(declared.node, pl.String)),
     )
-    steady = rhythmic(calls)
+    steady = rhythmic(calls, paths)
     if steady.any():
         by_rhythm = pl.when(steady).then(pl.lit("health_check"))
         calls = calls.with_columns(synthetic_type=pl.coalesce("synthetic_type", by_rhythm))

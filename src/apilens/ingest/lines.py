@@ -43,6 +43,11 @@ class Lines:
                 self._source, self.form = _Newlines(self._source), "lines ended by CR"
         return self._source.read(size)
 
+    @property
+    def is_tar(self) -> bool:
+        """Whether this is a tar archive (POSIX, GNU): lines with the headers of its members between them."""
+        return not self._told and self._peek()[257:262] == b"ustar"
+
     def _peek(self) -> bytes:
         assert isinstance(self._source, _Ahead)
         return self._source.head

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -32,7 +31,7 @@ from apilens.ingest.pieces import Cut, Known, Origin, cut
 from apilens.ingest.rollup import finish_rollups
 from apilens.ingest.sources import Input, expand, last_changed, open_input, sizes
 from apilens.ingest.unit import Counts
-from apilens.ingest.workers import Hire, Task, Workers, Written, threads
+from apilens.ingest.workers import Answer, Hire, Task, Workers, Written, threads
 from apilens.lake import Lake
 from apilens.progress import Progress, unseen
 from apilens.schema import INGESTS
@@ -87,7 +86,7 @@ class _Job:
     report: InputReport
     head_sha256: str
     longer: tuple[Known, ...]
-    future: Future[Written]
+    future: Answer
 
 
 @dataclass(frozen=True)
@@ -324,7 +323,7 @@ class IngestRun:
         """Commit what the workers made, except pieces that another writer has taken meanwhile."""
         for left in reversed(range(_RETRIES)):
             try:
-                others, ours = self._commit_ours(done)
+                others, ours = self._commit_ours(done, again=left < _RETRIES - 1)
                 break
             except ConflictError:
                 if not left:
@@ -345,26 +344,38 @@ class IngestRun:
         for unit_id, report in late:
             self._count_duplicate(unit_id, report)
 
-    def _commit_ours(self, done: Sequence[_Done]) -> tuple[pl.DataFrame, list[_Done]]:
-        """What others brought into the ledger meanwhile, and what of `done` was committed beside it."""
+    def _commit_ours(self, done: Sequence[_Done], *, again: bool) -> tuple[pl.DataFrame, list[_Done]]:
+        """What others brought into the ledger meanwhile, and what of `done` was committed beside it.
+
+        again: a commit of the same met a conflict, which may have been with itself: a bucket wrote it, and the answer was lost.
+        """
         with self.lake.lock("commit"):
             if done and tombstone(self.lake) != self._forgotten:
                 raise LockedError(
                     f"{self.lake.root}: was told to forget meanwhile what this run may hold; what was committed stays, run it again"
                 )
             fresh = self.lake.ledger() if done else INGESTS.to_frame()
+            ours: list[_Done] = []
+            if again:
+                finish_rollups(self.lake)
+                entries = {each.made.unit.unit_id: each.made.unit.entry for each in done}
+                met = fresh.filter(pl.col("unit_id").is_in(list(entries)))
+                written = [row["unit_id"] for row in met.iter_rows(named=True) if row == entries[row["unit_id"]]]
+                ours = [each for each in done if each.made.unit.unit_id in written]
+                done = [each for each in done if each.made.unit.unit_id not in written]
+                fresh = fresh.filter(~pl.col("unit_id").is_in(written))
             others = fresh.filter(~pl.col("unit_id").is_in(list(self._entries)))
             begun = set(others["head_sha256"])
             same = set(others["unit_id"])
-            ours = []
+            new = []
             for each in done:
                 taken = each.made.unit.unit_id in same
                 if each.job.head_sha256 in begun and not taken:
                     self._contested.add(each.job.report.name)
                 if each.job.report.name not in self._contested and not taken:
-                    ours.append(each)
-            self.lake.commit([each.made.unit for each in ours])
-        return others, ours
+                    new.append(each)
+            self.lake.commit([each.made.unit for each in new])
+        return others, [*ours, *new]
 
 
 def _counts_of(entry: Mapping[str, object]) -> Counts:

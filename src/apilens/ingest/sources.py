@@ -7,6 +7,7 @@ import glob
 import io
 import lzma
 import os
+import shlex
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -241,9 +242,7 @@ def open_input(item: Input) -> Stream:
     except OSError as error:
         raise InputError(f"{item.name}: cannot be read: {error.strerror or error}") from None
     if kind == "zip":
-        raise InputError(
-            f"{item.name}: is a zip archive; unpack it first, gzip, zstd, bzip2 and xz are read as they are"
-        )
+        raise _archive(item, kind, "unzip {} -d logs")
     is_stdin = item.path is None and item.url is None
     if is_stdin and kind == "parquet":
         raise InputError("-: Parquet cannot be read from standard input; give the file's path")
@@ -251,9 +250,18 @@ def open_input(item: Input) -> Stream:
         source = _decoder(raw, kind)
     except (OSError, ValueError) as error:
         raise InputError(f"{item.name}: is a damaged {kind} file: {_words(error)}") from None
+    lines = Lines(source)
+    if lines.is_tar:
+        raise _archive(item, "tar", "tar -xf {} -C logs")
     # What came through a pipe does not come again.
-    return Stream(
-        item.name, kind, complete=kind is not None or is_stdin or not raw.seekable(), _source=Lines(source), _raw=raw
+    return Stream(item.name, kind, complete=kind is not None or is_stdin or not raw.seekable(), _source=lines, _raw=raw)
+
+
+def _archive(item: Input, kind: str, unpack: str) -> InputError:
+    file = shlex.quote(item.name) if item.path is not None else "ARCHIVE"
+    return InputError(
+        f"{item.name}: is a {kind} archive, which may hold many logs; unpack it, gzip, zstd, bzip2 and xz are read as they are:"
+        f" mkdir logs && {unpack.format(file)} && apilens ingest logs"
     )
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from apilens.distinct import Distinct
+
 _HEALTH_AGENT = (
     r"(?i)kube-probe|healthcheck|health[-_ ]check|googlehc|googlestackdrivermonitoring|consul health|envoy/hc|haproxy|elb-health|route ?53"
     r"|pingdom|uptimerobot|uptime[-_ ]?kuma|^uptime/|statuscake|site24x7|newrelicsynthetics|newrelicpinger|datadog/?synthetics"
@@ -50,25 +52,29 @@ _LEAST_SPAN_S = 300.0
 _SLACK_S, _SLACK = 1.0, 0.1
 
 
-def synthetic_type(user_agent: pl.Series, path: pl.Series) -> pl.Series:
+def synthetic_type(user_agent: Distinct, path: Distinct) -> pl.Series:
     """bot, scanner or health_check per call by its user agent and path; null: taken for real use."""
-    agents = user_agent.drop_nulls().unique()
-    kinds = agents.to_frame("agent").select(
-        pl.when(pl.col("agent").str.contains(_HEALTH_AGENT)).then(pl.lit("health_check"))
-        .when(pl.col("agent").str.contains(_SCANNER_AGENT)).then(pl.lit("scanner"))
-        .when(pl.col("agent").str.contains(_BOT_AGENT)).then(pl.lit("bot"))
-    ).to_series()  # fmt: skip
-    by_agent = user_agent.replace_strict(agents, kinds, default=None, return_dtype=pl.String)
-    probed = path.str.contains(_PROBED_PATH)
+    by_agent = user_agent.map(_of_agent)
+    probed = path.map(lambda paths: paths.str.contains(_PROBED_PATH))
+    if not probed.any():
+        return by_agent
     return pl.select(
         pl.when(probed & (by_agent != "health_check").fill_null(True)).then(pl.lit("scanner")).otherwise(by_agent)
     ).to_series()
 
 
-def rhythmic(calls: pl.DataFrame) -> pl.Series:
+def _of_agent(user_agent: pl.Series) -> pl.Series:
+    return user_agent.to_frame("agent").select(
+        pl.when(pl.col("agent").str.contains(_HEALTH_AGENT)).then(pl.lit("health_check"))
+        .when(pl.col("agent").str.contains(_SCANNER_AGENT)).then(pl.lit("scanner"))
+        .when(pl.col("agent").str.contains(_BOT_AGENT)).then(pl.lit("bot"))
+    ).to_series()  # fmt: skip
+
+
+def rhythmic(calls: pl.DataFrame, path: Distinct) -> pl.Series:
     """Whether each call is one of a health check by its rhythm.
 
-    calls: start_time, client_ip, method, path, user_agent, consumer. That is: one client without identity asks for one path
+    calls: start_time, client_ip, method, path, user_agent, consumer; path: the same as its distinct values. That is: one client without identity asks for one path
     again and again at a steady interval, either without a user agent where others have one, or at a path that is there for
     nothing else. An identified consumer that polls is real use. Judged on the calls given alone (a piece of a log), so the
     same piece always gives the same answer.
@@ -76,16 +82,11 @@ def rhythmic(calls: pl.DataFrame) -> pl.Series:
     logged = calls["user_agent"].null_count() < calls.height
     nameless = pl.col("user_agent").is_null() if logged else pl.lit(False)
     own = ["client_ip", "method", "path"]
-    candidates = (
-        calls.select(*own, "start_time", "user_agent", "consumer")
-        .with_row_index("at")
-        .filter(
-            pl.col("consumer").is_null()
-            & pl.col("client_ip").is_not_null()
-            & (nameless | pl.col("path").str.contains(_ALIVE_PATH))
-        )
-        .sort(*own, "start_time")
-    )
+    alive = path.map(lambda paths: paths.str.contains(_ALIVE_PATH)).alias("alive")
+    asked = calls.select(
+        (pl.col("consumer").is_null() & pl.col("client_ip").is_not_null() & (nameless | alive)).arg_true()
+    ).to_series()
+    candidates = calls.select(pl.col(*own, "start_time").gather(asked)).with_columns(at=asked).sort(*own, "start_time")
     gap = pl.col("start_time").diff().over(own).dt.total_microseconds() / 1e6
     usual = pl.col("gap").median().over(own)
     near = (pl.col("gap") - usual).abs() <= pl.max_horizontal(pl.lit(_SLACK_S), _SLACK * usual)

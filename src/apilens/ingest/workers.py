@@ -44,13 +44,20 @@ class Written:
     formats: dict[str, int]
 
 
+class Answer(Protocol):
+    """What a task will have become."""
+
+    def result(self) -> Written:
+        """Waits for it; raises what the work raised, or LakeError."""
+
+
 class Workers(Protocol):
     """Where tasks are done."""
 
     #: Tasks to have on their way at once, so that nobody waits for the next one.
     ahead: int
 
-    def submit(self, task: Task, reader: Reader) -> Future[Written]:
+    def submit(self, task: Task, reader: Reader) -> Answer:
         """The unit a task becomes, its files written and not yet visible."""
 
 

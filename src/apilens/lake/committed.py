@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal
@@ -14,8 +15,9 @@ from apilens.errors import LakeError
 from apilens.lake import days
 from apilens.lake.days import Sums
 from apilens.lake.log import Log
-from apilens.lake.storage import storage_at
+from apilens.lake.storage import Hold, Storage, storage_at
 from apilens.lake.tables import LATER, TABLES, TIME, Table
+from apilens.objects import is_failure, words
 from apilens.schema import BIN_S, INGESTS, SUMS, TIMESTAMP, table
 from apilens.window import ALWAYS, Window
 
@@ -28,15 +30,26 @@ _NOT_IN_0_1_0: dict[str, dict[str, pl.Expr]] = {
 }
 
 
+class _Seen(threading.local):
+    """What a thread has read of a lake, and the lock it holds.
+
+    Each has its own: a table moves on when it is read again, and a commit takes place on what its own thread chose units from.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self.logs = {name: Log(storage, name) for name in TABLES}
+        self.tables: dict[Table, DeltaTable] = {}
+        self.entries = INGESTS.to_frame().with_columns(file=pl.lit("", pl.String))
+        self.hold: Hold | None = None
+
+
 class Committed:
-    """Every reader sees whole units, and committed ones only."""
+    """Every reader sees whole units, and committed ones only. Several threads may use one at once."""
 
     def __init__(self, root: str) -> None:
         self.root = root
         self.storage = storage_at(root)
-        self._logs = {name: Log(self.storage, name) for name in TABLES}
-        self._tables: dict[Table, DeltaTable] = {}
-        self._entries = INGESTS.to_frame().with_columns(file=pl.lit("", pl.String))
+        self._seen = _Seen(self.storage)
 
     @cached_property
     def masking_key(self) -> bytes:
@@ -63,14 +76,14 @@ class Committed:
 
     def table(self, name: Table) -> DeltaTable:
         """The table at its latest version. The next call for it moves what this one gave on to the version that is the latest then."""
-        known = self._tables.get(name)
+        known = self._seen.tables.get(name)
         if known is not None:
             try:
                 known.update_incremental()  # reads what was committed since, where opening reads the whole log
             except (DeltaError, OSError):
                 known = None  # the log was cleaned up meanwhile; what else is wrong, opening says
         if known is None:
-            known = self._tables[name] = self._open(name)
+            known = self._seen.tables[name] = self._open(name)
         return known
 
     def _open(self, name: Table) -> DeltaTable:
@@ -79,6 +92,8 @@ class Committed:
         except TableNotFoundError:
             raise LakeError(f"{self.root}: table {name} is missing; the lake is damaged") from None
         except (DeltaError, OSError) as error:
+            if is_failure(error):
+                raise LakeError(words(error, self.storage.uri(name))) from None
             raise LakeError(f"{self.root}: table {name} cannot be read ({error}); the lake is damaged") from None
 
     def files(self, name: Table, window: Window = ALWAYS) -> list[str]:
@@ -86,6 +101,16 @@ class Committed:
         if name in LATER and not self._is_there(name):
             return []
         return self._present(name, _overlapping(self._committed(name), window))
+
+    def calls_of(self, window: Window) -> tuple[list[str], list[str]]:
+        """The files of calls that may hold rows of the window: those that hold no others, and those that it cuts."""
+        committed = _overlapping(self._committed("calls"), window)
+        # The library of the tables may keep the last moment to the millisecond.
+        last = pl.col("last").dt.offset_by("1ms")
+        after = pl.lit(True) if window.start is None else pl.col("first") >= window.start
+        before = pl.lit(True) if window.end is None else last < window.end
+        inside = (after & before).fill_null(False)
+        return self._present("calls", committed.filter(inside)), self._present("calls", committed.filter(~inside))
 
     def _committed(self, name: Table) -> pl.DataFrame:
         """One row per committed file: path (in its table), first and last: its start times, null where none are kept."""
@@ -175,12 +200,12 @@ class Committed:
     def _read_entries(self, ingests: DeltaTable) -> pl.DataFrame:
         """schema.INGESTS, committed or not, and file: the file of the ledger it stands in. A file never changes and is read once."""
         paths = self._present("ingests", self._files_of("ingests", ingests))
-        fresh = sorted(set(paths) - set(self._entries["file"]))
-        parts = [self._entries.filter(pl.col("file").is_in(paths))]
+        fresh = sorted(set(paths) - set(self._seen.entries["file"]))
+        parts = [self._seen.entries.filter(pl.col("file").is_in(paths))]
         if fresh:
             parts.append(_as_now("ingests", self._scan(fresh, INGESTS, file="file")).collect())
-        self._entries = pl.concat(parts).sort("file", maintain_order=True)
-        return self._entries
+        self._seen.entries = pl.concat(parts).sort("file", maintain_order=True)
+        return self._seen.entries
 
     def rejects(self) -> pl.DataFrame:
         """schema.REJECTS of committed units that were not re-fed since."""
@@ -201,7 +226,7 @@ class Committed:
 
     def _attempts(self, name: Literal["calls", "rollups"]) -> pl.DataFrame:
         """Every unit's committed attempt: unit_id, attempt."""
-        return self._logs[name].transactions()
+        return self._seen.logs[name].transactions()
 
     def unfinished_rollups(self) -> list[tuple[str, int]]:
         """(unit_id, attempt) whose calls are committed while their rollups are not: a run died between the two."""

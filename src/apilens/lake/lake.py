@@ -22,7 +22,7 @@ from apilens.errors import ConflictError, LakeError, LockedError, UsageError
 from apilens.lake import days
 from apilens.lake.committed import KEY_BYTES, Committed, counting
 from apilens.lake.log import added, cause, removals, removed
-from apilens.lake.storage import Hold, Storage, storage_at
+from apilens.lake.storage import Storage, storage_at
 from apilens.lake.tables import (
     LATER,
     MARKER,
@@ -36,7 +36,7 @@ from apilens.lake.tables import (
     partition_of,
     stem_of,
 )
-from apilens.objects import is_url
+from apilens.objects import is_failure, is_url, words
 from apilens.schema import INGESTS, METRIC_SERIES, METRICS
 from apilens.window import ALWAYS, Window
 
@@ -145,7 +145,6 @@ class Lake(Committed):
     def __init__(self, root: str) -> None:
         super().__init__(root)
         self._run = secrets.token_hex(8)
-        self._hold: Hold | None = None
 
     @contextmanager
     def lock(self, name: str, *, wait: bool = True) -> Iterator[None]:
@@ -154,11 +153,11 @@ class Lake(Committed):
             if name != "commit":
                 yield
                 return
-            self._hold = hold
+            self._seen.hold = hold
             try:
                 yield
             finally:
-                self._hold = None
+                self._seen.hold = None
 
     def write(self, name: Table, rows: pl.DataFrame, unit_id: str, attempt: int) -> tuple[DataFile, ...]:
         """Write rows as Parquet files of a table without making them visible; one file per partition."""
@@ -241,14 +240,17 @@ class Lake(Committed):
         if small.len() > _LEDGER_FILES:
             # Not in one file with this commit's, which goes as a whole should this run die before its calls are committed.
             rows = known.filter(pl.col("file").is_in(small.implode())).drop("file")
-            rows = counting(rows, self._logs["calls"].latest)
+            rows = counting(rows, self._seen.logs["calls"].latest)
             if rows.height:
                 written.append(added(self.write_file("ingests", rows, {}, f"{MERGED}{secrets.token_hex(16)}", level=3)))
             gone = pl.concat([gone, small])
         left = removals(ingests, [PurePosixPath(file).name for file in gone])
         self.transact("ingests", [*left, *written], table=ingests)
-        dead = removals(self.table("rejects"), [f"{stem_of(unit.unit_id)}-{unit.attempt}-" for unit in units])
-        rejects = [added(file) for unit in units for file in unit.rejects]
+        known_rejects = removals(self.table("rejects"), [f"{stem_of(unit.unit_id)}-{unit.attempt}-" for unit in units])
+        ours = {file.path: file for unit in units for file in unit.rejects}
+        # Those of ours that are there already: the calls of this commit met a conflict, or a bucket's answer was lost.
+        dead = [file for file in known_rejects if file.path not in ours]
+        rejects = [added(ours[path]) for path in ours.keys() - {file.path for file in known_rejects}]
         if dead or rejects:
             self.transact("rejects", [*dead, *rejects])
         self._register("calls", units)
@@ -335,7 +337,7 @@ class Lake(Committed):
 
     def _unchanged(self, name: Table, table: DeltaTable) -> None:
         """Raises ConflictError when a table is not the one whose transactions were read: units were chosen by those."""
-        if table.version() != self._logs[name].seen:
+        if table.version() != self._seen.logs[name].seen:
             raise ConflictError(f"{self.root}: another run committed after the ledger was read; run it again")
 
     def _refed(self, units: Sequence[str]) -> list[str]:
@@ -357,8 +359,8 @@ class Lake(Committed):
         Raises ConflictError when another run committed meanwhile, LakeError when the commit cannot be written.
         """
         table = table or self.table(name)
-        if self._hold is not None:
-            self._hold.check()
+        if self._seen.hold is not None:
+            self._seen.hold.check()
         try:
             table.create_write_transaction(
                 list(actions),
@@ -372,6 +374,8 @@ class Lake(Committed):
                 f"{self.root}: another run committed to {name} meanwhile ({error}); run it again"
             ) from None
         except (OSError, DeltaError) as error:
+            if is_failure(error):
+                raise LakeError(words(error, self.storage.uri(name))) from None
             raise LakeError(
                 f"{self.storage.uri(name)}: the commit cannot be written ({cause(error)}); nothing in it counts. Make room or mend the rights, then run it again"
             ) from None

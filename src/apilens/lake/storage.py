@@ -307,9 +307,21 @@ class _Lease:
         return True
 
     def _put(self, mode: Any) -> None:
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
         until = time.time() + LEASE_S
         body = json.dumps({"owner": self._owner, "until": until}).encode()
-        self._version = _version(self._store.put(self._path, body, mode=mode))
+        try:
+            self._version = _version(self._store.put(self._path, body, mode=mode))
+        except (AlreadyExistsError, PreconditionError) as refused:
+            # The library tries again when an answer is lost, and then meets what it wrote itself.
+            try:
+                found = self._store.get(self._path)
+            except FileNotFoundError:
+                raise refused from None  # given back meanwhile
+            if bytes(found.bytes()) != body:
+                raise
+            self._version = _version(found.meta)
         self.until = until
 
     def keep(self) -> None:

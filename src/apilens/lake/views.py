@@ -12,7 +12,7 @@ from typing import Literal
 import duckdb
 import polars as pl
 
-from apilens.arrow import Stream
+from apilens.arrow import Stream, frame
 from apilens.errors import UsageError, deleted_meanwhile
 from apilens.lake.days import Sums
 from apilens.lake.lake import Lake
@@ -24,6 +24,14 @@ View = Literal["calls", "rollups", "rejects", "ingests", "metrics", "sums"]
 TABLE_VIEWS: tuple[View, ...] = tuple(TABLES)
 CALLS_VIEW: tuple[View, ...] = ("calls",)
 
+#: What a query that looks at the catalogue says.
+_CATALOGUE = re.compile(
+    r"information_schema|duckdb_|pg_|sqlite_|pragma|show|describe|summarize|query_table|from\s+query\b"
+)
+
+#: Types that Polars has no column for, in the name of a type without the names of its fields.
+_FORMLESS, _QUOTED = re.compile(r"\bINTERVAL\b|\bUNION\("), re.compile(r"\"(?:[^\"]|\"\")*\"|'(?:[^']|'')*'")
+
 #: How routes are renamed on read.
 MERGES = pl.Schema({"service": pl.String, "route": pl.String, "merged_route": pl.String})
 
@@ -33,8 +41,8 @@ def connect(
 ) -> duckdb.DuckDBPyConnection:
     """An in-memory connection with some views, as of now: calls, rollups, rejects, ingests and metrics, if no others are named.
 
-    merges: service, route, merged_route. window: files of calls, rollups and metrics that hold nothing of it are left out;
-    rows are not cut. The view sums, of schema.SUMS, has the rollups of the window in as few rows as there are: a day in one,
+    merges: service, route, merged_route. window: of calls only its rows are seen; files of rollups and metrics that hold nothing
+    of it are left out. The view sums, of schema.SUMS, has the rollups of the window in as few rows as there are: a day in one,
     where it lies in the window as a whole. The connection can read the lake's committed files and no other, and its settings
     are locked. A stranger's SQL still goes through `select`: DuckDB lets COPY overwrite what it lets be read.
     """
@@ -57,12 +65,29 @@ def connect(
             _load(connection, "no_sums", SUMS.to_frame())
             sources[name] = _summed(sums)
             allowed += [*sums.days, *sums.cut, *sums.bins]
+        elif name == "calls":
+            whole, cut = lake.calls_of(window)
+            _load(connection, "no_calls", TABLES["calls"].to_frame())
+            sources[name] = _relation("no_calls", whole)
+            if cut:  # times are read only where a file reaches over the window's edge
+                within = sql_within("start_time", window)
+                part = f"SELECT * FROM {_relation('no_calls', cut)} WHERE {within}"
+                sources[name] = f"(SELECT * FROM {sources[name]} UNION ALL BY NAME {part})"
+            allowed += [*whole, *cut]
         else:
             paths = lake.files(name, window if name in TIME else ALWAYS)
             _load(connection, f"no_{name}", TABLES[name].to_frame())
             sources[name] = _relation(f"no_{name}", paths)
             allowed += paths
-    _load(connection, "route_merges", merges if merges is not None else MERGES.to_frame())
+    for row in "crs":
+        sources |= {f"route_{row}": f"{row}.route", f"merged_{row}": ""}
+    if merges is not None and not merges.is_empty():
+        _load(connection, "route_merges", merges)
+        for row in "crs":
+            sources[f"route_{row}"] = f"coalesce(m.merged_route, {row}.route)"
+            sources[f"merged_{row}"] = (
+                f"LEFT JOIN route_merges AS m ON m.route = {row}.route AND m.service IS NOT DISTINCT FROM {row}.service"
+            )
     text = files("apilens.lake").joinpath("views.sql").read_text(encoding="utf-8")
     for statement in re.split(r"^(?=CREATE VIEW )", text, flags=re.MULTILINE)[1:]:
         if statement.split()[2] in views:
@@ -74,6 +99,13 @@ def connect(
     return connection
 
 
+def named(query: str) -> tuple[View, ...]:
+    """The views that a query names; all of them where it names none or may ask which ones there are. Each costs the opening of a table."""
+    text = query.lower()
+    found = tuple(name for name in TABLE_VIEWS if name in text)
+    return TABLE_VIEWS if not found or _CATALOGUE.search(text) else found
+
+
 def select(connection: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:
     """The rows of one SELECT written by a user.
 
@@ -82,18 +114,21 @@ def select(connection: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:
     try:
         statements = duckdb.extract_statements(query)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            found = ", ".join(statement.type.name for statement in statements) or "nothing"
+            kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
             raise UsageError(
-                f"apilens sql runs one SELECT, found {found}; for example: SELECT route, count(*) FROM calls GROUP BY 1"
+                f"apilens sql runs one SELECT, found {kinds}; for example: SELECT route, count(*) FROM calls GROUP BY 1"
             )
-        rows: pl.DataFrame = connection.sql(query).pl()
+        found = connection.sql(query)
+        for name, kind in zip(found.columns, found.types, strict=True):
+            if _FORMLESS.search(_QUOTED.sub("", str(kind))):
+                raise UsageError(f"the query's result has no table form: {name} is {kind}; try CAST(… AS VARCHAR)")
+        if len({name.lower() for name in found.columns}) < len(found.columns):
+            found = found.project("*")  # a name given twice gets a number
+        rows = frame(found)
     except duckdb.Error as error:
         if (gone := deleted_meanwhile(error)) is not None:
             raise gone from None
         raise UsageError(f"the query failed: {error}") from None
-    except pl.exceptions.PolarsError as error:
-        reason = str(error).split("\n")[0]
-        raise UsageError(f"the query's result has no table form ({reason}); try CAST(… AS VARCHAR)") from None
     # DuckDB's sum() of whole numbers is a HUGEINT, which arrives as a decimal and would be a string in JSON.
     huge = [name for name, dtype in rows.schema.items() if isinstance(dtype, pl.Decimal) and dtype.scale == 0]
     small = [name for name in huge if rows[name].is_between(-(2**63), 2**63 - 1).all()]

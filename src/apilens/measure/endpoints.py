@@ -33,13 +33,8 @@ ENDPOINTS = table(
         "operation_id": pl.String,  # of the OpenAPI document; null: none was given, or it has no such operation
     }
 )
-_ENDPOINT = "environment, service, method, route"
-_SAME = " AND ".join(f"t.{name} IS NOT DISTINCT FROM v.{name}" for name in _ENDPOINT.split(", "))
 #: Of the status only whether it is a server's error matters to latencies.
-_FAILED = "coalesce(status_code >= 500, false) AS failed"
-#: Durations that differ by less than some two percent share a number, and a longer one never has a smaller one. Picked: on 10 M
-#: calls whose durations nearly all differ, four percent of them lie where a percentile does.
-_RANGE = "ceil(50 * ln(least(greatest(duration_ms, 1e-6), 1e15)))::INTEGER"
+_FAILED = "coalesce(status_code >= 500, false)"
 
 
 def endpoints(
@@ -47,42 +42,64 @@ def endpoints(
     *,
     bins: str,
     edges: pl.DataFrame,
-    exact: str | None,
+    exact: bool,
     apdex_ms: float,
     operations: pl.DataFrame,
     include_synthetic: bool = False,
 ) -> pl.DataFrame:
     """ENDPOINTS of a window, without the calls of bots, scanners and health checks unless include_synthetic.
 
-    connection: has the view `sums`, and `calls` if exact. bins: SQL condition on `sums` for what lies in the window as a whole.
-    edges: schema.SUMS rows of the rest. exact: SQL condition on `calls` for the window: percentiles are then of the
-    logged values; None: from histograms, off by at most histogram.RELATIVE_ERROR. operations: method, route, operation_id.
+    connection: has the view `sums`, and `calls` of the window if exact. bins: SQL condition on `sums` for what lies in the window
+    as a whole. edges: schema.SUMS rows of the rest. exact: percentiles are of the logged values; else from histograms, off by at
+    most histogram.RELATIVE_ERROR. operations: method, route, operation_id.
     """
     connection.register("edges", Stream(edges))
+    every = _measured(bins)
     real = "true" if include_synthetic else "synthetic_type IS NULL"
-    if exact is None:
-        latencies = _text("histograms.sql").format(estimate=histogram.ESTIMATE_SQL)
-    else:
-        latencies = _logged(connection, f"duration_ms IS NOT NULL AND {exact} AND {real}")
-    measured = f"SELECT * FROM ({_measured(bins)}) WHERE {real}"
+    measured = f"SELECT * FROM ({every}) WHERE {real}"
     try:
-        text = _text("endpoints.sql").format(measured=measured, latencies=latencies)
-        found = frame(connection.sql(text, params={"apdex_ms": apdex_ms}))
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE totals AS {_text('totals.sql').format(measured=measured)}")
+        buckets = _text("histograms.sql").format(measured=measured)
+        if not exact:
+            latencies = f"SELECT id, failed, {histogram.ESTIMATE_SQL} AS value_ms, n FROM ({buckets})"
+        else:
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE buckets AS {buckets}")
+            latencies = _logged(connection, every, real, apdex_ms)
+        found = frame(connection.sql(_text("endpoints.sql").format(latencies=latencies), params={"apdex_ms": apdex_ms}))
     finally:
         connection.unregister("edges")
     found = found.join(operations, on=["method", "route"], how="left", maintain_order="left")
     return found.select(pl.col(name).cast(dtype) for name, dtype in ENDPOINTS.items())
 
 
-def _logged(connection: duckdb.DuckDBPyConnection, condition: str) -> str:
-    """SQL for the logged durations of `calls`, prepared in the connection; see exact.sql."""
-    logged = f"SELECT {_ENDPOINT}, {_FAILED}, duration_ms FROM calls WHERE {condition}"
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE ranges AS SELECT {_ENDPOINT}, failed, {_RANGE} AS range,"
-        f" max(duration_ms) AS value_ms, count(*) AS n FROM ({logged}) GROUP BY ALL"
+def _logged(connection: duckdb.DuckDBPyConnection, every: str, real: str, apdex_ms: float) -> str:
+    """SQL for the logged durations as endpoints.sql wants its latencies, without holding every distinct value: the values only
+    where a percentile or an Apdex threshold lies, elsewhere the buckets, of which only the counts matter."""
+    thresholds = pl.DataFrame({"ms": [apdex_ms, 4 * apdex_ms]}).select(histogram.bucket(pl.col("ms").cast(pl.Float64)))
+    apdex_buckets = thresholds.to_series().unique().to_list()
+    apdex = " ".join(
+        f"OR (duration_ms > {_of(bucket, histogram.ABOVE_SQL)} AND duration_ms <= {_of(bucket, histogram.UPTO_SQL)})"
+        for bucket in apdex_buckets
     )
-    values = _text("exact.sql").format(range=_RANGE, logged=logged)
-    return f"SELECT id, failed, value_ms, n FROM ({values}) AS v JOIN totals AS t ON {_SAME}"
+    parts = {
+        "above": histogram.ABOVE_SQL,
+        "upto": histogram.UPTO_SQL,
+        "apdex": apdex,
+        "apdex_buckets": ", ".join(map(str, apdex_buckets)),
+        "failed": _FAILED,
+        "condition": f"duration_ms IS NOT NULL AND {real}",
+        "measured": every,
+    }
+    for name in ("exact.sql", "doubt.sql"):
+        connection.execute(_text(name).format(**parts))
+    return (
+        f"SELECT id, failed, {histogram.ESTIMATE_SQL} AS value_ms, n FROM buckets ANTI JOIN wanted USING (id, bucket)"
+        " UNION ALL SELECT id, failed, value_ms, n FROM logged"
+    )
+
+
+def _of(bucket: int, sql: str) -> str:
+    return f"(SELECT {sql} FROM (SELECT {bucket} AS bucket))"
 
 
 def _text(name: str) -> str:

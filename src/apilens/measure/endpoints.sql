@@ -1,22 +1,9 @@
--- One row per endpoint. `measured` holds schema.SUMS rows of the window, `latencies` (id of an endpoint of `totals`, failed: whether
--- the server failed, value_ms, n) the durations: bucket estimates, or the logged values themselves when exact figures are asked for.
--- Durations are added up by number, not by name: there are a hundred times as many of them as of endpoints.
+-- One row per endpoint. `totals` holds what adds up, see totals.sql; `latencies` (id of an endpoint, failed: whether the server failed,
+-- value_ms, n) the durations: bucket estimates, or the logged values themselves when exact figures are asked for.
 -- A percentile is the nearest rank: the smallest value with at least p * n values at or below it.
 -- Apdex (Apdex Technical Specification 1.1, section 4): satisfied up to $apdex_ms, tolerating up to four times that;
 -- a server error frustrates however quick it is.
-WITH measured AS NOT MATERIALIZED ({measured}), totals AS MATERIALIZED (
-    SELECT
-        environment, service, method, route,
-        (row_number() OVER ())::INTEGER AS id,
-        sum(calls)::BIGINT AS calls,
-        coalesce(sum(calls) FILTER (status_code BETWEEN 500 AND 599), 0) / sum(calls) AS error_ratio,
-        coalesce(sum(calls) FILTER (status_code BETWEEN 400 AND 499), 0) / sum(calls) AS client_error_ratio,
-        least(sum(response_bytes), 9223372036854775807)::BIGINT AS response_bytes,
-        min(first_seen) AS first_seen,
-        max(last_seen) AS last_seen
-    FROM measured
-    GROUP BY environment, service, method, route
-), latencies AS (
+WITH latencies AS (
     {latencies}
 ), counted AS (
     SELECT id, value_ms, sum(n) AS n, coalesce(sum(n) FILTER (NOT failed), 0) AS without_error

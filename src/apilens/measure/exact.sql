@@ -1,37 +1,49 @@
--- The logged durations as endpoints.sql wants its latencies, without holding every distinct value: one row per value only in the
--- narrow ranges in which a percentile or an Apdex threshold lies, elsewhere one row per range, which only its count matters of.
--- `ranges` holds, per (endpoint, failed or not, range), the calls in it and their greatest duration; a range is {range} of it.
--- Percentiles as in endpoints.sql.
-WITH counted AS (
-    SELECT environment, service, method, route, range, sum(n) AS n
-    FROM ranges
-    GROUP BY ALL
-), ranked AS (
-    SELECT *,
-        sum(n) OVER (PARTITION BY environment, service, method, route ORDER BY range) AS upto,
-        sum(n) OVER (PARTITION BY environment, service, method, route) AS whole
-    FROM counted
-), wanted AS (
-    SELECT DISTINCT environment, service, method, route, range
-    FROM ranked, (SELECT unnest([0.50, 0.90, 0.95, 0.99]) AS p)
-    WHERE (ceil(p * whole) > upto - n AND ceil(p * whole) <= upto)
-       OR range IN (SELECT {range} FROM (SELECT unnest([$apdex_ms, 4 * $apdex_ms]) AS duration_ms))
+-- The logged durations in which a percentile or an Apdex threshold lies, told by the histograms in `buckets` (id, failed, bucket, n):
+-- `wanted` (id, bucket) are the buckets, `logged` (id, failed, value_ms, n) the calls in them. A call's endpoint is told by a hash of its
+-- names, which costs a third of comparing them; two endpoints of one hash show in the counts, see doubt.sql.
+CREATE OR REPLACE TEMP TABLE ranked AS
+SELECT
+    id,
+    unnest([50, 90, 95, 99]) AS percent,
+    unnest([
+        min(bucket) FILTER (rank >= ceil(0.50 * whole)), min(bucket) FILTER (rank >= ceil(0.90 * whole)),
+        min(bucket) FILTER (rank >= ceil(0.95 * whole)), min(bucket) FILTER (rank >= ceil(0.99 * whole))
+    ]) AS bucket
+FROM (
+    SELECT id, bucket, sum(sum(n)) OVER (PARTITION BY id ORDER BY bucket) AS rank, sum(sum(n)) OVER (PARTITION BY id) AS whole
+    FROM buckets
+    GROUP BY id, bucket
 )
-SELECT r.environment, r.service, r.method, r.route, r.failed, r.value_ms, r.n
-FROM ranges AS r
-ANTI JOIN wanted AS w
-  ON w.environment IS NOT DISTINCT FROM r.environment
- AND w.service IS NOT DISTINCT FROM r.service
- AND w.method IS NOT DISTINCT FROM r.method
- AND w.route IS NOT DISTINCT FROM r.route
- AND w.range = r.range
-UNION ALL
-SELECT c.environment, c.service, c.method, c.route, c.failed, c.duration_ms, count(*) AS n
-FROM (SELECT *, {range} AS range FROM ({logged})) AS c
-SEMI JOIN wanted AS w
-  ON w.environment IS NOT DISTINCT FROM c.environment
- AND w.service IS NOT DISTINCT FROM c.service
- AND w.method IS NOT DISTINCT FROM c.method
- AND w.route IS NOT DISTINCT FROM c.route
- AND w.range = c.range
+GROUP BY id;
+
+CREATE OR REPLACE TEMP TABLE wanted AS
+SELECT id, bucket FROM ranked
+UNION
+SELECT id, bucket FROM buckets WHERE bucket IN ({apdex_buckets});
+
+CREATE OR REPLACE TEMP TABLE bounds AS
+SELECT
+    t.id,
+    hash(t.environment, t.service, t.method, t.route) AS key,
+    max({above}) FILTER (percent = 50) AS above_50, max({upto}) FILTER (percent = 50) AS upto_50,
+    max({above}) FILTER (percent = 90) AS above_90, max({upto}) FILTER (percent = 90) AS upto_90,
+    max({above}) FILTER (percent = 95) AS above_95, max({upto}) FILTER (percent = 95) AS upto_95,
+    max({above}) FILTER (percent = 99) AS above_99, max({upto}) FILTER (percent = 99) AS upto_99
+FROM ranked
+JOIN totals AS t USING (id)
+GROUP BY ALL;
+
+CREATE OR REPLACE TEMP TABLE logged AS
+SELECT b.id, {failed} AS failed, duration_ms AS value_ms, count(*) AS n
+FROM calls AS c
+JOIN bounds AS b ON b.key = hash(c.environment, c.service, c.method, c.route)
+WHERE {condition} AND (
+    CASE
+        WHEN duration_ms <= above_50 THEN false WHEN duration_ms <= upto_50 THEN true
+        WHEN duration_ms <= above_90 THEN false WHEN duration_ms <= upto_90 THEN true
+        WHEN duration_ms <= above_95 THEN false WHEN duration_ms <= upto_95 THEN true
+        WHEN duration_ms <= above_99 THEN false ELSE duration_ms <= upto_99
+    END
+    {apdex}
+)
 GROUP BY ALL

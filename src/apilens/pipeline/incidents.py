@@ -37,6 +37,37 @@ def mark(lake: str, time: datetime, label: str, *, go_live: bool) -> None:
             lens.lake.save_text("marks.json", json.dumps([*kept, made]))
 
 
+def unmark(lake: str, time: datetime, label: str | None, *, go_live: bool) -> int:
+    """Remove the marks of this kind and minute, as they are listed, and of this label where one is given; how many they were.
+
+    Raises UsageError where there is none such with the lake.
+    """
+    lens = Lens(lake)
+    with lens.lake.lock("marks"):
+        text = lens.lake.read_text("marks.json")
+        kept = [Mark.model_validate(one) for one in json.loads(text or "[]")]
+        minute = time.replace(second=0, microsecond=0)
+        left = [
+            one
+            for one in kept
+            if one.go_live != go_live
+            or one.time.replace(second=0, microsecond=0) != minute
+            or label not in (None, one.label)
+        ]
+        if len(left) == len(kept):
+            there = any(one.go_live == go_live and one.time == time for one in lens.config.marks)
+            raise UsageError(
+                f"no {'go-live' if go_live else 'deploy'} at {minute:%Y-%m-%d %H:%M}Z{f' labelled {label!r}' if label else ''} is kept with {lake}; "
+                + (
+                    "it stands in the configuration, take it out there"
+                    if there
+                    else f"apilens mark --lake {lake} lists them"
+                )
+            )
+        lens.lake.save_text("marks.json", json.dumps([one.model_dump(mode="json") for one in left]))
+    return len(kept) - len(left)
+
+
 @dataclass(frozen=True)
 class Muted:
     """A mute in force or over: what it is about, until when, who said so and why."""
@@ -127,11 +158,12 @@ def _one(known: pl.DataFrame, candidate: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Scanned:
-    """candidates: schema.CANDIDATES of the window asked for; now: as of when (None: the lake is empty); changes: how many of all
-    are new, updated, unchanged, withdrawn since the last scan."""
+    """candidates: schema.CANDIDATES of the window asked for; now: as of when (None: the lake is empty); begin: of the first bin with
+    calls until then (None: there is none); changes: how many of all are new, updated, unchanged, withdrawn since the last scan."""
 
     candidates: pl.DataFrame
     now: datetime | None
+    begin: datetime | None
     changes: dict[str, int]
 
     def at_least(self, severity: str) -> int:
@@ -184,7 +216,7 @@ def scan(
     lens = Lens(lake, load_config(config), openapi=openapi)
     moment = now or lens.data_end
     if moment is None:
-        return Scanned(CANDIDATES.to_frame(), None, {})
+        return Scanned(CANDIDATES.to_frame(), None, None, {})
     # A bin is judged when it is over: the one that holds the last call counts as over at its end.
     edge = datetime.fromtimestamp(-(-moment.timestamp() // BIN_S) * BIN_S, UTC) if now is None else moment
     first = past_of(edge)
@@ -223,4 +255,4 @@ def scan(
         found = found.filter(pl.col("end") > window.start)
     if window.end is not None:
         found = found.filter(pl.col("start") < window.end)
-    return Scanned(found, moment, changes)
+    return Scanned(found, moment, begin if isinstance(begin, datetime) else None, changes)

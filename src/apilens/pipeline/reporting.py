@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from apilens.config import load_config
+from apilens.config import Config, load_config
 from apilens.lens import Lens, escalated
+from apilens.measure.signals import BLOCK_H
+from apilens.pipeline.metrics import rules_of as rules_of_metrics
 from apilens.pipeline.people import ranked, rules_of
+from apilens.reports import traces
 from apilens.reports.data import Mark, Quality, ReportData
 from apilens.reports.html import render
 from apilens.store import open_state
@@ -63,8 +66,30 @@ def report(
                 of_period.select("channel", "id").unique(), on=["channel", "id"], how="semi", maintain_order="left"
             ),
             marks=tuple(Mark(mark.time, mark.label, mark.go_live) for mark in lens.marks),
+            traces=_traces(lens, settings, problems.sort("rank").head(_TRACES), candidates, moment),
         )
     )
+
+
+#: Of so many problems of the queue a metric or a log is looked up for a picture.
+_TRACES = 60
+
+
+def _traces(lens: Lens, config: Config, shown: pl.DataFrame, candidates: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    """reports.traces.TRACES of the problems shown (schema.QUEUE)."""
+    found = [traces.TRACES.to_frame()]
+    wanted = candidates.filter(pl.col("signal").is_in(traces.TRACED) & pl.col("id").is_in(shown["id"].implode()))
+    for candidate in wanted.to_dicts():
+        first, last = traces.around(candidate, now)
+        if candidate["signal"] == "system":
+            samples = lens.metrics(first, last).collect()
+            found.append(traces.of_metric(candidate, samples, rules_of_metrics(config), now=last))
+        elif candidate["signal"] == "log_gap":
+            found.append(traces.of_gap(candidate, lens.instances(first, last)))
+        else:
+            block = timedelta(hours=BLOCK_H)
+            found.append(traces.of_skew(candidate, lens.skew(first, last), block, now))
+    return pl.concat(found)
 
 
 def _quality(lens: Lens, window: Window) -> Quality:

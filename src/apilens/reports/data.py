@@ -7,6 +7,7 @@ from datetime import datetime
 
 import polars as pl
 
+from apilens.reports.traces import TRACES
 from apilens.schema import BIN_S
 from apilens.version import __version__
 
@@ -53,7 +54,7 @@ class ReportData:
     queue, candidates, links: schema.QUEUE, CANDIDATES, LINKS. rollups: schema.ROLLUPS, merged over units (unit_id not
     needed), bins of `rollup_s` seconds. endpoints: one row per endpoint with the columns environment, service, method,
     route, calls, error_ratio, client_error_ratio, p50_ms, p95_ms, p99_ms, apdex, response_bytes, last_seen.
-    related: triage.related.RELATED; escalations: triage.escalation.ESCALATIONS.
+    related: triage.related.RELATED; escalations: triage.escalation.ESCALATIONS. traces: reports.traces.TRACES.
     """
 
     now: datetime
@@ -68,6 +69,7 @@ class ReportData:
     marks: tuple[Mark, ...] = ()
     related: pl.DataFrame = field(default_factory=pl.DataFrame)
     escalations: pl.DataFrame = field(default_factory=pl.DataFrame)
+    traces: pl.DataFrame = field(default_factory=TRACES.to_frame)
     critical_allowed: int = 0
     rollup_s: int = BIN_S
     version: str = field(default=__version__)

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from apilens.reports import charts, svg, units
 from apilens.reports.data import ReportData
 from apilens.reports.page import short
+from apilens.reports.traces import TRACED, around
 from apilens.schema import SIGNALS
 
 _QUOTES = 3
@@ -89,9 +90,14 @@ def _age(row: dict[str, Any], first: datetime | None, now: datetime) -> str:
 
 def _spark(data: ReportData, candidate: dict[str, Any]) -> dict[str, Any] | None:
     """The problem's own signal around its window: a day before it, as long after it as it lasted, at least 2 h."""
-    lasted = candidate["end"] - candidate["start"]
-    first = candidate["start"] - max(timedelta(days=1), lasted / 2)
-    last = min(candidate["end"] + max(timedelta(hours=2), lasted / 4), data.last_call or data.now)
+    first, last = around(candidate, data.last_call or data.now)
+    if candidate["signal"] in TRACED:
+        series = data.traces.filter((pl.col("id") == candidate["id"]) & pl.col("bin_start").is_between(first, last))
+        if data.first_call is not None:
+            series = series.filter(pl.col("bin_start") + pl.duration(seconds="every_s") > data.first_call)
+        if series["value"].drop_nulls().is_empty():
+            return None
+        return _drawn(candidate, series, series["name"][0], series["every_s"][0], candidate["unit"], series["beside"])
     # A shift of latency or traffic is measured on the endpoint that shows it most, errors on all of them together.
     alone = candidate["signal"] in ("latency", "traffic")
     rows = charts.of_problem(
@@ -112,14 +118,21 @@ def _spark(data: ReportData, candidate: dict[str, Any]) -> dict[str, Any] | None
     )
     if series.is_empty():
         return None
+    unit = {"latency": "ms", "traffic": "calls"}.get(candidate["signal"], "ratio")
+    names = {"latency": "typical duration" if candidate["unit"] == "ms" else "p95", "traffic": "calls"}
+    name = names.get(candidate["signal"], f"share of {candidate['hint']['status'] or candidate['signal']}")
+    return _drawn(candidate, series, name, every_s, unit, ())
+
+
+def _drawn(
+    candidate: dict[str, Any], series: pl.DataFrame, name: str, every_s: int, unit: str, beside: svg.Values | pl.Series
+) -> dict[str, Any]:
+    """A picture of a series (bin_start, value in `unit`), from zero up, and what stands below it; beside: of all others."""
     begin, end = series["bin_start"][0], series["bin_start"][-1] + timedelta(seconds=every_s)
     whole = (end - begin) / timedelta(seconds=1)
     window = tuple((moment - begin).total_seconds() / whole for moment in (candidate["start"], candidate["end"]))
-    unit = {"latency": "ms", "traffic": "calls"}.get(candidate["signal"], "ratio")
-    values = series["value"].to_list()
-    highest = units.measured(max((value for value in values if value is not None), default=None), unit)
-    names = {"latency": "typical duration" if candidate["unit"] == "ms" else "p95", "traffic": "calls"}
-    name = names.get(candidate["signal"], f"share of {candidate['hint']['status'] or candidate['signal']}")
+    values, others = series["value"].to_list(), list(beside)
+    highest = units.measured(max((value for value in [*values, *others] if value is not None), default=None), unit)
     same_unit = candidate["unit"] == unit
     return {
         "picture": svg.sparkline(
@@ -127,6 +140,7 @@ def _spark(data: ReportData, candidate: dict[str, Any]) -> dict[str, Any] | None
             label=f"{short(name)} over time, highest {highest}; shaded: the abnormal window",
             expected=candidate["expected"] if same_unit else None,
             abnormal=(window[0], window[1]),
+            beside=others,
         ),
         "name": name,
         "highest": highest,

@@ -15,11 +15,17 @@ _FRAME = Markup('<svg class="{}" viewBox="0 0 {} {}" preserveAspectRatio="none" 
 
 
 def sparkline(
-    values: Values, *, label: str, expected: float | None = None, abnormal: tuple[float, float] | None = None
+    values: Values,
+    *,
+    label: str,
+    expected: float | None = None,
+    abnormal: tuple[float, float] | None = None,
+    beside: Values = (),
 ) -> Markup:
-    """A line over time with an optional expected level and the abnormal stretch (shares 0..1 of the width) shaded."""
+    """A line over time with an optional expected level, the abnormal stretch (shares 0..1 of the width) shaded, and the same of
+    others in grey behind it, on one scale from zero."""
     width, height = 300, 60
-    top = max([value for value in values if value is not None] + [expected or 0.0, 1e-9]) * 1.08
+    top = max([value for value in [*values, *beside] if value is not None] + [expected or 0.0, 1e-9]) * 1.08
     parts = []
     if abnormal is not None:
         left, right = (width * min(1, max(0, share)) for share in abnormal)
@@ -31,6 +37,8 @@ def sparkline(
     if expected is not None:
         y = height * (1 - expected / top)
         parts.append(Markup('<path class="expected" d="M0 {:.1f}H{}"/>').format(y, width))
+    if any(value is not None for value in beside):
+        parts.append(Markup('<path class="line grey" d="{}"/>').format(_path(beside, width, height, top)))
     parts.append(Markup('<path class="line" d="{}"/>').format(_path(values, width, height, top)))
     return _FRAME.format("spark", width, height, label, Markup("").join(parts))
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 
 import polars as pl
 
+from apilens.distinct import distinct
+
 #: A route has at most this many segments; what follows is written {rest}. Picked.
 MAX_SEGMENTS = 16
 
@@ -230,10 +232,7 @@ def template(path: pl.Series) -> pl.Series:
 
     template(template(p)) == template(p).
     """
-    # Distinct paths cost once; where most are distinct, finding that out would cost more than it saves.
-    if path.to_frame("path").select(3 * pl.col("path").approx_n_unique() < pl.len()).item():
-        return _of_distinct(path, _template)
-    return _template(path)
+    return distinct(path).map(_template)
 
 
 def _template(path: pl.Series) -> pl.Series:
