@@ -22,8 +22,8 @@ Refusals = Callable[[pl.DataFrame], pl.DataFrame]
 #: What a gateway answers to one client by nature. For others (422 of an app with all its users) the same rule lost faults.
 CODES = (401, 403, 429)
 #: A consumer must beat the second worst day of the last week by this factor. How often quotas and tokens run out has a heavier
-#: tail than errors have (counting.HABIT_FACTOR): such clients beat the factor 1.5 on 9 of 80 days, 2.5 on none.
-BEYOND = 2.5
+#: tail than errors have (counting.HABIT_FACTOR): such clients beat the factor 1.5 on 9 of 80 days, 2.5 on one.
+BEYOND = 3.0
 
 
 def unaccustomed(
@@ -112,7 +112,8 @@ def _beyond(run: Run, part: pl.DataFrame, mine: pl.DataFrame, fleet: Fleet) -> i
         first = max(run.start * MINUTES, end - DAY * MINUTES)
         excess = failed[end] - failed[first] - float(run.at_open["expected"]) * (calls[end] - calls[first])
         alone = own[end] - own[first] >= HINT_EXCESS * excess
-        usual = BEYOND * _second_worst(everywhere, end, end - first, fleet)
+        # Two minutes vary more than five: a window of a bin is the least that is compared.
+        usual = BEYOND * _second_worst(everywhere, end, max(end - first, MINUTES), fleet)
         if not alone or total[end] - total[first] >= usual:
             return int(end)
     return None
