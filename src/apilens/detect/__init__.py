@@ -45,7 +45,7 @@ MAY_OPEN: dict[str, memory.MayOpen] = {"latency": latency.may_open, "traffic": t
 
 
 def find_candidates(
-    rollups: pl.DataFrame,
+    rollups: pl.DataFrame | pl.LazyFrame,
     breakdown: incidents.Breakdown,
     *,
     now: datetime,
@@ -57,7 +57,7 @@ def find_candidates(
     """Candidate tickets (schema.CANDIDATES), one per incident, in the order in which a scan every 5 minutes had raised
     them.
 
-    rollups: schema.ROLLUPS in any order; several rows per key add up. Calls of bots, scanners and health checks are
+    rollups: schema.ROLLUPS in any order; several rows per key add up; lazily, they are never in memory as a whole. Calls of bots, scanners and health checks are
     left out unless include_synthetic. breakdown: given schema.BREAKDOWN_WINDOWS, returns schema.BREAKDOWN of
     the same calls; asked four times per environment, for some windows per endpoint and incident. now: bins that end later are not looked
     at. go_live: since when the endpoints are in use (None: since their first call); what is bad since then is a
@@ -66,14 +66,15 @@ def find_candidates(
     is abnormal.
     """
     bin_ = pl.col("bin_start").dt.epoch("s") // schema.BIN_S
-    seen = rollups.filter((bin_ + 1) * schema.BIN_S <= now.timestamp())
+    seen = rollups.lazy().filter((bin_ + 1) * schema.BIN_S <= now.timestamp())
     if not include_synthetic:
         seen = seen.filter(pl.col("synthetic_type").is_null())
     launch = 0 if go_live is None else int(go_live.timestamp()) // schema.BIN_S
     remembered = remembered if remembered is not None else memory.Memory()
     found = [schema.CANDIDATES.to_frame()]
-    for (environment,), part in sorted(seen.group_by("environment"), key=lambda item: str(item[0])):
-        first, last = part.select(bin_.min().alias("first"), bin_.max().alias("last")).row(0)
+    spans = seen.group_by("environment").agg(bin_.min().alias("first"), bin_.max().alias("last"))
+    for environment, first, last in sorted(spans.collect(engine="streaming").rows(), key=lambda row: str(row[0])):
+        part = seen.filter(pl.col("environment").eq_missing(pl.lit(environment, pl.String)))
         fleet, rows = baseline.fleet(part, (first, last + 1), launch=launch)
         behind = incidents.upstreams_of(rows, fleet, breakdown)
         bins = memory.digests(fleet, rows, behind)

@@ -28,6 +28,8 @@ HOUR = 3_600 // schema.BIN_S
 WEEK_DAYS = 7
 #: Endpoints evaluated at once: 256 × 8,640 bins (30 days) × 8 bytes is 18 MB per matrix.
 CHUNK = 256
+#: Rollups of so many endpoints are sorted at once.
+STRIPE = 8 * CHUNK
 #: Dense arithmetic is done for so many of them at a time: 16 × 8,640 × 8 bytes is 1 MB, which the processor's cache holds
 #: and the allocator keeps. 256 at once take more than twice as long.
 PIECE = 16
@@ -47,6 +49,23 @@ MIN_GROUP_CALLS = 8
 EXACT = float(1 << 20)
 #: Difference of log growth between a window and the hour around it that only missing logs explain.
 HOLE = 0.4
+
+
+#: The rollups of a fleet, narrow enough to hold those of 10,000 endpoints for a month.
+ROWS = pl.Schema(
+    [
+        ("endpoint", pl.Int32),
+        ("bin", pl.Int32),
+        ("status_code", pl.Int16),
+        ("calls", pl.Int32),
+        ("minute_calls", pl.List(pl.Int32)),  # null below 400
+        ("durations", pl.Int32),
+        ("log_duration_sum", pl.Float64),
+        ("log_duration_sumsq", pl.Float64),
+        ("bucket", pl.List(pl.Int16)),  # null from 400 on
+        ("bucket_calls", pl.List(pl.Int32)),  # null from 400 on
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,49 +219,55 @@ class Sums:
         return out
 
 
-def fleet(rollups: pl.DataFrame, bins: tuple[int, int], launch: int = 0) -> tuple[Fleet, pl.DataFrame]:
-    """The fleet of one environment, and its rollups with endpoint, bin and status_code instead of names and times.
+def fleet(rollups: pl.DataFrame | pl.LazyFrame, bins: tuple[int, int], launch: int = 0) -> tuple[Fleet, pl.DataFrame]:
+    """The fleet of one environment, and its rollups as ROWS.
 
     rollups: schema.ROLLUPS of one environment, any order. bins: first and one past the last, launch: that of the go-live,
     in epoch seconds / BIN_S.
     """
     first_bin, end_bin = bins
-    names = ["environment", "service", "method", "route"]
-    endpoints = rollups.select(names).unique().sort(names, nulls_last=True).with_row_index("endpoint")
-    endpoints = endpoints.with_columns(pl.col("endpoint").cast(pl.Int64))
+    names, rollups = list(schema.ENDPOINT), rollups.lazy()
+    endpoints = rollups.select(names).unique().collect(engine="streaming").sort(names, nulls_last=True)
+    endpoints = endpoints.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("endpoint"), *names)
+    failed = pl.col("status_code") >= 400
+    values = {
+        "bin": pl.col("bin_start").dt.epoch("s") // schema.BIN_S - first_bin,
+        # Errors are asked about minutes, answers about their latency.
+        "minute_calls": pl.when(failed).then("minute_calls"),
+        "bucket": pl.when(~failed).then("bucket"),
+        "bucket_calls": pl.when(~failed).then("bucket_calls"),
+        # To millionths, whose sums are exact: they must not depend on how the rows came, in which files and order.
+        **{name: (pl.col(name) * EXACT).round() / EXACT for name in ("log_duration_sum", "log_duration_sumsq")},
+    }
     rows = (
-        rollups.join(endpoints, on=names, how="left", nulls_equal=True)
-        .with_columns((pl.col("bin_start").dt.epoch("s") // schema.BIN_S - first_bin).alias("bin"))
-        .select(
-            "endpoint",
-            "bin",
-            "status_code",
-            "calls",
-            "minute_calls",
-            "durations",
-            # To millionths, whose sums are exact: they must not depend on how the rows came, in which files and order.
-            *((pl.col(name) * EXACT).round() / EXACT for name in ("log_duration_sum", "log_duration_sumsq")),
-            "bucket",
-            "bucket_calls",
-        )
-        .sort("endpoint", maintain_order=False)
+        rollups.join(endpoints.lazy(), on=names, how="left", nulls_equal=True)
+        .select(values.get(name, pl.col(name)).cast(dtype).alias(name) for name, dtype in ROWS.items())
+        .collect(engine="streaming")
     )
     count = end_bin - first_bin
-    totals = rows.group_by("bin").agg(pl.col("calls").sum())
+    calls = pl.col("calls").cast(pl.Int64).sum()
+    totals = rows.group_by("bin").agg(calls)
     load = np.zeros(count)
     load[totals["bin"].to_numpy()] = totals["calls"].to_numpy()
     hashed = endpoints.select(
-        "endpoint", (pl.concat_str(pl.col(names).fill_null("-"), separator="\x1f").hash(7) % FLEET_GROUPS).alias("hash")
+        pl.col("endpoint").cast(ROWS["endpoint"]),
+        (pl.concat_str(pl.col(names).fill_null("-"), separator="\x1f").hash(7) % FLEET_GROUPS).alias("hash"),
     )
     hashed = hashed.with_columns((pl.col("hash").rank("dense") - 1).cast(pl.Int64).alias("group"))
-    grouped = rows.join(hashed, on="endpoint").group_by("group", "bin").agg(pl.col("calls").sum())
+    grouped = (
+        rows.lazy()
+        .select("endpoint", "bin", "calls")
+        .join(hashed.lazy(), on="endpoint")
+        .group_by("group", "bin")
+        .agg(calls)
+    ).collect(engine="streaming")
     groups = np.zeros((int(hashed["group"].max() or 0) + 1, count))  # type: ignore[arg-type]  # max() of an Int64 column is an int
     groups[grouped["group"].to_numpy(), grouped["bin"].to_numpy()] = grouped["calls"].to_numpy()
     born = rows.group_by("endpoint").agg(pl.col("bin").min())["bin"].to_numpy()
     many = np.log10(np.maximum(np.cumsum(np.bincount(born, minlength=count)) / FEW, 1.0))
     shape = Fleet(endpoints, first_bin, count, load, _growth(groups), many, max(launch - first_bin, 0), {})
-    daily = rows.filter(pl.col("status_code") >= 400).with_columns(day=(pl.col("bin") + first_bin % DAY) // DAY)
-    sums = daily.group_by("status_code", "day").agg(pl.col("calls").sum()).sort("status_code")
+    daily = rows.filter(failed).with_columns(day=(pl.col("bin") + first_bin % DAY) // DAY)
+    sums = daily.group_by("status_code", "day").agg(calls).sort("status_code")
     per_day = np.bincount(shape.day_of(np.arange(count)), weights=load, minlength=shape.days)
     for (code,), part in sums.group_by("status_code", maintain_order=True):
         share = np.zeros(shape.days)
@@ -292,17 +317,28 @@ def _median(values: Floats) -> float:
 
 def chunks(shape: Fleet, rows: pl.DataFrame, upstreams: dict[int, str] | None = None) -> Iterator[Series]:
     """The fleet's series, CHUNK endpoints at a time; rows as fleet() returns them, upstreams by endpoint where known."""
-    shared = pl.DataFrame(
-        {"endpoint": list(upstreams or {}), "upstream": list((upstreams or {}).values())},
-        schema={"endpoint": pl.Int64, "upstream": pl.String},
-    ).filter(pl.len().over("upstream") > 1)
+    shared = (
+        pl.DataFrame(
+            {"endpoint": list(upstreams or {}), "upstream": list((upstreams or {}).values())},
+            schema={"endpoint": ROWS["endpoint"], "upstream": pl.String},
+        )
+        .filter(pl.len().over("upstream") > 1)
+        .with_columns(pl.col("upstream").rank("dense"))
+    )
     together = (
-        rows.lazy().join(shared.lazy(), on="endpoint").group_by("upstream", "bin").agg(pl.col("calls").sum()).collect()
+        rows.lazy()
+        .select("endpoint", "bin", "calls")
+        .join(shared.lazy(), on="endpoint")
+        .group_by("upstream", "bin")
+        .agg(pl.col("calls").cast(pl.Int64).sum())
+        .collect(engine="streaming")
     )
     for first in range(0, shape.endpoints.height, CHUNK):
+        if first % STRIPE == 0:
+            stripe = rows.filter(pl.col("endpoint").is_between(first, first + STRIPE - 1)).sort("endpoint")
         size = min(CHUNK, shape.endpoints.height - first)
-        begin, end = (rows["endpoint"].search_sorted(edge) for edge in (first, first + size))
-        part = rows.slice(begin, end - begin).with_columns(row=pl.col("endpoint") - first)
+        begin, end = (stripe["endpoint"].search_sorted(edge) for edge in (first, first + size))
+        part = stripe.slice(begin, end - begin).with_columns(row=(pl.col("endpoint") - first).cast(pl.Int64))
         calls = _dense(part.group_by("row", "bin").agg(pl.col("calls").sum()), "calls", size, shape.bins)
         good = part.filter(pl.col("status_code") < 400)
         moments = good.group_by("row", "bin").agg(pl.col("durations", "log_duration_sum", "log_duration_sumsq").sum())
@@ -326,7 +362,7 @@ def chunks(shape: Fleet, rows: pl.DataFrame, upstreams: dict[int, str] | None = 
         )
         seen = calls > 0
         mine = shared.filter(pl.col("endpoint").is_between(first, first + size - 1)).with_columns(
-            row=pl.col("endpoint") - first
+            row=(pl.col("endpoint") - first).cast(pl.Int64)
         )
         beside = calls.copy()
         beside[mine["row"].to_numpy()] = 0.0
