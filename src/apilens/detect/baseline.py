@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.ndimage import maximum_filter1d
 
 from apilens import schema
 
@@ -299,14 +298,18 @@ def _growth(groups: Floats) -> dict[int, Floats]:
 
 def _middle_growth(calls: Floats) -> Floats:
     """(7, bins) median over groups of calls in relation to those of 1..7 days ago; NaN: too few groups have calls enough."""
-    growth = np.full((WEEK_DAYS, calls.shape[1]), np.nan)
+    each = np.ascontiguousarray(calls.T)
+    growth = np.full((WEEK_DAYS, len(each)), np.nan)
     for day in range(1, WEEK_DAYS + 1):
-        before = back(calls, day * DAY, 0.0)
-        ratio = np.sort(np.where(before >= MIN_GROUP_CALLS, calls / np.maximum(before, 1.0), np.nan), axis=0)
-        known = (~np.isnan(ratio)).sum(axis=0)[None, :]
-        low = np.take_along_axis(ratio, np.maximum(known - 1, 0) // 2, axis=0)[0]
-        high = np.take_along_axis(ratio, np.minimum(known // 2, len(ratio) - 1), axis=0)[0]
-        growth[day - 1] = np.where(known[0] >= MIN_GROUPS, (low + high) / 2, np.nan)
+        before, now = each[: max(len(each) - day * DAY, 0)], each[day * DAY :]
+        enough = before >= MIN_GROUP_CALLS
+        known = enough.sum(axis=1)
+        # What is not known comes last.
+        ratio = np.divide(now, before, out=np.full(before.shape, np.inf), where=enough)
+        ratio.sort(axis=1)
+        at = np.flatnonzero(known >= MIN_GROUPS)
+        low, high = (ratio[at, place] for place in ((known[at] - 1) // 2, known[at] // 2))
+        growth[day - 1, at + day * DAY] = (low + high) / 2
     return growth
 
 
@@ -393,10 +396,21 @@ def window_sum(matrix: Floats, width: int) -> Floats:
 
 
 def window_max(matrix: Floats, width: int) -> Floats:
-    """Highest value in the window of `width` bins that ends with each bin."""
-    padded = np.pad(matrix, ((0, 0), (width - 1, 0)), mode="edge")
-    highest: Floats = maximum_filter1d(padded, width, axis=1, origin=-(width // 2))[:, : matrix.shape[1]]
+    """Highest value in the window of `width` bins that ends with each bin; shorter where the series begins."""
+    # Windows twice as wide at each step: half the time of scipy.ndimage, which takes 0.2 s to import.
+    highest, span = matrix, 1
+    while span < width:
+        step = min(span, width - span)
+        wider = highest.copy()
+        np.maximum(highest[..., step:], highest[..., :-step], out=wider[..., step:])
+        highest, span = wider, span + step
     return highest
+
+
+def around_max(matrix: Floats, reach: int) -> Floats:
+    """Highest value within `reach` bins of each bin."""
+    padded = np.concatenate([matrix, np.repeat(matrix[..., -1:], reach, axis=-1)], axis=-1)
+    return window_max(padded, 2 * reach + 1)[..., reach:]
 
 
 def back(matrix: Floats, bins: int, fill: float) -> Floats:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
-from scipy.ndimage import maximum_filter1d, minimum_filter1d
 from scipy.special import betainc
 
 from apilens.detect import anomalies
@@ -25,6 +24,7 @@ from apilens.detect.baseline import (
     Ints,
     Series,
     Sums,
+    around_max,
     back,
     habit,
     same_time,
@@ -177,7 +177,7 @@ def _forecast(first_calls: Ints, fleet: Fleet, each: Floats, calls: Floats, logg
     growth = fleet.growth[width]
     born = first_calls[:, None] + width - 1
     at = np.arange(fleet.bins)[None, :]
-    around = maximum_filter1d(calls, HOUR + 1, axis=1, mode="nearest")
+    around = around_max(calls, HOUR // 2)
 
     far = WEEK_DAYS * DAY
     past = np.concatenate([np.zeros((len(calls), far)), calls], axis=1)
@@ -241,7 +241,7 @@ def _late(each: Floats, width: int) -> Floats:
     # Half an hour further than there are bins: what past days had then is known.
     padded = np.pad(each, ((0, 0), (0, half)))
     days = same_time(window_sum(padded, reach), (reach - width) // 2)
-    left: Floats = ((minimum_filter1d(days, HOUR + 1, axis=1, mode="nearest") + 1) / (days + 1))[:, : each.shape[1]]
+    left: Floats = ((1 - around_max(-days, half)) / (days + 1))[:, : each.shape[1]]
     return left
 
 
