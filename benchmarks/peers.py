@@ -233,7 +233,8 @@ def cost(lake: str) -> None:
     fleet, rows = baseline.fleet(rollups, (bin_.min(), bin_.max() + 1))  # type: ignore[arg-type,operator]
     chunk = next(iter(baseline.chunks(fleet, rows)))
     calls, errors = chunk.calls[:100], np.zeros_like(chunk.calls)
-    np.add.at(errors, (chunk.codes["row"], chunk.codes["bin"]), chunk.codes["calls"])
+    row, at, failed = (chunk.codes[name].to_numpy() for name in ("row", "bin", "calls"))
+    np.add.at(errors, (row, at), failed)
     with np.errstate(invalid="ignore", divide="ignore"):
         ready = {
             "errors": np.where(calls > 0, errors[:100] / calls, np.nan),
