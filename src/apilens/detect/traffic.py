@@ -342,7 +342,8 @@ def _apart(
             mean = np.minimum(theirs * np.minimum(share, lately), forecast.mean)
             kept, k = 1.0, calls
             changed = (calls < DROP_FACTOR * mean) & (recent < DROP_RECENT * mean * third / width)
-            changed &= ~_first_weekend(fleet, born, logged, width)[1]
+            # Which share of its users works at weekends is each endpoint's own.
+            changed &= ~_first_weekend(fleet, born, logged, width)[0]
         sampling = mean * (1 + share) + mean**2 / (then + 1)
         variance = kept**2 * (sampling + phi * mean**2) + (kept - kept**2) * mean
         expected = kept * mean
