@@ -1,6 +1,6 @@
 """`python benchmarks/peers.py`: recall of the detector against others, on the same worlds at the same false rate, in one run.
 
-Usage: python benchmarks/peers.py [PROFILE:SEED …] [--work DIR] [--endpoints 40] [--days 14] [--false-rate 0.05]
+Usage: python benchmarks/peers.py [PROFILE:SEED …] [--work DIR] [--endpoints 40] [--days 14] [--false-rate 0.05] [--fleet LAKE]
 Each peer sees 15-minute series per endpoint (error ratio, log latency, calls) of the same rollups; what it marks within an hour of
 the last mark on the same endpoint is one ticket. In its favour the labels choose, per signal, its threshold, how many marks in a
 row make a ticket (1, 2, 4) and from how many calls on a step counts (0, 10, 30), so that it finds most at no more than --false-rate
@@ -15,7 +15,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ import polars as pl
 from detection import candidates, world_folder
 from scoring import Score
 
+from apilens.detect import baseline, find_candidates
 from apilens.lens import Lens
+from apilens.schema import BIN_S
 
 STEP_S = 900
 DAY = 86_400 // STEP_S
@@ -135,8 +137,8 @@ def stl_mad(series: Series, calls: np.ndarray) -> Series:
     return found
 
 
-def adtk_seasonal(series: Series, calls: np.ndarray) -> Series:
-    """adtk's classic seasonal decomposition, and how many interquartile ranges off what it leaves is."""
+def adtk_seasonal(series: Series, calls: np.ndarray, day: int = DAY) -> Series:
+    """adtk's classic seasonal decomposition, and how many interquartile ranges off what it leaves is. day: steps of one."""
     import pandas as pd
     from adtk.transformer import ClassicSeasonalDecomposition
 
@@ -146,9 +148,9 @@ def adtk_seasonal(series: Series, calls: np.ndarray) -> Series:
         for number, row in enumerate(matrix):
             if np.isnan(row).all():
                 continue
-            index = pd.date_range("2026-03-02", periods=len(row), freq=f"{STEP_S}s")
+            index = pd.date_range("2026-03-02", periods=len(row), freq=f"{86_400 // day}s")
             filled = pd.Series(row, index=index).interpolate(limit_direction="both")
-            rest = ClassicSeasonalDecomposition(freq=DAY).fit_transform(filled).to_numpy()
+            rest = ClassicSeasonalDecomposition(freq=day).fit_transform(filled).to_numpy()
             low, high = np.nanquantile(rest, [0.25, 0.75])
             score[number] = np.maximum(rest - high, (low - rest) if signal == "traffic" else -np.inf) / (
                 high - low + 1e-3
@@ -218,6 +220,38 @@ def best(worlds: list[tuple[Path, Series, np.ndarray]], false_rate: float) -> tu
     return len(hits) / planted, false / weeks
 
 
+def cost(lake: str) -> None:
+    """What a signal of one endpoint costs per five minutes in a lake of many endpoints: apilens from the lake to finished tickets,
+    adtk on the ready series of a hundred of them. Each is asked for three signals: errors, latency and traffic."""
+    lens = Lens(lake)
+    end = (lens.data_end or datetime.now(UTC)) + timedelta(minutes=5)
+    began = time.process_time()
+    found = find_candidates(lens.rollups(until=end), lens.breakdown, lens.refusals, now=end)
+    own = time.process_time() - began
+    rollups = lens.rollups(until=end).filter(pl.col("synthetic_type").is_null()).collect()
+    bin_ = rollups["bin_start"].dt.epoch("s") // BIN_S
+    fleet, rows = baseline.fleet(rollups, (bin_.min(), bin_.max() + 1))  # type: ignore[arg-type,operator]
+    chunk = next(iter(baseline.chunks(fleet, rows)))
+    calls, errors = chunk.calls[:100], np.zeros_like(chunk.calls)
+    row, at, failed = (chunk.codes[name].to_numpy() for name in ("row", "bin", "calls"))
+    np.add.at(errors, (row, at), failed)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ready = {
+            "errors": np.where(calls > 0, errors[:100] / calls, np.nan),
+            "latency": np.where(chunk.timed > 0, chunk.log_sum / chunk.timed, np.nan)[:100],
+            "traffic": np.log1p(calls),
+        }
+    began = time.process_time()
+    adtk_seasonal(ready, calls, 86_400 // BIN_S)
+    theirs = (time.process_time() - began) / (3 * calls.size)
+    many, bins = fleet.endpoints.height, fleet.bins
+    print(f"{many} endpoints, {bins} bins of five minutes, {found.height} tickets")
+    per = own / (3 * many * bins)
+    print(
+        f"apilens {1e6 * per:.2f} µs per signal-bin, adtk {1e6 * theirs:.2f}: {theirs / per:.1f} times (at least 10 asked)"
+    )
+
+
 def main() -> None:
     warnings.filterwarnings("ignore")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -227,7 +261,13 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=14)
     parser.add_argument("--calls-per-minute", type=float, default=60)
     parser.add_argument("--false-rate", type=float, default=0.05)
+    parser.add_argument(
+        "--fleet", help="Compare the cost on this lake of many endpoints instead (incremental.py --work makes one)."
+    )
     given = parser.parse_args()
+    if given.fleet:
+        cost(given.fleet)
+        return
     folders = [
         world_folder(given.work, name, given.endpoints, given.days, given.calls_per_minute) for name in given.worlds
     ]

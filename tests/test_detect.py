@@ -466,6 +466,16 @@ def test_what_peers_do_later_in_the_hour_changes_no_standing_fault() -> None:
     assert found(86) == found(96) != []
 
 
+@pytest.mark.parametrize("bins", [1, 2, 13, 40])
+@pytest.mark.parametrize("width", [1, 2, 3, 6, 13, 48])
+def test_the_highest_of_a_window_is_that_of_its_bins(bins: int, width: int) -> None:
+    matrix = np.random.default_rng(bins).permutation(3 * bins).reshape(3, bins) - 20.0
+    ends = [matrix[:, max(end - width, 0) : end].max(axis=1) for end in range(1, bins + 1)]
+    assert baseline.window_max(matrix, width).T.tolist() == np.array(ends).tolist()
+    near = [matrix[0, max(at - width, 0) : at + width + 1].max() for at in range(bins)]
+    assert baseline.around_max(matrix[0], width).tolist() == near
+
+
 def test_more_endpoints_later_change_nothing_before() -> None:
     """How many endpoints there are says how certain a finding must be: of those that were there by then."""
     fleet, _ = baseline.fleet(rollups_of(quiet_world(1, endpoints=60, days=1)), _bins(1))

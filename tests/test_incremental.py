@@ -17,10 +17,11 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from scipy.special import betainc
 
 from apilens import histogram, schema
 from apilens.config import Detect
-from apilens.detect import DETECTORS, MAY_OPEN, anomalies, baseline, incidents, latency, memory
+from apilens.detect import DETECTORS, MAY_OPEN, anomalies, baseline, incidents, latency, memory, traffic
 from apilens.detect.settings import anyway, sensitised
 from apilens.lake import DECIDED
 from apilens.pipeline.incidents import LOOK_BACK, past_of
@@ -178,6 +179,48 @@ def test_a_scan_from_nothing_finds_what_every_rule_finds_everywhere(sensitivity:
     assert runs(rollups, START + 9 * 288 * BIN, settings=given) == runs_of_all(rollups, START + 9 * 288 * BIN, given)
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    direction=st.sampled_from([1, -1]),
+    mean=st.floats(10, 1e4),
+    off=st.floats(0, 5),
+    days=st.integers(2, 7),
+    spread=st.floats(0.005, 0.3),
+    further=st.floats(1, 3),
+    wider=st.floats(1, 20),
+    width=st.sampled_from([3, 6, 12, 48]),
+)
+def test_a_chance_by_the_least_expectation_and_spread_is_the_least(
+    direction: Literal[1, -1],
+    mean: float,
+    off: float,
+    days: int,
+    spread: float,
+    further: float,
+    wider: float,
+    width: int,
+) -> None:
+    """Where a window opens by what its rule expects, it would by the lowest (highest) that this can be and the least spread too."""
+    kept = (width - 2) / width if direction == 1 else 1.0
+    k = np.array([mean * kept * (1 + off) if direction == 1 else mean / (1 + off)])
+
+    def chance(expected: float, spread: float) -> float:
+        variance = (1 + 1 / days) * expected + spread * expected**2
+        var = kept**2 * variance + (kept - kept**2) * expected
+        return float(traffic._log10_tail(k, np.array([kept * expected]), np.array([var]), direction)[0])
+
+    rule = chance(mean * further**direction, spread * wider)
+    assert rule > traffic.EACH_LOG10_P or chance(mean, spread) <= rule + anomalies.SLACK
+    over, calls = latency.MIN_OVER, np.ceil(k * further)
+
+    def slow(expected: float, over: float) -> float:
+        shape = expected / over
+        return float(anomalies.log10_tail(betainc(calls, shape, expected / (expected + shape)))[0])
+
+    slower = slow(mean * further, over * wider)
+    assert slower > latency.CLEAR_LOG10_P or slow(mean, over) <= slower + anomalies.SLACK
+
+
 def test_what_may_open_sees_the_bursts_as_a_scan_of_all_does() -> None:
     """A job of each noon is no burst to who knows the week before; slow calls are told by a week, of each day of another."""
     bins = np.arange(25 * 288)
@@ -285,7 +328,7 @@ def test_a_problem_goes_on_though_nothing_new_opens(rows: list[tuple[int, int, b
         bins += more
         fleet = baseline.Fleet(
             pl.DataFrame({"endpoint": [0], "environment": "x", "service": None, "method": "GET", "route": "/a"}),
-            0, bins, np.ones(bins), {}, np.zeros(bins, dtype=bool), np.zeros(bins), 0, {},
+            0, bins, np.ones(bins), {}, np.zeros(bins, bool), np.zeros(bins), 0, {},
         )  # fmt: skip
         nothing = np.zeros((1, bins))
         empty = pl.DataFrame(schema={"row": pl.Int64, "bin": pl.Int64})

@@ -171,7 +171,7 @@ REFUSALS = table(
         "service": pl.String,
         "method": pl.String,
         "route": pl.String,
-        "minute": TIMESTAMP,
+        "minute": TIMESTAMP,  # its start
         "calls": pl.Int64,
     }
 )

@@ -7,7 +7,7 @@ one that costs much says in MAY_OPEN which endpoints need it when only the last 
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import polars as pl
 
@@ -48,7 +48,7 @@ MAY_OPEN: dict[str, memory.MayOpen] = {"latency": latency.may_open, "traffic": t
 
 
 def find_candidates(
-    rollups: pl.DataFrame,
+    rollups: pl.DataFrame | pl.LazyFrame,
     breakdown: incidents.Breakdown,
     refusals: habits.Refusals,
     *,
@@ -61,10 +61,10 @@ def find_candidates(
     """Candidate tickets (schema.CANDIDATES), one per incident, in the order in which a scan every minute had raised
     them.
 
-    rollups: schema.ROLLUPS in any order; several rows per key add up. Calls of bots, scanners and health checks are
-    left out unless include_synthetic. breakdown: given schema.BREAKDOWN_WINDOWS, returns schema.BREAKDOWN of
-    the same calls; asked six times per environment, for some windows per endpoint and incident. refusals: given
-    schema.REFUSALS_ASKED, returns schema.REFUSALS of them; asked once where a client is refused. now: minutes that end later are not looked
+    rollups: schema.ROLLUPS in any order; several rows per key add up; lazily, they are never in memory as a whole. Calls
+    of bots, scanners and health checks are left out unless include_synthetic. breakdown: given schema.BREAKDOWN_WINDOWS,
+    returns schema.BREAKDOWN of the same calls; asked seven times per environment, for some windows per endpoint and
+    incident. refusals: given schema.REFUSALS_ASKED, returns schema.REFUSALS of them; asked once where a client is refused. now: minutes that end later are not looked
     at. go_live: since when the endpoints are in use (None: since their first call); what is bad since then is a
     standing fault. settings: how much proof is asked for where (None: the usual). remembered: what earlier scans decided,
     which is taken over where it still holds, and brought up to date; without it the result is the same. Empty where nothing
@@ -72,12 +72,15 @@ def find_candidates(
     """
     bin_ = pl.col("bin_start").dt.epoch("s") // schema.BIN_S
     minute = int(now.timestamp()) // 60
-    seen = _until(rollups if include_synthetic else rollups.filter(pl.col("synthetic_type").is_null()), minute)
+    seen = _until(rollups.lazy(), minute)
+    if not include_synthetic:
+        seen = seen.filter(pl.col("synthetic_type").is_null())
     launch = 0 if go_live is None else int(go_live.timestamp()) // schema.BIN_S
     remembered = remembered if remembered is not None else memory.Memory()
     found = [schema.CANDIDATES.to_frame()]
-    for (environment,), part in sorted(seen.group_by("environment"), key=lambda item: str(item[0])):
-        first, last = part.select(bin_.min().alias("first"), bin_.max().alias("last")).row(0)
+    spans = seen.group_by("environment").agg(bin_.min().alias("first"), bin_.max().alias("last"))
+    for environment, first, last in sorted(spans.collect(engine="streaming").rows(), key=lambda row: str(row[0])):
+        part = seen.filter(pl.col("environment").eq_missing(pl.lit(environment, pl.String)))
         fleet, rows = baseline.fleet(part, (first, last + 1), launch=launch)
         behind = incidents.upstreams_of(rows, fleet, breakdown)
         bins = memory.digests(fleet, rows, behind)
@@ -103,17 +106,15 @@ def find_candidates(
     return pl.concat(found).with_columns(figures).sort("detected_at", "id")
 
 
-def _until(rollups: pl.DataFrame, minute: int) -> pl.DataFrame:
+def _until(rollups: pl.LazyFrame, minute: int) -> pl.LazyFrame:
     """Rollups of the minutes before a minute (since 1970). Of the bin in which that lies only the calls are cut, as only those of
     status codes are looked at before a bin is over."""
-    begin = pl.col("bin_start").dt.epoch("s") // 60
-    over = (minute - begin).clip(0, baseline.MINUTES)
-    running = rollups.filter(over.is_between(1, baseline.MINUTES - 1))
+    over = minute % baseline.MINUTES
+    begun = pl.lit(datetime.fromtimestamp((minute - over) * 60, UTC), schema.ROLLUPS["bin_start"])
     known = [
-        pl.when(over > at).then(pl.col("minute_calls").list.get(at)).otherwise(0).cast(pl.Int32)
+        (pl.col("minute_calls").list.get(at) if at < over else pl.lit(0)).cast(pl.Int32)
         for at in range(baseline.MINUTES)
     ]
-    running = running.with_columns(minute_calls=pl.concat_list(known)).with_columns(
-        calls=pl.col("minute_calls").list.sum().cast(pl.Int64)
-    )
-    return pl.concat([rollups.filter(over == baseline.MINUTES), running.filter(pl.col("calls") > 0)])
+    running = rollups.filter(pl.col("bin_start") == begun).with_columns(minute_calls=pl.concat_list(known))
+    running = running.with_columns(calls=pl.col("minute_calls").list.sum().cast(pl.Int64))
+    return pl.concat([rollups.filter(pl.col("bin_start") < begun), running.filter(pl.col("calls") > 0)])

@@ -21,7 +21,9 @@ def without_campaigns(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> li
         for run in runs
         if run.signal == "traffic" and run.direction == 1 and fleet.risen[run.start : run.opened + 1].any()
     ]
-    spans = [(run.endpoint, run.start * MINUTES - ago, run.known - ago) for run in asked for ago in (0, DAY * MINUTES)]
+    spans = [
+        (run.endpoint, (run.start - ago) * MINUTES, run.known - ago * MINUTES) for run in asked for ago in (0, DAY)
+    ]
     parts = breakdown(windows_frame(spans, fleet)).partition_by("window_id", as_dict=True) if spans else {}
     nothing = schema.BREAKDOWN.to_frame()
     opened: dict[int, int | None] = {}
@@ -31,17 +33,19 @@ def without_campaigns(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> li
             opened[id(run)] = _outlasts(run, fleet)
     kept = []
     for run in runs:
-        bin_ = opened.get(id(run), run.opened)
-        if bin_ is not None:
-            kept.append(run if bin_ == run.opened else replace(run, known=(bin_ + 1) * MINUTES))
+        known = opened.get(id(run), run.known)
+        if known is not None:
+            kept.append(run if known == run.known else replace(run, known=known))
     return sorted(kept, key=when_raised)
 
 
 def _outlasts(run: Run, fleet: Fleet) -> int | None:
-    """The first abnormal bin with no rise of the fleet in the longest window that may go on the run; None: there is none.
+    """The minute at whose end is known the first abnormal bin with no rise of the fleet in the longest window that may go on the run; None: there is none.
 
     Weak ones as well: what has lasted for an hour is not sudden any more, by which a surge opens.
     """
     width = max(2 * (run.opened + 1 - run.start), HOUR)
     later = run.bins[run.bins > run.opened].tolist()
-    return next((bin_ for bin_ in later if not fleet.risen[max(bin_ + 1 - width, 0) : bin_ + 1].any()), None)
+    return next(
+        ((bin_ + 1) * MINUTES for bin_ in later if not fleet.risen[max(bin_ + 1 - width, 0) : bin_ + 1].any()), None
+    )

@@ -66,7 +66,8 @@ _ENDPOINT = ["environment", "service", "method", "route"]
 def find_friction(friction: pl.DataFrame, rollups: pl.DataFrame, *, now: datetime) -> pl.DataFrame:
     """Candidates (schema.CANDIDATES) of the signals of THRESHOLDS, in the order in which they were raised.
 
-    friction: measure.signals.FRICTION. rollups: schema.ROLLUPS of the same time: the calls that shares are of.
+    friction: measure.signals.FRICTION. rollups: schema.ROLLUPS of the same time, or their calls summed up by block: what shares
+    are of.
     """
     rows = _judged(friction.filter(pl.col("block") + BLOCK + SETTLED <= now), rollups)
     keyed = rows.filter("raised").with_columns(

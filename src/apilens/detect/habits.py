@@ -75,11 +75,10 @@ def _carriers(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> dict[int, 
 def _refused(
     runs: list[Run], consumers: dict[int, str], fleet: Fleet, refusals: Refusals
 ) -> dict[tuple[str, int | None], pl.DataFrame]:
-    """By consumer and status code what the consumer had of it: endpoint, minute (since bin 0 began), calls."""
+    """By consumer and status code what the consumer had of it: endpoint, minute (from bin 0 on), calls."""
     first = max(min(runs[at].opened for at in consumers) - (WEEK_DAYS + 2) * DAY, 0) * MINUTES
     last = max(int(runs[at].strong[-1]) for at in consumers)
-    begin = fleet.first_bin * MINUTES
-    start, end = (datetime.fromtimestamp((edge + begin) * 60, UTC) for edge in (first, last))
+    start, end = (datetime.fromtimestamp(edge * 60 + fleet.first_bin * schema.BIN_S, UTC) for edge in (first, last))
     asked = pl.DataFrame(
         [
             (fleet.endpoints["environment"][0], consumer, code, start, end)
@@ -91,8 +90,7 @@ def _refused(
     counts = (
         refusals(asked)
         .join(fleet.endpoints, on=list(schema.ENDPOINT), nulls_equal=True)
-        .with_columns(minute=pl.col("minute").dt.epoch("s") // 60 - begin)
-        .filter(pl.col("minute").is_between(first, last - 1))
+        .with_columns(pl.col("minute").dt.epoch("s") // 60 - fleet.first_bin * MINUTES)
     )
     return {(str(key[0]), int(key[1])): part for key, part in counts.group_by("consumer", "status_code")}
 
@@ -104,25 +102,23 @@ def _beyond(run: Run, part: pl.DataFrame, mine: pl.DataFrame, fleet: Fleet) -> i
     """
     everywhere = _per_minute(mine, fleet)
     total, own = _sums(everywhere), _sums(_per_minute(mine.filter(pl.col("endpoint") == run.endpoint), fleet))
-    each = pl.col("bin") * MINUTES + pl.int_ranges(MINUTES)
-    logged = part.select("status_code", minute=each, calls="minute_calls").explode("minute", "calls")
-    failed = _sums(_per_minute(logged.filter(pl.col("status_code") == run.status), fleet))
-    calls = _sums(_per_minute(logged, fleet))
-    for end in run.strong[run.strong >= run.known].tolist():
-        first = max(run.start * MINUTES, end - DAY * MINUTES)
-        excess = failed[end] - failed[first] - float(run.at_open["expected"]) * (calls[end] - calls[first])
-        alone = own[end] - own[first] >= HINT_EXCESS * excess
+    failed = _sums(_by_minute(part.filter(pl.col("status_code") == run.status), fleet))
+    calls = _sums(_by_minute(part, fleet))
+    for known in run.strong[run.strong >= run.known].tolist():
+        first = max(run.start * MINUTES, known - DAY * MINUTES)
+        excess = failed[known] - failed[first] - float(run.at_open["expected"]) * (calls[known] - calls[first])
+        alone = own[known] - own[first] >= HINT_EXCESS * excess
         # Two minutes vary more than five: a window of a bin is the least that is compared.
-        usual = BEYOND * _second_worst(everywhere, end, max(end - first, MINUTES), fleet)
-        if not alone or total[end] - total[first] >= usual:
-            return int(end)
+        usual = BEYOND * _second_worst(everywhere, known, max(known - first, MINUTES), fleet)
+        if not alone or total[known] - total[first] >= usual:
+            return int(known)
     return None
 
 
-def _second_worst(calls: Floats, minute: int, width: int, fleet: Fleet) -> float:
-    """Most calls within a window of a width on the second worst of the seven UTC days before that of a minute."""
+def _second_worst(calls: Floats, known: int, width: int, fleet: Fleet) -> float:
+    """Most calls within a window of a width, in minutes, on the second worst of the seven UTC days before that of a minute."""
     day = DAY * MINUTES
-    today = max(minute - (minute + fleet.first_bin * MINUTES) % day, 0)
+    today = max(known - 1 - (known - 1 + fleet.first_bin * MINUTES) % day, 0)
     first = max(today - WEEK_DAYS * day, 0)
     sums = np.zeros(WEEK_DAYS * day)
     sums[WEEK_DAYS * day - (today - first) :] = window_sum(calls[None, :today], width)[0, first:]
@@ -133,6 +129,13 @@ def _per_minute(rows: pl.DataFrame, fleet: Fleet) -> Floats:
     calls = np.zeros(fleet.bins * MINUTES)
     np.add.at(calls, rows["minute"].to_numpy(), rows["calls"].to_numpy())
     return calls
+
+
+def _by_minute(rows: pl.DataFrame, fleet: Fleet) -> Floats:
+    """The minutes of rows as baseline.fleet returns them."""
+    calls = np.zeros((fleet.bins, MINUTES))
+    np.add.at(calls, rows["bin"].to_numpy(), rows["minute_calls"].list.to_array(MINUTES).to_numpy())
+    return calls.ravel()
 
 
 def _sums(calls: Floats) -> Floats:

@@ -41,11 +41,11 @@ HINT_P = 0.01
 RECURRING_DAYS = 2
 #: One consumer's client errors are raised when they go on half an hour after the bin in which they began.
 PATIENCE = HOUR // 2
-#: What a gateway answers to one client by nature.
-REFUSALS = (401, 403, 429)
 #: So few failed calls within an hour may be one client's, who tried again: what it does within two minutes is one moment, and
 #: moments must be as improbable as calls. Picked on quiet worlds: of ten false tickets of four to six calls, none had three moments.
 FEW_CALLS, APART, MOMENTS_P, TWO_MOMENTS_P = 12.5, 2, 1e-5, 1e-6
+#: What a gateway answers to one client by nature.
+REFUSALS = (401, 403, 429)
 DIMENSIONS = ("consumer", "node", "upstream", "address")
 
 

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.ndimage import minimum_filter1d
 
 from apilens import schema
-from apilens.detect.baseline import DAY, HOUR, WEEK_DAYS, Floats, back, window_sum
+from apilens.detect.baseline import DAY, HOUR, WEEK_DAYS, Floats, around_max, back, window_sum
 from apilens.detect.incidents import Breakdown
 
 #: A gap is at least so many bins long, and so many calls must be missing: a Poisson process is that silent once in 1e13.
@@ -132,8 +131,7 @@ def _around(total: Floats) -> Floats:
 
 def _lowest(total: Floats) -> Floats:
     """The lowest quarter of an hour within some 40 minutes of each bin: who closes at seven may close at half past six."""
-    lowest: Floats = minimum_filter1d(window_sum(total, LEAST_BINS) / LEAST_BINS, 15, mode="nearest")
-    return lowest
+    return -around_max(-window_sum(total, LEAST_BINS) / LEAST_BINS, 7)
 
 
 def _silence(total: Floats, lowest: Floats, around: Floats, start: int, end: int) -> _Gap | None:

@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 
 from apilens import schema
-from apilens.detect import anomalies
+from apilens.detect import anomalies, baseline
 from apilens.detect.baseline import DAY, HOUR, Bools, Fleet, Ints, Series
 
 Detector = Callable[[Series, Fleet], pl.DataFrame]
@@ -69,16 +69,21 @@ def digests(fleet: Fleet, rows: pl.DataFrame, upstreams: Mapping[int, str]) -> I
         {"endpoint": list(upstreams), "upstream": list(upstreams.values())},
         schema={"endpoint": pl.Int64, "upstream": pl.String},
     )
-    named = fleet.endpoints.join(behind, on="endpoint", how="left").select(
-        "endpoint", name=pl.struct(*schema.ENDPOINT, "upstream").hash(11)
+    named = (
+        fleet.endpoints.lazy()
+        .join(behind.lazy(), on="endpoint", how="left")
+        .select("endpoint", name=pl.struct(*schema.ENDPOINT, "upstream").hash(11))
+        .with_columns(pl.col("endpoint").cast(baseline.ROWS["endpoint"]))
     )
     measures = ("status_code", "calls", "durations", "log_duration_sum", "log_duration_sumsq")
     each = pl.struct("name", *measures).hash(13) // 2 ** (64 - _DIGEST_BITS)
     found = (
-        rows.select("endpoint", "bin", *measures)
+        rows.lazy()
+        .select("endpoint", "bin", *measures)
         .join(named, on="endpoint", how="left")
         .group_by("bin")
         .agg(each.cast(pl.Int64).sum().alias("digest"))
+        .collect(engine="streaming")
     )
     result = np.zeros(fleet.bins, dtype=np.int64)
     result[found["bin"].to_numpy()] = found["digest"].to_numpy()

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
-from scipy.ndimage import maximum_filter1d, minimum_filter1d
 from scipy.special import betainc
 
 from apilens.detect import anomalies
@@ -25,6 +24,7 @@ from apilens.detect.baseline import (
     Ints,
     Series,
     Sums,
+    around_max,
     back,
     habit,
     same_time,
@@ -193,7 +193,7 @@ def _forecast(first_calls: Ints, fleet: Fleet, each: Floats, calls: Floats, logg
     growth = fleet.growth[width]
     born = first_calls[:, None] + width - 1
     at = np.arange(fleet.bins)[None, :]
-    around = maximum_filter1d(calls, HOUR + 1, axis=1, mode="nearest")
+    around = around_max(calls, HOUR // 2)
 
     far = WEEK_DAYS * DAY
     past = np.concatenate([np.zeros((len(calls), far)), calls], axis=1)
@@ -257,7 +257,7 @@ def _late(each: Floats, width: int) -> Floats:
     # Half an hour further than there are bins: what past days had then is known.
     padded = np.pad(each, ((0, 0), (0, half)))
     days = same_time(window_sum(padded, reach), (reach - width) // 2)
-    left: Floats = ((minimum_filter1d(days, HOUR + 1, axis=1, mode="nearest") + 1) / (days + 1))[:, : each.shape[1]]
+    left: Floats = ((1 - around_max(-days, half)) / (days + 1))[:, : each.shape[1]]
     return left
 
 
@@ -333,7 +333,7 @@ def _apart(
     found = []
     for direction in (-1, 1):
         if direction == 1:
-            week_ago = back(maximum_filter1d(calls, HOUR + 1, axis=1, mode="nearest"), WEEK_DAYS * DAY, 0.0)
+            week_ago = back(around_max(calls, HOUR // 2), WEEK_DAYS * DAY, 0.0)
             mean = np.maximum(np.maximum(theirs * np.maximum(share, lately), forecast.mean), week_ago)
             kept = (width - 2) / width
             k = np.maximum(calls - 2 * window_max(each, width), 0.0)
@@ -342,7 +342,8 @@ def _apart(
             mean = np.minimum(theirs * np.minimum(share, lately), forecast.mean)
             kept, k = 1.0, calls
             changed = (calls < DROP_FACTOR * mean) & (recent < DROP_RECENT * mean * third / width)
-            changed &= ~_first_weekend(fleet, born, logged, width)[1]
+            # Which share of its users works at weekends is each endpoint's own.
+            changed &= ~_first_weekend(fleet, born, logged, width)[0]
         sampling = mean * (1 + share) + mean**2 / (then + 1)
         variance = kept**2 * (sampling + phi * mean**2) + (kept - kept**2) * mean
         expected = kept * mean

@@ -220,12 +220,13 @@ def scan(
     # A bin is judged when it is over: the one that holds the last call counts as over at its end.
     edge = datetime.fromtimestamp(-(-moment.timestamp() // BIN_S) * BIN_S, UTC) if now is None else moment
     first = past_of(edge)
-    rollups = lens.rollups(since=first, until=edge).collect()
+    rollups = lens.rollups(since=first, until=edge)
     launches = [mark.time for mark in lens.marks if mark.go_live and mark.time <= edge]
-    own, begin = rollups, rollups["bin_start"].min()
-    if baseline is not None and isinstance(begin, datetime):
+    blocks = suspects.calls_by_block(rollups)
+    begin = rollups.select(pl.col("bin_start").min()).collect().item() if baseline is not None else None
+    if baseline is not None and begin is not None:
         earlier = Lens(baseline, lens.config, openapi=openapi).rollups().collect()
-        rollups = pl.concat([_days_before(earlier, begin), rollups])
+        rollups = pl.concat([_days_before(earlier, begin).lazy(), rollups])
         launches = [begin, *launches]
     remembered = Memory(lens.lake.recall(DECIDED))
     found = find_candidates(
@@ -239,13 +240,13 @@ def scan(
     )
     if remembered.changed:
         lens.lake.memorise(DECIDED, remembered.to_bytes())
-    if baseline is not None:
+    if begin is not None:
         found = found.filter(pl.col("detected_at") > begin)
     metrics = suspects.metrics(lens, first, edge)
     with open_state(lake, state) as store:
-        facts = suspects.facts(lens, store, own, edge)
-        found, friction = suspects.of_calls(lens, found, facts, own, edge)
-        found = pl.concat([found, suspects.of_metrics(metrics, found, own, edge)]).sort("detected_at", "id")
+        facts = suspects.facts(lens, store, blocks, edge)
+        found, friction = suspects.of_calls(lens, found, facts, blocks, edge)
+        found = pl.concat([found, suspects.of_metrics(metrics, found, blocks, edge)]).sort("detected_at", "id")
         found = wanted(found, lens.config.detect, now=edge)
         found = suspects.with_evidence(lens, found, metrics, friction, store.candidates())
         found = muted(found, [*lens.config.detect.mutes, *suspects.mutes(store)], now=moment)

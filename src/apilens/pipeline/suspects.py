@@ -18,7 +18,7 @@ from apilens.lens import Lens
 from apilens.measure.facts import INSTANCES, SKEW
 from apilens.measure.signals import BLOCK_H, FRICTION, REACH
 from apilens.pipeline.metrics import rules_of
-from apilens.schema import BIN_S, CANDIDATES, ROLLUPS, SIGNALS, TIMESTAMP
+from apilens.schema import BIN_S, CANDIDATES, ENDPOINT, ROLLUPS, SIGNALS, TIMESTAMP
 from apilens.store import Store
 from apilens.window import Window
 
@@ -40,9 +40,16 @@ def metrics(lens: Lens, since: datetime, until: datetime) -> Series:
     return series_of(lens.metrics(since, until).collect(), rules_of(lens.config), now=until)
 
 
-def of_metrics(series: Series, found: pl.DataFrame, rollups: pl.DataFrame, now: datetime) -> pl.DataFrame:
+def calls_by_block(rollups: pl.LazyFrame) -> pl.DataFrame:
+    """The calls of some rollups per endpoint, kind of caller and block of BLOCK_H hours, whose start is bin_start."""
+    block = pl.col("bin_start").dt.truncate(f"{BLOCK_H}h")
+    sums = rollups.group_by(*ENDPOINT, "synthetic_type", block).agg(pl.col("calls").sum())
+    return sums.collect(engine="streaming")
+
+
+def of_metrics(series: Series, found: pl.DataFrame, blocks: pl.DataFrame, now: datetime) -> pl.DataFrame:
     """Candidates of system metrics that are not already the evidence of a candidate in `found`."""
-    environments = rollups["environment"].unique()
+    environments = blocks["environment"].unique()
     only = environments[0] if environments.len() == 1 else None
     return apart_from(find_system(series, now=now, environment=only), found)
 
@@ -56,16 +63,10 @@ class Facts:
     friction: pl.DataFrame
 
 
-def facts(lens: Lens, store: Store, rollups: pl.DataFrame, now: datetime) -> Facts:
-    """Facts of the calls behind some rollups; those of blocks that are over are made once and kept in the state."""
+def facts(lens: Lens, store: Store, blocks: pl.DataFrame, now: datetime) -> Facts:
+    """Facts of the calls of some blocks (calls_by_block); those of blocks that are over are made once and kept in the state."""
     width = timedelta(hours=BLOCK_H)
-    counts = dict(
-        rollups.filter(pl.col("unit_id").is_not_null())
-        .group_by(pl.col("bin_start").dt.truncate(f"{BLOCK_H}h"))
-        .agg(pl.col("calls").sum())
-        .sort("bin_start")
-        .rows()
-    )
+    counts = dict(blocks.group_by("bin_start").agg(pl.col("calls").sum()).sort("bin_start").rows())
     # Another document or merge names the routes anew.
     names = f"{_FACTS_VERSION}:{lens.openapi.version}:{len(lens.openapi.operations)}:{len(lens.merges.merges)}"
     kept = store.blocks()
@@ -125,14 +126,14 @@ def _stretches(
 
 
 def of_calls(
-    lens: Lens, found: pl.DataFrame, known: Facts, rollups: pl.DataFrame, now: datetime
+    lens: Lens, found: pl.DataFrame, known: Facts, blocks: pl.DataFrame, now: datetime
 ) -> tuple[pl.DataFrame, dict[str, list[dict[str, Any]]]]:
     """The candidates with those of the log's truth and of friction, without drops that are holes in the log; and the friction that
     is the other side of a candidate, by its id."""
     gaps = find_gaps(known.instances, now=now)
     found = not_in_gaps(found, gaps, lens.breakdown)
     skewed = find_skew(known.skew, block=timedelta(hours=BLOCK_H), now=now)
-    friction, evidence = behind(find_friction(known.friction, rollups, now=now), found)
+    friction, evidence = behind(find_friction(known.friction, blocks, now=now), found)
     ledger = lens.lake.ledger()
     units = ahead_units(ledger)
     since = units["ingested_at"].min()
