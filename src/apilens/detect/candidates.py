@@ -220,8 +220,12 @@ def _measure(signal: str, evidence: list[tuple[Run, pl.DataFrame]]) -> _Measured
         # The window of the peak reaches back to before it began, and its hour is not every hour: what is said of [start, end)
         # is counted in it.
         of_main = next(int(part["calls"].sum()) for run, part in evidence if run is main)
-        observed = of_main / (int(main.bins[-1]) + 1 - main.start)
-        return _Measured(observed, main.expected, "calls", calls, abs(calls - spans), profile)
+        observed, usual = of_main / (int(main.bins[-1]) + 1 - main.start), main.expected
+        if main.direction * (observed - usual) <= 0:
+            # Abnormal for hours out of a day in which it made up for them: the worst window says it.
+            observed, usual = float(main.at_peak["observed"]), expected
+        missing = max(main.direction * (calls - spans), float(main.at_peak["excess"]))
+        return _Measured(observed, usual, "calls", calls, missing, profile)
     if signal == "latency":
         good = pl.concat([part for _, part in evidence]).filter(pl.col("status_code") < 400)
         timed = int(good["timed"].sum())
@@ -413,7 +417,7 @@ def _explanation(
     if signal == "traffic":
         more = "more" if incident.first.direction == 1 else "fewer"
         sentences = [
-            f"{span}, {endpoints[0]} had {observed}; the same time on past days, scaled by what the whole gateway did since, lets expect "
+            f"{span}, {endpoints[0]} had {observed}; past days at the same time, and what other endpoints had meanwhile, let expect "
             f"{expected}. About {measured.excess:,.0f} calls {more} than expected."
         ]
     elif measured.unit == "ms":

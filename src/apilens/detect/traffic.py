@@ -53,6 +53,8 @@ ERROR_LIMIT = 4.0
 SHARE_REACH, SHARE_PRIOR, LATELY_PRIOR = 4 * HOUR, 100.0, 30.0
 #: That forecast is asked in windows of half an hour and an hour, alone, so for one chance in a million.
 APART_WINDOWS, APART_LOG10_P = (6, 12), -6.0
+#: A share of which two days are known has shown little of how it varies: in the first days of go-lives all it told were false.
+APART_DAYS = 3
 #: No such forecast is more certain than this squared coefficient of variation.
 MIN_APART = 0.01
 #: Endpoints follow the fleet's growth up to so much of its logarithm (a guess, held against worlds with unequal
@@ -321,7 +323,7 @@ def _apart(
     then = same_time(own.window(SHARE_REACH), ahead) + SHARE_PRIOR * week
     share = then / (same_time(others.window(SHARE_REACH), ahead) + SHARE_PRIOR)
     lately = (own.past(SHARE_REACH, width) + LATELY_PRIOR * share) / (others.past(SHARE_REACH, width) + LATELY_PRIOR)
-    old = np.arange(fleet.bins)[None, :] - born[:, None] >= 2 * DAY + width
+    old = np.arange(fleet.bins)[None, :] - born[:, None] >= APART_DAYS * DAY + width
     known = (theirs > 0) & logged[None, :] & old & (forecast.days >= 2)
     usual = theirs * share
     judged = known & (usual >= MIN_EXPECTED / 2)
