@@ -223,7 +223,7 @@ def scan(
     rollups = lens.rollups(since=first, until=edge)
     launches = [mark.time for mark in lens.marks if mark.go_live and mark.time <= edge]
     blocks = suspects.calls_by_block(rollups)
-    begin = rollups.select(pl.col("bin_start").min()).collect().item() if baseline is not None else None
+    begin = rollups.select(pl.col("bin_start").min()).collect(engine="streaming").item()
     if baseline is not None and begin is not None:
         earlier = Lens(baseline, lens.config, openapi=openapi).rollups().collect()
         rollups = pl.concat([_days_before(earlier, begin).lazy(), rollups])
@@ -239,7 +239,7 @@ def scan(
     )
     if remembered.changed:
         lens.lake.memorise(DECIDED, remembered.to_bytes())
-    if begin is not None:
+    if baseline is not None and begin is not None:
         found = found.filter(pl.col("detected_at") > begin)
     metrics = suspects.metrics(lens, first, edge)
     with open_state(lake, state) as store:
@@ -255,4 +255,4 @@ def scan(
         found = found.filter(pl.col("end") > window.start)
     if window.end is not None:
         found = found.filter(pl.col("start") < window.end)
-    return Scanned(found, moment, begin if isinstance(begin, datetime) else None, changes)
+    return Scanned(found, moment, begin, changes)
