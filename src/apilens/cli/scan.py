@@ -87,7 +87,7 @@ def scan(
             if result.begin is not None
             else f"and no calls before {result.now:%Y-%m-%d %H:%M}Z"
         )
-        click.echo(f"nothing abnormal found {looked}{f', listed {asked}' if asked else ''}")
+        click.echo(f"nothing abnormal found {f'with {asked}, ' if asked else ''}{looked}")
     if result.now is None:
         click.echo("the lake holds no calls yet; next: apilens ingest YOUR.log", err=True)
     else:

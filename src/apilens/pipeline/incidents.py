@@ -55,7 +55,10 @@ def unmark(lake: str, time: datetime, label: str | None, *, go_live: bool) -> in
             or label not in (None, one.label)
         ]
         if len(left) == len(kept):
-            there = any(one.go_live == go_live and one.time == time for one in lens.config.marks)
+            there = any(
+                one.go_live == go_live and one.time.replace(second=0, microsecond=0) == minute
+                for one in lens.config.marks
+            )
             raise UsageError(
                 f"no {'go-live' if go_live else 'deploy'} at {minute:%Y-%m-%d %H:%M}Z{f' labelled {label!r}' if label else ''} is kept with {lake}; "
                 + (
