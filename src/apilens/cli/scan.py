@@ -107,11 +107,13 @@ def print_candidates(found: pl.DataFrame) -> None:
         -found["score"],
         maintain_order=True,
     )
+    several = found["environment"].n_unique() > 1
     table(
         "",
         [
             "severity",
             "state",
+            *(["environment"] if several else []),
             "since (UTC)",
             Column("hit", "right"),
             Column("excess", "right", spare=True),
@@ -122,6 +124,7 @@ def print_candidates(found: pl.DataFrame) -> None:
             (
                 row["severity"],
                 row["state"],
+                *([row["environment"]] if several else []),
                 # Of errors the first one is known to the second, else the five minutes in which it began.
                 f"{row['first_affected_at']:%m-%d %H:%M:%S}"
                 if row["first_affected_at"]

@@ -103,6 +103,7 @@ def _page(data: ReportData, drawn: list[dict[str, Any]], made: dict[str, figures
         escalations_total=data.escalations.height,
         endpoints=_endpoints(data, go_live, shown, rows.endpoints),
         endpoints_total=data.endpoints.height,
+        several_environments=data.endpoints["environment"].n_unique() > 1,
         several_services=data.endpoints["service"].n_unique() > 1,
         go_live=go_live,
         charts=drawn,
