@@ -14,6 +14,7 @@ import pytest
 from apilens import histogram, schema
 from apilens.detect import DETECTORS, anomalies, baseline, find_candidates, incidents, latency, traffic
 from apilens.measure.breakdown import breakdown
+from apilens.measure.refusals import refusals
 
 START = datetime(2026, 5, 4, tzinfo=UTC)  # a Monday
 DAYS = 8
@@ -135,7 +136,10 @@ def scan(calls: pl.DataFrame, *, now: datetime | None = None) -> pl.DataFrame:
         last = calls["start_time"].max()
         assert isinstance(last, datetime)
         return find_candidates(
-            rollups_of(calls), lambda windows: breakdown(connection, windows), now=now or last + timedelta(minutes=5)
+            rollups_of(calls),
+            lambda windows: breakdown(connection, windows),
+            lambda asked: refusals(connection, asked),
+            now=now or last + timedelta(minutes=5),
         )
 
 
@@ -531,7 +535,12 @@ def test_the_order_of_rollup_rows_does_not_matter() -> None:
     with duckdb.connect() as connection:
         connection.register("calls", calls.to_arrow())
         results = [
-            find_candidates(rows, lambda windows: breakdown(connection, windows), now=START + timedelta(days=DAYS))
+            find_candidates(
+                rows,
+                lambda windows: breakdown(connection, windows),
+                lambda asked: refusals(connection, asked),
+                now=START + timedelta(days=DAYS),
+            )
             for rows in (rollups, rollups.sample(fraction=1.0, shuffle=True, seed=5))
         ]
     assert results[0].height > 0
@@ -550,6 +559,7 @@ def test_the_last_digits_of_a_sum_change_no_candidate() -> None:
             find_candidates(
                 rollups,
                 lambda windows, by=by: breakdown(connection, windows).with_columns(pl.col("log_duration_sum") * by),
+                lambda asked: refusals(connection, asked),
                 now=START + timedelta(days=DAYS),
             )
             for by in (1.0, 1 + 1e-13)
@@ -580,7 +590,12 @@ def test_scanners_are_left_out() -> None:
 
 
 def test_nothing_to_look_at_gives_an_empty_table_of_candidates() -> None:
-    found = find_candidates(schema.ROLLUPS.to_frame(), lambda _: schema.BREAKDOWN.to_frame(), now=START)
+    found = find_candidates(
+        schema.ROLLUPS.to_frame(),
+        lambda _: schema.BREAKDOWN.to_frame(),
+        lambda _: schema.REFUSALS.to_frame(),
+        now=START,
+    )
     assert found.schema == schema.CANDIDATES
     assert found.height == 0
 

@@ -328,7 +328,7 @@ def test_a_problem_goes_on_though_nothing_new_opens(rows: list[tuple[int, int, b
         bins += more
         fleet = baseline.Fleet(
             pl.DataFrame({"endpoint": [0], "environment": "x", "service": None, "method": "GET", "route": "/a"}),
-            0, bins, np.ones(bins), {}, np.zeros(bins), 0, {},
+            0, bins, np.ones(bins), {}, np.zeros(bins, bool), np.zeros(bins), 0, {},
         )  # fmt: skip
         nothing = np.zeros((1, bins))
         empty = pl.DataFrame(schema={"row": pl.Int64, "bin": pl.Int64})

@@ -27,6 +27,7 @@ from apilens.measure.facts import instances, skew
 from apilens.measure.inventory import inventory
 from apilens.measure.models import models
 from apilens.measure.quality import CallQuality, call_quality
+from apilens.measure.refusals import refusals
 from apilens.measure.signals import REACH, friction, implicit_signals
 from apilens.measure.slo import Slo, budgets, longest, read_slos
 from apilens.measure.trace import trace
@@ -211,6 +212,13 @@ class Lens:
         bounds = Window(start, end) if isinstance(start, datetime) and isinstance(end, datetime) else ALWAYS
         with self.connect(bounds, CALLS_VIEW) as connection:
             return _breakdown.breakdown(connection, windows)
+
+    def refusals(self, asked: pl.DataFrame) -> pl.DataFrame:
+        """measure.refusals.REFUSALS: how often some consumers were answered with some status codes, per endpoint and minute."""
+        start, end = asked["start"].min(), asked["end"].max()
+        bounds = Window(start, end) if isinstance(start, datetime) and isinstance(end, datetime) else ALWAYS
+        with self.connect(bounds, CALLS_VIEW) as connection:
+            return refusals(connection, asked)
 
     def compare(self, before: Window, after: Window) -> pl.DataFrame:
         """measure.compare.COMPARISON of two windows, cut to the whole bins inside them: a bin in which one begins or ends has

@@ -151,6 +151,31 @@ BREAKDOWN = table(
     }
 )
 
+#: One row per consumer and status code whose calls are counted.
+REFUSALS_ASKED = table(
+    {
+        "environment": pl.String,
+        "consumer": pl.String,
+        "status_code": pl.Int16,
+        "start": TIMESTAMP,
+        "end": TIMESTAMP,
+    }
+)
+
+#: One row per (environment, consumer, status_code, endpoint, minute) with calls.
+REFUSALS = table(
+    {
+        "environment": pl.String,
+        "consumer": pl.String,
+        "status_code": pl.Int16,
+        "service": pl.String,
+        "method": pl.String,
+        "route": pl.String,
+        "minute": TIMESTAMP,  # its start
+        "calls": pl.Int64,
+    }
+)
+
 #: One row per record that no parser took.
 REJECTS = table(
     {

@@ -17,13 +17,16 @@ from apilens.detect import (
     anomalies,
     auth,
     baseline,
+    campaigns,
     candidates,
     errors,
+    habits,
     incidents,
     lasting,
     latency,
     memory,
     new_status,
+    nowhere,
     rate_limit,
     standing,
     traffic,
@@ -47,6 +50,7 @@ MAY_OPEN: dict[str, memory.MayOpen] = {"latency": latency.may_open, "traffic": t
 def find_candidates(
     rollups: pl.DataFrame | pl.LazyFrame,
     breakdown: incidents.Breakdown,
+    refusals: habits.Refusals,
     *,
     now: datetime,
     include_synthetic: bool = False,
@@ -58,8 +62,9 @@ def find_candidates(
     them.
 
     rollups: schema.ROLLUPS in any order; several rows per key add up; lazily, they are never in memory as a whole. Calls
-    of bots, scanners and health checks are left out unless include_synthetic. breakdown: given schema.BREAKDOWN_WINDOWS, returns schema.BREAKDOWN of
-    the same calls; asked four times per environment, for some windows per endpoint and incident. now: minutes that end later are not looked
+    of bots, scanners and health checks are left out unless include_synthetic. breakdown: given schema.BREAKDOWN_WINDOWS,
+    returns schema.BREAKDOWN of the same calls; asked seven times per environment, for some windows per endpoint and
+    incident. refusals: given schema.REFUSALS_ASKED, returns schema.REFUSALS of them; asked once where a client is refused. now: minutes that end later are not looked
     at. go_live: since when the endpoints are in use (None: since their first call); what is bad since then is a
     standing fault. settings: how much proof is asked for where (None: the usual). remembered: what earlier scans decided,
     which is taken over where it still holds, and brought up to date; without it the result is the same. Empty where nothing
@@ -90,7 +95,10 @@ def find_candidates(
         abnormal = abnormal.filter(over <= minute - first * baseline.MINUTES)
         if settings is not None:
             abnormal = sensitised(abnormal, fleet.endpoints, settings, anomalies.OPEN_LOG10_P)
+        abnormal = nowhere.existing(abnormal, rows)
         runs = incidents.patient(incidents.runs_of(abnormal), fleet, breakdown)
+        runs = campaigns.without_campaigns(runs, fleet, breakdown)
+        runs = habits.unaccustomed(runs, rows, fleet, breakdown, refusals)
         problems = incidents.group(lasting.outlasting(runs, rows, fleet), fleet, breakdown)
         found.append(candidates.describe(problems, fleet, breakdown, now=now))
     # The last digits of a sum depend on which thread came first; a candidate would change with each scan.

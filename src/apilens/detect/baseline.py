@@ -48,6 +48,10 @@ GROWTH_WINDOWS = (3, 6, 12, 48)
 #: So many groups with so many calls at least tell the growth; with fewer, only the same weekday a week ago compares.
 MIN_GROUPS = 4
 MIN_GROUP_CALLS = 8
+#: So much more than usual on such a share of the groups is a payday or a campaign, which each endpoint follows by a factor of its own.
+RISEN_FACTOR, RISEN_SHARE = 1.7, 0.25
+#: Fewer groups rise together by chance where traffic comes in bursts.
+RISEN_GROUPS = 12
 #: Log durations are known to one part in so many, a power of two.
 EXACT = float(1 << 20)
 #: Difference of log growth between a window and the hour around it that only missing logs explain.
@@ -80,6 +84,7 @@ class Fleet:
     bins: int
     load: Floats  # (bins) calls of all endpoints; 0: nothing was logged, which is missing data and not a drop
     growth: dict[int, Floats]  # window in bins → (7, bins) factor of its traffic since 1..7 days ago; NaN: unknown
+    risen: Bools  # (bins) calls have just risen on many endpoints at once
     many: Floats  # (bins) by how much log10 of a chance must be lower for looking at so many endpoints (Bonferroni)
     launch: int  # bin of the go-live; not after any first call where none was named
     code_ratio: dict[int, Floats]  # status_code → (days) median daily share of all calls over the 7 days before
@@ -102,6 +107,7 @@ class Fleet:
             bins=self.bins - bin_,
             load=self.load[bin_:],
             growth=growth,
+            risen=self.risen[bin_:],
             many=self.many[bin_:],
             launch=max(self.launch - bin_, 0),
             code_ratio={},
@@ -269,7 +275,8 @@ def fleet(rollups: pl.DataFrame | pl.LazyFrame, bins: tuple[int, int], launch: i
     groups[grouped["group"].to_numpy(), grouped["bin"].to_numpy()] = grouped["calls"].to_numpy()
     born = rows.group_by("endpoint").agg(pl.col("bin").min())["bin"].to_numpy()
     many = np.log10(np.maximum(np.cumsum(np.bincount(born, minlength=count)) / FEW, 1.0))
-    shape = Fleet(endpoints, first_bin, count, load, _growth(groups), many, max(launch - first_bin, 0), {})
+    launched = max(launch - first_bin, 0)
+    shape = Fleet(endpoints, first_bin, count, load, _growth(groups), _risen(groups), many, launched, {})
     daily = rows.filter(failed).with_columns(day=(pl.col("bin") + first_bin % DAY) // DAY)
     sums = daily.group_by("status_code", "day").agg(calls).sort("status_code")
     per_day = np.bincount(shape.day_of(np.arange(count)), weights=load, minlength=shape.days)
@@ -316,6 +323,24 @@ def _middle_growth(calls: Floats) -> Floats:
         low, high = (ratio[at, place] for place in ((known[at] - 1) // 2, known[at] // 2))
         growth[day - 1, at + day * DAY] = (low + high) / 2
     return growth
+
+
+def _risen(groups: Floats) -> Bools:
+    """(bins) whether in the quarter of an hour that ends with a bin many groups had far more calls than the hour before, and than at
+    this time of the seven days before.
+
+    groups: (groups, bins) calls. Of groups that have MIN_GROUP_CALLS to be expected by both.
+    """
+    quarter = HOUR // 4
+    calls = window_sum(groups, quarter)
+    logged = same_time((np.cumsum(groups.sum(axis=0)) > 0).astype(np.float64)[None, :])
+    before = back(window_sum(groups, HOUR), quarter, 0.0) * quarter / HOUR
+    days = same_time(calls) / np.maximum(logged, 1.0)
+    known = np.minimum(before, days) >= MIN_GROUP_CALLS
+    rose = (known & (calls > RISEN_FACTOR * np.maximum(before, days))).sum(axis=0)
+    told = known.sum(axis=0)
+    risen: Bools = (told >= RISEN_GROUPS) & (rose >= MIN_GROUPS) & (rose >= RISEN_SHARE * told)
+    return risen
 
 
 def _median(values: Floats) -> float:

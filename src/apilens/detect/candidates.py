@@ -12,7 +12,16 @@ import polars as pl
 
 from apilens import schema
 from apilens.detect.baseline import HOUR, MINUTES, Fleet
-from apilens.detect.incidents import Breakdown, Incident, Profile, Run, profile_of, windows_frame
+from apilens.detect.incidents import (
+    HINT_EXCESS,
+    HINT_TRAFFIC,
+    Breakdown,
+    Incident,
+    Profile,
+    Run,
+    profile_of,
+    windows_frame,
+)
 
 #: Minutes without anything abnormal after which an incident has ended: 90, or as long as its calls are apart.
 QUIET = HOUR * 3 // 2
@@ -240,7 +249,7 @@ def _measure(signal: str, evidence: list[tuple[Run, pl.DataFrame]]) -> _Measured
 def _hint(incident: Incident, signal: str, codes: list[int], profile: Profile) -> dict[str, str | None]:
     """The dimension values that carry the excess; what was known when the incident opened holds where nothing better
     is known now."""
-    consumer = profile.carrier("consumer")
+    consumer = profile.carrier("consumer") or _whose_calls(signal, profile)
     node = None if consumer else profile.carrier("node")
     if consumer is None and node is None:
         consumer, node = incident.consumer, incident.node
@@ -255,6 +264,14 @@ def _hint(incident: Incident, signal: str, codes: list[int], profile: Profile) -
         "consumer": consumer or None,
         "node": node or None,
     }
+
+
+def _whose_calls(signal: str, profile: Profile) -> str | None:
+    """The client that was refused, where nearly all calls are its own: nobody else could show that it is about this client, but
+    refusals are one client's matter by nature."""
+    value, share, traffic = profile.top("consumer")
+    alone = signal in ("auth", "rate_limit") and share >= HINT_EXCESS and traffic > HINT_TRAFFIC
+    return value if alone else None
 
 
 def _consumers(

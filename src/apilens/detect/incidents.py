@@ -44,6 +44,8 @@ PATIENCE = HOUR // 2
 #: So few failed calls within an hour may be one client's, who tried again: what it does within two minutes is one moment, and
 #: moments must be as improbable as calls. Picked on quiet worlds: of ten false tickets of four to six calls, none had three moments.
 FEW_CALLS, APART, MOMENTS_P, TWO_MOMENTS_P = 12.5, 2, 1e-5, 1e-6
+#: What a gateway answers to one client by nature.
+REFUSALS = (401, 403, 429)
 DIMENSIONS = ("consumer", "node", "upstream", "address")
 
 
@@ -211,10 +213,10 @@ def runs_of(found: pl.DataFrame) -> list[Run]:
                 expected=float(np.mean(lasting["expected"].to_numpy())),
             )
         )
-    return sorted(result, key=_when_raised)
+    return sorted(result, key=when_raised)
 
 
-def _when_raised(run: Run) -> tuple[int, int, float, int, str]:
+def when_raised(run: Run) -> tuple[int, int, float, int, str]:
     """The order in which a scheduled scan meets runs."""
     rank = ("errors", "auth", "rate_limit", "latency", "traffic").index(run.signal)
     return run.known, rank, float(run.at_open["log10_p"]), run.endpoint, str(run.status)
@@ -246,7 +248,7 @@ def patient(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Run]:
         opened += run.strong[len(early) :].tolist()
         if opened:
             result.append(replace(run, known=opened[0]))
-    return sorted(result, key=_when_raised)
+    return sorted(result, key=when_raised)
 
 
 def convincing(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Run]:
@@ -284,7 +286,7 @@ def convincing(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Run]
             result.append(run)
         elif len(opened):
             result.append(replace(run, known=int(opened[0]), strong=opened))
-    return sorted(result, key=_when_raised)
+    return sorted(result, key=when_raised)
 
 
 def _improbable(run: Run, seen: dict[int, pl.DataFrame], minutes: range, ratio: float) -> bool:
@@ -377,15 +379,14 @@ def profile_of(run: Run, now: pl.DataFrame, before: pl.DataFrame) -> Profile:
         elif run.signal == "latency":
             profile.sizes = 4.0
             slow = now.filter((pl.col("status_code") < 400) & (pl.col("timed") > 0))
-            base = math.log(expected) if run.at_peak["unit"] == "ms" else None
-            mean = (float(slow["log_duration_sum"].sum()) / float(slow["timed"].sum())) if slow.height else 0.0
+            usual = math.log(expected) if run.at_peak["unit"] == "ms" else _mean_log(before, otherwise=slow)
             rows = (
                 slow.group_by(value)
                 .agg(pl.col("timed", "log_duration_sum").sum())
                 .select(
                     "value",
                     calls="timed",
-                    excess=pl.col("log_duration_sum") - pl.col("timed") * (mean if base is None else base),
+                    excess=pl.col("log_duration_sum") - pl.col("timed") * usual,
                 )
             )
         else:
@@ -398,6 +399,14 @@ def profile_of(run: Run, now: pl.DataFrame, before: pl.DataFrame) -> Profile:
             row[0]: float(row[1]) for row in rows.select("value", "excess").sort("value").iter_rows()
         }
     return profile
+
+
+def _mean_log(before: pl.DataFrame, *, otherwise: pl.DataFrame) -> float:
+    """Mean log duration of the calls of the day before, or of others where it had none. Both are breakdowns."""
+    for part in (before.filter(pl.col("status_code") < 400), otherwise):
+        if timed := int(part["timed"].sum()):
+            return float(part["log_duration_sum"].sum()) / timed
+    return 0.0
 
 
 def group(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Incident]:
@@ -463,11 +472,13 @@ def _belongs(run: Run, incident: Incident, launch: int) -> bool:
                 if any(_shared(profile, incident.profile, dimension) for dimension in ("consumer", "node")):
                     return True
             own = run.profile.carrier("consumer") or run.profile.carrier("node")
-            if own is not None and own not in (incident.consumer, incident.node):
+            client = _same_client(run, incident)
+            if own is not None and own not in (incident.consumer, incident.node) and not client:
                 return False
             # What is bad since the launch began with it: that is no moment to have in common.
             at_once = near <= SAME_MOMENT and not launch <= run.start < launch + SAME_UPSTREAM
-            return at_once or (near <= SAME_UPSTREAM and _same_upstream(run, incident))
+            alike = client or _same_upstream(run, incident) or _everywhere(run, incident)
+            return at_once or (near <= SAME_UPSTREAM and alike)
         if near > SIDE_EFFECT:
             return False
         if run.endpoint in endpoints and len(endpoints) <= 3:
@@ -478,7 +489,9 @@ def _belongs(run: Run, incident: Incident, launch: int) -> bool:
         if _same_moment(run, incident):
             return True
         together = _same_upstream(run, incident) or _shared(run.profile, incident.profile, "node")
-        return near <= SAME_UPSTREAM and together
+        # The window of a day may have begun anywhere in it.
+        inside = run.start <= incident.start and run.opened <= first.opened + SAME_UPSTREAM
+        return (near <= SAME_UPSTREAM or inside) and together
     if run.signal == first.signal == "traffic":
         if run.direction != first.direction:
             return run.endpoint in endpoints and run.start <= last + SIDE_EFFECT
@@ -509,8 +522,23 @@ def _same_moment(run: Run, incident: Incident) -> bool:
     gap = abs(run.opened - incident.first.opened)
     if gap <= SAME_MOMENT and abs(run.start - incident.first.start) <= SAME_MOMENT:
         return True
-    everywhere = {other.profile.top("upstream")[0] for other in incident.runs if other.signal == run.signal}
-    return gap <= TOGETHER and len(everywhere) >= EVERYWHERE
+    return gap <= TOGETHER and _everywhere(run, incident)
+
+
+def _everywhere(run: Run, incident: Incident) -> bool:
+    """The incident is the whole gateway's already: it shows behind several upstreams (on several endpoints, where no upstream is
+    named), and no consumer or node carries it."""
+    free = incident.consumer is None and incident.node is None
+    same = [other for other in incident.runs if other.signal == run.signal]
+    hit = {other.profile.top("upstream")[0] or other.endpoint for other in same}
+    return free and len(hit) >= EVERYWHERE
+
+
+def _same_client(run: Run, incident: Incident) -> bool:
+    """Both are the same client's refusals, though it has most of the calls as well, or too few were refused to tell that from chance."""
+    mine, my_share, _ = run.profile.top("consumer")
+    theirs, their_share, _ = incident.profile.top("consumer")
+    return run.status in REFUSALS and bool(mine) and mine == theirs and min(my_share, their_share) >= HINT_EXCESS
 
 
 def _shared(mine: Profile, theirs: Profile, dimension: str) -> bool:

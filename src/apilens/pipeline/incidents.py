@@ -235,6 +235,7 @@ def scan(
     found = find_candidates(
         rollups,
         lens.breakdown,
+        lens.refusals,
         now=edge,
         go_live=max(launches, default=None),
         settings=lens.config.detect,

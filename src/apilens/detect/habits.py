@@ -1,0 +1,143 @@
+"""What one consumer is used to: client errors that it has on other days as well, on whichever endpoints, are no news.
+
+A client that lives at its quota is turned away every day, on another endpoint each time, and there for the first time. So what
+one consumer carries alone is held against what this consumer had of that code in the week before, on all endpoints together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import polars as pl
+
+from apilens import schema
+from apilens.detect.baseline import DAY, MINUTES, WEEK_DAYS, Fleet, Floats, window_sum
+from apilens.detect.incidents import HINT_EXCESS, Breakdown, Run, when_raised, windows_frame
+
+#: Given schema.REFUSALS_ASKED, returns schema.REFUSALS.
+Refusals = Callable[[pl.DataFrame], pl.DataFrame]
+#: What a gateway answers to one client by nature. For others (422 of an app with all its users) the same rule lost faults.
+CODES = (401, 403, 429)
+#: A consumer must beat the second worst day of the last week by this factor. How often quotas and tokens run out has a heavier
+#: tail than errors have (counting.HABIT_FACTOR): such clients beat the factor 1.5 on 9 of 80 days, 2.5 on one.
+BEYOND = 3.0
+
+
+def unaccustomed(
+    runs: list[Run], rows: pl.DataFrame, fleet: Fleet, breakdown: Breakdown, refusals: Refusals
+) -> list[Run]:
+    """The runs; client errors that one consumer carries opened when they went beyond its habit, and are left out where they
+    never did.
+
+    Its habit: BEYOND times the calls with this code that it had, on all endpoints, within as much time on the second
+    worst of the seven days before. rows: as baseline.fleet returns them.
+    """
+    client = [run for run in runs if run.status in CODES]
+    consumers = _carriers(client, fleet, breakdown)
+    if not consumers:
+        return runs
+    of_consumer = _refused(client, consumers, fleet, refusals)
+    endpoints = {client[at].endpoint for at in consumers}
+    of_endpoint = rows.filter(pl.col("endpoint").is_in(endpoints)).partition_by("endpoint", as_dict=True)
+    opened = {
+        id(client[at]): _beyond(
+            client[at], of_endpoint[(client[at].endpoint,)], of_consumer[consumer, client[at].status], fleet
+        )
+        for at, consumer in consumers.items()
+    }
+    kept = []
+    for run in runs:
+        known = opened.get(id(run), run.known)
+        if known is not None:
+            kept.append(run if known == run.known else replace(run, known=known))
+    return sorted(kept, key=when_raised)
+
+
+def _carriers(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> dict[int, str]:
+    """By place in `runs` the one consumer that had the excess when the run opened, however many of the calls are its."""
+    if not runs:
+        return {}
+    parts = breakdown(windows_frame([(run.endpoint, run.start * MINUTES, run.known) for run in runs], fleet))
+    found = {}
+    for (window,), part in parts.group_by("window_id"):
+        run = runs[int(window)]
+        failed = part.filter(pl.col("status_code") == run.status)
+        excess = int(failed["calls"].sum()) - float(run.at_open["expected"]) * int(part["calls"].sum())
+        top = failed.group_by("consumer").agg(pl.col("calls").sum()).sort("calls", "consumer", descending=True)
+        if top.height and top["consumer"][0] and top["calls"][0] >= HINT_EXCESS * excess:
+            found[int(window)] = top["consumer"][0]
+    return found
+
+
+def _refused(
+    runs: list[Run], consumers: dict[int, str], fleet: Fleet, refusals: Refusals
+) -> dict[tuple[str, int | None], pl.DataFrame]:
+    """By consumer and status code what the consumer had of it: endpoint, minute (from bin 0 on), calls."""
+    first = max(min(runs[at].opened for at in consumers) - (WEEK_DAYS + 2) * DAY, 0) * MINUTES
+    last = max(int(runs[at].strong[-1]) for at in consumers)
+    start, end = (datetime.fromtimestamp(edge * 60 + fleet.first_bin * schema.BIN_S, UTC) for edge in (first, last))
+    asked = pl.DataFrame(
+        [
+            (fleet.endpoints["environment"][0], consumer, code, start, end)
+            for consumer, code in sorted({(consumer, runs[at].status) for at, consumer in consumers.items()})
+        ],
+        schema=schema.REFUSALS_ASKED,
+        orient="row",
+    )
+    counts = (
+        refusals(asked)
+        .join(fleet.endpoints, on=list(schema.ENDPOINT), nulls_equal=True)
+        .with_columns(pl.col("minute").dt.epoch("s") // 60 - fleet.first_bin * MINUTES)
+    )
+    return {(str(key[0]), int(key[1])): part for key, part in counts.group_by("consumer", "status_code")}
+
+
+def _beyond(run: Run, part: pl.DataFrame, mine: pl.DataFrame, fleet: Fleet) -> int | None:
+    """The first minute at whose end the run opens, and the consumer has more than it is used to or is not alone; None: there is none.
+
+    part: rows of the run's endpoint; mine: calls of the consumer with the run's code.
+    """
+    everywhere = _per_minute(mine, fleet)
+    total, own = _sums(everywhere), _sums(_per_minute(mine.filter(pl.col("endpoint") == run.endpoint), fleet))
+    failed = _sums(_by_minute(part.filter(pl.col("status_code") == run.status), fleet))
+    calls = _sums(_by_minute(part, fleet))
+    for known in run.strong[run.strong >= run.known].tolist():
+        first = max(run.start * MINUTES, known - DAY * MINUTES)
+        excess = failed[known] - failed[first] - float(run.at_open["expected"]) * (calls[known] - calls[first])
+        alone = own[known] - own[first] >= HINT_EXCESS * excess
+        # Two minutes vary more than five: a window of a bin is the least that is compared.
+        usual = BEYOND * _second_worst(everywhere, known, max(known - first, MINUTES), fleet)
+        if not alone or total[known] - total[first] >= usual:
+            return int(known)
+    return None
+
+
+def _second_worst(calls: Floats, known: int, width: int, fleet: Fleet) -> float:
+    """Most calls within a window of a width, in minutes, on the second worst of the seven UTC days before that of a minute."""
+    day = DAY * MINUTES
+    today = max(known - 1 - (known - 1 + fleet.first_bin * MINUTES) % day, 0)
+    first = max(today - WEEK_DAYS * day, 0)
+    sums = np.zeros(WEEK_DAYS * day)
+    sums[WEEK_DAYS * day - (today - first) :] = window_sum(calls[None, :today], width)[0, first:]
+    return float(np.sort(sums.reshape(WEEK_DAYS, day).max(axis=1))[-2])
+
+
+def _per_minute(rows: pl.DataFrame, fleet: Fleet) -> Floats:
+    calls = np.zeros(fleet.bins * MINUTES)
+    np.add.at(calls, rows["minute"].to_numpy(), rows["calls"].to_numpy())
+    return calls
+
+
+def _by_minute(rows: pl.DataFrame, fleet: Fleet) -> Floats:
+    """The minutes of rows as baseline.fleet returns them."""
+    calls = np.zeros((fleet.bins, MINUTES))
+    np.add.at(calls, rows["bin"].to_numpy(), rows["minute_calls"].list.to_array(MINUTES).to_numpy())
+    return calls.ravel()
+
+
+def _sums(calls: Floats) -> Floats:
+    sums: Floats = np.r_[0.0, np.cumsum(calls)]
+    return sums

@@ -1,0 +1,39 @@
+"""How often some consumers were answered with some status codes, minute by minute."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import duckdb
+import polars as pl
+
+from apilens import schema
+
+
+def refusals(
+    connection: duckdb.DuckDBPyConnection, asked: pl.DataFrame, *, include_synthetic: bool = False
+) -> pl.DataFrame:
+    """Rows of schema.REFUSALS for pairs of a consumer and a status code, on all endpoints of their environment.
+
+    connection: one with a view or table `calls` (columns of schema.CALLS). asked: schema.REFUSALS_ASKED; calls from the
+    first `start` to the last `end` count for all of them. Calls of bots, scanners and health checks are left out unless
+    include_synthetic.
+    """
+    if asked.is_empty():
+        return schema.REFUSALS.to_frame()
+    query = files("apilens.measure").joinpath("refusals.sql").read_text(encoding="utf-8")
+    connection.register("asked", asked.to_arrow())
+    try:
+        result = connection.sql(
+            query,
+            params={
+                "synthetic": include_synthetic,
+                "first": asked["start"].min(),
+                "last": asked["end"].max(),
+            },
+        ).to_arrow_table()
+    finally:
+        connection.unregister("asked")
+    frame = pl.from_arrow(result)
+    assert isinstance(frame, pl.DataFrame)
+    return frame.select(pl.col(name).cast(dtype) for name, dtype in schema.REFUSALS.items())

@@ -1,0 +1,83 @@
+"""What one client is refused day by day is its habit; what goes beyond that is raised."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import duckdb
+import polars as pl
+import pytest
+
+from apilens import schema
+from apilens.measure.refusals import refusals
+from test_detect import FAULT, START, busiest, quiet_world, scan
+
+CLIENT = "at-its-quota"
+
+
+def refused(
+    calls: pl.DataFrame, at: datetime, count: int, *, rank: int, minutes: int = 15, who: str = CLIENT
+) -> pl.DataFrame:
+    """So many more calls to the endpoint of a rank by calls, spread over some minutes and answered with 429."""
+    of = calls.filter(pl.col("route") == busiest(calls, rank)).head(1)
+    seconds = pl.int_range(count) * (60 * minutes) // count
+    more = pl.concat([of] * count).with_columns(
+        start_time=pl.lit(at) + pl.duration(seconds=seconds),
+        status_code=pl.lit(429, pl.Int16),
+        consumer=pl.lit(who),
+        request_id=pl.format("q{}", pl.int_range(count)),
+    )
+    return more.select(calls.columns).cast(dict(calls.schema))
+
+
+def at_its_quota(*, now: int, minutes: int = 15, others: int = 0) -> pl.DataFrame:
+    """Calls of a week in which a client is turned away 40 times within a quarter of an hour each day, on one of three endpoints;
+    and, on a fourth, `now` times within some minutes when the fault is, others so many times."""
+    calls = quiet_world(1, endpoints=6)
+    days = [refused(calls, START + timedelta(days=day, hours=9 + 2 * day), 40, rank=day % 3) for day in range(5)]
+    fault = refused(calls, FAULT, now, rank=3, minutes=minutes)
+    rest = [
+        refused(calls, FAULT, others, rank=3, minutes=minutes, who=f"other-{one}") for one in range(3 * (others > 0))
+    ]
+    return pl.concat([calls, *days, fault, *rest]).sort("start_time")
+
+
+def raised(calls: pl.DataFrame) -> list[str]:
+    found = scan(calls).filter(pl.col("detected_at") > FAULT, pl.col("signal") == "rate_limit")
+    return found["endpoints"].explode().to_list()
+
+
+def test_what_a_client_at_its_quota_has_each_day_is_no_candidate_on_another_endpoint() -> None:
+    assert raised(at_its_quota(now=40)) == []
+
+
+@pytest.mark.parametrize(
+    ("now", "minutes", "others"), [(160, 15, 0), (240, 240, 0), (40, 15, 20)], ids=["more", "longer", "others too"]
+)
+def test_what_goes_beyond_a_clients_habit_is_a_candidate(now: int, minutes: int, others: int) -> None:
+    calls = at_its_quota(now=now, minutes=minutes, others=others)
+    assert raised(calls) == [f"GET {busiest(quiet_world(1, endpoints=6), 3)}"]
+
+
+def test_what_a_client_never_had_is_a_candidate_at_once() -> None:
+    calls = quiet_world(1, endpoints=6)
+    calls = pl.concat([calls, refused(calls, FAULT, 40, rank=3)]).sort("start_time")
+    assert len(raised(calls)) == 1
+
+
+def test_refusals_are_counted_per_consumer_code_endpoint_and_minute() -> None:
+    calls = at_its_quota(now=40)
+    start, end = FAULT.replace(minute=10), FAULT.replace(minute=20)
+    asked = pl.DataFrame([("default", CLIENT, 429, start, end)], schema=schema.REFUSALS_ASKED, orient="row")
+    with duckdb.connect() as connection:
+        connection.register("calls", calls.to_arrow())
+        counted = refusals(connection, asked).sort("minute")
+    wanted = (
+        calls.filter(pl.col("consumer") == CLIENT, pl.col("start_time").is_between(start, end, closed="left"))
+        .group_by(minute=pl.col("start_time").dt.truncate("1m"))
+        .agg(calls=pl.len().cast(pl.Int64))
+        .sort("minute")
+    )
+    assert wanted["calls"].sum() > 0
+    assert counted.select("minute", "calls").equals(wanted)
+    assert counted["route"].unique().to_list() == [busiest(calls, 3)]
