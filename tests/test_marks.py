@@ -69,6 +69,16 @@ def test_marks_are_kept_once_and_listed_by_time(tmp_path: Path, monkeypatch: pyt
     assert apilens("mark", "--label", "x", "--lake", lake).code == 2
 
 
+def test_marks_that_cannot_be_read_are_said_and_left_as_they_are(tmp_path: Path) -> None:
+    lake = lake_of(tmp_path / "lake", (LAUNCH, 0.01, 0.0))
+    for damaged in ("{bad", "3", '[{"time": "x"}]'):
+        (lake / "_apilens" / "marks.json").write_text(damaged)
+        for command in (("mark",), ("mark", "deploy", "now"), ("mark", "deploy", "now", "--remove"), ("scan",)):
+            ran = apilens(*command, "--lake", lake)
+            assert ran.code == 3 and "marks.json: is damaged" in ran.err, ran
+        assert (lake / "_apilens" / "marks.json").read_text() == damaged
+
+
 def test_a_fault_that_stands_since_the_marked_go_live_is_found_behind_weeks_of_rehearsal(tmp_path: Path) -> None:
     """In the rehearsal, six days long, /v1/a failed as well: only the mark says that this is now a fault.
 
