@@ -20,6 +20,7 @@ import polars as pl
 import pytest
 
 from apilens.cli import COMMANDS, cli
+from apilens.cli.scan import print_candidates
 from apilens.errors import Exit, worst
 from apilens.formats import FORMATS
 from apilens.ingest.run import Request
@@ -27,6 +28,7 @@ from apilens.lake import Lake, open_lake
 from apilens.lens import Lens
 from apilens.pipeline.logs import _same_job
 from commands import Ran, apilens, ingest
+from people import candidate, candidates
 
 GOOD = '203.0.113.7 - - [09/Mar/2026:14:00:{:02}.000 +0000] "GET /v1/orders/{} HTTP/1.1" {} 512 "-" "client"\n'.replace(
     ".000", ""
@@ -668,3 +670,16 @@ def test_a_failed_run_leaves_the_time_of_the_last_success(tmp_path: Path, log: P
     with Lake(str(tmp_path / "lake")).lock(f"ingest-{_same_job(Request([str(log)]))}"):
         assert figures(log) == unusable  # the run that has the lock leaves its own
     assert apilens("ingest", log, "--lake", tmp_path / "lake", "--metrics", tmp_path / "no" / "x.prom").code == 2
+
+
+def test_endpoints_of_several_environments_are_told_apart(
+    tmp_path: Path, lake: Path, log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "default" not in apilens("endpoints", "--lake", lake).out
+    ingest(lake, log, "--environment", "staging", "--source", "other")
+    rows = apilens("endpoints", "--lake", lake).out.splitlines()[1:]
+    assert {row.split()[0] for row in rows} == {"default", "staging"}
+    apilens("report", "--lake", lake, "--out", tmp_path / "r.html")
+    assert "<td>staging</td>" in (tmp_path / "r.html").read_text()
+    print_candidates(candidates(candidate("a", environment="default"), candidate("b", environment="staging")))
+    assert re.findall(r"default|staging", capsys.readouterr().out) == ["default", "staging"]

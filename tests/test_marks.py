@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from apilens.config import Mark
 from commands import apilens, ingest
@@ -43,7 +44,7 @@ def found(lake: Path, *options: object) -> list[tuple[str, str, str]]:
     return [(row["signal"], row["endpoints"][0], row["detected_at"][:10]) for row in ran.rows()]
 
 
-def test_marks_are_kept_once_and_listed_by_time(tmp_path: Path) -> None:
+def test_marks_are_kept_once_and_listed_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lake = lake_of(tmp_path / "lake", (LAUNCH, 0.1, 0.0))
     for _ in range(2):
         assert apilens("mark", "deploy", "2026-03-10T12:00Z", "--label", "orders 2", "--lake", lake).code == 0
@@ -58,8 +59,24 @@ def test_marks_are_kept_once_and_listed_by_time(tmp_path: Path) -> None:
     ran = apilens("mark", "deploy", "2026-03-10T13:00:30+01:00", "--remove", "--lake", lake, "--output", "json")
     assert "1 mark removed" in ran.err and [one["label"] for one in ran.json()["marks"]] == ["go-live"]
     assert apilens("mark", "--remove", "--lake", lake).code == 2
+    monkeypatch.chdir(tmp_path)
+    Path("apilens.toml").write_text('marks = [{time = "2026-03-09T06:00:20Z", label = "v2"}]')
+    assert (
+        "it stands in the configuration"
+        in apilens("mark", "deploy", "2026-03-09T06:00Z", "--remove", "--lake", lake).err
+    )
     assert apilens("mark", "deploy", "--lake", lake).code == 2
     assert apilens("mark", "--label", "x", "--lake", lake).code == 2
+
+
+def test_marks_that_cannot_be_read_are_said_and_left_as_they_are(tmp_path: Path) -> None:
+    lake = lake_of(tmp_path / "lake", (LAUNCH, 0.01, 0.0))
+    for damaged in ("{bad", "3", '[{"time": "x"}]'):
+        (lake / "_apilens" / "marks.json").write_text(damaged)
+        for command in (("mark",), ("mark", "deploy", "now"), ("mark", "deploy", "now", "--remove"), ("scan",)):
+            ran = apilens(*command, "--lake", lake)
+            assert ran.code == 3 and "marks.json: is damaged" in ran.err, ran
+        assert (lake / "_apilens" / "marks.json").read_text() == damaged
 
 
 def test_a_fault_that_stands_since_the_marked_go_live_is_found_behind_weeks_of_rehearsal(tmp_path: Path) -> None:

@@ -421,6 +421,11 @@ def test_sql_opens_the_tables_that_the_query_names(lake: Path, tmp_path: Path) -
     assert set(views) == {"calls", "rollups", "rejects", "ingests", "metrics"}
 
 
+def test_sql_of_an_unknown_table_names_those_there_are(lake: Path) -> None:
+    with pytest.raises(UsageError, match=r"'?call'? does not exist! The views are calls, rollups, rejects"):
+        Lens(str(lake)).sql("SELECT * FROM call")
+
+
 def test_a_side_effect_inside_a_select_stays_inside_its_connection(lake: Path) -> None:
     lens = Lens(str(lake))
     query = "WITH gone AS (DELETE FROM attempts RETURNING *) SELECT count(*) FROM gone"

@@ -194,6 +194,17 @@ def test_empty_lake_gives_no_verdict_and_no_charts() -> None:
     assert 'id="library"' not in page and len(page) < 50_000
 
 
+def test_a_problem_of_one_environment_is_none_of_the_same_endpoint_in_another(data: ReportData, page: str) -> None:
+    own = data.candidates["environment"].unique().item()
+    assert f" · in {own}" not in page
+    twice = pl.concat([data.endpoints, data.endpoints.with_columns(environment=pl.lit("staging"))])
+    found = render(dataclasses.replace(data, endpoints=twice))
+    rows = re.findall(r'<tr><th scope="row"><span class="method">.*', found)
+    linked = {environment: [row for row in rows if f"<td>{environment}</td>" in row and 'href="#p' in row] for environment in (own, "staging")}  # fmt: skip
+    assert linked[own] and not linked["staging"]
+    assert f" · in {own}" in found
+
+
 def test_calls_without_durations_give_a_report_without_latency_charts(data: ReportData) -> None:
     bare = data.rollups.with_columns(
         bucket=pl.lit([], pl.List(pl.Int16)), bucket_calls=pl.lit([], pl.List(pl.Int32)), durations=pl.lit(0, pl.Int64)

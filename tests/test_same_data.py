@@ -178,3 +178,16 @@ def test_an_archive_of_several_logs_is_refused_with_what_to_type_and_that_works(
         subprocess.run(f"{make} && {unpack}", shell=True, check=True, cwd=tmp_path)
     done = ingest(tmp_path / "lake", tmp_path / "logs")
     assert (done["stored"], done["rejected"], len(done["inputs"])) == (55, 0, 2)
+
+
+def test_no_caller_can_make_a_log_an_archive(tmp_path: Path) -> None:
+    padding = (257 - len(line(0).partition(b" HTTP")[0])) * "x"  # the magic of tar stands at byte 257
+    (tmp_path / "a.log").write_bytes(line(0, query=f"{padding}ustar") + b"\n" + _NEW)
+    assert ingest(tmp_path / "lake", tmp_path / "a.log")["stored"] == 16
+
+
+def test_a_pattern_of_a_lakes_own_files_is_refused_for_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_bytes(_OLD)
+    ingest(tmp_path / "lake", tmp_path / "a.log")
+    ran = apilens("ingest", tmp_path / "lake" / "calls" / "**" / "*.parquet", "--lake", tmp_path / "other")
+    assert ran.code == 3 and "files of a lake" in ran.err

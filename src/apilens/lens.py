@@ -14,7 +14,7 @@ import duckdb
 import polars as pl
 
 from apilens.documents import documents
-from apilens.errors import ConfigError, UsageError
+from apilens.errors import ConfigError, LakeError, UsageError
 from apilens.ingest.rollup import roll_up
 from apilens.lake import open_lake
 from apilens.lake.views import CALLS_VIEW, MERGES, TABLE_VIEWS, View, connect, named, select, sql_within
@@ -239,11 +239,20 @@ class Lens:
     @property
     def marks(self) -> tuple[Mark, ...]:
         """The marks of the configuration and those kept with the lake (`apilens mark`), by time."""
+        return tuple(sorted({*self.config.marks, *self.kept_marks}, key=lambda mark: (mark.time, mark.label)))
+
+    @property
+    def kept_marks(self) -> list[Mark]:
+        """The marks kept with the lake, in the order in which they came. Raises LakeError when they cannot be read."""
         from apilens.config import Mark
 
-        text = self.lake.read_text("marks.json")
-        kept = [] if text is None else [Mark.model_validate(one) for one in json.loads(text)]
-        return tuple(sorted({*self.config.marks, *kept}, key=lambda mark: (mark.time, mark.label)))
+        try:
+            return [Mark.model_validate(one) for one in json.loads(self.lake.read_text("marks.json") or "[]")]
+        except (ValueError, TypeError):
+            raise LakeError(
+                f"{self.lake.storage.uri('_apilens/marks.json')}: is damaged; expected the list of marks that apilens wrote."
+                " Restore it from a backup, or remove it and mark anew: apilens mark"
+            ) from None
 
     def explain(self, candidate: Mapping[str, Any]) -> pl.DataFrame:
         """measure.explain.CARRIERS of a candidate (row of schema.CANDIDATES)."""

@@ -34,7 +34,7 @@ def compare(before: str, after: str, fail_on: str | None, now: str | None, lake:
 
     from apilens.lens import Lens
     from apilens.reports.ndjson import ndjson_text, records
-    from apilens.reports.terminal import Column, table
+    from apilens.reports.terminal import Column, endpoint_names, table
     from apilens.reports.units import count, times
 
     lens = Lens(lake)
@@ -54,7 +54,7 @@ def compare(before: str, after: str, fail_on: str | None, now: str | None, lake:
             (
                 (
                     row["verdict"],
-                    " ".join(part for part in (row["service"], row["method"] or "?", row["route"] or "?") if part),
+                    endpoint,
                     _points(row["error_ratio_before"]),
                     _points(row["error_ratio_after"]),
                     None
@@ -64,7 +64,7 @@ def compare(before: str, after: str, fail_on: str | None, now: str | None, lake:
                     count(row["calls_before"]),
                     count(row["calls_after"]),
                 )
-                for row in found.iter_rows(named=True)
+                for endpoint, row in zip(endpoint_names(found), found.iter_rows(named=True), strict=True)
             ),
         )
     click.echo(f"{found.height} endpoints: {worse} worse", err=True)

@@ -92,7 +92,7 @@ def print_endpoints(
     from apilens.reports.csv import csv_text
     from apilens.reports.markdown import md
     from apilens.reports.ndjson import ndjson_text, records
-    from apilens.reports.terminal import Column, table
+    from apilens.reports.terminal import Column, endpoint_names, table
     from apilens.reports.units import count, milliseconds, percent, size
 
     if output == "ndjson":
@@ -106,7 +106,7 @@ def print_endpoints(
         headings = ["endpoint", "calls", "5xx", "4xx", "p50", "p90", "p95", "p99", "apdex", "bytes", "last seen (UTC)"]
         cells = [
             (
-                " ".join(part for part in (row["service"], row["method"] or "?", row["route"] or "?") if part),
+                endpoint,
                 count(row["calls"]),
                 percent(row["error_ratio"]),
                 percent(row["client_error_ratio"]),
@@ -115,7 +115,9 @@ def print_endpoints(
                 size(row["response_bytes"]),
                 f"{row['last_seen']:%Y-%m-%d %H:%M}",
             )
-            for row in found.head(first or found.height).iter_rows(named=True)
+            for endpoint, row in zip(
+                endpoint_names(found), found.head(first or found.height).iter_rows(named=True), strict=False
+            )
         ]
         if output == "markdown":
             click.echo("| " + " | ".join(headings) + " |\n|---" + "|---:" * (len(headings) - 1) + "|")

@@ -56,7 +56,7 @@ def inventory(
 
     from apilens.lens import Lens
     from apilens.reports.ndjson import ndjson_text, records
-    from apilens.reports.terminal import Column, table
+    from apilens.reports.terminal import Column, endpoint_names, table
     from apilens.reports.units import count
     from apilens.reports.units import moment as at
 
@@ -73,7 +73,6 @@ def inventory(
             "",
             [
                 "status",
-                "service",
                 "endpoint",
                 Column("calls", "right"),
                 Column("consumers", "right"),
@@ -84,15 +83,14 @@ def inventory(
             (
                 (
                     row["status"],
-                    row["service"],
-                    f"{row['method']} {row['route']}",
+                    endpoint,
                     count(row["calls"]),
                     count(row["consumers"]),
                     row["top_consumer"],
                     at(row["last_seen"]),
                     row["because"],
                 )
-                for row in found.iter_rows(named=True)
+                for endpoint, row in zip(endpoint_names(found), found.iter_rows(named=True), strict=True)
                 if row["status"] not in ("in_use", "not_found")
             ),
         )

@@ -46,7 +46,7 @@ def mark(
             raise UsageError(f"apilens mark {kind} needs a TIME, for example 2026-03-09T06:00Z or now")
         at = parse_time(time, now=moment(now) or datetime.now(UTC))
         if remove:
-            gone = incidents.unmark(lake, at, label, go_live=kind == "go-live")
+            gone = incidents.unmark(lake, at, label or None, go_live=kind == "go-live")
             click.echo(f"{gone} mark{'' if gone == 1 else 's'} removed", err=True)
         else:
             incidents.mark(lake, at, label or kind, go_live=kind == "go-live")

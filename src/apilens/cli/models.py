@@ -52,7 +52,7 @@ def models(
     from apilens.lens import Lens
     from apilens.reports.csv import csv_text
     from apilens.reports.ndjson import ndjson_text, records
-    from apilens.reports.terminal import Column, table
+    from apilens.reports.terminal import Column, endpoint_names, table
     from apilens.reports.units import count, milliseconds, percent
 
     lens = Lens(lake, load_config(config), openapi=openapi)
@@ -81,7 +81,7 @@ def models(
                 (
                     row["provider"],
                     row["model"],
-                    " ".join(part for part in (row["service"], row["method"] or "?", row["route"] or "?") if part),
+                    endpoint,
                     count(row["calls"]),
                     percent(row["error_ratio"]),
                     percent(row["rate_limited_ratio"]),
@@ -90,7 +90,7 @@ def models(
                     milliseconds(row["p50_ms"]),
                     milliseconds(row["p95_ms"]),
                 )
-                for row in found.iter_rows(named=True)
+                for endpoint, row in zip(endpoint_names(found), found.iter_rows(named=True), strict=True)
             ),
         )
     return Exit.DONE

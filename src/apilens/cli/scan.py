@@ -87,7 +87,7 @@ def scan(
             if result.begin is not None
             else f"and no calls before {result.now:%Y-%m-%d %H:%M}Z"
         )
-        click.echo(f"nothing abnormal found {looked}{f', listed {asked}' if asked else ''}")
+        click.echo(f"nothing abnormal found {f'with {asked}, ' if asked else ''}{looked}")
     if result.now is None:
         click.echo("the lake holds no calls yet; next: apilens ingest YOUR.log", err=True)
     else:
@@ -107,11 +107,13 @@ def print_candidates(found: pl.DataFrame) -> None:
         -found["score"],
         maintain_order=True,
     )
+    several = found["environment"].n_unique() > 1
     table(
         "",
         [
             "severity",
             "state",
+            *(["environment"] if several else []),
             "since (UTC)",
             Column("hit", "right"),
             Column("excess", "right", spare=True),
@@ -122,6 +124,7 @@ def print_candidates(found: pl.DataFrame) -> None:
             (
                 row["severity"],
                 row["state"],
+                *([row["environment"]] if several else []),
                 # Of errors the first one is known to the second, else the five minutes in which it began.
                 f"{row['first_affected_at']:%m-%d %H:%M:%S}"
                 if row["first_affected_at"]

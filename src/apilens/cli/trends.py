@@ -30,7 +30,7 @@ def trends(since: str | None, until: str | None, now: str | None, lake: str, out
 
     from apilens.lens import Lens
     from apilens.reports.ndjson import ndjson_text, records
-    from apilens.reports.terminal import Column, table
+    from apilens.reports.terminal import Column, endpoint_names, table
     from apilens.reports.units import count, milliseconds
 
     lens = Lens(lake)
@@ -47,7 +47,7 @@ def trends(since: str | None, until: str | None, now: str | None, lake: str, out
             (
                 (
                     row["finding"] or "",
-                    " ".join(part for part in (row["service"], row["method"] or "?", row["route"] or "?") if part),
+                    endpoint,
                     row["days"],
                     count(row["calls_per_day"]),
                     _growth(row["calls_per_week"]),
@@ -56,7 +56,7 @@ def trends(since: str | None, until: str | None, now: str | None, lake: str, out
                     _growth(row["latency_per_week"]),
                     None if row["error_points_per_week"] is None else f"{100 * row['error_points_per_week']:+.2f}",
                 )
-                for row in found.iter_rows(named=True)
+                for endpoint, row in zip(endpoint_names(found), found.iter_rows(named=True), strict=True)
             ),
         )
     if found.is_empty():

@@ -46,7 +46,8 @@ class Lines:
     @property
     def is_tar(self) -> bool:
         """Whether this is a tar archive (POSIX, GNU): lines with the headers of its members between them."""
-        return not self._told and self._peek()[257:262] == b"ustar"
+        # With the NUL: the word alone is one that a caller can put into a log.
+        return not self._told and self._peek()[257:265] in (b"ustar\x0000", b"ustar  \0")
 
     def _peek(self) -> bytes:
         assert isinstance(self._source, _Ahead)

@@ -93,11 +93,14 @@ def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
         elif there:
             found = [path]
         else:
-            matches = map(Path, glob.glob(text, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+            matches = list(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207 - Path.glob takes no absolute pattern
+            there = bool(matches)
             found = sorted(match for match in matches if match.is_file() and not _in_a_lake(match))
         if not found and not refused:
-            empty = "holds nothing to read (hidden files, links to folders and lakes are left out)"
-            what = ("is an empty folder" if not any(path.iterdir()) else empty) if in_folder else "does not exist"
+            what = "matches only folders, or files of a lake" if there else "does not exist"
+            if in_folder:
+                empty = "holds nothing to read (hidden files, links to folders and lakes are left out)"
+                what = "is an empty folder" if not any(path.iterdir()) else empty
             yield InputError(f"{text}: {what}; expected a file, a folder, a quoted glob or - for standard input")
         for one in found:
             real = one.resolve()

@@ -128,6 +128,10 @@ def select(connection: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:
     except duckdb.Error as error:
         if (gone := deleted_meanwhile(error)) is not None:
             raise gone from None
+        if isinstance(error, duckdb.CatalogException) and "Table with name" in str(error):
+            # DuckDB offers its own tables, and those the views are made of.
+            wanted = str(error).partition("\n")[0]
+            raise UsageError(f"the query failed: {wanted} The views are {', '.join(TABLE_VIEWS)}") from None
         raise UsageError(f"the query failed: {error}") from None
     # DuckDB's sum() of whole numbers is a HUGEINT, which arrives as a decimal and would be a string in JSON.
     huge = [name for name, dtype in rows.schema.items() if isinstance(dtype, pl.Decimal) and dtype.scale == 0]

@@ -30,11 +30,13 @@ def mark(lake: str, time: datetime, label: str, *, go_live: bool) -> None:
     """Keep a mark with the lake; the same one twice is kept once."""
     lens = Lens(lake)
     with lens.lake.lock("marks"):
-        text = lens.lake.read_text("marks.json")
-        kept = [] if text is None else json.loads(text)
-        made = Mark(time=time, label=label, go_live=go_live).model_dump(mode="json")
+        kept, made = lens.kept_marks, Mark(time=time, label=label, go_live=go_live)
         if made not in kept:
-            lens.lake.save_text("marks.json", json.dumps([*kept, made]))
+            _keep(lens, [*kept, made])
+
+
+def _keep(lens: Lens, marks: Sequence[Mark]) -> None:
+    lens.lake.save_text("marks.json", json.dumps([one.model_dump(mode="json") for one in marks]))
 
 
 def unmark(lake: str, time: datetime, label: str | None, *, go_live: bool) -> int:
@@ -44,8 +46,7 @@ def unmark(lake: str, time: datetime, label: str | None, *, go_live: bool) -> in
     """
     lens = Lens(lake)
     with lens.lake.lock("marks"):
-        text = lens.lake.read_text("marks.json")
-        kept = [Mark.model_validate(one) for one in json.loads(text or "[]")]
+        kept = lens.kept_marks
         minute = time.replace(second=0, microsecond=0)
         left = [
             one
@@ -55,7 +56,10 @@ def unmark(lake: str, time: datetime, label: str | None, *, go_live: bool) -> in
             or label not in (None, one.label)
         ]
         if len(left) == len(kept):
-            there = any(one.go_live == go_live and one.time == time for one in lens.config.marks)
+            there = any(
+                one.go_live == go_live and one.time.replace(second=0, microsecond=0) == minute
+                for one in lens.config.marks
+            )
             raise UsageError(
                 f"no {'go-live' if go_live else 'deploy'} at {minute:%Y-%m-%d %H:%M}Z{f' labelled {label!r}' if label else ''} is kept with {lake}; "
                 + (
@@ -64,7 +68,7 @@ def unmark(lake: str, time: datetime, label: str | None, *, go_live: bool) -> in
                     else f"apilens mark --lake {lake} lists them"
                 )
             )
-        lens.lake.save_text("marks.json", json.dumps([one.model_dump(mode="json") for one in left]))
+        _keep(lens, left)
     return len(kept) - len(left)
 
 
@@ -256,4 +260,4 @@ def scan(
         found = found.filter(pl.col("end") > window.start)
     if window.end is not None:
         found = found.filter(pl.col("start") < window.end)
-    return Scanned(found, moment, begin if isinstance(begin, datetime) else None, changes)
+    return Scanned(found, moment, begin, changes)

@@ -103,6 +103,7 @@ def _page(data: ReportData, drawn: list[dict[str, Any]], made: dict[str, figures
         escalations_total=data.escalations.height,
         endpoints=_endpoints(data, go_live, shown, rows.endpoints),
         endpoints_total=data.endpoints.height,
+        several_environments=data.endpoints["environment"].n_unique() > 1,
         several_services=data.endpoints["service"].n_unique() > 1,
         go_live=go_live,
         charts=drawn,
@@ -118,12 +119,13 @@ def _page(data: ReportData, drawn: list[dict[str, Any]], made: dict[str, figures
 
 def _endpoints(data: ReportData, go_live: datetime | None, shown: pl.DataFrame, most: int) -> list[dict[str, Any]]:
     ranked = data.endpoints.sort("calls", *ENDPOINT, descending=[True] + [False] * len(ENDPOINT), nulls_last=True)
-    problem_of: dict[str, int] = {}
+    environment_of = dict(data.candidates.select("id", "environment").iter_rows())
+    problem_of: dict[tuple[str | None, str], int] = {}
     for row in shown.filter(pl.col("state") == "open").iter_rows(named=True):
         for endpoint in row["endpoints"] or []:
-            problem_of.setdefault(endpoint, row["rank"])
+            problem_of.setdefault((environment_of.get(row["id"]), endpoint), row["rank"])
     name = pl.concat_str(pl.col("method").fill_null("-"), pl.col("route").fill_null("-"), separator=" ")
-    troubled = ranked.filter(name.is_in(list(problem_of)))
+    troubled = ranked.filter(name.is_in([endpoint for _, endpoint in problem_of]))
     # Endpoints in trouble are shown whatever their traffic.
     chosen = pl.concat([troubled, ranked]).unique(subset=ENDPOINT, keep="first", maintain_order=True).head(most)
     rows = chosen.sort("calls", *ENDPOINT, descending=[True] + [False] * len(ENDPOINT), nulls_last=True)
@@ -135,7 +137,15 @@ def _endpoints(data: ReportData, go_live: datetime | None, shown: pl.DataFrame, 
     return [
         row
         | {
-            "problem": problem_of.get(f"{row['method'] or '-'} {row['route'] or '-'}"),
+            "problem": min(
+                # What only people told of names no environment.
+                (
+                    rank
+                    for environment in (row["environment"], None)
+                    if (rank := problem_of.get((environment, f"{row['method'] or '-'} {row['route'] or '-'}")))
+                ),
+                default=None,
+            ),
             "errors_change": units.times(*(row.get(f"errors_{part}") for part in ("ratio", "low", "high"))),
             "p95_change": units.times(*(row.get(f"p95_{part}") for part in ("ratio", "low", "high"))),
         }

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from apilens.reports.visible import safe, safe_lines
 
-__all__ = ["Column", "lines_equation", "records_equation", "safe", "safe_lines", "table"]
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["Column", "endpoint_names", "lines_equation", "records_equation", "safe", "safe_lines", "table"]
 
 #: No line of a table comes near it: in a pipe every cell is written in full.
 _PIPE_WIDTH = 1_000_000
@@ -31,6 +34,19 @@ class Column:
     name: str
     justify: Literal["left", "right"] = "left"
     spare: bool = False
+
+
+def endpoint_names(found: pl.DataFrame) -> list[str]:
+    """What each row (environment, service, method, route, and more) is called; "?" stands for what was not logged.
+
+    The environment is named only where there are several: the same endpoint has a row in each.
+    """
+    several = found["environment"].drop_nulls().n_unique() > 1
+    parts = ["environment", "service"] if several else ["service"]
+    return [
+        " ".join([*filter(None, row[:-2]), row[-2] or "?", row[-1] or "?"])
+        for row in found.select(*parts, "method", "route").iter_rows()
+    ]
 
 
 def table(title: str, columns: Sequence[Column | str], rows: Iterable[Sequence[object]]) -> None:

@@ -4,7 +4,7 @@ WITH marked AS (
 ),
 consumers AS (
     SELECT block, environment, service, method, route, consumer, count(*) AS n
-    FROM marked WHERE hit AND consumer IS NOT NULL GROUP BY ALL
+    FROM marked WHERE consumer IS NOT NULL GROUP BY ALL
 ),
 tops AS (
     SELECT block, environment, service, method, route, count(*) AS consumers, arg_max(consumer, (n, consumer)) AS top_consumer, max(n) AS most
@@ -12,13 +12,13 @@ tops AS (
 )
 SELECT
     m.block, m.environment, m.service, m.method, m.route,
-    count(*) FILTER (WHERE hit) AS calls,
+    count(*) AS calls,
     coalesce(any_value(t.consumers), 0) AS consumers,
     any_value(t.top_consumer) AS top_consumer,
-    any_value(t.most) / count(*) FILTER (WHERE hit) AS top_share,
-    min(m.start_time) FILTER (WHERE hit) AS first_seen,
-    max(m.start_time) FILTER (WHERE hit) AS last_seen,
-    coalesce(min_by(m.request_id, m.start_time, 5) FILTER (WHERE hit AND m.request_id IS NOT NULL), []) AS request_ids
+    any_value(t.most) / count(*) AS top_share,
+    min(m.start_time) AS first_seen,
+    max(m.start_time) AS last_seen,
+    coalesce(min_by(m.request_id, m.start_time, 5) FILTER (WHERE m.request_id IS NOT NULL), []) AS request_ids
 FROM marked AS m
 LEFT JOIN tops AS t
 ON t.block = m.block AND t.environment IS NOT DISTINCT FROM m.environment AND t.service IS NOT DISTINCT FROM m.service
