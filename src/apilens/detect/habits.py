@@ -15,12 +15,10 @@ import polars as pl
 
 from apilens import schema
 from apilens.detect.baseline import DAY, MINUTES, WEEK_DAYS, Fleet, Floats, window_sum
-from apilens.detect.incidents import HINT_EXCESS, Breakdown, Run, when_raised, windows_frame
+from apilens.detect.incidents import HINT_EXCESS, REFUSALS, Breakdown, Run, when_raised, windows_frame
 
 #: Given schema.REFUSALS_ASKED, returns schema.REFUSALS.
 Refusals = Callable[[pl.DataFrame], pl.DataFrame]
-#: What a gateway answers to one client by nature. For others (422 of an app with all its users) the same rule lost faults.
-CODES = (401, 403, 429)
 #: A consumer must beat the second worst day of the last week by this factor. How often quotas and tokens run out has a heavier
 #: tail than errors have (counting.HABIT_FACTOR): such clients beat the factor 1.5 on 9 of 80 days, 2.5 on none.
 BEYOND = 2.5
@@ -35,7 +33,7 @@ def unaccustomed(
     Its habit: BEYOND times the calls with this code that it had, on all endpoints, within as much time on the second
     worst of the seven days before. rows: as baseline.fleet returns them.
     """
-    client = [run for run in runs if run.status in CODES]
+    client = [run for run in runs if run.status in REFUSALS]
     consumers = _carriers(client, fleet, breakdown)
     if not consumers:
         return runs

@@ -7,7 +7,7 @@ comes later may extend an incident but never changes which incidents there are.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -44,7 +44,7 @@ PATIENCE = HOUR // 2
 #: So few failed calls within an hour may be one client's, who tried again: what it does within two minutes is one moment, and
 #: moments must be as improbable as calls. Picked on quiet worlds: of ten false tickets of four to six calls, none had three moments.
 FEW_CALLS, APART, MOMENTS_P, TWO_MOMENTS_P = 12.5, 2, 1e-5, 1e-6
-#: What a gateway answers to one client by nature.
+#: What a gateway answers to one client by nature. For others (422 of an app with all its users) the rule of habits.py lost faults.
 REFUSALS = (401, 403, 429)
 DIMENSIONS = ("consumer", "node", "upstream", "address")
 
@@ -240,9 +240,9 @@ def patient(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Run]:
     nothing = schema.BREAKDOWN.to_frame()
     window = 0
     for run, early in asked:
-        # As of the moment it opened, of which the peak may be the future.
-        known = replace(run, at_peak=run.at_open)
-        profiles = [profile_of(known, parts.get((window + at,), nothing), nothing) for at in range(len(early))]
+        profiles = [
+            profile_of(run, parts.get((window + at,), nothing), nothing, run.at_open) for at in range(len(early))
+        ]
         window += len(early)
         opened = [known for known, profile in zip(early, profiles, strict=True) if not _of_one(profile)]
         opened += run.strong[len(early) :].tolist()
@@ -353,14 +353,15 @@ def upstreams_of(rows: pl.DataFrame, fleet: Fleet, breakdown: Breakdown) -> dict
     return {endpoints[window]: upstream for window, upstream in found.select("window_id", "upstream").iter_rows()}
 
 
-def profile_of(run: Run, now: pl.DataFrame, before: pl.DataFrame) -> Profile:
-    """Who carries a run's excess: `now` is the breakdown of its window, `before` that of the same time a day earlier.
+def profile_of(run: Run, now: pl.DataFrame, before: pl.DataFrame, measured: Mapping[str, float | str]) -> Profile:
+    """Who carries a run's excess: `now` is the breakdown of its window, `before` that of the same time a day earlier, `measured`
+    its at_open; its at_peak where the future may have a say.
 
     Errors: failed calls above the expected ratio of each value's calls. Latency: log time above what was expected.
     Traffic: calls above (below) those of the day before.
     """
     profile = Profile(sizes=1.0)
-    expected = float(run.at_peak["expected"])
+    expected = float(measured["expected"])
     for name in DIMENSIONS:
         value = pl.col(name).fill_null("").alias("value")
         if run.signal == "traffic":
@@ -379,7 +380,7 @@ def profile_of(run: Run, now: pl.DataFrame, before: pl.DataFrame) -> Profile:
         elif run.signal == "latency":
             profile.sizes = 4.0
             slow = now.filter((pl.col("status_code") < 400) & (pl.col("timed") > 0))
-            usual = math.log(expected) if run.at_peak["unit"] == "ms" else _mean_log(before, otherwise=slow)
+            usual = math.log(expected) if measured["unit"] == "ms" else _mean_log(before, otherwise=slow)
             rows = (
                 slow.group_by(value)
                 .agg(pl.col("timed", "log_duration_sum").sum())
@@ -423,7 +424,7 @@ def group(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Incident]
     incidents: list[Incident] = []
     for number, run in enumerate(runs):
         whole, recent, before = (by_window.get(3 * number + part, nothing) for part in range(3))
-        run.profile, run.recent = profile_of(run, whole, before), profile_of(run, recent, before)
+        run.profile, run.recent = (profile_of(run, part, before, run.at_open) for part in (whole, recent))
         latest = incidents[::-1]
         home = next((incident for incident in latest if _goes_on(run, incident)), None)
         home = home or next((incident for incident in latest if _belongs(run, incident, fleet.launch)), None)
