@@ -259,8 +259,17 @@ def test_a_broken_call_that_one_client_tries_again_is_one_moment(consumers: list
     rows = calls.group_by("window_id", "consumer").agg(calls=pl.len()).with_columns(status_code=500)
     found = pl.concat([schema.BREAKDOWN.to_frame(), rows.cast({"calls": pl.Int64})], how="diagonal_relaxed")
     run = replace(six_failures(), early={1: 9}, strong=np.array([9]), proofs=[(1, 6.0, 0.01)])
-    fleet, _ = baseline.fleet(rollups_of(quiet_world(1, endpoints=1, days=1)), _bins(1))
-    assert [one.known for one in incidents.convincing([run], fleet, lambda windows: found)] == opens
+    fleet, rows = baseline.fleet(rollups_of(quiet_world(1, endpoints=1, days=1)), _bins(1))
+    of_them = {"endpoint": [0], "bin": [1], "status_code": [500], "calls": [6], "minute_calls": [[2, 2, 1, 1, 0]]}
+    rows = pl.concat([rows.clear(), pl.DataFrame(of_them)], how="diagonal_relaxed").cast(dict(baseline.ROWS))
+    asked = []
+
+    def breakdown_of(windows: pl.DataFrame) -> pl.DataFrame:
+        asked.append(windows.height)
+        return found
+
+    assert [one.known for one in incidents.convincing([run], rows, fleet, breakdown_of)] == opens
+    assert asked == [4]
 
 
 def test_what_a_problem_comes_to_says_nothing_of_whom_it_was_about_when_it_opened() -> None:
