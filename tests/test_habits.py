@@ -49,7 +49,7 @@ def raised(calls: pl.DataFrame) -> list[str]:
 
 def test_what_goes_beyond_a_habit_is_raised_in_the_minute_in_which_it_does() -> None:
     """Within five minutes that are not over; a scan of the calls until then raises it, one a minute earlier does not."""
-    calls = at_its_quota(now=220, minutes=30)
+    calls = at_its_quota(now=300, minutes=30)
     names = ["id", "detected_at"]
     whole = scan(calls).filter(pl.col("detected_at") > FAULT, pl.col("signal") == "rate_limit").select(names)
     moment = whole["detected_at"][0]

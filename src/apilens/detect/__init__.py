@@ -26,6 +26,7 @@ from apilens.detect import (
     latency,
     memory,
     new_status,
+    nowhere,
     rate_limit,
     standing,
     traffic,
@@ -94,6 +95,7 @@ def find_candidates(
         abnormal = abnormal.filter(over <= minute - first * baseline.MINUTES)
         if settings is not None:
             abnormal = sensitised(abnormal, fleet.endpoints, settings, anomalies.OPEN_LOG10_P)
+        abnormal = nowhere.existing(abnormal, rows)
         runs = incidents.patient(incidents.runs_of(abnormal), rows, fleet, breakdown)
         runs = campaigns.without_campaigns(runs, fleet, breakdown)
         runs = habits.unaccustomed(runs, rows, fleet, breakdown, refusals)

@@ -20,8 +20,8 @@ from apilens.detect.incidents import HINT_EXCESS, REFUSALS, Breakdown, Run, when
 #: Given schema.REFUSALS_ASKED, returns schema.REFUSALS.
 Refusals = Callable[[pl.DataFrame], pl.DataFrame]
 #: A consumer must beat the second worst day of the last week by this factor. How often quotas and tokens run out has a heavier
-#: tail than errors have (counting.HABIT_FACTOR): such clients beat the factor 1.5 on 9 of 80 days, 2.5 on none.
-BEYOND = 2.5
+#: tail than errors have (counting.HABIT_FACTOR): such clients beat the factor 1.5 on 9 of 80 days, 2.5 on one.
+BEYOND = 3.0
 
 
 def unaccustomed(
@@ -108,7 +108,9 @@ def _beyond(run: Run, part: pl.DataFrame, mine: pl.DataFrame, fleet: Fleet) -> i
         first = max(run.start * MINUTES, known - DAY * MINUTES)
         excess = failed[known] - failed[first] - float(run.at_open["expected"]) * (calls[known] - calls[first])
         alone = own[known] - own[first] >= HINT_EXCESS * excess
-        if not alone or total[known] - total[first] >= BEYOND * _second_worst(total, known, known - first, fleet):
+        # Two minutes vary more than five: a window of a bin is the least that is compared.
+        usual = BEYOND * _second_worst(total, known, max(known - first, MINUTES), fleet)
+        if not alone or total[known] - total[first] >= usual:
             return int(known)
     return None
 
