@@ -36,8 +36,12 @@ def payday() -> pl.DataFrame:
     )
 
 
-def surges(calls: pl.DataFrame) -> list[tuple[datetime, list[str]]]:
-    found = scan(calls.sort("start_time")).filter(pl.col("detected_at") > FAULT, pl.col("signal") == "traffic")
+def surges(calls: pl.DataFrame, *, until: datetime | None = None) -> list[tuple[datetime, list[str]]]:
+    """When surges are raised and where, by all calls or those until a moment."""
+    known = calls.filter(pl.col("start_time") < until) if until else calls
+    found = scan(known.sort("start_time"), now=until).filter(
+        pl.col("detected_at") > FAULT, pl.col("signal") == "traffic"
+    )
     return list(found.select("detected_at", "endpoints").iter_rows())
 
 
@@ -54,6 +58,9 @@ def test_what_one_client_does_meanwhile_is_a_candidate() -> None:
 def test_what_goes_on_after_it_is_a_candidate_then() -> None:
     here = busiest(quiet_world(1))
     goes_on = busier(quiet_world(1), during(5 * HOUR) & (pl.col("route") == here), 4)
-    found = surges(pl.concat([payday(), goes_on]))
+    calls = pl.concat([payday(), goes_on])
+    found = surges(calls)
     assert [endpoints for _, endpoints in found] == [[f"GET {here}"]]
-    assert found[0][0] > FAULT + timedelta(minutes=HOUR)
+    raised = found[0][0]
+    assert raised > FAULT + timedelta(minutes=HOUR)
+    assert surges(calls, until=raised) == found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
@@ -239,6 +240,15 @@ def test_client_errors_of_one_consumer_are_raised_when_they_last(
         assert timedelta(minutes=least) <= detected - FAULT <= timedelta(minutes=least + 20)
 
 
+def six_failures() -> incidents.Run:
+    """Of twelve calls until minute 9 of an only endpoint."""
+    at = {"observed": 0.5, "expected": 0.01, "unit": "ratio", "n": 12, "excess": 6, "log10_p": -9.0}
+    return incidents.Run(
+        endpoint=0, signal="errors", status=500, direction=1, start=1, known=9, bins=np.array([1]), early={},
+        strong=np.array([9]), proofs=[], at_open=at, at_peak=at, expected=0.01,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(("consumers", "opens"), [(["a"] * 6, []), (["a", "b", "a", "b", "c", "a"], [9])])
 def test_a_broken_call_that_one_client_tries_again_is_one_moment(consumers: list[str], opens: list[int]) -> None:
     """Six failed calls of minutes 5 to 8, expected is one in a hundred: of one client they are two moments, of three five."""
@@ -248,13 +258,28 @@ def test_a_broken_call_that_one_client_tries_again_is_one_moment(consumers: list
     )
     rows = calls.group_by("window_id", "consumer").agg(calls=pl.len()).with_columns(status_code=500)
     found = pl.concat([schema.BREAKDOWN.to_frame(), rows.cast({"calls": pl.Int64})], how="diagonal_relaxed")
-    at = {"observed": 0.5, "expected": 0.01, "unit": "ratio", "n": 12, "excess": 6, "log10_p": -9.0}
-    run = incidents.Run(
-        endpoint=0, signal="errors", status=500, direction=1, start=1, known=9, bins=np.array([1]), early={1: 9},
-        strong=np.array([9]), proofs=[(1, 6.0, 0.01)], at_open=at, at_peak=at, expected=0.01,
-    )  # fmt: skip
+    run = replace(six_failures(), early={1: 9}, strong=np.array([9]), proofs=[(1, 6.0, 0.01)])
+    fleet, rows = baseline.fleet(rollups_of(quiet_world(1, endpoints=1, days=1)), _bins(1))
+    of_them = {"endpoint": [0], "bin": [1], "status_code": [500], "calls": [6], "minute_calls": [[2, 2, 1, 1, 0]]}
+    rows = pl.concat([rows.clear(), pl.DataFrame(of_them)], how="diagonal_relaxed").cast(dict(baseline.ROWS))
+    asked = []
+
+    def breakdown_of(windows: pl.DataFrame) -> pl.DataFrame:
+        asked.append(windows.height)
+        return found
+
+    assert [one.known for one in incidents.convincing([run], rows, fleet, breakdown_of)] == opens
+    assert asked == [4]
+
+
+def test_what_a_problem_comes_to_says_nothing_of_whom_it_was_about_when_it_opened() -> None:
     fleet, _ = baseline.fleet(rollups_of(quiet_world(1, endpoints=1, days=1)), _bins(1))
-    assert [one.known for one in incidents.convincing([run], fleet, lambda windows: found)] == opens
+    calls = pl.DataFrame({"consumer": ["a", "b"], "status_code": [500, 200], "calls": [6, 6]}).with_columns(window_id=0)
+    found = pl.concat([schema.BREAKDOWN.to_frame(), calls.cast({"calls": pl.Int64})], how="diagonal_relaxed")
+    run = six_failures()
+    worse = replace(run, at_peak=run.at_open | {"expected": 0.4, "excess": 90})
+    then, later = (incidents.group([one], fleet, lambda windows: found)[0] for one in (run, worse))
+    assert (then.consumer, then.profile) == (later.consumer, later.profile)
 
 
 def test_calls_that_take_three_times_as_long_are_a_latency_candidate() -> None:

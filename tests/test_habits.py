@@ -47,6 +47,18 @@ def raised(calls: pl.DataFrame) -> list[str]:
     return found["endpoints"].explode().to_list()
 
 
+def test_what_goes_beyond_a_habit_is_raised_in_the_minute_in_which_it_does() -> None:
+    """Within five minutes that are not over; a scan of the calls until then raises it, one a minute earlier does not."""
+    calls = at_its_quota(now=300, minutes=30)
+    names = ["id", "detected_at"]
+    whole = scan(calls).filter(pl.col("detected_at") > FAULT, pl.col("signal") == "rate_limit").select(names)
+    moment = whole["detected_at"][0]
+    assert moment.minute % 5
+    for until, known in ((moment, whole.rows()), (moment - timedelta(minutes=1), [])):
+        found = scan(calls.filter(pl.col("start_time") < until), now=until).filter(pl.col("detected_at") > FAULT)
+        assert found.select(names).rows() == known, until
+
+
 def test_what_a_client_at_its_quota_has_each_day_is_no_candidate_on_another_endpoint() -> None:
     assert raised(at_its_quota(now=40)) == []
 

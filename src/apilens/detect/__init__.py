@@ -96,7 +96,7 @@ def find_candidates(
         if settings is not None:
             abnormal = sensitised(abnormal, fleet.endpoints, settings, anomalies.OPEN_LOG10_P)
         abnormal = nowhere.existing(abnormal, rows)
-        runs = incidents.patient(incidents.runs_of(abnormal), fleet, breakdown)
+        runs = incidents.patient(incidents.runs_of(abnormal), rows, fleet, breakdown)
         runs = campaigns.without_campaigns(runs, fleet, breakdown)
         runs = habits.unaccustomed(runs, rows, fleet, breakdown, refusals)
         problems = incidents.group(lasting.outlasting(runs, rows, fleet), fleet, breakdown)

@@ -29,7 +29,7 @@ def without_campaigns(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> li
     opened: dict[int, int | None] = {}
     for at, run in enumerate(asked):
         now, before = (parts.get((2 * at + part,), nothing) for part in range(2))
-        if profile_of(run, now, before).carrier("consumer") is None:
+        if profile_of(run, now, before, run.at_open).carrier("consumer") is None:
             opened[id(run)] = _outlasts(run, fleet)
     kept = []
     for run in runs:

@@ -210,7 +210,7 @@ def _measure(signal: str, evidence: list[tuple[Run, pl.DataFrame]]) -> _Measured
     profile = Profile()
     for run, part in evidence:
         profile = profile.plus(
-            run.profile if signal == "traffic" else profile_of(run, part, schema.BREAKDOWN.to_frame())
+            run.profile if signal == "traffic" else profile_of(run, part, schema.BREAKDOWN.to_frame(), run.at_peak)
         )
     main = max((run for run, _ in evidence), key=lambda run: float(run.at_peak["excess"]))
     expected = float(main.at_peak["expected"])

@@ -14,13 +14,11 @@ import numpy as np
 import polars as pl
 
 from apilens import schema
-from apilens.detect.baseline import DAY, MINUTES, WEEK_DAYS, Fleet, Floats, window_sum
-from apilens.detect.incidents import HINT_EXCESS, Breakdown, Run, when_raised, windows_frame
+from apilens.detect.baseline import DAY, MINUTES, WEEK_DAYS, Fleet, Floats, by_minute
+from apilens.detect.incidents import HINT_EXCESS, REFUSALS, Breakdown, Run, when_raised, windows_frame
 
 #: Given schema.REFUSALS_ASKED, returns schema.REFUSALS.
 Refusals = Callable[[pl.DataFrame], pl.DataFrame]
-#: What a gateway answers to one client by nature. For others (422 of an app with all its users) the same rule lost faults.
-CODES = (401, 403, 429)
 #: A consumer must beat the second worst day of the last week by this factor. How often quotas and tokens run out has a heavier
 #: tail than errors have (counting.HABIT_FACTOR): such clients beat the factor 1.5 on 9 of 80 days, 2.5 on one.
 BEYOND = 3.0
@@ -35,7 +33,7 @@ def unaccustomed(
     Its habit: BEYOND times the calls with this code that it had, on all endpoints, within as much time on the second
     worst of the seven days before. rows: as baseline.fleet returns them.
     """
-    client = [run for run in runs if run.status in CODES]
+    client = [run for run in runs if run.status in REFUSALS]
     consumers = _carriers(client, fleet, breakdown)
     if not consumers:
         return runs
@@ -100,28 +98,33 @@ def _beyond(run: Run, part: pl.DataFrame, mine: pl.DataFrame, fleet: Fleet) -> i
 
     part: rows of the run's endpoint; mine: calls of the consumer with the run's code.
     """
-    everywhere = _per_minute(mine, fleet)
-    total, own = _sums(everywhere), _sums(_per_minute(mine.filter(pl.col("endpoint") == run.endpoint), fleet))
-    failed = _sums(_by_minute(part.filter(pl.col("status_code") == run.status), fleet))
-    calls = _sums(_by_minute(part, fleet))
+    total, own = (
+        _sums(_per_minute(mine, fleet)),
+        _sums(_per_minute(mine.filter(pl.col("endpoint") == run.endpoint), fleet)),
+    )
+    failed = _sums(by_minute(part.filter(pl.col("status_code") == run.status), 0, fleet.bins))
+    calls = _sums(by_minute(part, 0, fleet.bins))
     for known in run.strong[run.strong >= run.known].tolist():
         first = max(run.start * MINUTES, known - DAY * MINUTES)
         excess = failed[known] - failed[first] - float(run.at_open["expected"]) * (calls[known] - calls[first])
         alone = own[known] - own[first] >= HINT_EXCESS * excess
         # Two minutes vary more than five: a window of a bin is the least that is compared.
-        usual = BEYOND * _second_worst(everywhere, known, max(known - first, MINUTES), fleet)
+        usual = BEYOND * _second_worst(total, known, max(known - first, MINUTES), fleet)
         if not alone or total[known] - total[first] >= usual:
             return int(known)
     return None
 
 
-def _second_worst(calls: Floats, known: int, width: int, fleet: Fleet) -> float:
-    """Most calls within a window of a width, in minutes, on the second worst of the seven UTC days before that of a minute."""
+def _second_worst(total: Floats, known: int, width: int, fleet: Fleet) -> float:
+    """Most calls within a window of a width, in minutes, on the second worst of the seven UTC days before that of a minute.
+
+    total: calls before each minute.
+    """
     day = DAY * MINUTES
     today = max(known - 1 - (known - 1 + fleet.first_bin * MINUTES) % day, 0)
     first = max(today - WEEK_DAYS * day, 0)
-    sums = np.zeros(WEEK_DAYS * day)
-    sums[WEEK_DAYS * day - (today - first) :] = window_sum(calls[None, :today], width)[0, first:]
+    ends, sums = np.arange(first, today) + 1, np.zeros(WEEK_DAYS * day)
+    sums[WEEK_DAYS * day - (today - first) :] = total[ends] - total[np.maximum(ends - width, 0)]
     return float(np.sort(sums.reshape(WEEK_DAYS, day).max(axis=1))[-2])
 
 
@@ -129,13 +132,6 @@ def _per_minute(rows: pl.DataFrame, fleet: Fleet) -> Floats:
     calls = np.zeros(fleet.bins * MINUTES)
     np.add.at(calls, rows["minute"].to_numpy(), rows["calls"].to_numpy())
     return calls
-
-
-def _by_minute(rows: pl.DataFrame, fleet: Fleet) -> Floats:
-    """The minutes of rows as baseline.fleet returns them."""
-    calls = np.zeros((fleet.bins, MINUTES))
-    np.add.at(calls, rows["bin"].to_numpy(), rows["minute_calls"].list.to_array(MINUTES).to_numpy())
-    return calls.ravel()
 
 
 def _sums(calls: Floats) -> Floats:

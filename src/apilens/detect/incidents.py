@@ -7,7 +7,7 @@ comes later may extend an incident but never changes which incidents there are.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,7 +15,7 @@ import polars as pl
 from scipy.special import bdtrc, gammainc
 
 from apilens import schema
-from apilens.detect.baseline import DAY, HOUR, MINUTES, Fleet, Ints
+from apilens.detect.baseline import DAY, HOUR, MINUTES, Fleet, Ints, by_minute
 
 #: Given schema.BREAKDOWN_WINDOWS, returns schema.BREAKDOWN of the calls in them.
 Breakdown = Callable[[pl.DataFrame], pl.DataFrame]
@@ -44,7 +44,7 @@ PATIENCE = HOUR // 2
 #: So few failed calls within an hour may be one client's, who tried again: what it does within two minutes is one moment, and
 #: moments must be as improbable as calls. Picked on quiet worlds: of ten false tickets of four to six calls, none had three moments.
 FEW_CALLS, APART, MOMENTS_P, TWO_MOMENTS_P = 12.5, 2, 1e-5, 1e-6
-#: What a gateway answers to one client by nature.
+#: What a gateway answers to one client by nature. For others (422 of an app with all its users) the rule of habits.py lost faults.
 REFUSALS = (401, 403, 429)
 DIMENSIONS = ("consumer", "node", "upstream", "address")
 
@@ -222,14 +222,14 @@ def when_raised(run: Run) -> tuple[int, int, float, int, str]:
     return run.known, rank, float(run.at_open["log10_p"]), run.endpoint, str(run.status)
 
 
-def patient(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Run]:
+def patient(runs: list[Run], rows: pl.DataFrame, fleet: Fleet, breakdown: Breakdown) -> list[Run]:
     """The runs; client errors of one consumer opened PATIENCE after they began, and are left out where they were over by then.
 
     Someone who struggles with a form, or tries what is not there, is done after minutes; a client that was released
     broken is not. Authentication and rate limits are one consumer's matter by nature and wait for nothing.
     """
     result, asked, spans = [], [], []
-    for run in convincing(runs, fleet, breakdown):
+    for run in convincing(runs, rows, fleet, breakdown):
         if run.signal != "errors" or run.status is None or run.status >= 500:
             result.append(run)
             continue
@@ -240,9 +240,9 @@ def patient(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Run]:
     nothing = schema.BREAKDOWN.to_frame()
     window = 0
     for run, early in asked:
-        # As of the moment it opened, of which the peak may be the future.
-        known = replace(run, at_peak=run.at_open)
-        profiles = [profile_of(known, parts.get((window + at,), nothing), nothing) for at in range(len(early))]
+        profiles = [
+            profile_of(run, parts.get((window + at,), nothing), nothing, run.at_open) for at in range(len(early))
+        ]
         window += len(early)
         opened = [known for known, profile in zip(early, profiles, strict=True) if not _of_one(profile)]
         opened += run.strong[len(early) :].tolist()
@@ -251,37 +251,40 @@ def patient(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Run]:
     return sorted(result, key=when_raised)
 
 
-def convincing(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Run]:
+def convincing(runs: list[Run], rows: pl.DataFrame, fleet: Fleet, breakdown: Breakdown) -> list[Run]:
     """The runs; those of a few failed calls opened when they are improbable as moments of their consumers too, and left out
     where they never were.
 
     A client tries a broken call again within seconds, and a person a form within a minute: ten such calls are one moment. The
     expectation has them as calls, which errs on the side of silence. Authentication and rate limits are left as they are: one
-    consumer that is turned away is what they are about.
+    consumer that is turned away is what they are about. rows: as baseline.fleet returns them; the log is asked for the minutes with
+    failed calls alone.
     """
-    asked, spans, hour = [], [], HOUR * MINUTES
-    for run in runs:
-        # What opens again an hour later is believed.
-        few = [
-            (known, begin, ratio)
-            for known, (begin, hits, ratio) in zip(run.strong.tolist(), run.proofs, strict=True)
-            if run.signal == "errors"
-            and hits <= FEW_CALLS
-            and known - begin * MINUTES <= hour
-            and known <= run.known + hour
-        ]
-        minutes = range(min(begin for _, begin, _ in few) * MINUTES, few[-1][0]) if few else range(0)
-        asked.append((few, minutes))
-        spans += [(run.endpoint, minute, minute + 1) for minute in minutes]
-    parts = breakdown(windows_frame(spans, fleet)).partition_by("window_id", as_dict=True) if spans else {}
-    result, window = [], 0
-    for run, (few, minutes) in zip(runs, asked, strict=True):
-        seen = {minute: parts[window + at,] for at, minute in enumerate(minutes) if (window + at,) in parts}
-        window += len(minutes)
-        doubted = {
-            known for known, begin, ratio in few if not _improbable(run, seen, range(begin * MINUTES, known), ratio)
+    few = {at: proofs for at, run in enumerate(runs) if (proofs := _few(run))}
+    hit = {runs[at].endpoint for at in few}
+    of_endpoint = rows.filter(pl.col("endpoint").is_in(hit)).partition_by("endpoint", as_dict=True)
+    expected: dict[tuple[int, int], float] = {}
+    failures = []
+    for at, proofs in few.items():
+        run, first, end = runs[at], min(begin for _, begin, _ in proofs), proofs[-1][0]
+        part = of_endpoint[(run.endpoint,)]
+        failed, calls = (
+            by_minute(each, first // MINUTES, -(-end // MINUTES))[: end - first]
+            for each in (part.filter(pl.col("status_code") == run.status), part)
+        )
+        failures += [(at, first + minute) for minute in np.flatnonzero(failed).tolist()]
+        expected |= {
+            (at, known): ratio * float(calls[begin - first : known - first].sum()) for known, begin, ratio in proofs
         }
-        opened = run.strong[~np.isin(run.strong, list(doubted))]
+    tried = _tried(failures, runs, fleet, breakdown)
+    result = []
+    for at, run in enumerate(runs):
+        doubted = [
+            known
+            for known, begin, _ in few.get(at, [])
+            if not _improbable([one for one in tried[at] if begin <= one[0] < known], expected[at, known])
+        ]
+        opened = run.strong[~np.isin(run.strong, doubted)]
         if run.known not in doubted:
             result.append(run)
         elif len(opened):
@@ -289,20 +292,52 @@ def convincing(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Run]
     return sorted(result, key=when_raised)
 
 
-def _improbable(run: Run, seen: dict[int, pl.DataFrame], minutes: range, ratio: float) -> bool:
-    """Whether the run's calls in some minutes are beyond chance as moments. seen: schema.BREAKDOWN of each minute with calls.
+def _few(run: Run) -> list[tuple[int, int, float]]:
+    """Of the windows that open a run, those of a few failed calls: the minutes at whose ends they are known, and begin, and the
+    expected ratio."""
+    hour = HOUR * MINUTES
+    # What opens again an hour later is believed.
+    return [
+        (known, begin * MINUTES, ratio)
+        for known, (begin, hits, ratio) in zip(run.strong.tolist(), run.proofs, strict=True)
+        if run.signal == "errors"
+        and hits <= FEW_CALLS
+        and known - begin * MINUTES <= hour
+        and known <= run.known + hour
+    ]
+
+
+def _tried(
+    failures: list[tuple[int, int]], runs: list[Run], fleet: Fleet, breakdown: Breakdown
+) -> dict[int, list[tuple[int, str | None]]]:
+    """By place in `runs` the minutes with its failed calls, in their order, each with every consumer that had them.
+
+    failures: such places and minutes.
+    """
+    tried: dict[int, list[tuple[int, str | None]]] = {at: [] for at in range(len(runs))}
+    if failures:
+        windows = windows_frame([(runs[at].endpoint, minute, minute + 1) for at, minute in failures], fleet)
+        codes = pl.Series("status_code", [runs[at].status for at, _ in failures], schema.BREAKDOWN["status_code"])
+        of_them = windows.select("window_id", codes)
+        found = breakdown(windows).join(of_them, on=["window_id", "status_code"], how="semi")
+        for window, consumer in found.select("window_id", "consumer").unique().sort("window_id").iter_rows():
+            at, minute = failures[window]
+            tried[at].append((minute, consumer))
+    return tried
+
+
+def _improbable(tried: list[tuple[int, str | None]], expected: float) -> bool:
+    """Whether failed calls are beyond chance as moments. tried: minutes and consumers in their order; expected: calls.
 
     Failed calls of one consumer less than APART minutes after those that were counted belong to them; where nobody is named, all
     are one consumer's. Tail of a Poisson distribution.
     """
-    calls, moments, counted = 0, 0, dict[str | None, int]()
-    for minute in (one for one in minutes if one in seen):
-        calls += int(seen[minute]["calls"].sum())
-        for consumer in seen[minute].filter(pl.col("status_code") == run.status)["consumer"].unique():
-            if minute - counted.get(consumer, minute - APART) >= APART:
-                moments += 1
-                counted[consumer] = minute
-    return moments > 1 and float(gammainc(moments, calls * ratio)) < (MOMENTS_P if moments > 2 else TWO_MOMENTS_P)
+    moments, counted = 0, dict[str | None, int]()
+    for minute, consumer in tried:
+        if minute - counted.get(consumer, minute - APART) >= APART:
+            moments += 1
+            counted[consumer] = minute
+    return moments > 1 and float(gammainc(moments, expected)) < (MOMENTS_P if moments > 2 else TWO_MOMENTS_P)
 
 
 def _of_one(profile: Profile) -> bool:
@@ -353,14 +388,15 @@ def upstreams_of(rows: pl.DataFrame, fleet: Fleet, breakdown: Breakdown) -> dict
     return {endpoints[window]: upstream for window, upstream in found.select("window_id", "upstream").iter_rows()}
 
 
-def profile_of(run: Run, now: pl.DataFrame, before: pl.DataFrame) -> Profile:
-    """Who carries a run's excess: `now` is the breakdown of its window, `before` that of the same time a day earlier.
+def profile_of(run: Run, now: pl.DataFrame, before: pl.DataFrame, measured: Mapping[str, float | str]) -> Profile:
+    """Who carries a run's excess: `now` is the breakdown of its window, `before` that of the same time a day earlier, `measured`
+    its at_open; its at_peak where the future may have a say.
 
     Errors: failed calls above the expected ratio of each value's calls. Latency: log time above what was expected.
     Traffic: calls above (below) those of the day before.
     """
     profile = Profile(sizes=1.0)
-    expected = float(run.at_peak["expected"])
+    expected = float(measured["expected"])
     for name in DIMENSIONS:
         value = pl.col(name).fill_null("").alias("value")
         if run.signal == "traffic":
@@ -379,7 +415,7 @@ def profile_of(run: Run, now: pl.DataFrame, before: pl.DataFrame) -> Profile:
         elif run.signal == "latency":
             profile.sizes = 4.0
             slow = now.filter((pl.col("status_code") < 400) & (pl.col("timed") > 0))
-            usual = math.log(expected) if run.at_peak["unit"] == "ms" else _mean_log(before, otherwise=slow)
+            usual = math.log(expected) if measured["unit"] == "ms" else _mean_log(before, otherwise=slow)
             rows = (
                 slow.group_by(value)
                 .agg(pl.col("timed", "log_duration_sum").sum())
@@ -423,7 +459,7 @@ def group(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Incident]
     incidents: list[Incident] = []
     for number, run in enumerate(runs):
         whole, recent, before = (by_window.get(3 * number + part, nothing) for part in range(3))
-        run.profile, run.recent = profile_of(run, whole, before), profile_of(run, recent, before)
+        run.profile, run.recent = (profile_of(run, part, before, run.at_open) for part in (whole, recent))
         latest = incidents[::-1]
         home = next((incident for incident in latest if _goes_on(run, incident)), None)
         home = home or next((incident for incident in latest if _belongs(run, incident, fleet.launch)), None)
