@@ -106,7 +106,7 @@ def _endpoints(lens: Lens, go_live: datetime) -> None:
 
 def _scan() -> pl.DataFrame:
     result = incidents.scan(LAKE, None)
-    print(f"[3/5] scan  {result.summary()}, as a scan every 5 minutes would have raised them")
+    print(f"[3/5] scan  {result.summary()}, as a scan every minute would have raised them")
     return result.candidates
 
 
