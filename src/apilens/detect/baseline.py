@@ -19,6 +19,7 @@ from apilens import schema
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 
 DAY = 86_400 // schema.BIN_S
@@ -413,16 +414,17 @@ def _shared_in(shared: pl.DataFrame, first: int, size: int) -> tuple[Ints, Ints]
     return (mine["endpoint"] - first).to_numpy(), mine["group"].to_numpy()
 
 
-def _behind(shape: Fleet, rows: pl.DataFrame, shared: pl.DataFrame) -> tuple[Floats, Floats]:
+def _behind(shape: Fleet, rows: pl.DataFrame, shared: pl.DataFrame) -> tuple[Counts, Counts]:
     """(upstreams, bins) calls of all endpoints behind each upstream, and the same without their bursts."""
-    together, steady = (np.zeros((shared["group"].n_unique(), shape.bins)) for _ in range(2))
+    # Of all upstreams at once: nine weeks of a thousand are 145 MB, with eight bytes a count twice that.
+    together, steady = (np.zeros((shared["group"].n_unique(), shape.bins), np.int32) for _ in range(2))
     theirs = rows.select("endpoint", "bin", "calls").filter(pl.col("endpoint").is_in(shared["endpoint"].implode()))
     for first, size, part in _parts(shape, theirs):
         mine, at = _shared_in(shared, first, size)
         if len(mine) > 0:
             calls = _dense(part, "calls", size, shape.bins)[mine]
-            np.add.at(together, at, calls)
-            np.add.at(steady, at, _without_bursts(calls))
+            np.add.at(together, at, calls.astype(np.int32))
+            np.add.at(steady, at, _without_bursts(calls).astype(np.int32))
     return together, steady
 
 
