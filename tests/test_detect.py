@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from apilens import histogram, schema
-from apilens.detect import DETECTORS, anomalies, baseline, find_candidates, incidents, latency, traffic
+from apilens.detect import DETECTORS, anomalies, baseline, candidates, find_candidates, incidents, latency, traffic
 from apilens.measure.breakdown import breakdown
 from apilens.measure.refusals import refusals
 
@@ -420,6 +420,26 @@ def test_what_a_drop_of_days_and_nights_is_held_against_is_of_days_and_nights() 
     assert end - start > timedelta(hours=24)
     assert expected == pytest.approx(usual / ((end - start) / timedelta(minutes=5)), rel=0.25)
     assert missing == pytest.approx(usual - seen, rel=0.25)
+
+
+def test_a_drop_that_other_hours_made_up_for_is_told_by_its_worst_window() -> None:
+    """It said "traffic drop 11 calls, expected 9.9"."""
+    figures: dict[str, float | str] = {
+        "observed": 1.0,
+        "expected": 9.0,
+        "excess": 48.0,
+        "unit": "calls",
+        "log10_p": -9.0,
+    }
+    drop = incidents.Run(
+        endpoint=0, signal="traffic", status=None, direction=-1, start=0, known=30, bins=np.array([5, 60, 119]), early={},
+        strong=np.array([30]), proofs=[], at_open=figures, at_peak=figures, expected=10.0,
+    )  # fmt: skip
+    for calls, told in ((1320, (1.0, 9.0)), (600, (5.0, 10.0))):
+        part = pl.DataFrame({"calls": [calls]})
+        measured = candidates._measure("traffic", [(drop, part)])
+        assert (measured.observed, measured.expected) == told
+        assert measured.excess >= 48.0
 
 
 def test_a_code_that_was_never_there_is_found_below_the_share_of_ordinary_errors() -> None:

@@ -6,11 +6,9 @@ problem of one endpoint, unless one consumer makes these calls.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from apilens import schema
 from apilens.detect.baseline import DAY, HOUR, MINUTES, Fleet
-from apilens.detect.incidents import Breakdown, Run, profile_of, when_raised, windows_frame
+from apilens.detect.incidents import Breakdown, Run, profile_of, reopened, windows_frame
 
 
 def without_campaigns(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Run]:
@@ -31,12 +29,7 @@ def without_campaigns(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> li
         now, before = (parts.get((2 * at + part,), nothing) for part in range(2))
         if profile_of(run, now, before, run.at_open).carrier("consumer") is None:
             opened[id(run)] = _outlasts(run, fleet)
-    kept = []
-    for run in runs:
-        known = opened.get(id(run), run.known)
-        if known is not None:
-            kept.append(run if known == run.known else replace(run, known=known))
-    return sorted(kept, key=when_raised)
+    return reopened(runs, opened)
 
 
 def _outlasts(run: Run, fleet: Fleet) -> int | None:

@@ -7,7 +7,6 @@ one consumer carries alone is held against what this consumer had of that code i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -15,7 +14,7 @@ import polars as pl
 
 from apilens import schema
 from apilens.detect.baseline import DAY, MINUTES, WEEK_DAYS, Fleet, Floats, by_minute
-from apilens.detect.incidents import HINT_EXCESS, REFUSALS, Breakdown, Run, when_raised, windows_frame
+from apilens.detect.incidents import HINT_EXCESS, REFUSALS, Breakdown, Run, reopened, windows_frame
 
 #: Given schema.REFUSALS_ASKED, returns schema.REFUSALS.
 Refusals = Callable[[pl.DataFrame], pl.DataFrame]
@@ -37,21 +36,21 @@ def unaccustomed(
     consumers = _carriers(client, fleet, breakdown)
     if not consumers:
         return runs
-    of_consumer = _refused(client, consumers, fleet, refusals)
+    counts = _refused(client, consumers, fleet, refusals)
+    # Another run may have forgotten the consumer since it was told.
+    nothing, of_consumer = counts.clear(), counts.partition_by("consumer", "status_code", as_dict=True)
     endpoints = {client[at].endpoint for at in consumers}
     of_endpoint = rows.filter(pl.col("endpoint").is_in(endpoints)).partition_by("endpoint", as_dict=True)
     opened = {
         id(client[at]): _beyond(
-            client[at], of_endpoint[(client[at].endpoint,)], of_consumer[consumer, client[at].status], fleet
+            client[at],
+            of_endpoint[(client[at].endpoint,)],
+            of_consumer.get((consumer, client[at].status), nothing),
+            fleet,
         )
         for at, consumer in consumers.items()
     }
-    kept = []
-    for run in runs:
-        known = opened.get(id(run), run.known)
-        if known is not None:
-            kept.append(run if known == run.known else replace(run, known=known))
-    return sorted(kept, key=when_raised)
+    return reopened(runs, opened)
 
 
 def _carriers(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> dict[int, str]:
@@ -70,10 +69,8 @@ def _carriers(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> dict[int, 
     return found
 
 
-def _refused(
-    runs: list[Run], consumers: dict[int, str], fleet: Fleet, refusals: Refusals
-) -> dict[tuple[str, int | None], pl.DataFrame]:
-    """By consumer and status code what the consumer had of it: endpoint, minute (from bin 0 on), calls."""
+def _refused(runs: list[Run], consumers: dict[int, str], fleet: Fleet, refusals: Refusals) -> pl.DataFrame:
+    """What these consumers had of these codes: consumer, status_code, endpoint, minute (from bin 0 on), calls."""
     first = max(min(runs[at].opened for at in consumers) - (WEEK_DAYS + 2) * DAY, 0) * MINUTES
     last = max(int(runs[at].strong[-1]) for at in consumers)
     start, end = (datetime.fromtimestamp(edge * 60 + fleet.first_bin * schema.BIN_S, UTC) for edge in (first, last))
@@ -85,12 +82,11 @@ def _refused(
         schema=schema.REFUSALS_ASKED,
         orient="row",
     )
-    counts = (
+    return (
         refusals(asked)
         .join(fleet.endpoints, on=list(schema.ENDPOINT), nulls_equal=True)
         .with_columns(pl.col("minute").dt.epoch("s") // 60 - fleet.first_bin * MINUTES)
     )
-    return {(str(key[0]), int(key[1])): part for key, part in counts.group_by("consumer", "status_code")}
 
 
 def _beyond(run: Run, part: pl.DataFrame, mine: pl.DataFrame, fleet: Fleet) -> int | None:

@@ -222,6 +222,16 @@ def when_raised(run: Run) -> tuple[int, int, float, int, str]:
     return run.known, rank, float(run.at_open["log10_p"]), run.endpoint, str(run.status)
 
 
+def reopened(runs: list[Run], opened: dict[int, int | None]) -> list[Run]:
+    """The runs in the order in which they are raised, those in `opened` (by id) in the minute given there; None: never."""
+    kept = []
+    for run in runs:
+        known = opened.get(id(run), run.known)
+        if known is not None:
+            kept.append(run if known == run.known else replace(run, known=known))
+    return sorted(kept, key=when_raised)
+
+
 def patient(runs: list[Run], rows: pl.DataFrame, fleet: Fleet, breakdown: Breakdown) -> list[Run]:
     """The runs; client errors of one consumer opened PATIENCE after they began, and are left out where they were over by then.
 

@@ -98,11 +98,11 @@ def may_open(series: Series, fleet: Fleet, since: int, anyway: float) -> Bools:
     found = np.zeros(len(series.born), dtype=bool)
     for rows, piece in only.pieces(busy):
         for width in GROWTH_WINDOWS:
-            found[rows] |= _may_be_apart(piece, fleet, since, width, anyway)
+            found[rows] |= _may_open_within(piece, fleet, since, width, anyway)
     return found
 
 
-def _may_be_apart(series: Series, fleet: Fleet, since: int, width: int, anyway: float) -> Bools:
+def _may_open_within(series: Series, fleet: Fleet, since: int, width: int, anyway: float) -> Bools:
     each, born = series.calls, series.born
     sums, at = Sums(each, since), np.arange(since, fleet.bins)
     logged = window_sum((fleet.load > 0).astype(np.float64), width) >= width

@@ -8,6 +8,7 @@ import duckdb
 import polars as pl
 
 from apilens import schema
+from apilens.arrow import Stream, frame
 
 
 def refusals(
@@ -22,18 +23,10 @@ def refusals(
     if asked.is_empty():
         return schema.REFUSALS.to_frame()
     query = files("apilens.measure").joinpath("refusals.sql").read_text(encoding="utf-8")
-    connection.register("asked", asked.to_arrow())
+    connection.register("asked", Stream(asked))
     try:
-        result = connection.sql(
-            query,
-            params={
-                "synthetic": include_synthetic,
-                "first": asked["start"].min(),
-                "last": asked["end"].max(),
-            },
-        ).to_arrow_table()
+        params = {"synthetic": include_synthetic, "first": asked["start"].min(), "last": asked["end"].max()}
+        found = frame(connection.sql(query, params=params))
     finally:
         connection.unregister("asked")
-    frame = pl.from_arrow(result)
-    assert isinstance(frame, pl.DataFrame)
-    return frame.select(pl.col(name).cast(dtype) for name, dtype in schema.REFUSALS.items())
+    return found.select(pl.col(name).cast(dtype) for name, dtype in schema.REFUSALS.items())
