@@ -22,7 +22,7 @@ other times: easy, medium, hard or invisible, which is in the labels and not cou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -169,7 +169,8 @@ def make(
             for i in chosen
         ],
     }
-    events = [event for event in network.events if event["end"] < THURSDAY + days * DAY * 60]
+    events = [event | {"endpoints": [i for i in event["endpoints"] if i in chosen]} for event in network.events]
+    events = [event for event in events if event["endpoints"] and event["end"] < THURSDAY + days * DAY * 60]
     labels = {
         "t0": THURSDAY,
         "minutes": days * DAY,
@@ -236,7 +237,9 @@ class Network:
         ]
         self._machines()
 
-    def note(self, what: str, start: float, end: float, endpoints, ambiguous: bool = False, **more: object) -> None:
+    def note(
+        self, what: str, start: float, end: float, endpoints: Iterable[int], ambiguous: bool = False, **more: object
+    ) -> None:
         """Keep a benign event for the labels; minutes since the beginning."""
         self.events.append(
             {
@@ -320,7 +323,15 @@ class Network:
         ]
         return Calls.joined(parts)
 
-    def calls(self, second, endpoint: str | np.ndarray, consumer, agent, number=None, node=None) -> Calls:
+    def calls(
+        self,
+        second: np.ndarray,
+        endpoint: str | np.ndarray,
+        consumer: str | int | np.ndarray,
+        agent: str | np.ndarray,
+        number: np.ndarray | None = None,
+        node: np.ndarray | None = None,
+    ) -> Calls:
         """Columns of one length from scalars and arrays; a node is drawn where none is given."""
         second = np.asarray(second, dtype=float)
         count = len(second)
