@@ -30,6 +30,7 @@ from apilens.trackers.outbox import deliver
 from apilens.trackers.plan import PLAN, plan, plan_hash
 from apilens.trackers.ticket import Section
 from apilens.window import Window
+from commands import apilens
 from people import HOUR, MONDAY, candidate, candidates, item, items
 from processes import processes
 
@@ -93,6 +94,19 @@ def test_the_hash_of_a_plan_changes_only_with_what_it_would_create() -> None:
     again = plan(candidates(candidate(observed=0.9, title="other")), tickets_of(), include_ended=False)
     more = plan(candidates(candidate(), candidate("cart")), tickets_of(), include_ended=False)
     assert plan_hash(one) == plan_hash(again) != plan_hash(more)
+
+
+@pytest.mark.parametrize(
+    "asked", ["queue", "queue --silent", "queue --output markdown", "tickets plan --tracker folder:x"]
+)
+def test_rows_name_their_environment_where_there_are_several(state_url: str, asked: str) -> None:
+    def shown() -> list[str]:
+        return re.findall(r"\b(environment|prod|staging)\b", apilens(*asked.split(), "--state", state_url).out)
+
+    file_some(state_url, candidate("a"), candidate("b"))
+    assert shown() == []
+    file_some(state_url, candidate("a"), candidate("b", environment="staging"))
+    assert sorted(shown()) == ["environment", "prod", "staging"]
 
 
 # -- the folder
@@ -202,7 +216,7 @@ def test_another_state_database_adopts_the_files_that_are_there(tmp_path: Path) 
         file_some(url, candidate(title=name))
         apply(url, tmp_path / "out")
     (path,) = (tmp_path / "out").iterdir()
-    assert path.read_text().startswith("# one")
+    assert path.read_text().startswith("# prod: one")
 
 
 def test_a_plan_that_changed_since_it_was_looked_at_is_not_applied(state_url: str, tmp_path: Path) -> None:

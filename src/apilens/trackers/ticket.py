@@ -58,6 +58,9 @@ class Tracker(Protocol):
 def ticket(key: str, problem: dict[str, Any], candidate: dict[str, Any]) -> Ticket:
     """The ticket `key` for a row of schema.QUEUE and the row of schema.CANDIDATES it comes from."""
     hint = candidate["hint"] or {}
+    # "default" stands for none that was declared.
+    environment = None if candidate["environment"] == "default" else candidate["environment"]
+    title = candidate["title"] or candidate["id"]
     facts = [
         ("Priority", f"{problem['priority']} (weight {problem['weight']:.0f} of 100: {problem['why']})"),
         ("Severity", problem["severity"]),
@@ -66,6 +69,7 @@ def ticket(key: str, problem: dict[str, Any], candidate: dict[str, Any]) -> Tick
         ("First failed call", f"{first:%Y-%m-%d %H:%M:%SZ}" if (first := candidate["first_affected_at"]) else None),
         ("Ended", f"{candidate['end']:%Y-%m-%d %H:%MZ}" if candidate["state"] == "ended" else None),
         ("Owner", problem["owner"]),
+        ("Environment", environment),
         ("Service", problem["service"]),
         ("Endpoints", ", ".join(problem["endpoints"] or [])),
         ("Measured", _measured(candidate)),
@@ -91,7 +95,7 @@ def ticket(key: str, problem: dict[str, Any], candidate: dict[str, Any]) -> Tick
     return Ticket(
         id=key,
         fingerprint=candidate["fingerprint"],
-        title=candidate["title"] or candidate["id"],
+        title=f"{environment}: {title}" if environment else title,
         facts=tuple((name, value) for name, value in facts if value),
         sections=tuple(section for section in sections if section.lines),
     )
