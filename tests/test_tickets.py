@@ -130,8 +130,12 @@ def test_a_ticket_says_what_happened_who_is_silent_and_what_was_reported(state_u
         "app-02",
         "it fails",
         "10.0.4.12:8080",
+        "Look at the upstream 10.0.4.12:8080: its log from 2026-03-09 10:00:42 UTC on",
+        "apilens trace req-0001-abcdef",
+        "apilens explain pay-1",
     ):
         assert said in text.replace("\\", ""), said
+    assert text.index("What happened") < text.index("| Priority |") < text.index("What to do next")
     assert "req-0001-abcdef" in text
 
 

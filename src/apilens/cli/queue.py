@@ -22,7 +22,7 @@ from apilens.cli.options import (
 from apilens.errors import Exit, UsageError
 
 if TYPE_CHECKING:
-    import polars as pl
+    pass
 
 _NUMBERS = ("rank", "weight", "hit", "told", "silent", "rice")
 _SPARE = ("weight", "why", "category", "owner", "rice", "set by")
@@ -125,7 +125,7 @@ def queue(
     if ctx.invoked_subcommand is not None:
         return Exit.DONE
     from apilens.pipeline import people
-    from apilens.reports.markdown import md
+    from apilens.reports.markdown import markdown_table
     from apilens.reports.ndjson import for_machines
     from apilens.reports.terminal import Column, several_environments, table
     from apilens.triage import silent_first, sorted_by, surprise
@@ -136,21 +136,19 @@ def queue(
     cells = _WHOM_TO_TELL if silent else _ROLES[role]
     if several_environments(ranked):
         cells = _with_environment(cells)
+    columns = [Column(name, "right" if name in _NUMBERS else "left", spare=name in _SPARE) for name in cells]
+    rows = [tuple(cell(row) for cell in cells.values()) for row in ranked.to_dicts()]
     if (text := for_machines(ranked, output, "queue")) is not None:
         click.echo(text, nl=False)
     elif output == "markdown":
-        click.echo("| " + " | ".join(cells) + " |")
-        click.echo("|" + "|".join("---:" if name in _NUMBERS else "---" for name in cells) + "|")
-        for row in _rows(ranked, cells):
-            click.echo("| " + " | ".join("–" if cell is None else md(str(cell)) for cell in row) + " |")
+        click.echo(markdown_table(columns, rows), nl=False)
     elif ranked.is_empty() and not silent:
         click.echo(
             "the queue is empty: no candidates and no feedback; type: apilens scan, apilens feedback import FILE"
         )
     else:
-        columns = [Column(name, "right" if name in _NUMBERS else "left", spare=name in _SPARE) for name in cells]
         what = "problems with silent consumers" if silent else "problems, times in UTC"
-        table(f"{ranked.height:,} {what}", columns, _rows(ranked, cells))
+        table(f"{ranked.height:,} {what}", columns, rows)
         if order == "weighted" and not silent and (why := surprise(ranked)) is not None:
             click.echo(why)
     return Exit.DONE
@@ -207,10 +205,6 @@ def _with_environment(cells: dict[str, _Cells]) -> dict[str, _Cells]:
     place = list(cells).index("problem")
     parts = list(cells.items())
     return dict([*parts[:place], ("environment", itemgetter("environment")), *parts[place:]])
-
-
-def _rows(ranked: pl.DataFrame, cells: dict[str, _Cells]) -> list[tuple[Any, ...]]:
-    return [tuple(cell(row) for cell in cells.values()) for row in ranked.to_dicts()]
 
 
 def _some(names: list[str]) -> str:

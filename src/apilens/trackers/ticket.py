@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from apilens.reports.units import lasting
+from apilens.triage.next_steps import next_steps
+
 _MANY = 20  # consumers, request ids and reports that are written out; the rest is counted
 
 
@@ -24,7 +27,7 @@ class Ticket:
     fingerprint: str
     title: str
     facts: tuple[tuple[str, str], ...]  # (name, value)
-    sections: tuple[Section, ...]
+    sections: tuple[Section, ...]  # the first says what happened: it stands before the facts
 
     def payload(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -61,13 +64,14 @@ def ticket(key: str, problem: dict[str, Any], candidate: dict[str, Any]) -> Tick
     # "default" stands for none that was declared.
     environment = None if candidate["environment"] == "default" else candidate["environment"]
     title = candidate["title"] or candidate["id"]
+    lasted = lasting(candidate["end"] - candidate["start"])
     facts = [
         ("Priority", f"{problem['priority']} (weight {problem['weight']:.0f} of 100: {problem['why']})"),
         ("Severity", problem["severity"]),
         ("Category", problem["category"]),
         ("State", f"{problem['state']}, since {candidate['start']:%Y-%m-%d %H:%MZ}"),
         ("First failed call", f"{first:%Y-%m-%d %H:%M:%SZ}" if (first := candidate["first_affected_at"]) else None),
-        ("Ended", f"{candidate['end']:%Y-%m-%d %H:%MZ}" if candidate["state"] == "ended" else None),
+        ("Ended", f"{candidate['end']:%Y-%m-%d %H:%MZ}, after {lasted}" if candidate["state"] == "ended" else None),
         ("Owner", problem["owner"]),
         ("Environment", environment),
         ("Service", problem["service"]),
@@ -79,6 +83,7 @@ def ticket(key: str, problem: dict[str, Any], candidate: dict[str, Any]) -> Tick
     ]
     sections = [
         Section("What happened", (candidate["explanation"] or candidate["title"] or "",)),
+        Section("What to do next", tuple(next_steps(candidate))),
         Section(
             "Reports",
             _some(
@@ -90,7 +95,10 @@ def ticket(key: str, problem: dict[str, Any], candidate: dict[str, Any]) -> Tick
         ),
         Section("Hit but silent: who to tell", _some(problem["silent_consumers"] or [])),
         Section("Evidence: before and during", _some(map(_evidence, candidate["evidence"] or []))),
-        Section("Request ids", _some(candidate["request_ids"] or [])),
+        Section(
+            "Request ids of calls meanwhile" if candidate["signal"] == "traffic" else "Request ids of affected calls",
+            _some(candidate["request_ids"] or []),
+        ),
     ]
     return Ticket(
         id=key,
