@@ -12,7 +12,16 @@ from apilens.reports.visible import safe, safe_lines
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Column", "endpoint_names", "lines_equation", "records_equation", "safe", "safe_lines", "table"]
+__all__ = [
+    "Column",
+    "endpoint_names",
+    "lines_equation",
+    "records_equation",
+    "safe",
+    "safe_lines",
+    "several_environments",
+    "table",
+]
 
 #: No line of a table comes near it: in a pipe every cell is written in full.
 _PIPE_WIDTH = 1_000_000
@@ -41,12 +50,16 @@ def endpoint_names(found: pl.DataFrame) -> list[str]:
 
     The environment is named only where there are several: the same endpoint has a row in each.
     """
-    several = found["environment"].drop_nulls().n_unique() > 1
-    parts = ["environment", "service"] if several else ["service"]
+    parts = ["environment", "service"] if several_environments(found) else ["service"]
     return [
         " ".join([*filter(None, row[:-2]), row[-2] or "?", row[-1] or "?"])
         for row in found.select(*parts, "method", "route").iter_rows()
     ]
+
+
+def several_environments(found: pl.DataFrame) -> bool:
+    """Whether these rows (environment and more) have to name their environment: there are several."""
+    return found["environment"].drop_nulls().n_unique() > 1
 
 
 def table(title: str, columns: Sequence[Column | str], rows: Iterable[Sequence[object]]) -> None:
