@@ -15,6 +15,7 @@ from pathlib import Path
 
 import bank
 import market
+import telco
 import worlds
 from scoring import Score
 
@@ -62,11 +63,12 @@ def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float) 
     profile, seed = name.split(":")
     folder = work / f"{profile}-{seed}-{endpoints}-{days}"
     if not (folder / "done").exists():
-        makers = {"bank": bank.make, "market": market.make}
+        makers = {"bank": bank.make, "market": market.make, "telco": telco.make}
         make = makers.get(profile.removeprefix("quiet-"), worlds.make)
         worlds.write(make(profile, int(seed), endpoints, days, rate), folder)
         log = folder / "access.log"
-        ingest(str(folder / "lake"), Request([str(log)], Options(log_format=worlds.LOG_FORMAT)), None)
+        options = Options(log_format=None if make is telco.make else worlds.LOG_FORMAT)
+        ingest(str(folder / "lake"), Request([str(log)], options), None)
         log.unlink()
         (folder / "done").touch()
     return folder

@@ -1,8 +1,8 @@
 """How well candidate tickets match the faults that were planted in a world.
 
 A ticket belongs to a fault when it was raised from an hour before the fault until an hour (a drift: twelve) after it, has an
-endpoint in common, and at least half of its endpoints are the fault's. What belongs to none is a false ticket; tickets of the
-warm-up are left out.
+endpoint in common, and at least half of its endpoints are the fault's. What belongs to none is a false ticket, unless it belongs to
+an event that the world calls ambiguous: no fault, but somebody on call may have liked to hear of it. Tickets of the warm-up are left out.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class Score:
     endpoint_weeks: float = 0.0
     tickets: int = 0
     false: list[str] = field(default_factory=list)
+    ambiguous: list[str] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
     found: Counter[tuple[str, str]] = field(default_factory=Counter)
     planted: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -64,16 +65,20 @@ class Score:
             fits = []
             for fault in labels["faults"]:
                 grace = 43_200 if fault["kind"] == "latency_drift" else 3_600
-                common = len(endpoints & set(fault["endpoints"]))
-                in_time = fault["start"] - 3_600 <= raised <= fault["end"] + grace
-                if in_time and _seconds(ticket["end"]) >= fault["start"] and common and 2 * common >= len(endpoints):
+                if _belongs(ticket, endpoints, fault, grace):
                     same = ticket["signal"] == fault["signal"]
+                    common = len(endpoints & set(fault["endpoints"]))
                     fits.append((same, common / len(endpoints | set(fault["endpoints"])), fault["id"]))
+            text = f"day {(raised - labels['t0']) / 86_400:.2f} {ticket['signal']} {ticket['title']}"
+            known = [
+                event["what"] for event in labels.get("ambiguous", []) if _belongs(ticket, endpoints, event, 3_600)
+            ]
             if fits:
                 hits[max(fits)[2]].append(ticket)
+            elif known:
+                self.ambiguous.append(f"{text} [{known[0]}]")
             else:
-                day = (raised - labels["t0"]) / 86_400
-                self.false.append(f"day {day:.2f} {ticket['signal']} {ticket['title']}")
+                self.false.append(text)
         impact, score = [], []
         for fault in faults:
             key = (fault["kind"], fault["grade"])
@@ -120,8 +125,20 @@ class Score:
             mine = self.delays_min.get(kind)
             lines.append(f"  {kind:<22}{', '.join(cells):<38}" + (f"after {median(mine):.0f} min" if mine else ""))
         return "\n".join(
-            [*lines, *(f"  missed {text}" for text in self.missed), *(f"  false {text}" for text in self.false)]
+            [
+                *lines,
+                *(f"  missed {text}" for text in self.missed),
+                *(f"  ambiguous {text}" for text in self.ambiguous),
+                *(f"  false {text}" for text in self.false),
+            ]
         )
+
+
+def _belongs(ticket: dict[str, Any], endpoints: set[int], event: dict[str, Any], grace: int) -> bool:
+    """Whether a ticket about these endpoints was raised about an event; grace: seconds after its end."""
+    raised, common = _seconds(ticket["detected_at"]), len(endpoints & set(event["endpoints"]))
+    in_time = event["start"] - 3_600 <= raised <= event["end"] + grace
+    return in_time and _seconds(ticket["end"]) >= event["start"] and common > 0 and 2 * common >= len(endpoints)
 
 
 def _seconds(moment: datetime) -> float:

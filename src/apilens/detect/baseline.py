@@ -256,30 +256,19 @@ def fleet(rollups: pl.DataFrame | pl.LazyFrame, bins: tuple[int, int], launch: i
         .collect(engine="streaming")
     )
     count = end_bin - first_bin
-    calls = pl.col("calls").cast(pl.Int64).sum()
-    totals = rows.group_by("bin").agg(calls)
-    load = np.zeros(count)
-    load[totals["bin"].to_numpy()] = totals["calls"].to_numpy()
-    hashed = endpoints.select(
-        pl.col("endpoint").cast(ROWS["endpoint"]),
-        (pl.concat_str(pl.col(names).fill_null("-"), separator="\x1f").hash(7) % FLEET_GROUPS).alias("hash"),
-    )
-    hashed = hashed.with_columns((pl.col("hash").rank("dense") - 1).cast(pl.Int64).alias("group"))
-    grouped = (
-        rows.lazy()
-        .select("endpoint", "bin", "calls")
-        .join(hashed.lazy(), on="endpoint")
-        .group_by("group", "bin")
-        .agg(calls)
-    ).collect(engine="streaming")
-    groups = np.zeros((int(hashed["group"].max() or 0) + 1, count))  # type: ignore[arg-type]  # max() of an Int64 column is an int
-    groups[grouped["group"].to_numpy(), grouped["bin"].to_numpy()] = grouped["calls"].to_numpy()
-    born = rows.group_by("endpoint").agg(pl.col("bin").min())["bin"].to_numpy()
+    endpoint, bin_, calls = (rows[name].to_numpy() for name in ("endpoint", "bin", "calls"))
+    load = np.bincount(bin_, calls, count).astype(np.float64)
+    hashed = endpoints.select(pl.concat_str(pl.col(names).fill_null("-"), separator="\x1f").hash(7) % FLEET_GROUPS)
+    group = (hashed.to_series().rank("dense") - 1).cast(pl.Int64).to_numpy()
+    places = int(group.max(initial=0)) + 1
+    groups = np.bincount(group[endpoint] * count + bin_, calls, places * count).reshape(places, count)
+    born = np.full(endpoints.height, count)
+    np.minimum.at(born, endpoint, bin_)
     many = np.log10(np.maximum(np.cumsum(np.bincount(born, minlength=count)) / FEW, 1.0))
     launched = max(launch - first_bin, 0)
     shape = Fleet(endpoints, first_bin, count, load, _growth(groups), _risen(groups), many, launched, {})
     daily = rows.filter(failed).with_columns(day=(pl.col("bin") + first_bin % DAY) // DAY)
-    sums = daily.group_by("status_code", "day").agg(calls).sort("status_code")
+    sums = daily.group_by("status_code", "day").agg(pl.col("calls").cast(pl.Int64).sum()).sort("status_code")
     per_day = np.bincount(shape.day_of(np.arange(count)), weights=load, minlength=shape.days)
     for (code,), part in sums.group_by("status_code", maintain_order=True):
         share = np.zeros(shape.days)
@@ -311,18 +300,22 @@ def _growth(groups: Floats) -> dict[int, Floats]:
 
 def _middle_growth(calls: Floats) -> Floats:
     """(7, bins) median over groups of calls in relation to those of 1..7 days ago; NaN: too few groups have calls enough."""
-    each = np.ascontiguousarray(calls.T)
+    # Groups that never have enough, most of a quarter of an hour's, would only be sorted.
+    each = np.ascontiguousarray(calls[(calls >= MIN_GROUP_CALLS).any(axis=1)].T)
     growth = np.full((WEEK_DAYS, len(each)), np.nan)
     for day in range(1, WEEK_DAYS + 1):
-        before, now = each[: max(len(each) - day * DAY, 0)], each[day * DAY :]
-        enough = before >= MIN_GROUP_CALLS
-        known = enough.sum(axis=1)
-        # What is not known comes last.
-        ratio = np.divide(now, before, out=np.full(before.shape, np.inf), where=enough)
-        ratio.sort(axis=1)
-        at = np.flatnonzero(known >= MIN_GROUPS)
-        low, high = (ratio[at, place] for place in ((known[at] - 1) // 2, known[at] // 2))
-        growth[day - 1, at + day * DAY] = (low + high) / 2
+        # As many bins at once as the processor's cache holds, see PIECE.
+        for first in range(day * DAY, len(each), DAY):
+            now = each[first : first + DAY]
+            before = each[first - day * DAY :][: len(now)]
+            enough = before >= MIN_GROUP_CALLS
+            known = np.count_nonzero(enough, axis=1)
+            at = np.flatnonzero(known >= MIN_GROUPS)
+            # What is not known comes last.
+            ratio = np.divide(now, before, out=np.full(before.shape, np.inf), where=enough)
+            ratio.sort(axis=1)
+            low, high = (ratio[at, place] for place in ((known[at] - 1) // 2, known[at] // 2))
+            growth[day - 1, at + first] = (low + high) / 2
     return growth
 
 
@@ -434,6 +427,11 @@ def _without_bursts(calls: Floats) -> Floats:
 
     Typical is the square of a mean root, which a job of a few minutes hardly moves. Whole numbers, whose sums are exact.
     """
+    return np.concatenate([calls[:0], *(_steady(calls[at : at + PIECE]) for at in range(0, len(calls), PIECE))])
+
+
+def _steady(calls: Floats) -> Floats:
+    """_without_bursts of a few."""
     roots = Sums(np.sqrt(calls))
     age = np.arange(calls.shape[1]) - np.where((calls > 0).any(axis=1), (calls > 0).argmax(axis=1), 0)[:, None]
     days = np.clip(age // DAY, 0, WEEK_DAYS)

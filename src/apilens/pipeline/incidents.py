@@ -232,29 +232,30 @@ def scan(
         earlier = Lens(baseline, lens.config, openapi=openapi).rollups().collect()
         rollups = pl.concat([_days_before(earlier, begin).lazy(), rollups])
         launches = [begin, *launches]
-    remembered = Memory(lens.lake.recall(DECIDED))
-    found = find_candidates(
-        rollups,
-        lens.breakdown,
-        lens.refusals,
-        now=edge,
-        go_live=max(launches, default=None),
-        settings=lens.config.detect,
-        remembered=remembered,
-    )
-    if remembered.changed:
-        lens.lake.memorise(DECIDED, remembered.to_bytes())
-    if baseline is not None and begin is not None:
-        found = found.filter(pl.col("detected_at") > begin)
-    metrics = suspects.metrics(lens, first, edge)
-    with open_state(lake, state) as store:
-        facts = suspects.facts(lens, store, blocks, edge)
-        found, friction = suspects.of_calls(lens, found, facts, blocks, edge)
-        found = pl.concat([found, suspects.of_metrics(metrics, found, blocks, edge)]).sort("detected_at", "id")
-        found = wanted(found, lens.config.detect, now=edge)
-        found = suspects.with_evidence(lens, found, metrics, friction, store.candidates())
-        found = muted(found, [*lens.config.detect.mutes, *suspects.mutes(store)], now=moment)
-        changes = store.save_candidates(found, moment, Window(first, edge))
+    with lens.held() as calls:
+        remembered = Memory(lens.lake.recall(DECIDED))
+        found = find_candidates(
+            rollups,
+            calls.breakdown,
+            calls.refusals,
+            now=edge,
+            go_live=max(launches, default=None),
+            settings=lens.config.detect,
+            remembered=remembered,
+        )
+        if remembered.changed:
+            lens.lake.memorise(DECIDED, remembered.to_bytes())
+        if baseline is not None and begin is not None:
+            found = found.filter(pl.col("detected_at") > begin)
+        metrics = suspects.metrics(lens, first, edge)
+        with open_state(lake, state) as store:
+            facts = suspects.facts(calls, store, blocks, edge)
+            found, friction = suspects.of_calls(calls, found, facts, blocks, edge)
+            found = pl.concat([found, suspects.of_metrics(metrics, found, blocks, edge)]).sort("detected_at", "id")
+            found = wanted(found, lens.config.detect, now=edge)
+            found = suspects.with_evidence(calls, found, metrics, friction, store.candidates())
+            found = muted(found, [*lens.config.detect.mutes, *suspects.mutes(store)], now=moment)
+            changes = store.save_candidates(found, moment, Window(first, edge))
     window = lens.window(since, until, now=moment)
     if window.start is not None:
         found = found.filter(pl.col("end") > window.start)
