@@ -224,7 +224,10 @@ class Lens:
                 yield connection
             return
         if self._held.connection is None or not self._held.window.holds(window):
-            wider = window if self._held.connection is None else self._held.window.with_all_of(window)
+            # Whoever asks about a time asks about the day before as well, to compare.
+            wider = Window(window.start and window.start - timedelta(days=1), window.end)
+            if self._held.connection is not None:
+                wider = self._held.window.with_all_of(wider)
             self._held.close()
             self._held.connection, self._held.window = self.connect(wider, CALLS_VIEW), wider
         yield self._held.connection

@@ -70,7 +70,7 @@ def find_candidates(
     rollups: schema.ROLLUPS in any order; several rows per key add up; lazily, they are never in memory as a whole. Calls
     of bots, scanners and health checks are left out unless include_synthetic. breakdown: given schema.BREAKDOWN_WINDOWS,
     returns schema.BREAKDOWN of the same calls; asked seven times per environment, for some windows per endpoint and
-    incident. refusals: given schema.REFUSALS_ASKED, returns schema.REFUSALS of them; asked once where a client is refused. now: minutes that end later are not looked
+    incident. refusals: given schema.REFUSALS_ASKED, returns schema.REFUSALS of them; asked once where a client was refused of whom nothing is remembered. now: minutes that end later are not looked
     at. go_live: since when the endpoints are in use (None: since their first call); what is bad since then is a
     standing fault. settings: how much proof is asked for where (None: the usual). remembered: what earlier scans decided,
     which is taken over where it still holds, and brought up to date; without it the result is the same. Empty where nothing
@@ -112,12 +112,13 @@ def find_candidates(
         abnormal = nowhere.existing(abnormal, rows)
         runs = incidents.patient(incidents.runs_of(abnormal), rows, fleet, answers)
         runs = campaigns.without_campaigns(runs, fleet, answers)
-        runs = habits.unaccustomed(runs, rows, fleet, answers, refusals)
+        decided = {} if before is None else before.habits_before(since)
+        runs = habits.unaccustomed(runs, rows, fleet, answers, refusals, decided)
         problems = incidents.group(lasting.outlasting(runs, rows, fleet), fleet, answers)
         found.append(candidates.describe(problems, fleet, answers, now=now))
         if known is not before:
             windows, said = answers.asked()
-            known = replace(known, windows=windows, answers=said)
+            known = replace(known, windows=windows, answers=said, habits=memory.habits_of(decided))
         remembered.learn(str(environment), known)
     # The last digits of a sum depend on which thread came first; a candidate would change with each scan.
     figures = pl.col(pl.Float64).round_sig_figs(_FIGURES)

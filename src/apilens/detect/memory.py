@@ -25,7 +25,8 @@ import polars as pl
 
 from apilens import schema
 from apilens.detect import anomalies, baseline
-from apilens.detect.baseline import DAY, HOUR, Bools, Fleet, Ints, Series
+from apilens.detect.baseline import DAY, HOUR, MINUTES, Bools, Fleet, Ints, Series
+from apilens.detect.habits import Told
 from apilens.detect.incidents import Breakdown
 
 Detector = Callable[[Series, Fleet], pl.DataFrame]
@@ -44,10 +45,17 @@ _KNOWN = pl.Schema(
         ("first_bin", pl.Int64),
         ("anyway", pl.Float64),
         ("digests", pl.List(pl.Int64)),
-        ("anomalies", pl.Binary),  # these four as Parquet
+        ("anomalies", pl.Binary),  # these as Parquet, see Known
         ("movements", pl.Binary),
         ("windows", pl.Binary),
         ("answers", pl.Binary),
+        ("habits", pl.Binary),
+    ]
+)
+_HABITS = pl.Schema(
+    [
+        *((name, pl.String) for name in schema.ENDPOINT),
+        *((name, pl.Int64) for name in ("status_code", "start", "known", "windows", "last", "opened")),
     ]
 )
 _FRAMES = _KNOWN.names()[4:]
@@ -64,6 +72,7 @@ class Known:
     first_bin: of the time axis, in epoch seconds / BIN_S. anyway: log10 of the chance at which windows open whatever their rule
     says. digests: of each bin since. anomalies: ANOMALIES of the detectors with a may_open, with the names of their endpoints;
     those of endpoints on which nothing ever opened are left out. movements: of the fleet. windows, answers: see Answers.
+    habits: by habits.told() when runs opened that one client carries.
     """
 
     first_bin: int
@@ -73,6 +82,11 @@ class Known:
     movements: pl.DataFrame
     windows: pl.DataFrame = field(default_factory=schema.BREAKDOWN_WINDOWS.to_frame)
     answers: pl.DataFrame = field(default_factory=schema.BREAKDOWN.to_frame)
+    habits: pl.DataFrame = field(default_factory=_HABITS.to_frame)
+
+    def habits_before(self, since: int) -> dict[Told, int | None]:
+        """`habits` of the runs all of whose windows end before a bin."""
+        return {row[:-1]: row[-1] for row in self.habits.filter(pl.col("last") <= since * MINUTES).iter_rows()}
 
 
 class Answers:
@@ -113,6 +127,11 @@ class Answers:
         of_them = pl.col("window_id").is_in(pl.concat(self._asked).unique().implode())
         order = [name for name in schema.BREAKDOWN if name != "request_ids"]
         return self.windows.filter(of_them), self.answers.filter(of_them).sort(order)
+
+
+def habits_of(decided: Mapping[Told, int | None]) -> pl.DataFrame:
+    """Known.habits of what habits.unaccustomed decided."""
+    return pl.DataFrame([(*run, opened) for run, opened in decided.items()], schema=_HABITS, orient="row")
 
 
 def digests(endpoints: pl.DataFrame, rows: pl.DataFrame, bins: int) -> Ints:
