@@ -170,7 +170,7 @@ FLAGS: list[tuple[str, str, str | None, Any]] = [
     ("models", "--now", "2026-03-09", lambda ran, tmp: ran.code == 0),
     ("models", "--include-synthetic", None, lambda ran, tmp: ran.code == 0),
     ("models", "--openapi", "{tmp}/api.yaml", lambda ran, tmp: ran.code == 0),
-    ("models", "--lake", "{tmp}/lake", lambda ran, tmp: "provider" in ran.out),
+    ("models", "--lake", "{tmp}/lake", lambda ran, tmp: "names a model" in ran.err),
     ("models", "--config", "{tmp}/my.toml", lambda ran, tmp: ran.code == 0),
     ("models", "--output", "csv", lambda ran, tmp: ran.out.startswith("environment,service,method,route,provider,")),
     ("routes", "--openapi", "{tmp}/api.yaml", lambda ran, tmp: "getOrder" in ran.out),
@@ -670,6 +670,17 @@ def test_a_failed_run_leaves_the_time_of_the_last_success(tmp_path: Path, log: P
     with Lake(str(tmp_path / "lake")).lock(f"ingest-{_same_job(Request([str(log)]))}"):
         assert figures(log) == unusable  # the run that has the lock leaves its own
     assert apilens("ingest", log, "--lake", tmp_path / "lake", "--metrics", tmp_path / "no" / "x.prom").code == 2
+
+
+def test_where_no_call_has_a_duration_there_are_no_columns_of_latency(tmp_path: Path) -> None:
+    line = '203.0.113.7 - - [09/Mar/2026:14:00:0{} +0000] "GET /v1 HTTP/1.1" 200 5 "-" "c"\n'
+    (tmp_path / "access.log").write_text("".join(line.format(n) for n in range(9)))
+    ingest(tmp_path / "lake", tmp_path / "access.log")
+    ran = apilens("endpoints", "--lake", tmp_path / "lake")
+    assert ran.out.splitlines()[0].split() == ["endpoint", "calls", "5xx", "4xx", "bytes", "last", "seen", "(UTC)"]
+    assert "no call has a duration" in ran.err
+    apilens("report", "--lake", tmp_path / "lake", "--out", tmp_path / "r.html")
+    assert ">p99</th>" not in (tmp_path / "r.html").read_text()
 
 
 def test_endpoints_of_several_environments_are_told_apart(
