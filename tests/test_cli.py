@@ -672,6 +672,22 @@ def test_a_failed_run_leaves_the_time_of_the_last_success(tmp_path: Path, log: P
     assert apilens("ingest", log, "--lake", tmp_path / "lake", "--metrics", tmp_path / "no" / "x.prom").code == 2
 
 
+def test_what_is_no_log_and_no_lake_is_told_by_what_was_found(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("hello\nworld\n")
+    (tmp_path / "app.log").write_text("2026-11-27 10:00:01,123 INFO com.acme.Foo - started in 3 ms\n" * 20)
+    (tmp_path / "dangling.log").symlink_to("nowhere")
+    said = [
+        apilens("ingest", tmp_path / name, "--lake", tmp_path / "l").err
+        for name in ("words.txt", "app.log", "dangling.log")
+    ]
+    assert "like no calls at all: 'hello'" in said[0] and "--log-format" in said[0]
+    near = re.findall(r"^  (\w+): (.*)", said[1], re.MULTILINE)[:3]
+    assert len({name for name, _ in near}) == 3 and all(why.startswith("line 1: ") for _, why in near), said[1]
+    assert "is a link to nowhere, which does not exist" in said[2]
+    for command in ("endpoints", "queue"):
+        assert "is a file; expected the folder of a lake" in apilens(command, "--lake", tmp_path / "words.txt").err
+
+
 def test_where_no_call_has_a_duration_there_are_no_columns_of_latency(tmp_path: Path) -> None:
     line = '203.0.113.7 - - [09/Mar/2026:14:00:0{} +0000] "GET /v1 HTTP/1.1" 200 5 "-" "c"\n'
     (tmp_path / "access.log").write_text("".join(line.format(n) for n in range(9)))
