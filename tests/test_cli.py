@@ -170,7 +170,7 @@ FLAGS: list[tuple[str, str, str | None, Any]] = [
     ("models", "--now", "2026-03-09", lambda ran, tmp: ran.code == 0),
     ("models", "--include-synthetic", None, lambda ran, tmp: ran.code == 0),
     ("models", "--openapi", "{tmp}/api.yaml", lambda ran, tmp: ran.code == 0),
-    ("models", "--lake", "{tmp}/lake", lambda ran, tmp: "provider" in ran.out),
+    ("models", "--lake", "{tmp}/lake", lambda ran, tmp: "names a model" in ran.err),
     ("models", "--config", "{tmp}/my.toml", lambda ran, tmp: ran.code == 0),
     ("models", "--output", "csv", lambda ran, tmp: ran.out.startswith("environment,service,method,route,provider,")),
     ("routes", "--openapi", "{tmp}/api.yaml", lambda ran, tmp: "getOrder" in ran.out),
@@ -670,6 +670,33 @@ def test_a_failed_run_leaves_the_time_of_the_last_success(tmp_path: Path, log: P
     with Lake(str(tmp_path / "lake")).lock(f"ingest-{_same_job(Request([str(log)]))}"):
         assert figures(log) == unusable  # the run that has the lock leaves its own
     assert apilens("ingest", log, "--lake", tmp_path / "lake", "--metrics", tmp_path / "no" / "x.prom").code == 2
+
+
+def test_what_is_no_log_and_no_lake_is_told_by_what_was_found(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("hello\nworld\n")
+    (tmp_path / "app.log").write_text("2026-11-27 10:00:01,123 INFO com.acme.Foo - started in 3 ms\n" * 20)
+    (tmp_path / "dangling.log").symlink_to("nowhere")
+    said = [
+        apilens("ingest", tmp_path / name, "--lake", tmp_path / "l").err
+        for name in ("words.txt", "app.log", "dangling.log")
+    ]
+    assert "like no calls at all: 'hello'" in said[0] and "--log-format" in said[0]
+    near = re.findall(r"^  (\w+): (.*)", said[1], re.MULTILINE)[:3]
+    assert len({name for name, _ in near}) == 3 and all(why.startswith("line 1: ") for _, why in near), said[1]
+    assert "is a link to nowhere, which does not exist" in said[2]
+    for command in ("endpoints", "queue"):
+        assert "is a file; expected the folder of a lake" in apilens(command, "--lake", tmp_path / "words.txt").err
+
+
+def test_where_no_call_has_a_duration_there_are_no_columns_of_latency(tmp_path: Path) -> None:
+    line = '203.0.113.7 - - [09/Mar/2026:14:00:0{} +0000] "GET /v1 HTTP/1.1" 200 5 "-" "c"\n'
+    (tmp_path / "access.log").write_text("".join(line.format(n) for n in range(9)))
+    ingest(tmp_path / "lake", tmp_path / "access.log")
+    ran = apilens("endpoints", "--lake", tmp_path / "lake")
+    assert ran.out.splitlines()[0].split() == ["endpoint", "calls", "5xx", "4xx", "bytes", "last", "seen", "(UTC)"]
+    assert "no call has a duration" in ran.err
+    apilens("report", "--lake", tmp_path / "lake", "--out", tmp_path / "r.html")
+    assert ">p99</th>" not in (tmp_path / "r.html").read_text()
 
 
 def test_endpoints_of_several_environments_are_told_apart(

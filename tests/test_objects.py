@@ -167,6 +167,9 @@ def test_a_lake_in_a_bucket_answers_as_one_in_a_folder(bucket: S3Store, tmp_path
     assert apilens("lake", "vacuum", "--retention-hours", "0", "--lake", far).code == 0
     ran = apilens("lake", "forget", "--before", "2026-11-02T08:05Z", "--lake", far)
     assert ran.code == 0, ran
+    asked = ("lake", "forget", "--consumer", "nobody", "--dry-run", "--lake")
+    assert "give --state URL" in apilens(*asked, far).err
+    assert "give --state URL" not in apilens(*asked, near).err
     here = apilens("lake", "forget", "--before", "2026-11-02T08:05Z", "--lake", near)
     assert here.out.partition(";")[0] == ran.out.partition(";")[0]
     assert (

@@ -103,15 +103,17 @@ def print_endpoints(
     elif output == "csv":
         click.echo(csv_text(found), nl=False)
     else:
-        headings = ["endpoint", "calls", "5xx", "4xx", "p50", "p90", "p95", "p99", "apdex", "bytes", "last seen (UTC)"]
+        timed = found["p50_ms"].null_count() < found.height
+        latency = ["p50", "p90", "p95", "p99", "apdex"] if timed else []
+        headings = ["endpoint", "calls", "5xx", "4xx", *latency, "bytes", "last seen (UTC)"]
         cells = [
             (
                 endpoint,
                 count(row["calls"]),
                 percent(row["error_ratio"]),
                 percent(row["client_error_ratio"]),
-                *(milliseconds(row[name]) for name in ("p50_ms", "p90_ms", "p95_ms", "p99_ms")),
-                None if row["apdex"] is None else f"{row['apdex']:.2f}",
+                *(milliseconds(row[f"{name}_ms"]) for name in latency[:-1]),
+                *((None if row["apdex"] is None else f"{row['apdex']:.2f}",) if timed else ()),
                 size(row["response_bytes"]),
                 f"{row['last_seen']:%Y-%m-%d %H:%M}",
             )
@@ -125,5 +127,10 @@ def print_endpoints(
             click.echo(markdown_table(columns, cells), nl=False)
             return
         table("", columns, cells)
+        if found.height and not timed:
+            click.echo(
+                "no call has a duration, so there is no latency; let the gateway log one (NGINX $request_time, httpd %D)",
+                err=True,
+            )
         if first is not None and found.height > first:
             click.echo(f"… and {found.height - first} more: --top {found.height}")

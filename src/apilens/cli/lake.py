@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import click
 
 from apilens.cli.options import lake_option, moment, now_option, output_option, state_option
@@ -42,7 +44,9 @@ def info(lake: str, output: str) -> int:
     assert isinstance(tables, dict)
     rows = [(name, *(f"{part[column]:,}" for column in columns)) for name, part in tables.items()]
     table("", ["table", *(Column(column.replace("_", " "), "right") for column in columns)], rows)
-    click.echo(f"{found['units']:,} units, the last one committed {found['last_ingest'] or 'never'}", err=True)
+    units, last = found["units"], found["last_ingest"]
+    committed = f", the last one committed {last:%Y-%m-%d %H:%M:%S}Z" if isinstance(last, datetime) else ""
+    click.echo(f"{units:,} unit{'' if units == 1 else 's'}{committed}", err=True)
     if found["decided_bytes"]:
         click.echo(f"{found['decided_bytes']:,} bytes of what scans have decided, in _apilens/decided.bin", err=True)
     return Exit.DONE
@@ -116,4 +120,8 @@ def forget(
     click.echo(f"{gone.calls:,} calls and {gone.rejects:,} rejected lines {verb}; {gone.files:,} files deleted")
     if gone.items or gone.candidates:
         click.echo(f"{gone.items:,} feedback items {verb}, {gone.candidates:,} candidates without these names")
+    if gone.state_unknown:
+        click.echo(
+            "feedback and candidates were not looked for, which a bucket has no place for: give --state URL", err=True
+        )
     return Exit.DONE

@@ -72,7 +72,7 @@ def models(
         click.echo(json.dumps({"schema_version": 1, "models": records(found)}, ensure_ascii=False))
     elif output == "csv":
         click.echo(csv_text(found), nl=False)
-    else:
+    elif found.height:
         numbers = ["calls", "5xx", "429", "tokens in", "tokens out", "per call", "p50", "p95"]
         table(
             "",

@@ -39,7 +39,7 @@ def trends(since: str | None, until: str | None, now: str | None, lake: str, out
         click.echo(ndjson_text(found), nl=False)
     elif output == "json":
         click.echo(json.dumps({"schema_version": 1, "endpoints": records(found)}, ensure_ascii=False))
-    else:
+    elif found.height:
         headings = ["days", "calls a day", "a week", "doubles in", "latency", "a week", "5xx points a week"]
         table(
             "",

@@ -593,6 +593,8 @@ def _likeliest_first(
     return (*taking, *idle), int((~left).sum())
 
 
+#: Characters of a line that is shown.
+_SHOWN = 80
 #: Where the lines begin that say what to type for an input of no known format; the same for every such input.
 ADVICE = "Its layout stands in the gateway's configuration:"
 
@@ -614,14 +616,21 @@ def _explain_failure(name: str, ranked: Sequence[Trial]) -> str:
             f"{name}: holds binary data (NUL bytes between its text); expected lines of a log, plain or as gzip, zstd, bzip2 or xz."
             " Unpack an archive (tar, zip) first"
         )
-    near = sorted(ranked, key=lambda trial: -trial.nearness)
-    shown = [f"  {trial.format}: {trial.first_reject}" for trial in near[:3]]
-    records = ranked[0].records if ranked else 0
+    # A format is tried with each wrapper that may be around the lines; the nearest of these is told.
+    near: dict[str, str] = {}
+    for trial in sorted(ranked, key=lambda trial: -trial.nearness):
+        if len(near) < 3 and trial.format not in near and trial.nearness > 0 and (why := trial.first_reject):
+            near[trial.format] = why
+    found = [f"{name}: no known format reads its first {ranked[0].records if ranked else 0} records."]
+    if near:
+        found = [f"{found[0]} Nearest:", *(f"  {one}: {why}" for one, why in near.items())]
+    elif ranked:
+        line = ranked[0].head["line"][0]
+        found = [f"{found[0]} They look like no calls at all: {line[:_SHOWN]!r}{'…' if len(line) > _SHOWN else ''}"]
     typed = shlex.quote(name)
     return "\n".join(
         [
-            f"{name}: no known format reads its first {records} records. Nearest:",
-            *shown,
+            *found,
             f"{ADVICE} name the file that has it, or paste it:",
             f"  apilens ingest {typed} --log-format-from /etc/nginx/nginx.conf",
             f"  apilens ingest {typed} --log-format '$remote_addr [$time_local] \"$request\" $status $request_time'",

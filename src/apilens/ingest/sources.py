@@ -98,6 +98,8 @@ def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
             found = sorted(match for match in matches if match.is_file() and not _in_a_lake(match))
         if not found and not refused:
             what = "matches only folders, or files of a lake" if there else "does not exist"
+            if path.is_symlink():
+                what = f"is a link to {path.readlink()}, which does not exist"
             if in_folder:
                 empty = "holds nothing to read (hidden files, links to folders and lakes are left out)"
                 what = "is an empty folder" if not any(path.iterdir()) else empty

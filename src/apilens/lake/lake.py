@@ -68,7 +68,7 @@ def open_lake(path: str, *, create: bool = False) -> Lake:
         there = False  # what stands in the way is told by whoever tries to make a lake
     if not there:
         if not create:
-            raise LakeError(f"{path}: no lake here; make one with: apilens ingest YOUR.log --lake {path}")
+            raise no_lake(path)
         unsafe = _UNSAFE_URL.search(path) if is_url(path) else _UNSAFE.search(str(Path(path).absolute()))
         if unsafe is not None:
             raise UsageError(
@@ -108,6 +108,13 @@ def _add_columns(lake: Lake) -> None:
             except (OSError, DeltaError) as error:
                 raise LakeError(f"{lake.storage.uri(name)}: cannot be written ({cause(error)})") from None
         lake.save_text("lake.json", json.dumps({**marker, "columns": columns}) + "\n")
+
+
+def no_lake(path: str) -> LakeError:
+    """What is said where a lake is read and there is none."""
+    if not is_url(path) and Path(path).is_file():
+        return LakeError(f"{path}: is a file; expected the folder of a lake, which apilens ingest makes: --lake DIR")
+    return LakeError(f"{path}: no lake here; make one with: apilens ingest YOUR.log --lake {path}")
 
 
 def refuse_newer(path: str) -> None:

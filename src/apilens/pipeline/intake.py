@@ -22,7 +22,8 @@ from apilens.feedback.mail import pull_imap
 from apilens.feedback.mapping import mapped, read_mapping
 from apilens.feedback.records import REJECTS as REJECTED_RECORDS
 from apilens.feedback.records import Records, newest, slashed_times, to_items
-from apilens.ingest.sources import Input, expand, open_input
+from apilens.ingest.sources import Input, expand
+from apilens.pipeline.exports import whole
 from apilens.schema import ITEMS
 from apilens.store import Store, open_state
 
@@ -156,18 +157,8 @@ def _export(item: Input) -> tuple[Export, str | None]:
             if item.path.stat().st_size > MAX_EXPORT:
                 raise InputError(f"{item.name}: more than {MAX_EXPORT >> 20} MiB; export a shorter period")
             return Export(item.name, item.path.read_bytes()), None
-    stream = open_input(item)
-    try:
-        parts, size = [], 0
-        while part := stream.read(2**20):
-            parts.append(part)
-            size += len(part)
-            if size > MAX_EXPORT:
-                raise InputError(f"{item.name}: more than {MAX_EXPORT >> 20} MiB; split the export, import the parts")
-    finally:
-        stream.close()
-    damage = f"{item.name}: {stream.problem}; what was readable is stored" if stream.problem else None
-    return Export(item.name, b"".join(parts)), damage
+    raw, damage = whole(item, most=MAX_EXPORT, advice="split the export, import the parts")
+    return Export(item.name, raw), damage
 
 
 def pull_feedback(

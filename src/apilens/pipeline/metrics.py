@@ -11,9 +11,10 @@ import polars as pl
 
 from apilens.config import Config, load_config
 from apilens.errors import ApilensError, Exit, InputError
-from apilens.ingest.sources import Input, expand, open_input
+from apilens.ingest.sources import expand
 from apilens.lake import open_lake
 from apilens.metrics import Read, Rule, read_metrics
+from apilens.pipeline.exports import whole
 from apilens.schema import METRIC_SERIES
 
 #: An export is read as a whole; above it the period is better cut.
@@ -80,7 +81,7 @@ def import_metrics(
             reports.append(FileReport(str(item).partition(": ")[0], problem=str(item)))
             continue
         try:
-            raw, damage = _bytes_of(item)
+            raw, damage = whole(item, most=_MAX_BYTES, advice="export a shorter period or a longer step")
             text = raw.decode("utf-8-sig", errors="replace")
             known = opened.scan("metrics").unique([*METRIC_SERIES]).collect()
             found = read_metrics(text, f"{name}." if name else item.name, tz=tz, rules=rules, known=known)
@@ -107,21 +108,3 @@ def _report(name: str, found: Read, duplicate: int, damage: str | None) -> FileR
         rejects=tuple(found.rejects[:5]),
         problem=damage,
     )
-
-
-def _bytes_of(item: Input) -> tuple[bytes, str | None]:
-    """An export's bytes, decompressed, and what is wrong with it."""
-    stream = open_input(item)
-    try:
-        parts, size = [], 0
-        while part := stream.read(2**20):
-            parts.append(part)
-            size += len(part)
-            if size > _MAX_BYTES:
-                raise InputError(
-                    f"{item.name}: more than {_MAX_BYTES >> 20} MiB; export a shorter period or a longer step"
-                )
-    finally:
-        stream.close()
-    damage = f"{item.name}: {stream.problem}; kept what came before" if stream.problem else None
-    return b"".join(parts), damage

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from apilens import objects
 from apilens.errors import UsageError
 from apilens.ingest import forget as _forget
 from apilens.lake import DECIDED, open_lake, upkeep
@@ -60,7 +61,8 @@ def forget(
     gone = _forget.forget(opened, before=before, consumers=consumers, dry_run=dry_run)
     # A lake on which nothing was scanned or reported has no state, and needs none to forget.
     if not consumers or (state is None and not (Path(lake) / "_apilens" / "state.db").exists()):
-        return Forgotten(gone.calls, gone.rejects, gone.files, 0, 0)
+        unknown = bool(consumers) and objects.is_url(lake)
+        return Forgotten(gone.calls, gone.rejects, gone.files, 0, 0, state_unknown=unknown)
     with open_state(lake, state) as store:
         theirs = _theirs(store, set(consumers))
         if dry_run:
@@ -74,13 +76,17 @@ def forget(
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What forget took: calls, rejected lines, and files deleted from disk; feedback items; candidates changed or gone."""
+    """What forget took: calls, rejected lines, and files deleted from disk; feedback items; candidates changed or gone.
+
+    state_unknown: whether what the consumers reported may lie in a state database that was not named.
+    """
 
     calls: int
     rejects: int
     files: int
     items: int
     candidates: int
+    state_unknown: bool = False
 
 
 def _theirs(store: Store, consumers: set[str]) -> pl.DataFrame:

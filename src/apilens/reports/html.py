@@ -105,6 +105,7 @@ def _page(data: ReportData, drawn: list[dict[str, Any]], made: dict[str, figures
         endpoints_total=data.endpoints.height,
         several_environments=data.endpoints["environment"].n_unique() > 1,
         several_services=data.endpoints["service"].n_unique() > 1,
+        timed=data.endpoints["p50_ms"].null_count() < data.endpoints.height,
         go_live=go_live,
         charts=drawn,
         days=_days(data),

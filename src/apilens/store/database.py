@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from apilens import objects
 from apilens.errors import LakeError, LockedError, UsageError
-from apilens.lake import refuse_newer
+from apilens.lake import no_lake, refuse_newer
 
 #: Every revision this version knows, oldest first (a test holds it equal to the migration files).
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
@@ -37,7 +37,7 @@ def default_state(lake: str, *, create: bool = True) -> str:
             " give --state sqlite:///FILE or --state postgresql+psycopg://USER@HOST/NAME"
         )
     if not create and not (Path(lake) / "_apilens").is_dir():
-        raise LakeError(f"{lake}: no lake here; make one with: apilens ingest YOUR.log --lake {lake}")
+        raise no_lake(lake)
     refuse_newer(lake)
     return sqlite_url(Path(lake) / "_apilens" / "state.db")
 
