@@ -45,5 +45,6 @@ def distinct(column: pl.Series) -> Distinct:
         return Distinct(column, None)
     # Categories of their own, so that their numbers are those of the values met here; one pass, and a gather to come back.
     coded = column.cast(pl.Categorical(pl.Categories.random()))
-    once = coded.drop_nulls().unique()
-    return Distinct(once.gather(once.to_physical().arg_sort()).cast(pl.String).alias(column.name), coded.to_physical())
+    once = pl.col("value").drop_nulls().unique()
+    values = coded.to_frame("value").select(once.sort_by(once.to_physical()).cast(pl.String)).to_series()
+    return Distinct(values.alias(column.name), coded.to_physical())

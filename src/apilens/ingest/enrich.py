@@ -71,12 +71,12 @@ def enrich(parsed: Parsed, block: Block, declared: Declared, redactor: Redactor 
     )
     agents, paths = distinct(calls["user_agent"]), distinct(calls["path"])
     kinds, steady = synthetic_type(agents, paths), rhythmic(calls, paths)
-    masked = []
+    masked: list[pl.Series] = []
     if redactor is not None:
         # Before the routes: a key of letters only looks like a name in one, and masked it is a variable.
         agents, paths = agents.changed(redactor.mask_each), paths.changed(redactor.mask_each)
-        masked = [redactor.mask_series(calls[name]) for name in _CLIENT_TEXT if name in calls.columns]
-        masked += [agents.rows, paths.rows]
+        texts = calls.select(name for name in _CLIENT_TEXT if name in calls.columns)
+        masked = [*redactor.mask_columns(texts), agents.rows, paths.rows]
     by_rhythm = pl.when(steady).then(pl.lit("health_check"))
     own = pl.col("gateway_route").str.starts_with("/")
     calls = calls.with_columns(
@@ -98,7 +98,7 @@ def _with_masked_attributes(calls: pl.DataFrame, redactor: Redactor) -> pl.DataF
     secret = flat["key"].str.contains(SECRET_KEY)
     hidden = redactor.hide_series(flat["value"].set(~secret, None))
     folded = (
-        flat.with_columns(pl.coalesce(hidden, redactor.mask_series(flat["value"])).alias("value"))
+        flat.with_columns(pl.coalesce(hidden, redactor.mask_columns(flat.select("value"))["value"]).alias("value"))
         .group_by("index", maintain_order=True)
         .agg(pl.struct("key", "value").alias("attributes"))
         .with_columns(pl.col("attributes").cast(pl.Map(pl.String, pl.String)))

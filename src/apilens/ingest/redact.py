@@ -60,14 +60,17 @@ class Redactor:
         """The text with every secret masked; other bytes stay as they are."""
         return _SECRET.sub(self._replace, text)
 
-    def mask_series(self, values: pl.Series) -> pl.Series:
-        """String values with their secrets masked; null stays null. Values without a suspicious word are not touched."""
-        if not values.drop_nulls().unique().str.contains(_SUSPICIOUS).any():
-            return values
-        return distinct(values).changed(self.mask_each).rows
+    def mask_columns(self, texts: pl.DataFrame) -> pl.DataFrame:
+        """The String columns with their secrets masked; null stays null. Values without a suspicious word are not touched."""
+        suspicious = texts.select(pl.all().unique().str.contains(_SUSPICIOUS).any()).row(0)
+        return texts.with_columns(
+            distinct(texts[name]).changed(self.mask_each).rows
+            for name, found in zip(texts.columns, suspicious, strict=True)
+            if found
+        )
 
     def mask_each(self, values: pl.Series) -> pl.Series:
-        """The same, where a value seldom stands twice: each is searched by itself."""
+        """One such column, of which a value seldom stands twice: each is searched by itself."""
         at = values.str.contains(_SUSPICIOUS).arg_true()
         if at.is_empty():
             return values
