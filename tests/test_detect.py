@@ -396,6 +396,23 @@ def test_an_endpoint_that_leaves_its_siblings_is_found_where_its_own_past_says_n
         assert opened["endpoint"].unique().to_list() == found
 
 
+def test_jobs_of_its_own_do_not_hide_that_an_endpoint_leaves_its_siblings() -> None:
+    """At odd hours, so that no past day expects them; they are no part of what its users ask for."""
+    random = np.random.default_rng(5)
+    days, now = 9, slice(8 * 288 + 140, 8 * 288 + 158)
+    users = np.repeat(np.exp(random.normal(0, 0.4, days * 24)), 12)
+    rate = np.stack([users * 9, users * 25, users * 14, *np.full((3, len(users)), 10.0)])
+    for start in random.integers(0, 8 * 288, 30):
+        rate[0, start : start + 2] += 60
+    for factor, found in ((0.25, [0]), (3.0, [0]), (1.0, [])):
+        left = rate.copy()
+        left[0, now] *= factor
+        fleet, rows = baseline.fleet(_rollups_of(random.poisson(left)), _bins(days))
+        (series,) = baseline.chunks(fleet, rows, dict.fromkeys(range(3), "svc"))
+        opened = traffic.detect(series, fleet).filter("opens", pl.col("bin").is_between(now.start, now.stop))
+        assert opened["endpoint"].unique().to_list() == found, factor
+
+
 def _rollups_of(calls: np.ndarray) -> pl.DataFrame:
     """schema.ROLLUPS of (endpoints, bins) calls that are answered with 200."""
     endpoint, at = np.nonzero(calls)

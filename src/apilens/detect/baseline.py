@@ -416,7 +416,7 @@ def chunks(shape: Fleet, rows: pl.DataFrame, upstreams: dict[int, str] | None = 
         mine, at = _shared_in(shared, first, size)
         beside, siblings = calls.copy(), np.zeros_like(calls)
         beside[mine] = together[at]
-        siblings[mine] = steady[at] - _without_bursts(calls[mine])
+        siblings[mine] = steady[at] - without_bursts(calls[mine])
         yield Series(
             first,
             calls,
@@ -458,11 +458,11 @@ def _behind(shape: Fleet, rows: pl.DataFrame, shared: pl.DataFrame) -> tuple[Cou
         if len(mine) > 0:
             calls = _dense(part, "calls", size, shape.bins)[mine]
             np.add.at(together, at, calls.astype(np.int32))
-            np.add.at(steady, at, _without_bursts(calls).astype(np.int32))
+            np.add.at(steady, at, without_bursts(calls).astype(np.int32))
     return together, steady
 
 
-def _without_bursts(calls: Floats) -> Floats:
+def without_bursts(calls: Floats) -> Floats:
     """(endpoints, bins) calls, no more of them than STEADY_FACTOR times (and three deviations above) what is typical: at this
     time of the seven days before, or in the two hours before.
 
