@@ -17,6 +17,7 @@ from apilens.detect import (
     anomalies,
     auth,
     baseline,
+    bursts,
     campaigns,
     candidates,
     errors,
@@ -63,7 +64,7 @@ def find_candidates(
 
     rollups: schema.ROLLUPS in any order; several rows per key add up; lazily, they are never in memory as a whole. Calls
     of bots, scanners and health checks are left out unless include_synthetic. breakdown: given schema.BREAKDOWN_WINDOWS,
-    returns schema.BREAKDOWN of the same calls; asked seven times per environment, for some windows per endpoint and
+    returns schema.BREAKDOWN of the same calls; asked eight times per environment, for some windows per endpoint and
     incident. refusals: given schema.REFUSALS_ASKED, returns schema.REFUSALS of them; asked once where a client is refused. now: minutes that end later are not looked
     at. go_live: since when the endpoints are in use (None: since their first call); what is bad since then is a
     standing fault. settings: how much proof is asked for where (None: the usual). remembered: what earlier scans decided,
@@ -98,8 +99,10 @@ def find_candidates(
         abnormal = nowhere.existing(abnormal, rows)
         runs = incidents.patient(incidents.runs_of(abnormal), rows, fleet, breakdown)
         runs = campaigns.without_campaigns(runs, fleet, breakdown)
+        runs, again = bursts.unusual(runs, rows, fleet, breakdown)
         runs = habits.unaccustomed(runs, rows, fleet, breakdown, refusals)
         problems = incidents.group(lasting.outlasting(runs, rows, fleet), fleet, breakdown)
+        problems = bursts.recurring(problems, again)
         found.append(candidates.describe(problems, fleet, breakdown, now=now))
     # The last digits of a sum depend on which thread came first; a candidate would change with each scan.
     figures = pl.col(pl.Float64).round_sig_figs(_FIGURES)
