@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ from apilens.trackers.folder import Folder
 from apilens.trackers.outbox import deliver
 from apilens.trackers.plan import PLAN, plan, plan_hash
 from apilens.trackers.ticket import Section
+from apilens.triage.next_steps import next_steps
 from apilens.window import Window
 from commands import apilens
 from people import HOUR, MONDAY, candidate, candidates, item, items
@@ -131,7 +133,7 @@ def test_a_ticket_says_what_happened_who_is_silent_and_what_was_reported(state_u
         "it fails",
         "10.0.4.12:8080",
         "Look at the upstream 10.0.4.12:8080: its log from 2026-03-09 10:00:42 UTC on",
-        "apilens trace req-0001-abcdef",
+        "apilens trace -- req-0001-abcdef",
         "apilens explain pay-1",
     ):
         assert said in text.replace("\\", ""), said
@@ -148,6 +150,12 @@ def test_hostile_text_stays_text_in_the_file(tmp_path: Path) -> None:
     assert re.search(r"(?<!\\)\]\(", text) is None
     assert [line for line in text.splitlines() if line.startswith("#")] == [text.splitlines()[0], "## Reports"]
     assert "@all" not in text
+
+
+@pytest.mark.parametrize("request_id", ["$(touch x)", "a; rm -rf ~", "it's `id`", "--lake=/etc", "a\nb"])
+def test_a_request_id_of_a_client_stays_one_word_of_the_command_that_names_it(request_id: str) -> None:
+    (told,) = [step for step in next_steps(candidate(request_ids=[request_id])) if "apilens trace" in step]
+    assert shlex.split(told.partition(": ")[2]) == ["apilens", "trace", "--", request_id]
 
 
 @pytest.mark.parametrize("name", ["../../etc/x", "a" * 5000, "", "a/b\0", "CON", "ä"])

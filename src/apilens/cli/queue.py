@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -20,9 +20,6 @@ from apilens.cli.options import (
     state_option,
 )
 from apilens.errors import Exit, UsageError
-
-if TYPE_CHECKING:
-    pass
 
 _NUMBERS = ("rank", "weight", "hit", "told", "silent", "rice")
 _SPARE = ("weight", "why", "category", "owner", "rice", "set by")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 #: signal -> where to look when no single consumer, node or upstream carries the change. Those that are not here say it in their
@@ -25,7 +26,9 @@ def next_steps(candidate: dict[str, Any]) -> list[str]:
     be hostile."""
     steps = [where_to_look(candidate)]
     if candidate["request_ids"] and candidate["signal"] != "traffic":
-        steps.append(f"Follow one of its calls through the logs: apilens trace {candidate['request_ids'][0]}")
+        # A client may have written the id: copied into a shell it has to stay one word, and no option.
+        call = shlex.quote(candidate["request_ids"][0])
+        steps.append(f"Follow one of its calls through the logs: apilens trace -- {call}")
     steps.append(f"See what carries it, before and after: apilens explain {candidate['id']}")
     return [step for step in steps if step]
 
