@@ -18,6 +18,7 @@ from apilens.detect import (
     anomalies,
     auth,
     baseline,
+    bursts,
     campaigns,
     candidates,
     counting,
@@ -69,7 +70,7 @@ def find_candidates(
 
     rollups: schema.ROLLUPS in any order; several rows per key add up; lazily, they are never in memory as a whole. Calls
     of bots, scanners and health checks are left out unless include_synthetic. breakdown: given schema.BREAKDOWN_WINDOWS,
-    returns schema.BREAKDOWN of the same calls; asked seven times per environment, for some windows per endpoint and
+    returns schema.BREAKDOWN of the same calls; asked eight times per environment, for some windows per endpoint and
     incident. refusals: given schema.REFUSALS_ASKED, returns schema.REFUSALS of them; asked once where a client was refused of whom nothing is remembered. now: minutes that end later are not looked
     at. go_live: since when the endpoints are in use (None: since their first call); what is bad since then is a
     standing fault. settings: how much proof is asked for where (None: the usual). remembered: what earlier scans decided,
@@ -113,8 +114,10 @@ def find_candidates(
         runs = incidents.patient(incidents.runs_of(abnormal), rows, fleet, answers)
         runs = campaigns.without_campaigns(runs, fleet, answers)
         decided = {} if before is None else before.habits_before(since)
+        runs, again = bursts.unusual(runs, rows, fleet, answers)
         runs = habits.unaccustomed(runs, rows, fleet, answers, refusals, decided)
         problems = incidents.group(lasting.outlasting(runs, rows, fleet), fleet, answers)
+        problems = bursts.recurring(problems, again)
         found.append(candidates.describe(problems, fleet, answers, now=now))
         if known is not before:
             windows, said = answers.asked()

@@ -112,6 +112,7 @@ class Run:
     recent: Profile = field(default_factory=Profile)  # of the last hour before it was raised
     watched: bool = False  # followed until it recovered (lasting.py)
     recovered: int | None = None  # bin at whose end that was known; None: not yet
+    came: int | None = None  # a late job: bin by which most of it had come; None: it is none, or has not
 
     @property
     def series(self) -> tuple[int, str, int | None, int]:
