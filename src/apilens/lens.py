@@ -22,6 +22,7 @@ from apilens.ingest.rollup import roll_up
 from apilens.lake import open_lake
 from apilens.lake.views import CALLS_VIEW, MERGES, TABLE_VIEWS, View, connect, named, select, sql_within
 from apilens.measure import breakdown as _breakdown
+from apilens.measure import strangers as _strangers
 from apilens.measure.addresses import addresses
 from apilens.measure.compare import compare
 from apilens.measure.endpoints import endpoints, set_apart
@@ -246,6 +247,14 @@ class Lens:
         """measure.refusals.REFUSALS: how often some consumers were answered with some status codes, per endpoint and minute."""
         with self._calls(_bounds(asked)) as connection:
             return refusals(connection, asked)
+
+    def strangers(self, asked: pl.DataFrame) -> pl.DataFrame:
+        """measure.strangers: what clients without identity that were refused somewhere met elsewhere, in the week before as well."""
+        start, end = asked["start"].min(), asked["end"].max()
+        before = _strangers.BEFORE + timedelta(hours=1)
+        bounds = Window(start - before, end) if isinstance(start, datetime) and isinstance(end, datetime) else ALWAYS
+        with self._calls(bounds) as connection:
+            return _strangers.strangers(connection, asked)
 
     def compare(self, before: Window, after: Window) -> pl.DataFrame:
         """measure.compare.COMPARISON of two windows, cut to the whole bins inside them: a bin in which one begins or ends has

@@ -29,8 +29,10 @@ from apilens.detect import (
     latency,
     memory,
     new_status,
+    nodes,
     nowhere,
     rate_limit,
+    scanners,
     standing,
     traffic,
 )
@@ -58,6 +60,7 @@ def find_candidates(
     rollups: pl.DataFrame | pl.LazyFrame,
     breakdown: incidents.Breakdown,
     refusals: habits.Refusals,
+    strangers: scanners.Strangers,
     *,
     now: datetime,
     include_synthetic: bool = False,
@@ -70,8 +73,8 @@ def find_candidates(
 
     rollups: schema.ROLLUPS in any order; several rows per key add up; lazily, they are never in memory as a whole. Calls
     of bots, scanners and health checks are left out unless include_synthetic. breakdown: given schema.BREAKDOWN_WINDOWS,
-    returns schema.BREAKDOWN of the same calls; asked eight times per environment, for some windows per endpoint and
-    incident. refusals: given schema.REFUSALS_ASKED, returns schema.REFUSALS of them; asked once where a client was refused of whom nothing is remembered. now: minutes that end later are not looked
+    returns schema.BREAKDOWN of the same calls; asked nine times per environment, for some windows per endpoint and
+    incident. refusals: given schema.REFUSALS_ASKED, returns schema.REFUSALS of them; asked once where a client was refused of whom nothing is remembered. strangers: given schema.STRANGERS_ASKED, returns schema.STRANGERS of them; asked once where calls without a name may be refused. now: minutes that end later are not looked
     at. go_live: since when the endpoints are in use (None: since their first call); what is bad since then is a
     standing fault. settings: how much proof is asked for where (None: the usual). remembered: what earlier scans decided,
     which is taken over where it still holds, and brought up to date; without it the result is the same. Empty where nothing
@@ -116,6 +119,8 @@ def find_candidates(
         decided = {} if before is None else before.habits_before(since)
         runs, again = bursts.unusual(runs, rows, fleet, answers)
         runs = habits.unaccustomed(runs, rows, fleet, answers, refusals, decided)
+        runs = scanners.unscanned(runs, rows, fleet, strangers)
+        runs = nodes.suspected(runs, rows, fleet, answers)
         problems = incidents.group(lasting.outlasting(runs, rows, fleet), fleet, answers)
         problems = bursts.recurring(problems, again)
         found.append(candidates.describe(problems, fleet, answers, now=now))

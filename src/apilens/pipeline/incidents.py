@@ -246,6 +246,7 @@ def scan(
             rollups,
             calls.breakdown,
             calls.refusals,
+            calls.strangers,
             now=edge,
             go_live=max(launches, default=None),
             settings=lens.config.detect,
