@@ -13,6 +13,7 @@ from apilens.detect import find_candidates
 from apilens.detect.memory import Memory
 from apilens.measure.breakdown import breakdown
 from apilens.measure.refusals import refusals
+from apilens.measure.strangers import strangers
 from test_detect import FAULT, START, busiest, quiet_world, rollups_of, scan
 
 CLIENT = "at-its-quota"
@@ -96,7 +97,12 @@ def test_of_a_client_whose_refusals_are_over_the_log_is_not_asked_again() -> Non
 
             rollups = rollups_of(calls.filter(pl.col("start_time") < now))
             return find_candidates(
-                rollups, lambda windows: breakdown(connection, windows), count, now=now, remembered=remembered
+                rollups,
+                lambda windows: breakdown(connection, windows),
+                count,
+                lambda windows: strangers(connection, windows),
+                now=now,
+                remembered=remembered,
             )
 
     remembered, new = Memory(), []

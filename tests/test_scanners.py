@@ -9,8 +9,12 @@ import polars as pl
 import pytest
 
 from apilens import schema
+from apilens.detect import find_candidates
+from apilens.detect.memory import Memory
+from apilens.measure.breakdown import breakdown
+from apilens.measure.refusals import refusals
 from apilens.measure.strangers import strangers
-from test_detect import FAULT, busiest, quiet_world, scan
+from test_detect import FAULT, busiest, quiet_world, rollups_of, scan
 
 AGENT = "Go-http-client/1.1"
 
@@ -72,6 +76,40 @@ def test_others_who_are_refused_as_well_are_raised_in_the_minute_in_which_they_o
     assert len(whole) == 1
     assert refused(*both, now=later) == []
     assert refused(*both, now=later + timedelta(minutes=5)) == whole
+
+
+def test_of_a_scan_that_is_over_the_log_is_not_asked_again() -> None:
+    calls = pl.concat([quiet_world(1), nameless(quiet_world(1), FAULT, 200, endpoints=16)]).sort("start_time")
+    asked: list[int] = []
+    remembered = Memory()
+
+    def found(now: datetime, remembered: Memory) -> pl.DataFrame:
+        logged = calls.filter(pl.col("start_time") < now)
+        with duckdb.connect() as connection:
+            connection.register("calls", logged.to_arrow())
+
+            def ask(windows: pl.DataFrame) -> pl.DataFrame:
+                asked.append(windows.height)
+                return strangers(connection, windows)
+
+            return find_candidates(
+                rollups_of(logged),
+                lambda windows: breakdown(connection, windows),
+                lambda windows: refusals(connection, windows),
+                ask,
+                now=now,
+                remembered=remembered,
+            )
+
+    later = FAULT + timedelta(minutes=50)
+    first = found(later, remembered)
+    assert asked
+    remembered = Memory(remembered.to_bytes())
+    asked.clear()
+    again = found(later + timedelta(minutes=5), remembered)
+    assert asked == []
+    assert again.equals(found(later + timedelta(minutes=5), Memory()))
+    assert again.height == first.height
 
 
 def test_what_clients_met_is_told_of_those_that_were_refused_in_the_window() -> None:

@@ -74,7 +74,7 @@ def find_candidates(
     rollups: schema.ROLLUPS in any order; several rows per key add up; lazily, they are never in memory as a whole. Calls
     of bots, scanners and health checks are left out unless include_synthetic. breakdown: given schema.BREAKDOWN_WINDOWS,
     returns schema.BREAKDOWN of the same calls; asked nine times per environment, for some windows per endpoint and
-    incident. refusals: given schema.REFUSALS_ASKED, returns schema.REFUSALS of them; asked once where a client was refused of whom nothing is remembered. strangers: given schema.STRANGERS_ASKED, returns schema.STRANGERS of them; asked once where calls without a name may be refused. now: minutes that end later are not looked
+    incident. refusals: given schema.REFUSALS_ASKED, returns schema.REFUSALS of them; asked once where a client was refused of whom nothing is remembered. strangers: given schema.STRANGERS_ASKED, returns schema.STRANGERS of them; asked once where calls without a name may have been refused of which nothing is remembered. now: minutes that end later are not looked
     at. go_live: since when the endpoints are in use (None: since their first call); what is bad since then is a
     standing fault. settings: how much proof is asked for where (None: the usual). remembered: what earlier scans decided,
     which is taken over where it still holds, and brought up to date; without it the result is the same. Empty where nothing
@@ -116,17 +116,25 @@ def find_candidates(
         abnormal = nowhere.existing(abnormal, rows)
         runs = incidents.patient(incidents.runs_of(abnormal), rows, fleet, answers)
         runs = campaigns.without_campaigns(runs, fleet, answers)
-        decided = {} if before is None else before.habits_before(since)
+        accustomed, scanned = (
+            ({}, {}) if before is None else (memory.decided(before.habits, since), memory.decided(before.scans, since))
+        )
         runs, again = bursts.unusual(runs, rows, fleet, answers)
-        runs = habits.unaccustomed(runs, rows, fleet, answers, refusals, decided)
-        runs = scanners.unscanned(runs, rows, fleet, strangers)
+        runs = habits.unaccustomed(runs, rows, fleet, answers, refusals, accustomed)
+        runs = scanners.unscanned(runs, rows, fleet, strangers, scanned)
         runs = nodes.suspected(runs, rows, fleet, answers)
         problems = incidents.group(lasting.outlasting(runs, rows, fleet), fleet, answers)
         problems = bursts.recurring(problems, again)
         found.append(candidates.describe(problems, fleet, answers, now=now))
         if known is not before:
             windows, said = answers.asked()
-            known = replace(known, windows=windows, answers=said, habits=memory.habits_of(decided))
+            known = replace(
+                known,
+                windows=windows,
+                answers=said,
+                habits=memory.to_remember(accustomed),
+                scans=memory.to_remember(scanned),
+            )
         remembered.learn(str(environment), known)
     # The last digits of a sum depend on which thread came first; a candidate would change with each scan.
     figures = pl.col(pl.Float64).round_sig_figs(_FIGURES)

@@ -50,9 +50,10 @@ _KNOWN = pl.Schema(
         ("windows", pl.Binary),
         ("answers", pl.Binary),
         ("habits", pl.Binary),
+        ("scans", pl.Binary),
     ]
 )
-_HABITS = pl.Schema(
+_OPENED = pl.Schema(
     [
         *((name, pl.String) for name in schema.ENDPOINT),
         *((name, pl.Int64) for name in ("status_code", "start", "known", "windows", "last", "opened")),
@@ -72,7 +73,7 @@ class Known:
     first_bin: of the time axis, in epoch seconds / BIN_S. anyway: log10 of the chance at which windows open whatever their rule
     says. digests: of each bin since. anomalies: ANOMALIES of the detectors with a may_open, with the names of their endpoints;
     those of endpoints on which nothing ever opened are left out. movements: of the fleet. windows, answers: see Answers.
-    habits: by habits.told() when runs opened that one client carries.
+    habits: by habits.told() when runs opened that one client carries. scans: when those did that a scanner may carry.
     """
 
     first_bin: int
@@ -82,11 +83,8 @@ class Known:
     movements: pl.DataFrame
     windows: pl.DataFrame = field(default_factory=schema.BREAKDOWN_WINDOWS.to_frame)
     answers: pl.DataFrame = field(default_factory=schema.BREAKDOWN.to_frame)
-    habits: pl.DataFrame = field(default_factory=_HABITS.to_frame)
-
-    def habits_before(self, since: int) -> dict[Told, int | None]:
-        """`habits` of the runs all of whose windows end before a bin."""
-        return {row[:-1]: row[-1] for row in self.habits.filter(pl.col("last") <= since * MINUTES).iter_rows()}
+    habits: pl.DataFrame = field(default_factory=_OPENED.to_frame)
+    scans: pl.DataFrame = field(default_factory=_OPENED.to_frame)
 
 
 class Answers:
@@ -129,9 +127,14 @@ class Answers:
         return self.windows.filter(of_them), self.answers.filter(of_them).sort(order)
 
 
-def habits_of(decided: Mapping[Told, int | None]) -> pl.DataFrame:
-    """Known.habits of what habits.unaccustomed decided."""
-    return pl.DataFrame([(*run, opened) for run, opened in decided.items()], schema=_HABITS, orient="row")
+def decided(opened: pl.DataFrame, since: int) -> dict[Told, int | None]:
+    """Of Known.habits or Known.scans the runs all of whose windows end before a bin."""
+    return {row[:-1]: row[-1] for row in opened.filter(pl.col("last") <= since * MINUTES).iter_rows()}
+
+
+def to_remember(decided: Mapping[Told, int | None]) -> pl.DataFrame:
+    """The same as Known has it."""
+    return pl.DataFrame([(*run, opened) for run, opened in decided.items()], schema=_OPENED, orient="row")
 
 
 def digests(endpoints: pl.DataFrame, rows: pl.DataFrame, bins: int) -> Ints:

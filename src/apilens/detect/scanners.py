@@ -14,6 +14,7 @@ import polars as pl
 
 from apilens import schema
 from apilens.detect.baseline import DAY, MINUTES, WEEK_DAYS, Bools, Fleet, Floats, Ints, by_minute
+from apilens.detect.habits import Told, told
 from apilens.detect.incidents import HINT_EXCESS, Run, reopened, windows_frame
 
 #: Given schema.STRANGERS_ASKED, returns schema.STRANGERS.
@@ -46,14 +47,31 @@ class _Client:
         return (spread >= SPREAD) | (_any(self.probed, until, _DAY) & (spread >= SPREAD_PROBING))
 
 
-def unscanned(runs: list[Run], rows: pl.DataFrame, fleet: Fleet, strangers: Strangers) -> list[Run]:
+def unscanned(
+    runs: list[Run],
+    rows: pl.DataFrame,
+    fleet: Fleet,
+    strangers: Strangers,
+    decided: dict[Told, int | None] | None = None,
+) -> list[Run]:
     """The runs; refusals that scanners carry opened when others had most of the excess, and left out where they never had.
 
-    rows: as baseline.fleet returns them. What a scanner had before it could be told is counted as soon as it can.
+    rows: as baseline.fleet returns them. What a scanner had before it could be told is counted as soon as it can. decided: as
+    habits.unaccustomed has it.
     """
-    asked = [run for run in runs if run.status in CODES]
-    if not asked:
-        return runs
+    decided = {} if decided is None else decided
+    told_of = {id(run): told(run, fleet) for run in runs if run.status in CODES}
+    asked = [run for run in runs if run.status in CODES and told_of[id(run)] not in decided]
+    if asked:
+        fresh = _when_others(asked, rows, fleet, strangers)
+        decided |= {told_of[id(run)]: fresh.get(id(run), run.known) for run in asked}
+    for gone in decided.keys() - set(told_of.values()):
+        del decided[gone]
+    return reopened(runs, {key: decided[name] for key, name in told_of.items()})
+
+
+def _when_others(asked: list[Run], rows: pl.DataFrame, fleet: Fleet, strangers: Strangers) -> dict[int, int | None]:
+    """By id of a run that somebody without a name had a part in the minute in which others had most of it; None: never."""
     spans = [(run.endpoint, run.start * MINUTES, int(run.strong[-1])) for run in asked]
     codes = pl.Series("status_code", [run.status for run in asked], schema.STRANGERS_ASKED["status_code"])
     found = strangers(windows_frame(spans, fleet).with_columns(codes).select(*schema.STRANGERS_ASKED))
@@ -70,7 +88,7 @@ def unscanned(runs: list[Run], rows: pl.DataFrame, fleet: Fleet, strangers: Stra
     by_series = mine.partition_by("endpoint", "refused", as_dict=True)
     hit = {run.endpoint for run in asked if (run.endpoint, run.status) in by_series}
     of_endpoint = rows.filter(pl.col("endpoint").is_in(hit)).partition_by("endpoint", as_dict=True)
-    opened = {
+    return {
         id(run): _not_scanned(
             run,
             of_endpoint[(run.endpoint,)],
@@ -81,7 +99,6 @@ def unscanned(runs: list[Run], rows: pl.DataFrame, fleet: Fleet, strangers: Stra
         for run in asked
         if (run.endpoint, run.status) in by_series
     }
-    return reopened(runs, opened)
 
 
 def _client(part: pl.DataFrame) -> _Client:
