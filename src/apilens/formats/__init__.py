@@ -46,7 +46,8 @@ from apilens.formats import (
 )
 from apilens.formats.block import FEW, FILLED, Block, Layout, Parsed, Reader, Wrapper, ask, unwrap
 from apilens.formats.format import Format, FoundLayout, Options
-from apilens.formats.json_layout import JsonLayout, dotted, names, shapes
+from apilens.formats.json_layout import JsonLayout, shapes
+from apilens.formats.json_paths import dotted, names
 from apilens.formats.layout import TextLayout
 from apilens.formats.wrappers import WRAPPERS
 

@@ -6,7 +6,8 @@ import polars as pl
 
 from apilens.formats import fields as f
 from apilens.formats.format import Format, Options
-from apilens.formats.json_layout import JsonLayout, header, names
+from apilens.formats.json_layout import JsonLayout
+from apilens.formats.json_paths import header, names
 
 _AI = {
     "request_model": f.text("gen_ai_request_model"),

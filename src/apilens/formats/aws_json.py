@@ -9,7 +9,8 @@ import polars as pl
 
 from apilens.formats import fields as f
 from apilens.formats.format import Format, Options, fixed
-from apilens.formats.json_layout import JsonLayout, names
+from apilens.formats.json_layout import JsonLayout
+from apilens.formats.json_paths import names
 
 
 def _route_key() -> f.Field:

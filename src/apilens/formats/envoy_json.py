@@ -11,7 +11,8 @@ import polars as pl
 from apilens.errors import UsageError
 from apilens.formats import fields as f
 from apilens.formats.format import Format, Options
-from apilens.formats.json_layout import JsonLayout, names, path
+from apilens.formats.json_layout import JsonLayout
+from apilens.formats.json_paths import names, path
 from apilens.formats.operators import IN_JSON, OPERATOR, operator
 
 

@@ -6,7 +6,8 @@ import polars as pl
 
 from apilens.formats import fields as f
 from apilens.formats.format import fixed
-from apilens.formats.json_layout import JsonLayout, path
+from apilens.formats.json_layout import JsonLayout
+from apilens.formats.json_paths import path
 
 #: HttpMethod of gravitee-common: the documents of Elasticsearch hold its code.
 _METHODS = dict(

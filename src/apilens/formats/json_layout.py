@@ -5,7 +5,6 @@ DuckDB takes all paths out of a line in one parse; a line it cannot parse is a r
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,16 +17,13 @@ from polars import selectors
 
 from apilens.formats.attributes import EXTRAS, add_attributes
 from apilens.formats.block import REJECTED, Layout, Parsed
-from apilens.formats.fields import Field, attribute, outranked, quickest, read_carefully, read_quickly, text, unlisted
+from apilens.formats.fields import Field, attribute, outranked, quickest, read_carefully, read_quickly
+from apilens.formats.json_paths import attribute_name, child, dotted, key_of, parents_of, steps
 
 if TYPE_CHECKING:
     import duckdb
 
 
-#: One step of a path: `.name` or `."any name"`.
-_STEP = re.compile(r'\.(?:"((?:[^"\\]|\\.)*)"|([^."\[]+))')
-#: A name that stands in a path without quotes.
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: A path in a condition.
 _NAMED_PATH = re.compile(r"\{(\$[^{}]*)\}")
 #: Fields of one record that are kept although no layout names them: a log that has more of them is no log.
@@ -207,9 +203,9 @@ class JsonLayout(Layout):
         known: dict[str, set[str]] = {"$": set()}
         for path in (*self.paths, *self.dropped):
             inside = "$"
-            for quoted, name in _STEP.findall(path.removeprefix("#")):
-                known.setdefault(inside, set()).add(_unescaped(quoted) or name)
-                inside = _inside(inside, _unescaped(quoted) or name)
+            for name in steps(path):
+                known.setdefault(inside, set()).add(name)
+                inside = child(inside, name)
         return known
 
     def _extras(self, records: pl.DataFrame) -> pl.DataFrame:
@@ -217,7 +213,7 @@ class JsonLayout(Layout):
         with connection().cursor() as cursor:
             cursor.register("records", self._json(records))
             found = {
-                _inside(parent, name): _attribute(parent, name)
+                child(parent, name): attribute_name(parent, name)
                 for parent, name in self._names_in(cursor)
                 if name not in self._known[parent]
             }
@@ -306,11 +302,11 @@ class JsonLayout(Layout):
                 return None
             cursor.register("records", good)
             seen = self._names_in(cursor)
-        places = {_inside(parent, name) for parent, name in seen}
+        places = {child(parent, name) for parent, name in seen}
         unknown: dict[str, str] = {}
         for parent, name in seen:
-            if name not in self._known[parent] and _attribute(parent, name) not in unknown.values():
-                unknown[_inside(parent, name)] = _attribute(parent, name)
+            if name not in self._known[parent] and attribute_name(parent, name) not in unknown.values():
+                unknown[child(parent, name)] = attribute_name(parent, name)
         unknown = dict(list(unknown.items())[:_MOST_UNUSUAL])
         there = [path for i, path in enumerate(self.paths) if values[f"v{i}"].null_count() < values.height]
         filled = {path: set(field.careful(pl.lit(""))) for path, field in self.paths.items()}
@@ -321,8 +317,8 @@ class JsonLayout(Layout):
             if path in there or field.timestamp_kind or needed.keys() & filled[path]
         }
         fields |= {path: attribute(name) for path, name in unknown.items()}
-        keys = {_key(path) for path in (*there, *unknown)} | {
-            path for path in map(_key, self.dropped) if path in places
+        keys = {key_of(path) for path in (*there, *unknown)} | {
+            path for path in map(key_of, self.dropped) if path in places
         }
         keys = {path for path in keys if path in places}
         # What stands inside another key's value is counted there.
@@ -340,7 +336,7 @@ class JsonLayout(Layout):
             there=[*there, *unknown],
             keys=ordered,
             nested=nested,
-            lists=[key for path in self.paths if path not in there and (key := _key(path)) != path and key in keys],
+            lists=[key for path in self.paths if path not in there and (key := key_of(path)) != path and key in keys],
             groups=self._groups,
             where=self.where,
             filtered=self.filtered,
@@ -420,14 +416,6 @@ def asked_for(columns: Iterable[pl.Expr], known: Iterable[str]) -> dict[str, Non
                 selectors.expand_selector(schema, column, strict=False) if several else column.meta.root_names()
             )
     return names
-
-
-def _key(path: str) -> str:
-    """The path of the name under which a value stands, or the array it stands in."""
-    found = "$"
-    for quoted, name in _STEP.findall(path.removeprefix("#")):
-        found = _inside(found, _unescaped(quoted) or name)
-    return found
 
 
 @dataclass(frozen=True)
@@ -521,7 +509,7 @@ class _Usual:
         fields = {path: f"v{i}" for i, path in enumerate(self.fields)}
         texts = [fields.get(path, f"k{i}") for i, path in enumerate(self.keys)]
         there = {path: pl.col(text).is_not_null() for path, text in zip(self.keys, texts, strict=True)}
-        parents = {parent for path in self.keys for parent in _parents(path)}
+        parents = {parent for path in self.keys for parent in parents_of(path)}
         objects = [
             pl.any_horizontal(found for path, found in there.items() if path.startswith(f"{parent}."))
             for parent in sorted(parents)
@@ -532,46 +520,6 @@ class _Usual:
             if nested
         ]
         return pl.sum_horizontal(*(one.cast(pl.UInt32) for one in (*there.values(), *objects)), *inside)
-
-
-def _parents(where: str) -> list[str]:
-    """The paths of the objects around a value, but for the record itself."""
-    steps = [_unescaped(quoted) or name for quoted, name in _STEP.findall(where)]
-    return [path(*steps[:n]) for n in range(1, len(steps))]
-
-
-def header(path: str, column: str | Field, *, rank: int = 0) -> dict[str, Field]:
-    """Fields for a header at `path`, which is a string, or an array of them where it came more than once."""
-    field = text(column) if isinstance(column, str) else column
-    return {f"{path}[0]": replace(field, rank=rank), path: replace(unlisted(field), rank=rank + 1)}
-
-
-def names(lines: Iterable[str]) -> dict[str, str]:
-    """Path -> plain name of every value in the JSON objects among `lines`: words in lower case, parted by `_`."""
-    found: dict[str, str] = {}
-    for line in lines:
-        try:
-            record = json.loads(line) if line.lstrip().startswith("{") else None
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(record, dict):
-            _name(record, "$", "", found, _DEEPEST)
-    return found
-
-
-#: Objects inside one another that are looked into for names.
-_DEEPEST = 5
-
-
-def _name(record: dict[str, object], inside: str, prefix: str, found: dict[str, str], levels: int) -> None:
-    for key, value in record.items():
-        if not key:
-            continue
-        path, name = _inside(inside, key), f"{prefix}{plain_name(key)}"
-        if isinstance(value, dict) and value and levels:
-            _name(value, path, f"{name}_", found, levels - 1)
-        else:
-            found.setdefault(path, name)
 
 
 def shapes(lines: pl.Series) -> pl.Series:
@@ -587,43 +535,8 @@ def shapes(lines: pl.Series) -> pl.Series:
     return found["shape"]
 
 
-def plain_name(name: str) -> str:
-    """`requestId`, `x-request-id`, `http.request.id` as words in lower case, parted by `_`."""
-    return re.sub(r"[^0-9a-z]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_")
-
-
 def _quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-def path(*steps: str) -> str:
-    """The path of a value from the names on the way to it."""
-    found = "$"
-    for name in steps:
-        found = _inside(found, name)
-    return found
-
-
-def dotted(path: str) -> str:
-    """The names on the way to a value, joined by dots."""
-    return ".".join(_unescaped(quoted) or plain for quoted, plain in _STEP.findall(path))
-
-
-def _unescaped(quoted: str) -> str:
-    return re.sub(r"\\(.)", r"\1", quoted)
-
-
-def _inside(parent: str, name: str) -> str:
-    """The path of `name` in the object at `parent`."""
-    if _PLAIN.fullmatch(name):
-        return f"{parent}.{name}"
-    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
-    return f'{parent}."{escaped}"'
-
-
-def _attribute(parent: str, name: str) -> str:
-    """What a field is called in attributes: its path with dots."""
-    return f"{dotted(parent)}.{name}" if parent != "$" else name
 
 
 @cache

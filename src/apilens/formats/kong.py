@@ -6,7 +6,8 @@ import polars as pl
 
 from apilens.formats import fields as f
 from apilens.formats.format import fixed
-from apilens.formats.json_layout import JsonLayout, header
+from apilens.formats.json_layout import JsonLayout
+from apilens.formats.json_paths import header
 
 
 def _last_try() -> f.Field:

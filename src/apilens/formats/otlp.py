@@ -13,7 +13,8 @@ import polars as pl
 from apilens.formats import fields as f
 from apilens.formats.block import Wrapper
 from apilens.formats.format import fixed
-from apilens.formats.json_layout import JsonLayout, connection, header
+from apilens.formats.json_layout import JsonLayout, connection
+from apilens.formats.json_paths import header
 from apilens.schema import TIMESTAMP
 
 _SERVER, _CLIENT = "('2', 'SPAN_KIND_SERVER')", "('3', 'SPAN_KIND_CLIENT')"

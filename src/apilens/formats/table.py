@@ -18,7 +18,8 @@ from apilens.formats import fields as f
 from apilens.formats.block import REJECTED, Layout, Parsed
 from apilens.formats.csv_layout import CsvLayout
 from apilens.formats.format import Format, Options
-from apilens.formats.json_layout import JsonLayout, dotted, names, path, plain_name
+from apilens.formats.json_layout import JsonLayout
+from apilens.formats.json_paths import dotted, names, path, plain_name
 from apilens.schema import CALLS
 
 _TO_MS = {"s": 1e3, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
