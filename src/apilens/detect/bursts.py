@@ -15,18 +15,28 @@ import polars as pl
 
 from apilens import schema
 from apilens.detect.baseline import DAY, HOUR, MINUTES, WEEK_DAYS, Fleet, Floats, Ints, Sums, same_time
-from apilens.detect.incidents import HINT_EXCESS, Breakdown, Incident, Run, profile_of, reopened, windows_frame
+from apilens.detect.incidents import (
+    HINT_EXCESS,
+    HINT_TRAFFIC,
+    Breakdown,
+    Incident,
+    Run,
+    profile_of,
+    reopened,
+    windows_frame,
+)
 from apilens.detect.traffic import SURGE_FACTOR
 
 #: A consumer's burst must be so many times that of its second highest day, and its highest. Picked on worlds whose campaigns reach 2.4 and
 #: 1.3 times, their faults 3.9 and 3.5.
 BEYOND, AGAIN = 3.0, 1.5
-#: Those whom the log does not name are many, and have bursts each: what they do must be so many times the second highest day's.
-BEYOND_UNNAMED = 1.5
+#: Those whom the log does not name, or by a name that nearly all calls have, are many: their bursts differ less.
+BEYOND_MANY = 1.5
 #: Fewer calls a minute of somebody who never called the endpoint before are a new user, and no surge.
 FEW_A_MINUTE = 1.0
-#: A job has so many times the calls of the hours around it.
-JOB_FACTOR, AROUND_JOB = 3.0, 4 * HOUR
+#: A job has so many times the calls of the two hours before it and after it, when it came; of the four hours around its usual one, which
+#: it may have reached into, still twice the calls.
+JOB_FACTOR, JOB_HOUR_FACTOR, AROUND_JOB = 3.0, 2.0, 4 * HOUR
 #: What a burst is told from: the hours before it (and after it).
 BESIDE = 2 * HOUR
 #: A job that came at another hour has so much of what is missing at its own.
@@ -137,7 +147,10 @@ def _looks(run: Run, calls: Floats) -> Iterator[_Look]:
         if width < 2 * longest or width > DAY:
             continue
         longest, recent = width, calls[begin:end]
-        surplus = _surplus(recent, width)
+        more, typical = _typical(recent, width)
+        # What opens exceeds more than one forecast; the detector's excess is the least it can be.
+        now = max(float(more[-1] - typical[-1]), float(run.at_open["excess"]))
+        surplus = np.where(more > SURGE_FACTOR * typical, more - typical, 0.0)
         before = np.maximum(surplus[: run.start - begin], _peaks(recent[: run.start - begin], width))
         past = []
         for high in range(len(before), max(len(before) - WEEK_DAYS * DAY, 0), -DAY):
@@ -146,7 +159,7 @@ def _looks(run: Run, calls: Floats) -> Iterator[_Look]:
             if before[best] > 0:
                 last = begin + best + 1
                 past.append(_Burst(max(last - width, 0), last, float(before[best])))
-        yield _Look(run, known, _Burst(run.start, end, float(surplus[-1])), past)
+        yield _Look(run, known, _Burst(run.start, end, now), past)
 
 
 def _age(calls: Floats) -> Ints:
@@ -154,20 +167,14 @@ def _age(calls: Floats) -> Ints:
     return np.clip((np.arange(len(calls)) - int((calls > 0).argmax())) // DAY, 1, WEEK_DAYS)
 
 
-def _surplus(calls: Floats, width: int) -> Floats:
-    """Calls in the window that ends with each bin above what is typical; 0.0 where they are no burst.
-
-    Typical is what came around this time of the days before (mean root, which a burst on one of them hardly moves), or in the hours
-    before the window if that is more.
-    """
+def _typical(calls: Floats, width: int) -> tuple[Floats, Floats]:
+    """Calls in the window that ends with each bin, and how many are typical: what came around this time of the days before (mean root,
+    which a burst on one of them hardly moves), or in the hours before the window if that is more."""
     sums = Sums(calls[None, :])
     reach = max(width, HOUR)
     roots = same_time(np.sqrt(sums.window(reach)), (reach - width) // 2)[0]
     around = (roots / _age(calls)) ** 2 * width / reach
-    typical = np.maximum(around, sums.past(BESIDE, width)[0] * width / BESIDE)
-    now = sums.window(width)[0]
-    surplus: Floats = np.where(now > SURGE_FACTOR * typical, now - typical, 0.0)
-    return surplus
+    return sums.window(width)[0], np.maximum(around, sums.past(BESIDE, width)[0] * width / BESIDE)
 
 
 def _peaks(calls: Floats, width: int) -> Floats:
@@ -216,18 +223,19 @@ def _told(
     week: pl.DataFrame,
     bursts: list[pl.DataFrame],
 ) -> _Seen:
-    """top: the consumer with most of the excess ("": those who are not named) and its share; now, week, bursts: breakdowns of the surge, of
+    """top: the consumer with most of the excess ("": those who are not named), its share of that and of the calls; now, week, bursts: breakdowns of the surge, of
     the week before it and of the bursts of past days."""
     if look.slow and _new_users(look, now, week):
         return _Seen("usual")
-    who, share, _ = top
+    who, share, traffic = top
     many = who is None or share < HINT_EXCESS
     past = [
         burst.surplus if many else min(burst.surplus, _calls_of(part, who or None))
         for burst, part in zip(look.past, bursts, strict=True)
     ]
     like = max(zip(past, look.past, strict=True), key=lambda one: one[0])[1] if past else None
-    return _Seen(look.held_against(past, BEYOND if who and not many else BEYOND_UNNAMED), like, many)
+    factor = BEYOND if who and not many and traffic <= HINT_TRAFFIC else BEYOND_MANY
+    return _Seen(look.held_against(past, factor), like, many)
 
 
 def _calls_of(part: pl.DataFrame, consumer: str | None) -> float:
@@ -271,7 +279,7 @@ def _moved(run: Run, calls: Floats) -> Run | None:
     # From an hour before (after) the window on: a job may have begun before it.
     inner, outer = (float(same_time(sums.window(width + 2 * side), side)[0][at]) for side in (near, far))
     around = (outer - inner) / age[at] * width / (2 * (far - near))
-    if usual[at] < JOB_FACTOR * around:
+    if usual[at] < JOB_HOUR_FACTOR * around:
         return run
     # Windows that began in these twelve hours.
     first = min(max(run.start - DAY // 2 + width, 0), at)
