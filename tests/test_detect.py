@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -374,7 +375,7 @@ def test_an_endpoint_that_nobody_calls_any_more_is_a_traffic_candidate() -> None
     silent = during(180) & (pl.col("route") == busiest(calls))
     found = overlapping(scan(calls.filter(~silent)), 180)
     assert found.select("signal", "endpoints").rows() == [("traffic", [f"GET {busiest(calls)}"])]
-    assert "drop" in found["title"][0]
+    assert re.search(r": traffic drop to [\d.]+ calls per 5 minutes, expected [\d.]+$", found["title"][0])
     # The window in which it was noticed began before; the numbers are those of the time that is named.
     (start, end, n, observed) = found.select("start", "end", "n", "observed").row(0)
     named = pl.col("start_time").is_between(start, end, closed="left") & (pl.col("route") == busiest(calls))

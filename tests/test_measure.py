@@ -361,9 +361,14 @@ FORBIDDEN = [
     ";",
     "-- nothing",
     "CREATE TABLE x AS SELECT 1",
-    "INSERT INTO attempts VALUES ('u', 1)",
-    "UPDATE attempts SET attempt = 9",
-    "DELETE FROM attempts",
+    "INSERT INTO parts.attempts VALUES ('u', 1)",
+    "UPDATE parts.attempts SET attempt = 9",
+    "DELETE FROM parts.attempts",
+    "COPY (PIVOT calls ON method USING count(*)) TO '{file}' (FORMAT parquet, USE_TMP_FILE false)",
+    "/* select */ COPY (PIVOT calls ON method USING count(*)) TO '{out}'",
+    "EXPLAIN ANALYZE COPY (PIVOT calls ON method USING count(*)) TO '{file}' (FORMAT parquet, USE_TMP_FILE false)",
+    "CREATE TABLE x AS PIVOT calls ON method USING count(*)",
+    "WITH p AS (PIVOT calls ON method USING count(*)) DELETE FROM parts.attempts",
     "DROP VIEW calls",
     "CALL pragma_version()",
     "VACUUM",
@@ -408,6 +413,27 @@ def test_sql_of_a_user_reads_the_lake_and_does_nothing_else(query: str, lake: Pa
     assert not out.exists()
     assert {path: path.read_bytes() for path in lake.rglob("*") if path.is_file()} == before
     assert apilens("sql", text, "--lake", lake).code == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "row"),
+    [
+        ("SHOW TABLES", ("calls",)),
+        ("DESCRIBE calls", ("timestamp", "TIMESTAMP WITH TIME ZONE", "YES", None, None, None)),
+        ("PIVOT (SELECT method, status_code FROM calls) ON status_code USING count(*)", ("GET", 1)),
+        ("/* é */ (PIVOT (SELECT method, status_code FROM calls) ON status_code USING count(*))", ("GET", 1)),
+        ("WITH p AS (PIVOT calls ON method USING count(*) GROUP BY path) FROM p", ("/v1", 1)),
+    ],
+)
+def test_what_an_analyst_tries_first_runs(query: str, row: tuple[object, ...], lake: Path) -> None:
+    found = Lens(str(lake)).sql(query)
+    assert found.row(0) == row
+    if query == "SHOW TABLES":
+        assert set(found["name"]) == {"calls", "rollups", "rejects", "ingests", "metrics"}
+
+
+def test_what_is_no_sql_is_answered_with_the_views(lake: Path) -> None:
+    assert "The views are calls, rollups, rejects, ingests, metrics; their columns: DESCRIBE calls" in apilens("sql", ".tables", "--lake", lake).err  # fmt: skip
 
 
 def test_sql_opens_the_tables_that_the_query_names(lake: Path, tmp_path: Path) -> None:

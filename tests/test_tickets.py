@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -29,7 +30,9 @@ from apilens.trackers.folder import Folder
 from apilens.trackers.outbox import deliver
 from apilens.trackers.plan import PLAN, plan, plan_hash
 from apilens.trackers.ticket import Section
+from apilens.triage.next_steps import next_steps
 from apilens.window import Window
+from commands import apilens
 from people import HOUR, MONDAY, candidate, candidates, item, items
 from processes import processes
 
@@ -95,6 +98,19 @@ def test_the_hash_of_a_plan_changes_only_with_what_it_would_create() -> None:
     assert plan_hash(one) == plan_hash(again) != plan_hash(more)
 
 
+@pytest.mark.parametrize(
+    "asked", ["queue", "queue --silent", "queue --output markdown", "tickets plan --tracker folder:x"]
+)
+def test_rows_name_their_environment_where_there_are_several(state_url: str, asked: str) -> None:
+    def shown() -> list[str]:
+        return re.findall(r"\b(environment|prod|staging)\b", apilens(*asked.split(), "--state", state_url).out)
+
+    file_some(state_url, candidate("a"), candidate("b"))
+    assert shown() == []
+    file_some(state_url, candidate("a"), candidate("b", environment="staging"))
+    assert sorted(shown()) == ["environment", "prod", "staging"]
+
+
 # -- the folder
 
 
@@ -116,8 +132,12 @@ def test_a_ticket_says_what_happened_who_is_silent_and_what_was_reported(state_u
         "app-02",
         "it fails",
         "10.0.4.12:8080",
+        "Look at the upstream 10.0.4.12:8080: its log from 2026-03-09 10:00:42 UTC on",
+        "apilens trace -- req-0001-abcdef",
+        "apilens explain pay-1",
     ):
         assert said in text.replace("\\", ""), said
+    assert text.index("What happened") < text.index("| Priority |") < text.index("What to do next")
     assert "req-0001-abcdef" in text
 
 
@@ -130,6 +150,12 @@ def test_hostile_text_stays_text_in_the_file(tmp_path: Path) -> None:
     assert re.search(r"(?<!\\)\]\(", text) is None
     assert [line for line in text.splitlines() if line.startswith("#")] == [text.splitlines()[0], "## Reports"]
     assert "@all" not in text
+
+
+@pytest.mark.parametrize("request_id", ["$(touch x)", "a; rm -rf ~", "it's `id`", "--lake=/etc", "a\nb"])
+def test_a_request_id_of_a_client_stays_one_word_of_the_command_that_names_it(request_id: str) -> None:
+    (told,) = [step for step in next_steps(candidate(request_ids=[request_id])) if "apilens trace" in step]
+    assert shlex.split(told.partition(": ")[2]) == ["apilens", "trace", "--", request_id]
 
 
 @pytest.mark.parametrize("name", ["../../etc/x", "a" * 5000, "", "a/b\0", "CON", "ä"])
@@ -202,7 +228,7 @@ def test_another_state_database_adopts_the_files_that_are_there(tmp_path: Path) 
         file_some(url, candidate(title=name))
         apply(url, tmp_path / "out")
     (path,) = (tmp_path / "out").iterdir()
-    assert path.read_text().startswith("# one")
+    assert path.read_text().startswith("# prod: one")
 
 
 def test_a_plan_that_changed_since_it_was_looked_at_is_not_applied(state_url: str, tmp_path: Path) -> None:

@@ -25,6 +25,15 @@ class Distinct:
         """What was made of `values`, one for one, per row; null where the row is null."""
         return made if self.at is None else made.gather(self.at)
 
+    def changed(self, change: Callable[[pl.Series], pl.Series]) -> Distinct:
+        """The same rows with what `change`, as `make` of `map`, makes of each value; two values may become one."""
+        return Distinct(change(self.values), self.at)
+
+    @property
+    def rows(self) -> pl.Series:
+        """The column itself."""
+        return self.spread(self.values)
+
     def map(self, make: Callable[[pl.Series], pl.Series]) -> pl.Series:
         """What `make`, which judges each value alone and leaves null null, makes of every row."""
         return self.spread(make(self.values))

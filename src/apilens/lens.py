@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -72,6 +75,7 @@ class Lens:
         """
         self.lake = open_lake(path)
         self._config = config
+        self._held: _Held | None = None
         self.openapi = load_openapi([openapi]) if openapi is not None else _stored(self.lake.read_text("openapi.json"))
 
     @cached_property
@@ -202,6 +206,30 @@ class Lens:
         """schema.ROLLUPS of the bins that start in [since, until), lazily."""
         return self._merged(self.lake.scan("rollups", self.window(since, until, now=now)))
 
+    @contextmanager
+    def held(self) -> Iterator[Lens]:
+        """This lens for one thread's many questions about calls in a row: they share a connection, which takes longer to make than
+        most take to answer, and sees what was committed when it was made."""
+        held = copy(self)
+        held._held = _Held()
+        try:
+            yield held
+        finally:
+            held._held.close()
+
+    @contextmanager
+    def _calls(self, window: Window) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection with the view calls, which has at least those of a window."""
+        if self._held is None:
+            with self.connect(window, CALLS_VIEW) as connection:
+                yield connection
+            return
+        if self._held.connection is None or not self._held.window.holds(window):
+            wider = window if self._held.connection is None else self._held.window.with_all_of(window)
+            self._held.close()
+            self._held.connection, self._held.window = self.connect(wider, CALLS_VIEW), wider
+        yield self._held.connection
+
     def quality(self, window: Window = ALWAYS) -> CallQuality:
         """Identity coverage and the like of a window's calls."""
         with self.connect(window, CALLS_VIEW) as connection:
@@ -209,24 +237,18 @@ class Lens:
 
     def breakdown(self, windows: pl.DataFrame) -> pl.DataFrame:
         """measure.breakdown.BREAKDOWN of the calls in some windows of single endpoints."""
-        start, end = windows["start"].min(), windows["end"].max()
-        bounds = Window(start, end) if isinstance(start, datetime) and isinstance(end, datetime) else ALWAYS
-        with self.connect(bounds, CALLS_VIEW) as connection:
+        with self._calls(_bounds(windows)) as connection:
             return _breakdown.breakdown(connection, windows)
 
     def refusals(self, asked: pl.DataFrame) -> pl.DataFrame:
         """measure.refusals.REFUSALS: how often some consumers were answered with some status codes, per endpoint and minute."""
-        start, end = asked["start"].min(), asked["end"].max()
-        bounds = Window(start, end) if isinstance(start, datetime) and isinstance(end, datetime) else ALWAYS
-        with self.connect(bounds, CALLS_VIEW) as connection:
+        with self._calls(_bounds(asked)) as connection:
             return refusals(connection, asked)
 
     def strangers(self, asked: pl.DataFrame) -> pl.DataFrame:
         """measure.strangers: what clients without identity that were refused somewhere met elsewhere, in the week before as well."""
-        start, end = asked["start"].min(), asked["end"].max()
-        before = _strangers.BEFORE + timedelta(hours=1)
-        bounds = Window(start - before, end) if isinstance(start, datetime) and isinstance(end, datetime) else ALWAYS
-        with self.connect(bounds, CALLS_VIEW) as connection:
+        earlier = asked.with_columns(pl.col("start") - _strangers.BEFORE - timedelta(hours=1))
+        with self._calls(_bounds(earlier)) as connection:
             return _strangers.strangers(connection, asked)
 
     def compare(self, before: Window, after: Window) -> pl.DataFrame:
@@ -265,7 +287,7 @@ class Lens:
 
     def explain(self, candidate: Mapping[str, Any]) -> pl.DataFrame:
         """measure.explain.CARRIERS of a candidate (row of schema.CANDIDATES)."""
-        with self.connect(Window(candidate["start"] - timedelta(days=1), candidate["end"]), CALLS_VIEW) as connection:
+        with self._calls(Window(candidate["start"] - timedelta(days=1), candidate["end"])) as connection:
             return explain(connection, **_asked(candidate))
 
     def addresses(self, candidate: Mapping[str, Any], most: int) -> pl.DataFrame:
@@ -321,7 +343,7 @@ class Lens:
 
     def instances(self, first: datetime, end: datetime) -> pl.DataFrame:
         """measure.facts.INSTANCES of [first, end)."""
-        with self.connect(Window(first, end), CALLS_VIEW) as connection:
+        with self._calls(Window(first, end)) as connection:
             return instances(connection, first, end)
 
     def skew(self, first: datetime, end: datetime) -> pl.DataFrame:
@@ -405,6 +427,24 @@ class Lens:
         """schema.SUMS of the calls of a window."""
         rows = roll_up(self._merged(self.lake.scan("calls", window)).collect(), "edge of a window")
         return rows.select(pl.col(name).cast(dtype) for name, dtype in SUMS.items())
+
+
+@dataclass
+class _Held:
+    """A connection that several questions share, and the window whose calls it has."""
+
+    connection: duckdb.DuckDBPyConnection | None = None
+    window: Window = ALWAYS
+
+    def close(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+
+
+def _bounds(asked: pl.DataFrame) -> Window:
+    """From the first `start` to the last `end`; without a row the whole time."""
+    start, end = asked["start"].min(), asked["end"].max()
+    return Window(start, end) if isinstance(start, datetime) and isinstance(end, datetime) else ALWAYS
 
 
 def load_openapi(files: Sequence[str], version: int = 0) -> OpenApi:

@@ -380,6 +380,7 @@ QUEUE = table(
         "start": TIMESTAMP,
         "end": TIMESTAMP,
         "title": pl.String,
+        "environment": pl.String,  # null for feedback: what people tell names none
         "service": pl.String,
         "endpoints": pl.List(pl.String),
         "owner": pl.String,  # team from context.toml; null: none named

@@ -27,6 +27,15 @@ class Window:
         if self.start is not None and self.end is not None and self.start >= self.end:
             raise UsageError(f"window is empty: it starts {self.start.isoformat()} and ends {self.end.isoformat()}")
 
+    def holds(self, other: Window) -> bool:
+        """Whether nothing of the other lies outside."""
+        return self.with_all_of(other) == self
+
+    def with_all_of(self, other: Window) -> Window:
+        """The shortest window that holds both."""
+        start = None if self.start is None or other.start is None else min(self.start, other.start)
+        return Window(start, None if self.end is None or other.end is None else max(self.end, other.end))
+
 
 #: No bound on either side.
 ALWAYS = Window()

@@ -90,7 +90,7 @@ def print_endpoints(
 ) -> None:
     """Endpoints to stdout in one of the command's forms; apart: calls set apart by kind; first: only so many rows of a table."""
     from apilens.reports.csv import csv_text
-    from apilens.reports.markdown import md
+    from apilens.reports.markdown import markdown_table
     from apilens.reports.ndjson import ndjson_text, records
     from apilens.reports.terminal import Column, endpoint_names, table
     from apilens.reports.units import count, milliseconds, percent, size
@@ -119,12 +119,11 @@ def print_endpoints(
                 endpoint_names(found), found.head(first or found.height).iter_rows(named=True), strict=False
             )
         ]
-        if output == "markdown":
-            click.echo("| " + " | ".join(headings) + " |\n|---" + "|---:" * (len(headings) - 1) + "|")
-            for row in cells:
-                click.echo("| " + " | ".join("–" if cell is None else md(str(cell)) for cell in row) + " |")
-            return
         spare = ("p90", "apdex", "bytes", "last seen (UTC)")
-        table("", [headings[0], *(Column(name, "right", spare=name in spare) for name in headings[1:])], cells)
+        columns = [Column(name, "right" if name != "endpoint" else "left", spare=name in spare) for name in headings]
+        if output == "markdown":
+            click.echo(markdown_table(columns, cells), nl=False)
+            return
+        table("", columns, cells)
         if first is not None and found.height > first:
             click.echo(f"… and {found.height - first} more: --top {found.height}")

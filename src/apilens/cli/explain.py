@@ -36,6 +36,7 @@ def explain(candidate: str, top: int, lake: str, state: str | None, output: str)
     from apilens.reports.ndjson import ndjson_text, records
     from apilens.reports.terminal import Column, safe, table
     from apilens.reports.units import count, evidence, percent, second
+    from apilens.triage.next_steps import next_steps, where_to_look
 
     found = incidents.explain(lake, state, candidate, most=top)
     row, carriers = found.candidate, found.carriers
@@ -53,6 +54,7 @@ def explain(candidate: str, top: int, lake: str, state: str | None, output: str)
                     "addresses": records(found.addresses),
                     "evidence": row["evidence"] or [],
                     "request_ids": row["request_ids"],
+                    "next_steps": next_steps(row),
                 },
                 ensure_ascii=False,
             )
@@ -61,6 +63,8 @@ def explain(candidate: str, top: int, lake: str, state: str | None, output: str)
         click.echo(f"{safe(row['title'])}\n{safe(row['explanation'])}")
         if row["first_affected_at"] is not None:
             click.echo(f"The first such call: {second(row['first_affected_at'])} UTC.")
+        if (advice := where_to_look(row)) is not None:
+            click.echo(safe(advice))
         click.echo()
         unit = {"latency": "ms", "traffic": "calls an hour"}.get(row["signal"], "share")
         shown = (lambda value: None if value is None else f"{value:,.1f}") if unit != "share" else percent

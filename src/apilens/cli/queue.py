@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -20,9 +20,6 @@ from apilens.cli.options import (
     state_option,
 )
 from apilens.errors import Exit, UsageError
-
-if TYPE_CHECKING:
-    import polars as pl
 
 _NUMBERS = ("rank", "weight", "hit", "told", "silent", "rice")
 _SPARE = ("weight", "why", "category", "owner", "rice", "set by")
@@ -61,6 +58,15 @@ _ROLES: dict[str, dict[str, _Cells]] = {
         "moved": itemgetter("moved"),
         "set by": itemgetter("override"),
     },
+}
+
+#: Columns of `--silent`.
+_WHOM_TO_TELL: dict[str, _Cells] = {
+    **_plain("rank", "priority", "hit", "told", "silent"),
+    # The share of calls whose consumer is known: behind shared addresses "hit" is no number of people.
+    "known": lambda row: None if row["identity_coverage"] is None else f"{row['identity_coverage']:.0%}",
+    "problem": lambda row: row["title"] or row["id"],
+    "who to tell": lambda row: _to_tell(row),
 }
 
 
@@ -116,58 +122,31 @@ def queue(
     if ctx.invoked_subcommand is not None:
         return Exit.DONE
     from apilens.pipeline import people
-    from apilens.reports.markdown import md
+    from apilens.reports.markdown import markdown_table
     from apilens.reports.ndjson import for_machines
-    from apilens.reports.terminal import Column, table
+    from apilens.reports.terminal import Column, several_environments, table
     from apilens.triage import silent_first, sorted_by, surprise
 
     ranked = sorted_by(people.queue(lake=lake, state=state, context=context, now=moment(now), config=config), order)
-    cells = _ROLES[role]
     if silent:
         ranked = silent_first(ranked)
+    cells = _WHOM_TO_TELL if silent else _ROLES[role]
+    if several_environments(ranked):
+        cells = _with_environment(cells)
+    columns = [Column(name, "right" if name in _NUMBERS else "left", spare=name in _SPARE) for name in cells]
+    rows = [tuple(cell(row) for cell in cells.values()) for row in ranked.to_dicts()]
     if (text := for_machines(ranked, output, "queue")) is not None:
         click.echo(text, nl=False)
     elif output == "markdown":
-        click.echo("| " + " | ".join(cells) + " |")
-        click.echo("|" + "|".join("---:" if name in _NUMBERS else "---" for name in cells) + "|")
-        for row in _rows(ranked, cells):
-            click.echo("| " + " | ".join("–" if cell is None else md(str(cell)) for cell in row) + " |")
-    elif silent:
-        table(
-            f"{ranked.height:,} problems with silent consumers",
-            [
-                "rank",
-                "priority",
-                Column("hit", "right"),
-                Column("told", "right"),
-                Column("silent", "right"),
-                "known",
-                "problem",
-                "who to tell",
-            ],
-            (
-                (
-                    row["rank"],
-                    row["priority"],
-                    row["hit"],
-                    row["told"],
-                    row["silent"],
-                    # The share of calls whose consumer is known: behind shared addresses "hit" is no number of people.
-                    "–" if row["identity_coverage"] is None else f"{row['identity_coverage']:.0%}",
-                    row["title"] or row["id"],
-                    _to_tell(row),
-                )
-                for row in ranked.to_dicts()
-            ),
-        )
-    elif ranked.is_empty():
+        click.echo(markdown_table(columns, rows), nl=False)
+    elif ranked.is_empty() and not silent:
         click.echo(
             "the queue is empty: no candidates and no feedback; type: apilens scan, apilens feedback import FILE"
         )
     else:
-        columns = [Column(name, "right" if name in _NUMBERS else "left", spare=name in _SPARE) for name in cells]
-        table(f"{ranked.height:,} problems, times in UTC", columns, _rows(ranked, cells))
-        if order == "weighted" and (why := surprise(ranked)) is not None:
+        what = "problems with silent consumers" if silent else "problems, times in UTC"
+        table(f"{ranked.height:,} {what}", columns, rows)
+        if order == "weighted" and not silent and (why := surprise(ranked)) is not None:
             click.echo(why)
     return Exit.DONE
 
@@ -218,8 +197,11 @@ def set_(
     return Exit.DONE
 
 
-def _rows(ranked: pl.DataFrame, cells: dict[str, _Cells]) -> list[tuple[Any, ...]]:
-    return [tuple(cell(row) for cell in cells.values()) for row in ranked.to_dicts()]
+def _with_environment(cells: dict[str, _Cells]) -> dict[str, _Cells]:
+    """Columns with the environment before the problem; what only people told of names none."""
+    place = list(cells).index("problem")
+    parts = list(cells.items())
+    return dict([*parts[:place], ("environment", itemgetter("environment")), *parts[place:]])
 
 
 def _some(names: list[str]) -> str:

@@ -98,7 +98,7 @@ def scan(
 
 def print_candidates(found: pl.DataFrame) -> None:
     """Candidates for people, the most severe first."""
-    from apilens.reports.terminal import Column, table
+    from apilens.reports.terminal import Column, several_environments, table
     from apilens.reports.units import count
     from apilens.schema import SEVERITIES
 
@@ -107,7 +107,7 @@ def print_candidates(found: pl.DataFrame) -> None:
         -found["score"],
         maintain_order=True,
     )
-    several = found["environment"].n_unique() > 1
+    several = several_environments(found)
     table(
         "",
         [

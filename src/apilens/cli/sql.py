@@ -17,10 +17,11 @@ from apilens.errors import Exit
 def sql(query: str, lake: str, output: str) -> int:
     """Run one SELECT over the views calls, rollups, rejects, ingests and metrics (DuckDB SQL).
 
-    Nothing else runs: no other statement, no file outside the lake, no setting. `apilens sql "DESCRIBE calls"` is
-    `apilens sql "SELECT * FROM information_schema.columns"`.
+    Also WITH, FROM, PIVOT, SHOW TABLES, DESCRIBE and SUMMARIZE. Nothing else runs: no other statement, no file outside the lake,
+    no setting.
 
     \b
+    apilens sql "DESCRIBE calls"
     apilens sql "SELECT status_code, count(*) FROM calls GROUP BY 1 ORDER BY 2 DESC"
     apilens sql "SELECT route, quantile_cont(duration_ms, 0.999) FROM calls GROUP BY 1" --output csv
     """

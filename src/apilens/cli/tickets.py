@@ -42,7 +42,7 @@ def plan(tracker: str, include_ended: bool, output: str, lake: str, state: str |
     """
     from apilens.pipeline import tickets
     from apilens.reports.ndjson import records
-    from apilens.reports.terminal import table
+    from apilens.reports.terminal import several_environments, table
 
     made, digest = tickets.plan_tickets(lake=lake, state=state, tracker=tracker, include_ended=include_ended)
     creates = made.filter(made["action"] == "create").height
@@ -50,7 +50,8 @@ def plan(tracker: str, include_ended: bool, output: str, lake: str, state: str |
         click.echo(json.dumps({"schema_version": 1, "hash": digest, "create": creates, "plan": records(made)}))
         return Exit.DONE
     if made.height:
-        columns = ["action", "severity", "start", "title", "ticket"]
+        apart = ["environment"] if several_environments(made) else []
+        columns = ["action", "severity", *apart, "start", "title", "ticket"]
         shown = made.with_columns(made["start"].dt.strftime("%Y-%m-%d %H:%MZ"))
         table("", columns, shown.select(columns).rows())
     click.echo(f"{creates:,} to create, {made.height - creates:,} filed already; plan {digest}")

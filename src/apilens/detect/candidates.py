@@ -6,6 +6,7 @@ import hashlib
 import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from http import HTTPStatus
 
 import numpy as np
 import polars as pl
@@ -27,10 +28,12 @@ from apilens.detect.incidents import (
 QUIET = HOUR * 3 // 2
 MAX_CONSUMERS = 1_000
 MAX_REQUEST_IDS = 20
+PER_BIN = " calls per 5 minutes"
 #: Cuts of the technical severity (FEEDBACK.md, "Severity and priority").
 SEVERITY_CUTS = ((0.75, "critical"), (0.5, "high"), (0.25, "medium"))
 #: Gateway answers that speak of the system behind it.
 DEPENDENCY_CODES = (502, 503, 504)
+_CODES = frozenset(HTTPStatus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +161,7 @@ def _candidate(
     hint = _hint(incident, signal, codes, measured.profile)
     consumers, coverage = _consumers(signal, codes, evidence, measured.profile)
     quiet = max(QUIET, 2 * (incident.first.opened - incident.first.start) // 3)
+    state = "open" if minute // MINUTES - (last + 1) < quiet else "ended"
     severity = _severity(signal, incident.first.direction, measured, codes)
     mark = fingerprint(incident, names)
     return {
@@ -167,7 +171,7 @@ def _candidate(
         "start": start,
         "end": end,
         "first_affected_at": _first_affected(codes, evidence),
-        "state": "open" if minute // MINUTES - (last + 1) < quiet else "ended",
+        "state": state,
         "environment": names[order[0]]["environment"],
         "service": services.pop() if len(services) == 1 else None,
         "endpoints": endpoints,
@@ -187,7 +191,7 @@ def _candidate(
         "request_ids": _request_ids(codes, evidence),
         "title": _title(incident, signal, codes, hint, endpoints, measured),
         "explanation": _explanation(
-            incident, signal, codes, hint, endpoints, measured, (start, end, detected_at), len(consumers)
+            incident, signal, codes, hint, endpoints, measured, (start, end, detected_at), state, len(consumers)
         ),
     }
 
@@ -371,8 +375,10 @@ def _amount(value: float, unit: str) -> str:
             return "<0.01 %"
         return f"{100 * value:.2g} %" if value < 0.1 else f"{100 * value:.0f} %"
     if unit == "ms":
+        if value >= 999.5:
+            return f"{value / 1000:.2g} s" if value < 9_950 else f"{value / 1000:,.0f} s"
         return f"{value:,.0f} ms" if value >= 10 else f"{value:.2g} ms"
-    return f"{value:,.0f} calls per 5 minutes" if value >= 10 else f"{value:.2g} calls per 5 minutes"
+    return (f"{value:,.0f}" if value >= 10 else f"{value:.2g}") + PER_BIN
 
 
 def _what(signal: str, codes: list[int], direction: int, unit: str) -> str:
@@ -383,6 +389,16 @@ def _what(signal: str, codes: list[int], direction: int, unit: str) -> str:
     return " and ".join(str(code) for code in codes[:3])
 
 
+def _phrases(codes: list[int]) -> str:
+    """`502 (Bad Gateway) and 503 (Service Unavailable)`. Source: RFC 9110, section 15; 499 is NGINX's own."""
+
+    def named(code: int) -> str:
+        phrase = "Client Closed Request" if code == 499 else HTTPStatus(code).phrase if code in _CODES else None
+        return f"{code} ({phrase})" if phrase else str(code)
+
+    return " and ".join(named(code) for code in codes[:3])
+
+
 def _title(
     incident: Incident,
     signal: str,
@@ -391,14 +407,19 @@ def _title(
     endpoints: list[str],
     measured: _Measured,
 ) -> str:
-    where = endpoints[0] if len(endpoints) == 1 else f"{endpoints[0]} and {len(endpoints) - 1} more"
     what = _what(signal, codes, incident.first.direction, measured.unit)
-    verb = " on" if codes else ""
+    verb = " on" if codes else {"ratio": ":", "calls": " to", "ms": ""}[measured.unit]
     of = " of calls" if measured.unit == "ratio" else ""
+    # Calls of both are those of 5 minutes; said once.
+    expected = _amount(measured.expected, measured.unit).removesuffix(PER_BIN)
     return (
-        f"{where}: {what}{verb} {_amount(measured.observed, measured.unit)}{of}{_about(hint)}, "
-        f"expected {_amount(measured.expected, measured.unit)}"
+        f"{_where(endpoints)}: {what}{verb} {_amount(measured.observed, measured.unit)}{of}{_about(hint)}, "
+        f"expected {expected}"
     )
+
+
+def _where(endpoints: list[str]) -> str:
+    return endpoints[0] if len(endpoints) == 1 else f"{endpoints[0]} and {len(endpoints) - 1} more"
 
 
 def _explanation(
@@ -408,22 +429,25 @@ def _explanation(
     hint: dict[str, str | None],
     endpoints: list[str],
     measured: _Measured,
-    times: tuple[datetime, datetime, datetime],
+    moments: tuple[datetime, datetime, datetime],
+    state: str,
     consumers: int,
 ) -> str:
-    start, end, detected_at = times
+    start, end, detected_at = moments
     observed, expected = _amount(measured.observed, measured.unit), _amount(measured.expected, measured.unit)
-    span = f"From {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
+    began, last = f"{start:%Y-%m-%d %H:%M}", f"{end:%Y-%m-%d %H:%M}"
+    span = f"Since {began} UTC, and still at {last}" if state == "open" else f"From {began} to {last} UTC"
     if signal == "traffic":
         more = "more" if incident.first.direction == 1 else "fewer"
         sentences = [
-            f"{span}, {endpoints[0]} had {observed}; past days at the same time, and what other endpoints had meanwhile, let expect "
-            f"{expected}. About {measured.excess:,.0f} calls {more} than expected."
+            f"{span}, {endpoints[0]} had {observed}; {expected} were expected from past days at the same time and from what "
+            f"other endpoints had meanwhile. About {measured.excess:,.0f} calls {more} than expected."
         ]
     elif measured.unit == "ms":
         factor = measured.observed / max(measured.expected, 1e-9)
+        times = f"{factor:.1f}" if factor < 9.95 else f"{factor:,.0f}"
         sentences = [
-            f"{span}, {endpoints[0]} took {observed} (geometric mean), {factor:.2g} times the {expected} of its baseline "
+            f"{span}, {endpoints[0]} took {observed} (geometric mean), {times} times the {expected} of its baseline "
             f"(n = {measured.n:,} successful calls)."
         ]
     elif signal == "latency":
@@ -433,8 +457,8 @@ def _explanation(
         ]
     else:
         sentences = [
-            f"{span}, {observed} of {measured.n:,} calls were answered with {_what(signal, codes, 1, 'ratio')}; the past week lets expect "
-            f"{expected}. About {measured.excess:,.0f} calls more than expected."
+            f"{span}, {observed} of {measured.n:,} calls to {_where(endpoints)} were answered with {_phrases(codes)}; "
+            f"{expected} were expected from the past week. About {measured.excess:,.0f} such calls more than expected."
         ]
     for name in ("consumer", "node", "upstream"):
         if hint[name]:

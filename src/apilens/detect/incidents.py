@@ -442,10 +442,9 @@ def profile_of(run: Run, now: pl.DataFrame, before: pl.DataFrame, measured: Mapp
             rows = now.group_by(value).agg(
                 pl.col("calls").sum(), (hit - expected * pl.col("calls").sum()).alias("excess")
             )
-        profile.calls[name] = {row[0]: float(row[1]) for row in rows.select("value", "calls").sort("value").iter_rows()}
-        profile.excess[name] = {
-            row[0]: float(row[1]) for row in rows.select("value", "excess").sort("value").iter_rows()
-        }
+        told = rows.sort("value")
+        for of, column in ((profile.calls, "calls"), (profile.excess, "excess")):
+            of[name] = dict(zip(told["value"].to_list(), told[column].cast(pl.Float64).to_list(), strict=True))
     return profile
 
 

@@ -5,6 +5,7 @@ A format is one file that compiles layouts, and one line in FORMATS.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -616,14 +617,15 @@ def _explain_failure(name: str, ranked: Sequence[Trial]) -> str:
     near = sorted(ranked, key=lambda trial: -trial.nearness)
     shown = [f"  {trial.format}: {trial.first_reject}" for trial in near[:3]]
     records = ranked[0].records if ranked else 0
+    typed = shlex.quote(name)
     return "\n".join(
         [
             f"{name}: no known format reads its first {records} records. Nearest:",
             *shown,
             f"{ADVICE} name the file that has it, or paste it:",
-            f"  apilens ingest {name} --log-format-from /etc/nginx/nginx.conf",
-            f"  apilens ingest {name} --log-format '$remote_addr [$time_local] \"$request\" $status $request_time'",
-            f"  apilens ingest {name} --log-format '%h %l %u %t \"%r\" %>s %b %D'",
-            f"or the columns of a table: apilens ingest {name} --format table_csv --columns timestamp=when:ms",
+            f"  apilens ingest {typed} --log-format-from /etc/nginx/nginx.conf",
+            f"  apilens ingest {typed} --log-format '$remote_addr [$time_local] \"$request\" $status $request_time'",
+            f"  apilens ingest {typed} --log-format '%h %l %u %t \"%r\" %>s %b %D'",
+            f"or the columns of a table: apilens ingest {typed} --format table_csv --columns timestamp=when:ms",
         ]
     )

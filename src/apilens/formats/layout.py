@@ -105,9 +105,11 @@ class TextLayout(Layout):
     def may_fit(self, lines: Sequence[str]) -> bool:
         """Whether a line holds all literals in their order: an eighth of the known layouts is left after that."""
         literals, text = self._literals, "\n".join(lines)
-        # Most layouts have a literal that stands nowhere at all, and only the others are looked for line by line.
+        # Most layouts have a literal that stands nowhere at all, and only the others are looked for line by line; most of
+        # these lines lack a quote.
+        quotes = sum(literal.count('"') for literal in literals)
         return all(literal in text for literal in literals) and any(
-            _in_order(literals, line) == len(literals) for line in lines
+            line.count('"') >= quotes and _in_order(literals, line) == len(literals) for line in lines
         )
 
     def fits(self, records: pl.DataFrame) -> pl.Series:

@@ -32,6 +32,10 @@ _CATALOGUE = re.compile(
 #: Types that Polars has no column for, in the name of a type without the names of its fields.
 _FORMLESS, _QUOTED = re.compile(r"\bINTERVAL\b|\bUNION\("), re.compile(r"\"(?:[^\"]|\"\")*\"|'(?:[^']|'')*'")
 
+_SELECT = duckdb.StatementType.SELECT
+_SELECTS = frozenset({"select", "from", "with", "pivot", "pivot_wider"})
+_VIEWS = f"The views are {', '.join(TABLE_VIEWS)}"
+
 #: How routes are renamed on read.
 MERGES = pl.Schema({"service": pl.String, "route": pl.String, "merged_route": pl.String})
 
@@ -54,39 +58,41 @@ def connect(
     # After two seconds DuckDB would draw a bar on stdout, into the results.
     connection.execute("SET enable_progress_bar = false")
     lake.storage.attach(connection)
+    # What the views are made of has a schema of its own: SHOW TABLES lists the views alone.
+    connection.execute("CREATE SCHEMA parts")
     if {"rejects", "ingests"} & set(views):
         # Before the files, as in Lake.committed.
-        _load(connection, "attempts", lake.ledger().select("unit_id", "attempt"))
+        _load(connection, "parts.attempts", lake.ledger().select("unit_id", "attempt"))
     sources: dict[str, str] = {}
     allowed: list[str] = []
     for name in views:
         if name == "sums":
             sums = lake.sums(window)
-            _load(connection, "no_sums", SUMS.to_frame())
+            _load(connection, "parts.no_sums", SUMS.to_frame())
             sources[name] = _summed(sums)
             allowed += [*sums.days, *sums.cut, *sums.bins]
         elif name == "calls":
             whole, cut = lake.calls_of(window)
-            _load(connection, "no_calls", TABLES["calls"].to_frame())
-            sources[name] = _relation("no_calls", whole)
+            _load(connection, "parts.no_calls", TABLES["calls"].to_frame())
+            sources[name] = _relation("parts.no_calls", whole)
             if cut:  # times are read only where a file reaches over the window's edge
                 within = sql_within("start_time", window)
-                part = f"SELECT * FROM {_relation('no_calls', cut)} WHERE {within}"
+                part = f"SELECT * FROM {_relation('parts.no_calls', cut)} WHERE {within}"
                 sources[name] = f"(SELECT * FROM {sources[name]} UNION ALL BY NAME {part})"
             allowed += [*whole, *cut]
         else:
             paths = lake.files(name, window if name in TIME else ALWAYS)
-            _load(connection, f"no_{name}", TABLES[name].to_frame())
-            sources[name] = _relation(f"no_{name}", paths)
+            _load(connection, f"parts.no_{name}", TABLES[name].to_frame())
+            sources[name] = _relation(f"parts.no_{name}", paths)
             allowed += paths
     for row in "crs":
         sources |= {f"route_{row}": f"{row}.route", f"merged_{row}": ""}
     if merges is not None and not merges.is_empty():
-        _load(connection, "route_merges", merges)
+        _load(connection, "parts.route_merges", merges)
         for row in "crs":
             sources[f"route_{row}"] = f"coalesce(m.merged_route, {row}.route)"
             sources[f"merged_{row}"] = (
-                f"LEFT JOIN route_merges AS m ON m.route = {row}.route AND m.service IS NOT DISTINCT FROM {row}.service"
+                f"LEFT JOIN parts.route_merges AS m ON m.route = {row}.route AND m.service IS NOT DISTINCT FROM {row}.service"
             )
     text = files("apilens.lake").joinpath("views.sql").read_text(encoding="utf-8")
     for statement in re.split(r"^(?=CREATE VIEW )", text, flags=re.MULTILINE)[1:]:
@@ -113,12 +119,14 @@ def select(connection: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:
     """
     try:
         statements = duckdb.extract_statements(query)
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        if len(statements) != 1 or not (statements[0].type == _SELECT or _pivots(statements[0], query)):
             kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
             raise UsageError(
                 f"apilens sql runs one SELECT, found {kinds}; for example: SELECT route, count(*) FROM calls GROUP BY 1"
             )
         found = connection.sql(query)
+        if found is None:
+            raise UsageError("apilens sql runs one SELECT, found one that changes something")
         for name, kind in zip(found.columns, found.types, strict=True):
             if _FORMLESS.search(_QUOTED.sub("", str(kind))):
                 raise UsageError(f"the query's result has no table form: {name} is {kind}; try CAST(… AS VARCHAR)")
@@ -131,12 +139,25 @@ def select(connection: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:
         if isinstance(error, duckdb.CatalogException) and "Table with name" in str(error):
             # DuckDB offers its own tables, and those the views are made of.
             wanted = str(error).partition("\n")[0]
-            raise UsageError(f"the query failed: {wanted} The views are {', '.join(TABLE_VIEWS)}") from None
+            raise UsageError(f"the query failed: {wanted} {_VIEWS}") from None
+        if isinstance(error, duckdb.ParserException):
+            raise UsageError(f"the query failed: {error}\n{_VIEWS}; their columns: DESCRIBE calls") from None
         raise UsageError(f"the query failed: {error}") from None
     # DuckDB's sum() of whole numbers is a HUGEINT, which arrives as a decimal and would be a string in JSON.
     huge = [name for name, dtype in rows.schema.items() if isinstance(dtype, pl.Decimal) and dtype.scale == 0]
     small = [name for name in huge if rows[name].is_between(-(2**63), 2**63 - 1).all()]
     return rows.with_columns(pl.col(small).cast(pl.Int64))
+
+
+def _pivots(statement: duckdb.Statement, query: str) -> bool:
+    """Whether it is a PIVOT, or a SELECT with one in it: those make a type of the values they find before they select, so DuckDB
+    calls each statement with a PIVOT MULTI, a COPY too. Which one it is, its first word tells."""
+    if statement.type != duckdb.StatementType.MULTI:
+        return False
+    tokens = [start for start, kind in duckdb.tokenize(query) if kind != duckdb.token_type.comment]
+    words = (re.match(r"\w+", query.encode()[start:].decode(errors="replace")) for start in tokens)
+    first = next((word[0].lower() for word in words if word), "")
+    return first in _SELECTS
 
 
 def _load(connection: duckdb.DuckDBPyConnection, name: str, frame: pl.DataFrame) -> None:
@@ -165,9 +186,9 @@ def _summed(sums: Sums) -> str:
     columns = ", ".join(SUMS)
     whole = "false" if sums.whole is None else sql_within("bin_start", sums.whole)
     return (
-        f"(SELECT * FROM {_relation('no_sums', sums.days)} WHERE {whole}"
-        f" UNION ALL BY NAME SELECT * FROM {_relation('no_sums', sums.cut, columns)} WHERE NOT ({whole})"
-        f" UNION ALL BY NAME SELECT * FROM {_relation('no_sums', sums.bins, columns)})"
+        f"(SELECT * FROM {_relation('parts.no_sums', sums.days)} WHERE {whole}"
+        f" UNION ALL BY NAME SELECT * FROM {_relation('parts.no_sums', sums.cut, columns)} WHERE NOT ({whole})"
+        f" UNION ALL BY NAME SELECT * FROM {_relation('parts.no_sums', sums.bins, columns)})"
     )
 
 

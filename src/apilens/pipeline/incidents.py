@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
+from hashlib import sha256
 from typing import Any
 
 import polars as pl
@@ -201,6 +202,13 @@ def past_of(edge: datetime) -> datetime:
     return datetime.fromtimestamp((edge - LOOK_BACK).timestamp() // _WEEK_S * _WEEK_S, UTC)
 
 
+def _replaced(ledger: pl.DataFrame) -> str:
+    """Changes when a unit is read anew (`ingest --replace`): what a consumer or an upstream was called may change with it, and the
+    rollups need not."""
+    anew = ledger.filter(pl.col("attempt") > 1).select("unit_id", "attempt").sort("unit_id")
+    return sha256(anew.write_csv().encode()).hexdigest()
+
+
 def scan(
     lake: str,
     state: str | None,
@@ -232,30 +240,31 @@ def scan(
         earlier = Lens(baseline, lens.config, openapi=openapi).rollups().collect()
         rollups = pl.concat([_days_before(earlier, begin).lazy(), rollups])
         launches = [begin, *launches]
-    remembered = Memory(lens.lake.recall(DECIDED))
-    found = find_candidates(
-        rollups,
-        lens.breakdown,
-        lens.refusals,
-        lens.strangers,
-        now=edge,
-        go_live=max(launches, default=None),
-        settings=lens.config.detect,
-        remembered=remembered,
-    )
-    if remembered.changed:
-        lens.lake.memorise(DECIDED, remembered.to_bytes())
-    if baseline is not None and begin is not None:
-        found = found.filter(pl.col("detected_at") > begin)
-    metrics = suspects.metrics(lens, first, edge)
-    with open_state(lake, state) as store:
-        facts = suspects.facts(lens, store, blocks, edge)
-        found, friction = suspects.of_calls(lens, found, facts, blocks, edge)
-        found = pl.concat([found, suspects.of_metrics(metrics, found, blocks, edge)]).sort("detected_at", "id")
-        found = wanted(found, lens.config.detect, now=edge)
-        found = suspects.with_evidence(lens, found, metrics, friction, store.candidates())
-        found = muted(found, [*lens.config.detect.mutes, *suspects.mutes(store)], now=moment)
-        changes = store.save_candidates(found, moment, Window(first, edge))
+    with lens.held() as calls:
+        remembered = Memory(lens.lake.recall(DECIDED), _replaced(lens.lake.ledger()))
+        found = find_candidates(
+            rollups,
+            calls.breakdown,
+            calls.refusals,
+            calls.strangers,
+            now=edge,
+            go_live=max(launches, default=None),
+            settings=lens.config.detect,
+            remembered=remembered,
+        )
+        if remembered.changed:
+            lens.lake.memorise(DECIDED, remembered.to_bytes())
+        if baseline is not None and begin is not None:
+            found = found.filter(pl.col("detected_at") > begin)
+        metrics = suspects.metrics(lens, first, edge)
+        with open_state(lake, state) as store:
+            facts = suspects.facts(calls, store, blocks, edge)
+            found, friction = suspects.of_calls(calls, found, facts, blocks, edge)
+            found = pl.concat([found, suspects.of_metrics(metrics, found, blocks, edge)]).sort("detected_at", "id")
+            found = wanted(found, lens.config.detect, now=edge)
+            found = suspects.with_evidence(calls, found, metrics, friction, store.candidates())
+            found = muted(found, [*lens.config.detect.mutes, *suspects.mutes(store)], now=moment)
+            changes = store.save_candidates(found, moment, Window(first, edge))
     window = lens.window(since, until, now=moment)
     if window.start is not None:
         found = found.filter(pl.col("end") > window.start)

@@ -1,9 +1,11 @@
-"""The sanitiser of Markdown sinks: ticket bodies, notices."""
+"""The sanitiser of Markdown sinks: ticket bodies, tables."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 
+from apilens.reports.terminal import Column
 from apilens.reports.visible import safe
 
 #: Anywhere in a line these start emphasis, code, links, HTML, entities, tables, strike-through, formulas or an escape.
@@ -22,10 +24,25 @@ def md(text: str) -> str:
 
     Safe at the start of a line, within a paragraph, a heading, a list item and a table cell; not inside code spans.
     """
+    return _BLOCK.sub(_escape_block, inline(text))
+
+
+def inline(text: str) -> str:
+    """As md(), for where no block can begin: behind `# `, within a table cell or a sentence. `8.6 %` stays as it is."""
     shown = _INLINE.sub(r"\\\g<0>", safe(text).strip())
     shown = _ADDRESS.sub(lambda found: f"{found[1] or found[3]}\\{found[2] or found[4]}", shown)
-    shown = _MENTION.sub("\\1\u200b", shown)
-    return _BLOCK.sub(_escape_block, shown)
+    return _MENTION.sub("\\1\u200b", shown)
+
+
+def markdown_table(columns: Sequence[Column | str], rows: Iterable[Sequence[object]]) -> str:
+    """A table with what reports.terminal.table shows in a pipe: the same columns, rows, and "–" for None."""
+    whole = [column if isinstance(column, Column) else Column(column) for column in columns]
+    lines = [
+        [inline(column.name) for column in whole],
+        ["---:" if column.justify == "right" else "---" for column in whole],
+        *(["–" if cell is None else inline(str(cell)) for cell in row] for row in rows),
+    ]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _escape_block(found: re.Match[str]) -> str:

@@ -10,8 +10,8 @@ import uuid
 from pathlib import Path
 
 from apilens.errors import OutboundError
-from apilens.reports.markdown import md
-from apilens.trackers.ticket import Ticket
+from apilens.reports.markdown import inline, md
+from apilens.trackers.ticket import Section, Ticket
 
 _SAFE_NAME = re.compile(r"[a-z0-9]{1,64}", re.ASCII)
 
@@ -61,9 +61,17 @@ class Folder:
 
 
 def _markdown(ticket: Ticket) -> str:
-    lines = [f"# {md(ticket.title)}", "", "| | |", "|---|---|"]
-    lines += [f"| {md(name)} | {md(value)} |" for name, value in ticket.facts]
-    for section in ticket.sections:
-        lines += ["", f"## {md(section.heading)}", ""]
-        lines += [f"- {md(line)}" for line in section.lines] if len(section.lines) > 1 else [md(section.lines[0])]
-    return "\n".join(lines) + "\n"
+    facts = ["", "| | |", "|---|---|", *(f"| {inline(name)} | {inline(value)} |" for name, value in ticket.facts)]
+    first, others = ticket.sections[:1], ticket.sections[1:]
+    parts = [
+        f"# {md(ticket.title)}",
+        *(line for section in first for line in _section(section)),
+        *facts,
+        *(line for section in others for line in _section(section)),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _section(section: Section) -> list[str]:
+    lines = [f"- {md(line)}" for line in section.lines] if len(section.lines) > 1 else [md(section.lines[0])]
+    return ["", f"## {md(section.heading)}", "", *lines]

@@ -23,6 +23,7 @@ PLAN = pl.Schema(
         ("fingerprint", pl.String),
         ("start", TIMESTAMP),
         ("end", TIMESTAMP),
+        ("environment", pl.String),
         ("severity", pl.String),
         ("title", pl.String),
     ]

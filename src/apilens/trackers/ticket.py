@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from apilens.reports.units import lasting
+from apilens.triage.next_steps import next_steps
+
 _MANY = 20  # consumers, request ids and reports that are written out; the rest is counted
 
 
@@ -24,7 +27,7 @@ class Ticket:
     fingerprint: str
     title: str
     facts: tuple[tuple[str, str], ...]  # (name, value)
-    sections: tuple[Section, ...]
+    sections: tuple[Section, ...]  # the first says what happened: it stands before the facts
 
     def payload(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -58,14 +61,19 @@ class Tracker(Protocol):
 def ticket(key: str, problem: dict[str, Any], candidate: dict[str, Any]) -> Ticket:
     """The ticket `key` for a row of schema.QUEUE and the row of schema.CANDIDATES it comes from."""
     hint = candidate["hint"] or {}
+    # "default" stands for none that was declared.
+    environment = None if candidate["environment"] == "default" else candidate["environment"]
+    title = candidate["title"] or candidate["id"]
+    lasted = lasting(candidate["end"] - candidate["start"])
     facts = [
         ("Priority", f"{problem['priority']} (weight {problem['weight']:.0f} of 100: {problem['why']})"),
         ("Severity", problem["severity"]),
         ("Category", problem["category"]),
         ("State", f"{problem['state']}, since {candidate['start']:%Y-%m-%d %H:%MZ}"),
         ("First failed call", f"{first:%Y-%m-%d %H:%M:%SZ}" if (first := candidate["first_affected_at"]) else None),
-        ("Ended", f"{candidate['end']:%Y-%m-%d %H:%MZ}" if candidate["state"] == "ended" else None),
+        ("Ended", f"{candidate['end']:%Y-%m-%d %H:%MZ}, after {lasted}" if candidate["state"] == "ended" else None),
         ("Owner", problem["owner"]),
+        ("Environment", environment),
         ("Service", problem["service"]),
         ("Endpoints", ", ".join(problem["endpoints"] or [])),
         ("Measured", _measured(candidate)),
@@ -75,6 +83,7 @@ def ticket(key: str, problem: dict[str, Any], candidate: dict[str, Any]) -> Tick
     ]
     sections = [
         Section("What happened", (candidate["explanation"] or candidate["title"] or "",)),
+        Section("What to do next", tuple(next_steps(candidate))),
         Section(
             "Reports",
             _some(
@@ -86,12 +95,15 @@ def ticket(key: str, problem: dict[str, Any], candidate: dict[str, Any]) -> Tick
         ),
         Section("Hit but silent: who to tell", _some(problem["silent_consumers"] or [])),
         Section("Evidence: before and during", _some(map(_evidence, candidate["evidence"] or []))),
-        Section("Request ids", _some(candidate["request_ids"] or [])),
+        Section(
+            "Request ids of calls meanwhile" if candidate["signal"] == "traffic" else "Request ids of affected calls",
+            _some(candidate["request_ids"] or []),
+        ),
     ]
     return Ticket(
         id=key,
         fingerprint=candidate["fingerprint"],
-        title=candidate["title"] or candidate["id"],
+        title=f"{environment}: {title}" if environment else title,
         facts=tuple((name, value) for name, value in facts if value),
         sections=tuple(section for section in sections if section.lines),
     )

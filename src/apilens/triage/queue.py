@@ -255,7 +255,7 @@ def _of_candidates(
             {
                 "kind": "candidate",
                 **{name: candidate[name] for name in ("id", "fingerprint", "category", "state", "start", "end")},
-                **{name: candidate[name] for name in ("title", "service", "identity_coverage")},
+                **{name: candidate[name] for name in ("title", "environment", "service", "identity_coverage")},
                 "endpoints": endpoints,
                 "owner": context.owner(endpoints) or _given_owner(own),
                 "hit": hit,
