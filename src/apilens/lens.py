@@ -250,10 +250,8 @@ class Lens:
 
     def strangers(self, asked: pl.DataFrame) -> pl.DataFrame:
         """measure.strangers: what clients without identity that were refused somewhere met elsewhere, in the week before as well."""
-        start, end = asked["start"].min(), asked["end"].max()
-        before = _strangers.BEFORE + timedelta(hours=1)
-        bounds = Window(start - before, end) if isinstance(start, datetime) and isinstance(end, datetime) else ALWAYS
-        with self._calls(bounds) as connection:
+        earlier = asked.with_columns(pl.col("start") - _strangers.BEFORE - timedelta(hours=1))
+        with self._calls(_bounds(earlier)) as connection:
             return _strangers.strangers(connection, asked)
 
     def compare(self, before: Window, after: Window) -> pl.DataFrame:
