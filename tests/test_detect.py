@@ -17,6 +17,7 @@ from apilens import histogram, schema
 from apilens.detect import DETECTORS, anomalies, baseline, candidates, find_candidates, incidents, latency, traffic
 from apilens.measure.breakdown import breakdown
 from apilens.measure.refusals import refusals
+from apilens.measure.strangers import strangers
 
 START = datetime(2026, 5, 4, tzinfo=UTC)  # a Monday
 DAYS = 8
@@ -102,6 +103,8 @@ def with_columns_of_calls(world: pl.DataFrame) -> pl.DataFrame:
         service=pl.lit(None, pl.String),
         request_id=pl.format("r{}", pl.int_range(pl.len())),
         synthetic_type=pl.lit(None, pl.String),
+        client_ip=pl.lit(None, pl.String),
+        user_agent=pl.lit(None, pl.String),
     ).sort("start_time")
 
 
@@ -141,6 +144,7 @@ def scan(calls: pl.DataFrame, *, now: datetime | None = None) -> pl.DataFrame:
             rollups_of(calls),
             lambda windows: breakdown(connection, windows),
             lambda asked: refusals(connection, asked),
+            lambda asked: strangers(connection, asked),
             now=now or last + timedelta(minutes=5),
         )
 
@@ -396,6 +400,23 @@ def test_an_endpoint_that_leaves_its_siblings_is_found_where_its_own_past_says_n
         assert opened["endpoint"].unique().to_list() == found
 
 
+def test_jobs_of_its_own_do_not_hide_that_an_endpoint_leaves_its_siblings() -> None:
+    """At odd hours, so that no past day expects them; they are no part of what its users ask for."""
+    random = np.random.default_rng(5)
+    days, now = 9, slice(8 * 288 + 140, 8 * 288 + 158)
+    users = np.repeat(np.exp(random.normal(0, 0.4, days * 24)), 12)
+    rate = np.stack([users * 9, users * 25, users * 14, *np.full((3, len(users)), 10.0)])
+    for start in random.integers(0, 8 * 288, 30):
+        rate[0, start : start + 2] += 60
+    for factor, found in ((0.25, [0]), (3.0, [0]), (1.0, [])):
+        left = rate.copy()
+        left[0, now] *= factor
+        fleet, rows = baseline.fleet(_rollups_of(random.poisson(left)), _bins(days))
+        (series,) = baseline.chunks(fleet, rows, dict.fromkeys(range(3), "svc"))
+        opened = traffic.detect(series, fleet).filter("opens", pl.col("bin").is_between(now.start, now.stop))
+        assert opened["endpoint"].unique().to_list() == found, factor
+
+
 def _rollups_of(calls: np.ndarray) -> pl.DataFrame:
     """schema.ROLLUPS of (endpoints, bins) calls that are answered with 200."""
     endpoint, at = np.nonzero(calls)
@@ -585,6 +606,7 @@ def test_the_order_of_rollup_rows_does_not_matter() -> None:
                 rows,
                 lambda windows: breakdown(connection, windows),
                 lambda asked: refusals(connection, asked),
+                lambda asked: strangers(connection, asked),
                 now=START + timedelta(days=DAYS),
             )
             for rows in (rollups, rollups.sample(fraction=1.0, shuffle=True, seed=5))
@@ -606,6 +628,7 @@ def test_the_last_digits_of_a_sum_change_no_candidate() -> None:
                 rollups,
                 lambda windows, by=by: breakdown(connection, windows).with_columns(pl.col("log_duration_sum") * by),
                 lambda asked: refusals(connection, asked),
+                lambda asked: strangers(connection, asked),
                 now=START + timedelta(days=DAYS),
             )
             for by in (1.0, 1 + 1e-13)
@@ -640,6 +663,7 @@ def test_nothing_to_look_at_gives_an_empty_table_of_candidates() -> None:
         schema.ROLLUPS.to_frame(),
         lambda _: schema.BREAKDOWN.to_frame(),
         lambda _: schema.REFUSALS.to_frame(),
+        lambda _: schema.STRANGERS.to_frame(),
         now=START,
     )
     assert found.schema == schema.CANDIDATES

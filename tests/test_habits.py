@@ -9,8 +9,12 @@ import polars as pl
 import pytest
 
 from apilens import schema
+from apilens.detect import find_candidates
+from apilens.detect.memory import Memory
+from apilens.measure.breakdown import breakdown
 from apilens.measure.refusals import refusals
-from test_detect import FAULT, START, busiest, quiet_world, scan
+from apilens.measure.strangers import strangers
+from test_detect import FAULT, START, busiest, quiet_world, rollups_of, scan
 
 CLIENT = "at-its-quota"
 
@@ -75,6 +79,43 @@ def test_what_a_client_never_had_is_a_candidate_at_once() -> None:
     calls = quiet_world(1, endpoints=6)
     calls = pl.concat([calls, refused(calls, FAULT, 40, rank=3)]).sort("start_time")
     assert len(raised(calls)) == 1
+
+
+def test_of_a_client_whose_refusals_are_over_the_log_is_not_asked_again() -> None:
+    """Scans that remember say what those from nothing say: while it goes on, when it is over, later, and when more of it comes late."""
+    calls = at_its_quota(now=300, minutes=30)
+    late = refused(calls, FAULT + timedelta(minutes=4), 40, rank=3)
+    asked: list[int] = []
+
+    def found(calls: pl.DataFrame, now: datetime, remembered: Memory) -> pl.DataFrame:
+        with duckdb.connect() as connection:
+            connection.register("calls", calls.filter(pl.col("start_time") < now).to_arrow())
+
+            def count(windows: pl.DataFrame) -> pl.DataFrame:
+                asked.append(windows.height)
+                return refusals(connection, windows)
+
+            rollups = rollups_of(calls.filter(pl.col("start_time") < now))
+            return find_candidates(
+                rollups,
+                lambda windows: breakdown(connection, windows),
+                count,
+                lambda windows: strangers(connection, windows),
+                now=now,
+                remembered=remembered,
+            )
+
+    remembered, new = Memory(), []
+    later = FAULT + timedelta(minutes=50)
+    for now, logged in ((FAULT + timedelta(minutes=20), calls), (later, calls), (later + timedelta(minutes=5), calls)):
+        remembered = Memory(remembered.to_bytes())
+        asked.clear()
+        kept = found(logged, now, remembered)
+        new.append(list(asked))
+        assert kept.equals(found(logged, now, Memory())), now
+    assert new[1] and not new[2]
+    with_late = pl.concat([calls, late]).sort("start_time")
+    assert found(with_late, later, Memory(remembered.to_bytes())).equals(found(with_late, later, Memory()))
 
 
 def test_refusals_are_counted_per_consumer_code_endpoint_and_minute() -> None:

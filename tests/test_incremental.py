@@ -93,10 +93,15 @@ def runs(
 ) -> list[dict[str, object]]:
     """What incidents are made of, as find_candidates makes it."""
     remembered, settings = remembered or memory.Memory(), settings or Detect()
-    fleet, rows = fleet_of(rollups.filter(pl.col("bin_start") < now))
-    bins, least = memory.digests(fleet, rows, behind(fleet)), anyway(settings, anomalies.OPEN_LOG10_P)
+    rollups = rollups.filter(pl.col("bin_start") < now)
+    span, before = bins_of(rollups), remembered.of("x")
+    endpoints = baseline.numbered(rollups.select(schema.ENDPOINT).unique())
+    rows = baseline.narrow(rollups.lazy(), endpoints, span[0])
+    bins, least = memory.digests(endpoints, rows, span[1] - span[0]), anyway(settings, anomalies.OPEN_LOG10_P)
+    since = memory.first_new(before, span[0], bins, least)
+    fleet = baseline.together(endpoints, rows, span, 0, None if before is None else before.movements, since)
     chunks = baseline.chunks(fleet, rows, behind(fleet))
-    abnormal, known = memory.judge(chunks, fleet, DETECTORS, MAY_OPEN, remembered.of("x"), bins, least)
+    abnormal, known = memory.judge(chunks, fleet, DETECTORS, MAY_OPEN, before, bins, least)
     remembered.learn("x", known)
     return told(sensitised(abnormal, fleet.endpoints, settings, anomalies.OPEN_LOG10_P))
 
@@ -119,9 +124,12 @@ def told(abnormal: pl.DataFrame) -> list[dict[str, object]]:
 
 
 def fleet_of(rollups: pl.DataFrame) -> tuple[baseline.Fleet, pl.DataFrame]:
-    first = int(START.timestamp()) // 300
+    return baseline.fleet(rollups, bins_of(rollups))
+
+
+def bins_of(rollups: pl.DataFrame) -> tuple[int, int]:
     last = rollups.select((pl.col("bin_start").dt.epoch("s") // 300).max()).item()
-    return baseline.fleet(rollups, (first, last + 1))
+    return int(START.timestamp()) // 300, last + 1
 
 
 def behind(fleet: baseline.Fleet) -> dict[int, str]:
@@ -150,7 +158,7 @@ def cut(fleet: baseline.Fleet, series: baseline.Series, bins: int) -> tuple[base
 
 
 @pytest.mark.parametrize("sensitivity", ["normal", "high"])
-@pytest.mark.parametrize("detector", sorted(MAY_OPEN))
+@pytest.mark.parametrize("detector", ["errors", "latency", "traffic"])
 def test_what_opens_was_named_as_what_may_open(detector: str, sensitivity: Literal["normal", "high"]) -> None:
     """For the bins in which an endpoint has a window that hardly opens by the rule or at a sensitivity: asked then, it is named."""
     fleet, series = judged(world(9, 20, 25))  # longer than what is looked back on
@@ -233,6 +241,69 @@ def test_what_may_open_sees_the_bursts_as_a_scan_of_all_does() -> None:
     first, oldest = since - latency.REACH, since - latency.SHIFT_WINDOWS[-1][0] - baseline.HOUR - 15 * 288
     late, whole = (latency._without_bursts(each).timed for each in (series.since(first), series))
     assert whole[0, oldest:].tolist() == late[0, oldest - first :].tolist()
+
+
+def test_what_is_known_of_the_fleets_traffic_is_what_is_told_anew() -> None:
+    rollups = world(9, 20, 25)
+    campaign = rollups.filter(pl.col("bin_start").is_between(START + 20.3 * 288 * BIN, START + 20.4 * 288 * BIN))
+    rollups = pl.concat([rollups, campaign, campaign])
+    fleet, rows = fleet_of(rollups)
+    told = fleet.movements
+    assert fleet.risen.any() and not np.isnan(fleet.growth[48]).all()
+    for since in (1, 9 * 288 + 7, int(20.35 * 288), fleet.bins - 1, fleet.bins):
+        known = told.with_columns(pl.when(pl.int_range(pl.len()) < since).then(pl.all()).otherwise(-7.0))
+        again = baseline.together(fleet.endpoints, rows, bins_of(rollups), 0, known, since)
+        assert again.movements.equals(told), since
+
+
+WINDOWS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 6), st.integers(1, 3)), max_size=8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(rounds=st.lists(WINDOWS, min_size=1, max_size=4), until=st.integers(0, 9), most=st.sampled_from([4, 500_000]))
+def test_what_the_log_said_is_asked_once(rounds: list[list[tuple[int, int, int]]], until: int, most: int) -> None:
+    """Windows of three endpoints, some asked twice; each minute has a call of each of its consumers, but the third endpoint has none."""
+    asked: list[tuple[object, ...]] = []
+
+    def log(windows: pl.DataFrame) -> pl.DataFrame:
+        asked.extend(windows.select("route", "start", "end").rows())
+        of_each = [
+            {"window_id": window, "status_code": 200, "consumer": f"{route}{minute}", "calls": minute + 1}
+            for window, route, start, end in windows.select("window_id", "route", "start", "end").iter_rows()
+            for minute in range(int((start - START).seconds / 60), int((end - START).seconds / 60))
+            if route != "/2"
+        ]
+        return pl.DataFrame(of_each, schema=schema.BREAKDOWN)
+
+    def windows(spans: list[tuple[int, int, int]]) -> pl.DataFrame:
+        minute = timedelta(minutes=1)
+        rows = [
+            (10 + at, "x", None, "GET", f"/{route}", START + first * minute, START + (first + size) * minute)
+            for at, (route, first, size) in enumerate(spans)
+        ]
+        return pl.DataFrame(rows, schema=schema.BREAKDOWN_WINDOWS, orient="row")
+
+    def ordered(found: pl.DataFrame) -> pl.DataFrame:
+        return found.sort("window_id", "consumer")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "_MOST_ANSWERS", most)
+        answers = memory.Answers(log)
+        for spans in rounds:
+            assert ordered(answers(windows(spans))).equals(ordered(log(windows(spans))))
+        kept, said = answers.asked()
+        assert said.height <= most
+        nothing = pl.DataFrame()
+        known = memory.Known(0, 0.0, np.zeros(0, np.int64), nothing, nothing, kept, said)
+        later = memory.Answers(log, known, START + timedelta(minutes=until))
+        asked.clear()
+        whole = windows([span for spans in rounds for span in spans])
+        found = later(whole)
+        anew = list(asked)
+        assert ordered(found).equals(ordered(log(whole)))
+    assert len(set(anew)) == len(anew)
+    if most > 4:
+        assert all(end > START + timedelta(minutes=until) for _, _, end in anew)  # type: ignore[operator]
 
 
 STEPS = st.lists(
@@ -426,6 +497,27 @@ def test_a_scan_killed_while_it_writes_what_it_remembers_costs_nothing_but_time(
     assert killed.returncode == -signal.SIGKILL
     assert file.read_bytes() == b"of another version"
     assert scanned(lake, tmp_path).rows() == first.rows()
+
+
+def test_a_log_read_anew_and_a_forgotten_consumer_are_not_remembered_as_they_were(tmp_path: Path) -> None:
+    """The same calls, minute by minute, of consumers that are named by another field of the line."""
+    random, log, lake = np.random.default_rng(4), tmp_path / "access.log", tmp_path / "lake"
+    failing = [
+        (minute, 500 if minute > 4_300 else 200) for minute in sorted(random.choice(4_320, 3_000, replace=False))
+    ]
+    log.write_text(
+        "".join(
+            f'203.0.113.9 - one [{START + timedelta(minutes=int(minute)):%d/%b/%Y:%H:%M:%S +0000}] "GET /pay HTTP/1.1" {status} 9 "two"\n'
+            for minute, status in failing
+        )
+    )
+    fields = '$remote_addr - {} [$time_local] "$request" $status $body_bytes_sent "{}"'
+    ingest(lake, log, "--log-format", fields.format("$remote_user", "$http_referer"))
+    assert [row["affected_consumers"] for row in scanned(lake, tmp_path).rows()] == [["one"]]
+    ingest(lake, log, "--replace", "--log-format", fields.format("$http_referer", "$remote_user"))
+    assert [row["affected_consumers"] for row in scanned(lake, tmp_path).rows()] == [["two"]]
+    assert apilens("lake", "forget", "--lake", lake, "--consumer", "two").code == 0
+    assert (lake / "_apilens" / DECIDED).read_bytes() == b""
 
 
 def test_the_past_begins_at_the_same_moment_for_a_week() -> None:

@@ -213,6 +213,27 @@ def test_a_file_that_grows_between_runs_ends_up_as_if_read_at_once(cuts: list[in
         assert open_lake(str(folder / "lake")).rejects()["raw"].to_list() == [broken(1)]
 
 
+@pytest.mark.parametrize("lines", [3, 12, 18, 32, 45])
+def test_a_copy_that_is_cut_short_anywhere_adds_nothing(lines: int, desk: Path) -> None:
+    with mock.patch.object(pieces, "BLOCK_BYTES", 20 * (len(line(1)) + 1)):
+        (desk / "a.log").write_bytes(log(range(50)))
+        assert ingest(desk / "lake", "a.log")["stored"] == 50
+        (desk / "b.log").write_bytes(log(range(lines)))
+        again = ingest(desk / "lake", "b.log")
+    assert (again["stored"], again["duplicate"]) == (0, lines)
+
+
+@pytest.mark.parametrize(("query", "most"), [("", 8000), ("?q=" + "x" * 900, 4000)], ids=["usual", "long"])
+def test_a_piece_is_as_long_as_its_lines_allow_and_the_end_is_shared_out(query: str, most: int, desk: Path) -> None:
+    lines = [line(i, query=query) + b"\n" for i in range(230)]
+    (desk / "x.log").write_bytes(b"".join(lines))
+    with mock.patch.multiple(pieces, BLOCK_BYTES=8000, _READ=100):
+        assert ingest(desk / "lake", "x.log")["stored"] == 230
+    sizes = open_lake(str(desk / "lake")).ledger().sort("offset")["bytes"].to_list()
+    assert most - len(lines[-1]) < max(sizes) <= most
+    assert all(size <= 4000 for size in sizes[-2:])
+
+
 def test_equal_bytes_of_two_hosts_are_told_apart_by_source_and_environment(desk: Path) -> None:
     (desk / "a.log").write_bytes(log(range(10)))
     for options in ([], ["--source", "gw-1"], ["--source", "gw-2"], ["--environment", "test"]):

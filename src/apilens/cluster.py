@@ -1,6 +1,6 @@
 """The same units on a Dask cluster: this process reads, cuts and commits, workers parse and write files.
 
-A task travels with its bytes (at most 8 MiB) and is done again when its worker dies; what a dead worker wrote is never
+A task travels with its bytes (at most 16 MiB) and is done again when its worker dies; what a dead worker wrote is never
 committed. Workers need this package, the lake under the same name, and the credentials for it; they return file names.
 """
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 _TIMEOUT_S = 30
-#: A worker that waits for its next task costs more than 8 MiB more on the way.
+#: A worker that waits for its next task costs more than 16 MiB more on the way.
 _AHEAD_PER_THREAD = 2
 
 

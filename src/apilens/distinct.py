@@ -25,6 +25,15 @@ class Distinct:
         """What was made of `values`, one for one, per row; null where the row is null."""
         return made if self.at is None else made.gather(self.at)
 
+    def changed(self, change: Callable[[pl.Series], pl.Series]) -> Distinct:
+        """The same rows with what `change`, as `make` of `map`, makes of each value; two values may become one."""
+        return Distinct(change(self.values), self.at)
+
+    @property
+    def rows(self) -> pl.Series:
+        """The column itself."""
+        return self.spread(self.values)
+
     def map(self, make: Callable[[pl.Series], pl.Series]) -> pl.Series:
         """What `make`, which judges each value alone and leaves null null, makes of every row."""
         return self.spread(make(self.values))
@@ -36,5 +45,6 @@ def distinct(column: pl.Series) -> Distinct:
         return Distinct(column, None)
     # Categories of their own, so that their numbers are those of the values met here; one pass, and a gather to come back.
     coded = column.cast(pl.Categorical(pl.Categories.random()))
-    once = coded.drop_nulls().unique()
-    return Distinct(once.gather(once.to_physical().arg_sort()).cast(pl.String).alias(column.name), coded.to_physical())
+    once = pl.col("value").drop_nulls().unique()
+    values = coded.to_frame("value").select(once.sort_by(once.to_physical()).cast(pl.String)).to_series()
+    return Distinct(values.alias(column.name), coded.to_physical())

@@ -22,6 +22,7 @@ from apilens.ingest.rollup import roll_up
 from apilens.lake import open_lake
 from apilens.lake.views import CALLS_VIEW, MERGES, TABLE_VIEWS, View, connect, named, select, sql_within
 from apilens.measure import breakdown as _breakdown
+from apilens.measure import strangers as _strangers
 from apilens.measure.addresses import addresses
 from apilens.measure.compare import compare
 from apilens.measure.endpoints import endpoints, set_apart
@@ -224,7 +225,10 @@ class Lens:
                 yield connection
             return
         if self._held.connection is None or not self._held.window.holds(window):
-            wider = window if self._held.connection is None else self._held.window.with_all_of(window)
+            # Whoever asks about a time asks about the day before as well, to compare.
+            wider = Window(window.start and window.start - timedelta(days=1), window.end)
+            if self._held.connection is not None:
+                wider = self._held.window.with_all_of(wider)
             self._held.close()
             self._held.connection, self._held.window = self.connect(wider, CALLS_VIEW), wider
         yield self._held.connection
@@ -243,6 +247,12 @@ class Lens:
         """measure.refusals.REFUSALS: how often some consumers were answered with some status codes, per endpoint and minute."""
         with self._calls(_bounds(asked)) as connection:
             return refusals(connection, asked)
+
+    def strangers(self, asked: pl.DataFrame) -> pl.DataFrame:
+        """measure.strangers: what clients without identity that were refused somewhere met elsewhere, in the week before as well."""
+        earlier = asked.with_columns(pl.col("start") - _strangers.BEFORE - timedelta(hours=1))
+        with self._calls(_bounds(earlier)) as connection:
+            return _strangers.strangers(connection, asked)
 
     def compare(self, before: Window, after: Window) -> pl.DataFrame:
         """measure.compare.COMPARISON of two windows, cut to the whole bins inside them: a bin in which one begins or ends has

@@ -176,6 +176,26 @@ REFUSALS = table(
     }
 )
 
+#: What is asked of clients without identity: one half-open window of one endpoint and status code per row.
+STRANGERS_ASKED = table(
+    {**{name: BREAKDOWN_WINDOWS[name] for name in BREAKDOWN_WINDOWS if name != "window_id"}, "status_code": pl.Int16}
+)
+
+#: One row per (environment, client, endpoint, status code, minute) with refusals; one per hour with answers.
+STRANGERS = table(
+    {
+        "environment": pl.String,
+        "client": pl.String,  # block of addresses and user agent
+        "service": pl.String,
+        "method": pl.String,
+        "route": pl.String,
+        "refused": pl.Int16,  # 401, 403 or 404 to a call without a name; null: calls that were answered below 400
+        "probe": pl.Boolean,  # a call that is a scanner's by its path or user agent
+        "minute": TIMESTAMP,  # its start; of answers the first of the hour
+        "calls": pl.Int64,
+    }
+)
+
 #: One row per record that no parser took.
 REJECTS = table(
     {

@@ -7,6 +7,7 @@ one that costs much says in MAY_OPEN which endpoints need it when only the last 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import polars as pl
@@ -17,8 +18,10 @@ from apilens.detect import (
     anomalies,
     auth,
     baseline,
+    bursts,
     campaigns,
     candidates,
+    counting,
     errors,
     habits,
     incidents,
@@ -26,8 +29,10 @@ from apilens.detect import (
     latency,
     memory,
     new_status,
+    nodes,
     nowhere,
     rate_limit,
+    scanners,
     standing,
     traffic,
 )
@@ -44,13 +49,18 @@ DETECTORS: dict[str, memory.Detector] = {
 }
 #: Significant digits of a candidate's figures.
 _FIGURES = 9
-MAY_OPEN: dict[str, memory.MayOpen] = {"latency": latency.may_open, "traffic": traffic.may_open}
+MAY_OPEN: dict[str, memory.MayOpen] = {
+    **dict.fromkeys(("errors", "new_status", "auth", "rate_limit"), counting.may_open),
+    "latency": latency.may_open,
+    "traffic": traffic.may_open,
+}
 
 
 def find_candidates(
     rollups: pl.DataFrame | pl.LazyFrame,
     breakdown: incidents.Breakdown,
     refusals: habits.Refusals,
+    strangers: scanners.Strangers,
     *,
     now: datetime,
     include_synthetic: bool = False,
@@ -63,8 +73,8 @@ def find_candidates(
 
     rollups: schema.ROLLUPS in any order; several rows per key add up; lazily, they are never in memory as a whole. Calls
     of bots, scanners and health checks are left out unless include_synthetic. breakdown: given schema.BREAKDOWN_WINDOWS,
-    returns schema.BREAKDOWN of the same calls; asked seven times per environment, for some windows per endpoint and
-    incident. refusals: given schema.REFUSALS_ASKED, returns schema.REFUSALS of them; asked once where a client is refused. now: minutes that end later are not looked
+    returns schema.BREAKDOWN of the same calls; asked nine times per environment, for some windows per endpoint and
+    incident. refusals: given schema.REFUSALS_ASKED, returns schema.REFUSALS of them; asked once where a client was refused of whom nothing is remembered. strangers: given schema.STRANGERS_ASKED, returns schema.STRANGERS of them; asked once where calls without a name may have been refused of which nothing is remembered. now: minutes that end later are not looked
     at. go_live: since when the endpoints are in use (None: since their first call); what is bad since then is a
     standing fault. settings: how much proof is asked for where (None: the usual). remembered: what earlier scans decided,
     which is taken over where it still holds, and brought up to date; without it the result is the same. Empty where nothing
@@ -78,29 +88,54 @@ def find_candidates(
     launch = 0 if go_live is None else int(go_live.timestamp()) // schema.BIN_S
     remembered = remembered if remembered is not None else memory.Memory()
     found = [schema.CANDIDATES.to_frame()]
-    spans = seen.group_by("environment").agg(bin_.min().alias("first"), bin_.max().alias("last"))
-    for environment, first, last in sorted(spans.collect(engine="streaming").rows(), key=lambda row: str(row[0])):
+    spans = seen.group_by(schema.ENDPOINT).agg(bin_.min().alias("first"), bin_.max().alias("last"))
+    parts = spans.collect(engine="streaming").partition_by("environment", as_dict=True)
+    for (environment,), names in sorted(parts.items(), key=lambda one: str(one[0][0])):
+        first, last = names.select(pl.col("first").min(), pl.col("last").max()).row(0)
         part = seen.filter(pl.col("environment").eq_missing(pl.lit(environment, pl.String)))
-        fleet, rows = baseline.fleet(part, (first, last + 1), launch=launch)
-        behind = incidents.upstreams_of(rows, fleet, breakdown)
-        bins = memory.digests(fleet, rows, behind)
+        endpoints = baseline.numbered(names)
+        rows = baseline.narrow(part, endpoints, first)
+        bins = memory.digests(endpoints, rows, last + 1 - first)
         if (last + 1) * baseline.MINUTES > minute:
             # What is said of a bin that is not over does not hold, even if nothing more comes.
             bins[-1] = ~bins[-1]
-        chunks = baseline.chunks(fleet, rows, behind)
+        before = remembered.of(str(environment))
         least = anyway(settings, anomalies.OPEN_LOG10_P)
-        abnormal, known = memory.judge(chunks, fleet, DETECTORS, MAY_OPEN, remembered.of(str(environment)), bins, least)
-        remembered.learn(str(environment), known)
+        since = memory.first_new(before, first, bins, least)
+        moved = None if before is None else before.movements
+        fleet = baseline.together(endpoints, rows, (first, last + 1), launch, moved, since)
+        holds = (first + since) * schema.BIN_S
+        answers = memory.Answers(breakdown, before, datetime.fromtimestamp(holds, UTC))
+        behind = incidents.upstreams_of(rows, fleet, answers)
+        chunks = baseline.chunks(fleet, rows, behind)
+        abnormal, known = memory.judge(chunks, fleet, DETECTORS, MAY_OPEN, before, bins, least)
         over = pl.col("bin") * baseline.MINUTES + pl.col("minutes").fill_null(baseline.MINUTES)
         abnormal = abnormal.filter(over <= minute - first * baseline.MINUTES)
         if settings is not None:
             abnormal = sensitised(abnormal, fleet.endpoints, settings, anomalies.OPEN_LOG10_P)
         abnormal = nowhere.existing(abnormal, rows)
-        runs = incidents.patient(incidents.runs_of(abnormal), rows, fleet, breakdown)
-        runs = campaigns.without_campaigns(runs, fleet, breakdown)
-        runs = habits.unaccustomed(runs, rows, fleet, breakdown, refusals)
-        problems = incidents.group(lasting.outlasting(runs, rows, fleet), fleet, breakdown)
-        found.append(candidates.describe(problems, fleet, breakdown, now=now))
+        runs = incidents.patient(incidents.runs_of(abnormal), rows, fleet, answers)
+        runs = campaigns.without_campaigns(runs, fleet, answers)
+        accustomed, scanned = (
+            ({}, {}) if before is None else (memory.decided(before.habits, since), memory.decided(before.scans, since))
+        )
+        runs, again = bursts.unusual(runs, rows, fleet, answers)
+        runs = habits.unaccustomed(runs, rows, fleet, answers, refusals, accustomed)
+        runs = scanners.unscanned(runs, rows, fleet, strangers, scanned)
+        runs = nodes.suspected(runs, rows, fleet, answers)
+        problems = incidents.group(lasting.outlasting(runs, rows, fleet), fleet, answers)
+        problems = bursts.recurring(problems, again)
+        found.append(candidates.describe(problems, fleet, answers, now=now))
+        if known is not before:
+            windows, said = answers.asked()
+            known = replace(
+                known,
+                windows=windows,
+                answers=said,
+                habits=memory.to_remember(accustomed),
+                scans=memory.to_remember(scanned),
+            )
+        remembered.learn(str(environment), known)
     # The last digits of a sum depend on which thread came first; a candidate would change with each scan.
     figures = pl.col(pl.Float64).round_sig_figs(_FIGURES)
     return pl.concat(found).with_columns(figures).sort("detected_at", "id")

@@ -99,6 +99,11 @@ class Fleet:
         """UTC days that the bins touch."""
         return (self.bins - 1 + self.first_bin % DAY) // DAY + 1
 
+    @property
+    def movements(self) -> pl.DataFrame:
+        """`risen` and `growth`, one row per bin."""
+        return pl.from_numpy(np.vstack([self.risen, *self.growth.values()]).T)
+
     def since(self, bin_: int) -> Fleet:
         """What is known bin by bin from a bin on, which becomes bin 0; without what is known by day."""
         growth = {width: factor[:, bin_:] for width, factor in self.growth.items()}
@@ -237,10 +242,20 @@ def fleet(rollups: pl.DataFrame | pl.LazyFrame, bins: tuple[int, int], launch: i
     rollups: schema.ROLLUPS of one environment, any order. bins: first and one past the last, launch: that of the go-live,
     in epoch seconds / BIN_S.
     """
-    first_bin, end_bin = bins
-    names, rollups = list(schema.ENDPOINT), rollups.lazy()
-    endpoints = rollups.select(names).unique().collect(engine="streaming").sort(names, nulls_last=True)
-    endpoints = endpoints.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("endpoint"), *names)
+    rollups = rollups.lazy()
+    endpoints = numbered(rollups.select(schema.ENDPOINT).unique().collect(engine="streaming"))
+    rows = narrow(rollups, endpoints, bins[0])
+    return together(endpoints, rows, bins, launch), rows
+
+
+def numbered(names: pl.DataFrame) -> pl.DataFrame:
+    """Fleet.endpoints of some schema.ENDPOINT."""
+    ordered = names.select(schema.ENDPOINT).sort(schema.ENDPOINT, nulls_last=True)
+    return ordered.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("endpoint"), *schema.ENDPOINT)
+
+
+def narrow(rollups: pl.LazyFrame, endpoints: pl.DataFrame, first_bin: int) -> pl.DataFrame:
+    """ROWS of the rollups of some endpoints (numbered)."""
     failed = pl.col("status_code") >= 400
     values = {
         "bin": pl.col("bin_start").dt.epoch("s") // schema.BIN_S - first_bin,
@@ -250,24 +265,49 @@ def fleet(rollups: pl.DataFrame | pl.LazyFrame, bins: tuple[int, int], launch: i
         # To millionths, whose sums are exact: they must not depend on how the rows came, in which files and order.
         **{name: (pl.col(name) * EXACT).round() / EXACT for name in ("log_duration_sum", "log_duration_sumsq")},
     }
-    rows = (
-        rollups.join(endpoints.lazy(), on=names, how="left", nulls_equal=True)
+    return (
+        rollups.join(endpoints.lazy(), on=list(schema.ENDPOINT), how="left", nulls_equal=True)
         .select(values.get(name, pl.col(name)).cast(dtype).alias(name) for name, dtype in ROWS.items())
         .collect(engine="streaming")
     )
+
+
+def together(
+    endpoints: pl.DataFrame,
+    rows: pl.DataFrame,
+    bins: tuple[int, int],
+    launch: int = 0,
+    known: pl.DataFrame | None = None,
+    since: int = 0,
+) -> Fleet:
+    """The fleet of some endpoints and their rows; bins, launch: as for fleet().
+
+    known: Fleet.movements of an earlier scan, which hold for the bins before `since`.
+    """
+    first_bin, end_bin = bins
     count = end_bin - first_bin
     endpoint, bin_, calls = (rows[name].to_numpy() for name in ("endpoint", "bin", "calls"))
     load = np.bincount(bin_, calls, count).astype(np.float64)
-    hashed = endpoints.select(pl.concat_str(pl.col(names).fill_null("-"), separator="\x1f").hash(7) % FLEET_GROUPS)
-    group = (hashed.to_series().rank("dense") - 1).cast(pl.Int64).to_numpy()
+    named = pl.concat_str(pl.col(schema.ENDPOINT).fill_null("-"), separator="\x1f")
+    hashed = endpoints.select(named.hash(7) % FLEET_GROUPS).to_series()
+    group = (hashed.rank("dense") - 1).cast(pl.Int64).to_numpy()
     places = int(group.max(initial=0)) + 1
-    groups = np.bincount(group[endpoint] * count + bin_, calls, places * count).reshape(places, count)
+    groups = np.bincount(group[endpoint] * count + bin_, calls, places * count).astype(np.float64, copy=False)
+    groups = groups.reshape(places, count)
     born = np.full(endpoints.height, count)
     np.minimum.at(born, endpoint, bin_)
     many = np.log10(np.maximum(np.cumsum(np.bincount(born, minlength=count)) / FEW, 1.0))
     launched = max(launch - first_bin, 0)
-    shape = Fleet(endpoints, first_bin, count, load, _growth(groups), _risen(groups), many, launched, {})
-    daily = rows.filter(failed).with_columns(day=(pl.col("bin") + first_bin % DAY) // DAY)
+    # What is new, with the past that it is compared with.
+    begin = max(since - WEEK_DAYS * DAY - max(GROWTH_WINDOWS), 0)
+    moved = np.full((1 + WEEK_DAYS * len(GROWTH_WINDOWS), count), np.nan)
+    moved[0, begin:] = _risen(groups[:, begin:], logged=bool(load[:begin].any()))
+    moved[1:, begin:] = np.concatenate([*_growth(groups[:, begin:], since - begin).values()])
+    if known is not None:
+        moved[:, :since] = known.to_numpy().T[:, :since]
+    growth = dict(zip(GROWTH_WINDOWS, moved[1:].reshape(-1, WEEK_DAYS, count), strict=True))
+    shape = Fleet(endpoints, first_bin, count, load, growth, moved[0] > 0, many, launched, {})
+    daily = rows.filter(pl.col("status_code") >= 400).with_columns(day=(pl.col("bin") + first_bin % DAY) // DAY)
     sums = daily.group_by("status_code", "day").agg(pl.col("calls").cast(pl.Int64).sum()).sort("status_code")
     per_day = np.bincount(shape.day_of(np.arange(count)), weights=load, minlength=shape.days)
     for (code,), part in sums.group_by("status_code", maintain_order=True):
@@ -277,17 +317,17 @@ def fleet(rollups: pl.DataFrame | pl.LazyFrame, bins: tuple[int, int], launch: i
         shape.code_ratio[int(code)] = np.array(
             [_median(share[max(0, day - WEEK_DAYS) : day]) for day in range(shape.days)]
         )
-    return shape, rows
+    return shape
 
 
-def _growth(groups: Floats) -> dict[int, Floats]:
+def _growth(groups: Floats, since: int) -> dict[int, Floats]:
     """By window of GROWTH_WINDOWS: (7, bins) by which factor the fleet's traffic changed since the same time 1..7 days ago;
     NaN: cannot be told.
 
-    groups: (groups, bins) calls. Medians over an hour, which are steadier, except where the window itself says
+    groups: (groups, bins) calls; since: bins before are not asked for. Medians over an hour, which are steadier, except where the window itself says
     something quite different: a hole in the logs.
     """
-    middles = {span: _middle_growth(window_sum(groups, span)) for span in {*GROWTH_WINDOWS, HOUR}}
+    middles = {span: _middle_growth(window_sum(groups, span), since) for span in {*GROWTH_WINDOWS, HOUR}}
     result = {}
     for width in GROWTH_WINDOWS:
         growth, own = middles[max(width, HOUR)], middles[width]
@@ -298,14 +338,14 @@ def _growth(groups: Floats) -> dict[int, Floats]:
     return result
 
 
-def _middle_growth(calls: Floats) -> Floats:
+def _middle_growth(calls: Floats, since: int) -> Floats:
     """(7, bins) median over groups of calls in relation to those of 1..7 days ago; NaN: too few groups have calls enough."""
     # Groups that never have enough, most of a quarter of an hour's, would only be sorted.
     each = np.ascontiguousarray(calls[(calls >= MIN_GROUP_CALLS).any(axis=1)].T)
     growth = np.full((WEEK_DAYS, len(each)), np.nan)
     for day in range(1, WEEK_DAYS + 1):
         # As many bins at once as the processor's cache holds, see PIECE.
-        for first in range(day * DAY, len(each), DAY):
+        for first in range(max(day * DAY, since), len(each), DAY):
             now = each[first : first + DAY]
             before = each[first - day * DAY :][: len(now)]
             enough = before >= MIN_GROUP_CALLS
@@ -319,17 +359,18 @@ def _middle_growth(calls: Floats) -> Floats:
     return growth
 
 
-def _risen(groups: Floats) -> Bools:
+def _risen(groups: Floats, logged: bool) -> Bools:
     """(bins) whether in the quarter of an hour that ends with a bin many groups had far more calls than the hour before, and than at
     this time of the seven days before.
 
-    groups: (groups, bins) calls. Of groups that have MIN_GROUP_CALLS to be expected by both.
+    groups: (groups, bins) calls. Of groups that have MIN_GROUP_CALLS to be expected by both. logged: whether there were calls before.
     """
     quarter = HOUR // 4
     calls = window_sum(groups, quarter)
-    logged = same_time((np.cumsum(groups.sum(axis=0)) > 0).astype(np.float64)[None, :])
+    begun = np.maximum.accumulate(groups.any(axis=0)) | logged
+    there = same_time(begun.astype(np.float64)[None, :])
     before = back(window_sum(groups, HOUR), quarter, 0.0) * quarter / HOUR
-    days = same_time(calls) / np.maximum(logged, 1.0)
+    days = same_time(calls) / np.maximum(there, 1.0)
     known = np.minimum(before, days) >= MIN_GROUP_CALLS
     rose = (known & (calls > RISEN_FACTOR * np.maximum(before, days))).sum(axis=0)
     told = known.sum(axis=0)
@@ -353,7 +394,7 @@ def chunks(shape: Fleet, rows: pl.DataFrame, upstreams: dict[int, str] | None = 
         .with_columns(group=pl.col("upstream").rank("dense").cast(pl.Int64) - 1)
         .sort("endpoint")
     )
-    together, steady = _behind(shape, rows, shared)
+    together, steady, bursts = _behind(shape, rows, shared)
     for first, size, part in _parts(shape, rows):
         calls = _dense(part, "calls", size, shape.bins)
         good = part.filter(pl.col("status_code") < 400)
@@ -375,7 +416,11 @@ def chunks(shape: Fleet, rows: pl.DataFrame, upstreams: dict[int, str] | None = 
         mine, at = _shared_in(shared, first, size)
         beside, siblings = calls.copy(), np.zeros_like(calls)
         beside[mine] = together[at]
-        siblings[mine] = steady[at] - _without_bursts(calls[mine])
+        own = calls[mine]
+        if first in bursts:
+            rows_of, bins_of, kept = bursts[first]
+            own[rows_of, bins_of] = kept
+        siblings[mine] = steady[at] - own
         yield Series(
             first,
             calls,
@@ -407,21 +452,29 @@ def _shared_in(shared: pl.DataFrame, first: int, size: int) -> tuple[Ints, Ints]
     return (mine["endpoint"] - first).to_numpy(), mine["group"].to_numpy()
 
 
-def _behind(shape: Fleet, rows: pl.DataFrame, shared: pl.DataFrame) -> tuple[Counts, Counts]:
-    """(upstreams, bins) calls of all endpoints behind each upstream, and the same without their bursts."""
+def _behind(
+    shape: Fleet, rows: pl.DataFrame, shared: pl.DataFrame
+) -> tuple[Counts, Counts, dict[int, tuple[Ints, Ints, Floats]]]:
+    """(upstreams, bins) calls of all endpoints behind each upstream, and the same without their bursts; and by the first endpoint of
+    a chunk its bursts: row among those that share, bin, and calls without."""
     # Of all upstreams at once: nine weeks of a thousand are 145 MB, with eight bytes a count twice that.
     together, steady = (np.zeros((shared["group"].n_unique(), shape.bins), np.int32) for _ in range(2))
     theirs = rows.select("endpoint", "bin", "calls").filter(pl.col("endpoint").is_in(shared["endpoint"].implode()))
+    bursts = {}
     for first, size, part in _parts(shape, theirs):
         mine, at = _shared_in(shared, first, size)
         if len(mine) > 0:
             calls = _dense(part, "calls", size, shape.bins)[mine]
+            calm = without_bursts(calls)
             np.add.at(together, at, calls.astype(np.int32))
-            np.add.at(steady, at, _without_bursts(calls).astype(np.int32))
-    return together, steady
+            np.add.at(steady, at, calm.astype(np.int32))
+            # Few, so that they need not be told a second time.
+            row, bin_ = np.nonzero(calm < calls)
+            bursts[first] = row, bin_, calm[row, bin_]
+    return together, steady, bursts
 
 
-def _without_bursts(calls: Floats) -> Floats:
+def without_bursts(calls: Floats) -> Floats:
     """(endpoints, bins) calls, no more of them than STEADY_FACTOR times (and three deviations above) what is typical: at this
     time of the seven days before, or in the two hours before.
 
@@ -431,7 +484,7 @@ def _without_bursts(calls: Floats) -> Floats:
 
 
 def _steady(calls: Floats) -> Floats:
-    """_without_bursts of a few."""
+    """without_bursts of a few."""
     roots = Sums(np.sqrt(calls))
     age = np.arange(calls.shape[1]) - np.where((calls > 0).any(axis=1), (calls > 0).argmax(axis=1), 0)[:, None]
     days = np.clip(age // DAY, 0, WEEK_DAYS)

@@ -192,7 +192,8 @@ def _candidate(
         "title": _title(incident, signal, codes, hint, endpoints, measured),
         "explanation": _explanation(
             incident, signal, codes, hint, endpoints, measured, (start, end, detected_at), state, len(consumers)
-        ),
+        )
+        + _late(incident.first, fleet),
     }
 
 
@@ -418,6 +419,10 @@ def _title(
     )
 
 
+def _late(run: Run, fleet: Fleet) -> str:
+    return f" Most of it came late, by {_time((run.came + 1) * MINUTES, fleet):%Y-%m-%d %H:%M} UTC." if run.came else ""
+
+
 def _where(endpoints: list[str]) -> str:
     return endpoints[0] if len(endpoints) == 1 else f"{endpoints[0]} and {len(endpoints) - 1} more"
 
@@ -475,7 +480,7 @@ def _explanation(
     if side:
         sentences.append(f"Side effects: {', '.join(side)}.")
     if incident.repeats:
-        sentences.append(f"It came back at about the same hour {len(incident.repeats)} more times.")
+        sentences.append(f"It came back {len(incident.repeats)} more time{'s' if len(incident.repeats) > 1 else ''}.")
     chance = float(incident.first.at_open["log10_p"])
     sentences.append(
         f"A scan at {detected_at:%Y-%m-%d %H:%M} UTC would have raised it (chance of this by accident 10^{math.floor(chance):d})."

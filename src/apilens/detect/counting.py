@@ -13,7 +13,7 @@ import polars as pl
 from scipy.special import betainc
 
 from apilens.detect import anomalies
-from apilens.detect.baseline import DAY, HOUR, MINUTES, WEEK_DAYS, Fleet, Floats, Ints, Series
+from apilens.detect.baseline import DAY, HOUR, MINUTES, WEEK_DAYS, Bools, Fleet, Floats, Ints, Series
 
 #: 5 minutes to a day, in bins (DETECTION: 5 m, 15 m, 1 h, 4 h, 24 h; those between find what is not so strong sooner).
 WINDOWS = (1, 2, 3, 6, 12, 24, 48, 288)
@@ -75,6 +75,14 @@ def excess_of_codes(
     # Later minutes of a bin say what the first that opens said, and what the whole bin says.
     first = pl.col("minutes").min().over("endpoint", "status_code", "bin")
     return rows.filter(pl.col("minutes").is_null() | (pl.col("minutes") == first))
+
+
+def may_open(series: Series, fleet: Fleet, since: int, anyway: float) -> Bools:
+    """Which rows of the series can have an anomaly in bin `since` or later: those that have a failed call there, as what else passes
+    makes no code more frequent. See memory.MayOpen."""
+    found = np.full(len(series.born), since == 0)
+    found[series.codes.filter(pl.col("bin") >= since)["row"].to_numpy()] = True
+    return found
 
 
 class Events:

@@ -7,7 +7,6 @@ one consumer carries alone is held against what this consumer had of that code i
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
@@ -18,31 +17,57 @@ from apilens.detect.incidents import HINT_EXCESS, REFUSALS, Breakdown, Run, reop
 
 #: Given schema.REFUSALS_ASKED, returns schema.REFUSALS.
 Refusals = Callable[[pl.DataFrame], pl.DataFrame]
+#: See told().
+Told = tuple[str | int | None, ...]
 #: A consumer must beat the second worst day of the last week by this factor. How often quotas and tokens run out has a heavier
 #: tail than errors have (counting.HABIT_FACTOR): such clients beat the factor 1.5 on 9 of 80 days, 2.5 on one.
 BEYOND = 3.0
 
 
 def unaccustomed(
-    runs: list[Run], rows: pl.DataFrame, fleet: Fleet, breakdown: Breakdown, refusals: Refusals
+    runs: list[Run],
+    rows: pl.DataFrame,
+    fleet: Fleet,
+    breakdown: Breakdown,
+    refusals: Refusals,
+    decided: dict[Told, int | None] | None = None,
 ) -> list[Run]:
     """The runs; client errors that one consumer carries opened when they went beyond its habit, and are left out where they
     never did.
 
     Its habit: BEYOND times the calls with this code that it had, on all endpoints, within as much time on the second
-    worst of the seven days before. rows: as baseline.fleet returns them.
+    worst of the seven days before. rows: as baseline.fleet returns them. decided: by told() the minutes in which runs opened, as
+    an earlier scan found; of them the log is not asked again. Afterwards what was found of these runs.
     """
-    client = [run for run in runs if run.status in REFUSALS]
+    decided = {} if decided is None else decided
+    told_of = {at: told(run, fleet) for at, run in enumerate(runs) if run.status in REFUSALS}
+    client = [runs[at] for at, key in told_of.items() if key not in decided]
     consumers = _carriers(client, fleet, breakdown)
-    if not consumers:
-        return runs
+    if consumers:
+        fresh = _when_beyond(client, consumers, rows, fleet, refusals)
+        decided |= {told(client[at], fleet): known for at, known in fresh.items()}
+    for gone in decided.keys() - set(told_of.values()):
+        del decided[gone]
+    return reopened(runs, {id(runs[at]): decided[key] for at, key in told_of.items() if key in decided})
+
+
+def told(run: Run, fleet: Fleet) -> Told:
+    """What a run is known by in a later scan, as long as nothing before its last strong window has changed."""
+    names = fleet.endpoints.row(run.endpoint)[1:]
+    return *names, run.status, run.start, run.known, len(run.strong), int(run.strong[-1])
+
+
+def _when_beyond(
+    client: list[Run], consumers: dict[int, str], rows: pl.DataFrame, fleet: Fleet, refusals: Refusals
+) -> dict[int, int | None]:
+    """By place in `client` the minute in which it opened; None: never. consumers: who carries it, by place."""
     counts = _refused(client, consumers, fleet, refusals)
     # Another run may have forgotten the consumer since it was told.
     nothing, of_consumer = counts.clear(), counts.partition_by("consumer", "status_code", as_dict=True)
     endpoints = {client[at].endpoint for at in consumers}
     of_endpoint = rows.filter(pl.col("endpoint").is_in(endpoints)).partition_by("endpoint", as_dict=True)
-    opened = {
-        id(client[at]): _beyond(
+    return {
+        at: _beyond(
             client[at],
             of_endpoint[(client[at].endpoint,)],
             of_consumer.get((consumer, client[at].status), nothing),
@@ -50,7 +75,6 @@ def unaccustomed(
         )
         for at, consumer in consumers.items()
     }
-    return reopened(runs, opened)
 
 
 def _carriers(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> dict[int, str]:
@@ -71,16 +95,21 @@ def _carriers(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> dict[int, 
 
 def _refused(runs: list[Run], consumers: dict[int, str], fleet: Fleet, refusals: Refusals) -> pl.DataFrame:
     """What these consumers had of these codes: consumer, status_code, endpoint, minute (from bin 0 on), calls."""
-    first = max(min(runs[at].opened for at in consumers) - (WEEK_DAYS + 2) * DAY, 0) * MINUTES
-    last = max(int(runs[at].strong[-1]) for at in consumers)
-    start, end = (datetime.fromtimestamp(edge * 60 + fleet.first_bin * schema.BIN_S, UTC) for edge in (first, last))
-    asked = pl.DataFrame(
+    spans = pl.DataFrame(
         [
-            (fleet.endpoints["environment"][0], consumer, code, start, end)
-            for consumer, code in sorted({(consumer, runs[at].status) for at, consumer in consumers.items()})
+            (consumer, runs[at].status, (runs[at].opened - (WEEK_DAYS + 2) * DAY) * MINUTES, int(runs[at].strong[-1]))
+            for at, consumer in consumers.items()
         ],
-        schema=schema.REFUSALS_ASKED,
+        schema={"consumer": pl.String, "status_code": pl.Int16, "start": pl.Int64, "end": pl.Int64},
         orient="row",
+    )
+    at = (pl.col("start", "end").clip(0) * 60 + fleet.first_bin * schema.BIN_S) * 1_000_000
+    asked = (
+        spans.group_by("consumer", "status_code")
+        .agg(pl.col("start").min(), pl.col("end").max())
+        .sort("consumer", "status_code")
+        .with_columns(at.cast(schema.REFUSALS_ASKED["start"]), environment=pl.lit(fleet.endpoints["environment"][0]))
+        .select(pl.col(name).cast(dtype) for name, dtype in schema.REFUSALS_ASKED.items())
     )
     return (
         refusals(asked)

@@ -37,8 +37,9 @@ EVERYWHERE = 3
 #: DETECTION: the hint is the value with more than 85 % of the excess and less than 70 % of the traffic.
 HINT_EXCESS, HINT_TRAFFIC = 0.85, 0.70
 HINT_P = 0.01
-#: An incident whose like was seen at this hour on two earlier days is the next occurrence of a recurring one.
-RECURRING_DAYS = 2
+#: An incident whose like was seen at this hour on two of the eight days before is the next occurrence of a recurring one; on one, where
+#: that was yesterday, or with the same status code two days or a week ago. Other slowness two days later is another problem.
+RECURRING_DAYS, YESTERDAY, SAME_CODE = 2, {1}, {1, 2, 7}
 #: One consumer's client errors are raised when they go on half an hour after the bin in which they began.
 PATIENCE = HOUR // 2
 #: So few failed calls within an hour may be one client's, who tried again: what it does within two minutes is one moment, and
@@ -110,8 +111,10 @@ class Run:
     expected: float  # mean over its abnormal windows, in the unit of at_open
     profile: Profile = field(default_factory=Profile)
     recent: Profile = field(default_factory=Profile)  # of the last hour before it was raised
+    node: str | None = None  # that carries what failed alike on other endpoints as well (nodes.py)
     watched: bool = False  # followed until it recovered (lasting.py)
     recovered: int | None = None  # bin at whose end that was known; None: not yet
+    came: int | None = None  # a late job: bin by which most of it had come; None: it is none, or has not
 
     @property
     def series(self) -> tuple[int, str, int | None, int]:
@@ -487,7 +490,7 @@ def _name(incident: Incident) -> None:
     """Fix what the incident is about, from what was known in the minute in which it opened."""
     profile = incident.profile
     incident.consumer = profile.carrier("consumer")
-    incident.node = None if incident.consumer else profile.carrier("node")
+    incident.node = None if incident.consumer else profile.carrier("node") or incident.first.node
     upstream, share, _ = profile.top("upstream")
     shared = len({run.endpoint for run in incident.runs}) > 1 or incident.first.status in (502, 503, 504)
     free = incident.consumer is None and incident.node is None
@@ -534,15 +537,17 @@ def _belongs(run: Run, incident: Incident, launch: int) -> bool:
         if _same_moment(run, incident):
             return True
         together = _same_upstream(run, incident) or _shared(run.profile, incident.profile, "node")
-        # The window of a day may have begun anywhere in it.
+        # The window of a day may have begun anywhere in it; and what gets slower for days shows on each endpoint when it may.
         inside = run.start <= incident.start and run.opened <= first.opened + SAME_UPSTREAM
-        return (near <= SAME_UPSTREAM or inside) and together
+        slowly = min(run.opened - run.start, first.opened - first.start) >= DAY - 1
+        return (near <= SAME_UPSTREAM or inside or slowly) and together
     if run.signal == first.signal == "traffic":
         if run.direction != first.direction:
             return run.endpoint in endpoints and run.start <= last + SIDE_EFFECT
-        return _same_moment(run, incident) or (
-            near <= SIDE_EFFECT and _shared(run.profile, incident.profile, "consumer")
+        alike = _shared(run.profile, incident.profile, "consumer") or (
+            run.profile.carrier("consumer") is None and _same_upstream(run, incident)
         )
+        return _same_moment(run, incident) or (near <= SIDE_EFFECT and alike)
     # Side effects: failures that are slow, retried or abandoned. A slow drift began too long ago to be one.
     same = [other for other in incident.runs if other.endpoint == run.endpoint]
     if not same or max(run.opened - run.start, first.opened - first.start) >= DAY - 1:
@@ -550,7 +555,9 @@ def _belongs(run: Run, incident: Incident, launch: int) -> bool:
     begin, end = min(other.start for other in same), max(other.last(run.known) for other in same)
     if run.status is not None or first.status is None:
         return abs(run.start - begin) <= SIDE_EFFECT
-    return begin - SIDE_EFFECT <= run.start <= end + SIDE_EFFECT // 2 and run.opened <= end + SIDE_EFFECT
+    # What fails for days is not the cause of all that happens there meanwhile.
+    fresh = run.start <= max(other.start for other in same) + FLAP
+    return fresh and begin - SIDE_EFFECT <= run.start <= end + SIDE_EFFECT // 2 and run.opened <= end + SIDE_EFFECT
 
 
 def _compatible(run: Run, incident: Incident) -> bool:
@@ -601,8 +608,8 @@ def _same_upstream(run: Run, incident: Incident) -> bool:
 
 
 def _fold(incidents: list[Incident], fleet: Fleet) -> list[Incident]:
-    """Incidents without those that repeat a known daily one: same endpoint, detector and code at the same hour on two
-    earlier days."""
+    """Incidents without those that repeat a known one: same endpoint, detector and code at the same hour of earlier days
+    (RECURRING_DAYS), and not another consumer's."""
     kept: list[Incident] = []
     seen: dict[tuple[int, str, int | None, int], list[tuple[int, Incident]]] = {}
     for incident in incidents:
@@ -611,9 +618,10 @@ def _fold(incidents: list[Incident], fleet: Fleet) -> list[Incident]:
             for start, home in seen.get(incident.first.series, [])
             if 0 < incident.start - start <= 8 * DAY
             and abs((incident.start - start + DAY // 2) % DAY - DAY // 2) <= HOUR
+            and (home.consumer == incident.consumer or None in (home.consumer, incident.consumer))
         ]
-        days = {fleet.first_bin + start - (fleet.first_bin + start) % DAY for start, _ in earlier}
-        if len(days) >= RECURRING_DAYS:
+        days = {round((incident.start - start) / DAY) for start, _ in earlier}
+        if len(days) >= RECURRING_DAYS or days & (YESTERDAY if incident.first.status is None else SAME_CODE):
             home = earlier[-1][1]
             home.repeats.append(incident.start)
             home.runs += incident.runs

@@ -4,6 +4,7 @@ Detection looks at the past only, so what was said of a bin holds while nothing 
 cheap without any state of a rule. Each bin has a digest of what it holds, so late, replaced and forgotten data show from
 where on nothing is known. And only what opens matters: for bins that are new a rule's `may_open` names the few endpoints
 that could, and these are judged anew with their whole past, by the same code on the same numbers as in a scan from nothing.
+What the log said of windows before that holds as well, so it is asked about what is new alone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
+from fnmatch import fnmatch
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
@@ -22,7 +25,9 @@ import polars as pl
 
 from apilens import schema
 from apilens.detect import anomalies, baseline
-from apilens.detect.baseline import DAY, HOUR, Bools, Fleet, Ints, Series
+from apilens.detect.baseline import DAY, HOUR, MINUTES, Bools, Fleet, Ints, Series
+from apilens.detect.habits import Told
+from apilens.detect.incidents import Breakdown
 
 Detector = Callable[[Series, Fleet], pl.DataFrame]
 #: Given series, fleet, a bin and log10 of a chance: which rows of the series can have an anomaly in that bin or later that
@@ -40,9 +45,25 @@ _KNOWN = pl.Schema(
         ("first_bin", pl.Int64),
         ("anyway", pl.Float64),
         ("digests", pl.List(pl.Int64)),
-        ("anomalies", pl.List(pl.Struct(_ANOMALIES))),
+        ("anomalies", pl.Binary),  # these as Parquet, see Known
+        ("movements", pl.Binary),
+        ("windows", pl.Binary),
+        ("answers", pl.Binary),
+        ("habits", pl.Binary),
+        ("scans", pl.Binary),
     ]
 )
+_OPENED = pl.Schema(
+    [
+        *((name, pl.String) for name in schema.ENDPOINT),
+        *((name, pl.Int64) for name in ("status_code", "start", "known", "windows", "last", "opened")),
+    ]
+)
+_FRAMES = _KNOWN.names()[4:]
+#: What a window is about.
+_WHAT = [*schema.ENDPOINT, "start", "end"]
+#: So many rows of answers are kept, 50 MB in memory.
+_MOST_ANSWERS = 500_000
 
 
 @dataclass(frozen=True)
@@ -51,29 +72,78 @@ class Known:
 
     first_bin: of the time axis, in epoch seconds / BIN_S. anyway: log10 of the chance at which windows open whatever their rule
     says. digests: of each bin since. anomalies: ANOMALIES of the detectors with a may_open, with the names of their endpoints;
-    those of endpoints on which nothing ever opened are left out.
+    those of endpoints on which nothing ever opened are left out. movements: of the fleet. windows, answers: see Answers.
+    habits: by habits.told() when runs opened that one client carries. scans: when those did that a scanner may carry.
     """
 
     first_bin: int
     anyway: float
     digests: Ints
     anomalies: pl.DataFrame
+    movements: pl.DataFrame
+    windows: pl.DataFrame = field(default_factory=schema.BREAKDOWN_WINDOWS.to_frame)
+    answers: pl.DataFrame = field(default_factory=schema.BREAKDOWN.to_frame)
+    habits: pl.DataFrame = field(default_factory=_OPENED.to_frame)
+    scans: pl.DataFrame = field(default_factory=_OPENED.to_frame)
 
 
-def digests(fleet: Fleet, rows: pl.DataFrame, upstreams: Mapping[int, str]) -> Ints:
+class Answers:
+    """A breakdown that asks the log for those windows only of which it does not know yet.
+
+    windows: schema.BREAKDOWN_WINDOWS whose answers are known, answers: schema.BREAKDOWN of them.
+    """
+
+    def __init__(self, ask: Breakdown, known: Known | None = None, until: datetime | None = None) -> None:
+        """until: what is known of windows that end later is forgotten."""
+        self._ask = ask
+        self.windows = schema.BREAKDOWN_WINDOWS.to_frame() if known is None else known.windows
+        self.answers = schema.BREAKDOWN.to_frame() if known is None else known.answers
+        if until is not None:
+            self.windows = self.windows.filter(pl.col("end") <= until)
+            self.answers = self.answers.join(self.windows, on="window_id", how="semi")
+        self._asked = [self.windows["window_id"].clear()]
+
+    def __call__(self, windows: pl.DataFrame) -> pl.DataFrame:
+        """schema.BREAKDOWN of some schema.BREAKDOWN_WINDOWS."""
+        known, answers = self.windows, self.answers
+        new = windows.join(known, on=_WHAT, how="anti", nulls_equal=True).unique(_WHAT, maintain_order=True)
+        if new.height:
+            first = int(known["window_id"].max() or 0) + 1  # type: ignore[arg-type]  # max() of an Int64 column is an int
+            new = new.with_columns(window_id=pl.int_range(first, first + new.height))
+            known, answers = pl.concat([known, new]), pl.concat([answers, self._ask(new)])
+            if answers.height <= _MOST_ANSWERS:
+                self.windows, self.answers = known, answers
+        asked = windows.select("window_id", *_WHAT).join(
+            known.select(*_WHAT, known="window_id"), on=_WHAT, nulls_equal=True
+        )
+        self._asked.append(asked["known"])
+        found = answers.rename({"window_id": "known"}).join(asked.select("window_id", "known"), on="known")
+        return found.select(schema.BREAKDOWN.names())
+
+    def asked(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The windows that were asked for, and what was said of them: `windows` and `answers` of what is to be known."""
+        of_them = pl.col("window_id").is_in(pl.concat(self._asked).unique().implode())
+        order = [name for name in schema.BREAKDOWN if name != "request_ids"]
+        return self.windows.filter(of_them), self.answers.filter(of_them).sort(order)
+
+
+def decided(opened: pl.DataFrame, since: int) -> dict[Told, int | None]:
+    """Of Known.habits or Known.scans the runs all of whose windows end before a bin."""
+    return {row[:-1]: row[-1] for row in opened.filter(pl.col("last") <= since * MINUTES).iter_rows()}
+
+
+def to_remember(decided: Mapping[Told, int | None]) -> pl.DataFrame:
+    """The same as Known has it."""
+    return pl.DataFrame([(*run, opened) for run, opened in decided.items()], schema=_OPENED, orient="row")
+
+
+def digests(endpoints: pl.DataFrame, rows: pl.DataFrame, bins: int) -> Ints:
     """Per bin a number that changes with what the bin holds, whatever the order of its rows; 0: nothing.
 
-    rows: as baseline.fleet returns them; upstreams: by endpoint.
+    endpoints, rows: baseline.numbered and baseline.narrow of an environment.
     """
-    behind = pl.DataFrame(
-        {"endpoint": list(upstreams), "upstream": list(upstreams.values())},
-        schema={"endpoint": pl.Int64, "upstream": pl.String},
-    )
-    named = (
-        fleet.endpoints.lazy()
-        .join(behind.lazy(), on="endpoint", how="left")
-        .select("endpoint", name=pl.struct(*schema.ENDPOINT, "upstream").hash(11))
-        .with_columns(pl.col("endpoint").cast(baseline.ROWS["endpoint"]))
+    named = endpoints.lazy().select(
+        pl.col("endpoint").cast(baseline.ROWS["endpoint"]), name=pl.struct(*schema.ENDPOINT).hash(11)
     )
     measures = ("status_code", "calls", "durations", "log_duration_sum", "log_duration_sumsq")
     each = pl.struct("name", *measures).hash(13) // 2 ** (64 - _DIGEST_BITS)
@@ -85,14 +155,14 @@ def digests(fleet: Fleet, rows: pl.DataFrame, upstreams: Mapping[int, str]) -> I
         .agg(each.cast(pl.Int64).sum().alias("digest"))
         .collect(engine="streaming")
     )
-    result = np.zeros(fleet.bins, dtype=np.int64)
+    result = np.zeros(bins, dtype=np.int64)
     result[found["bin"].to_numpy()] = found["digest"].to_numpy()
     return result
 
 
-def first_new(known: Known | None, fleet: Fleet, seen: Ints, anyway: float) -> int:
-    """The first bin that must be judged; fleet.bins: none. seen: digests of the bins; anyway: as in Known."""
-    if known is None or (known.first_bin, known.anyway) != (fleet.first_bin, anyway):
+def first_new(known: Known | None, first_bin: int, seen: Ints, anyway: float) -> int:
+    """The first bin that must be judged; len(seen): none. seen: digests of the bins; first_bin, anyway: as in Known."""
+    if known is None or (known.first_bin, known.anyway) != (first_bin, anyway):
         return 0
     both = min(len(known.digests), len(seen))
     differs = np.flatnonzero(known.digests[:both] != seen[:both])
@@ -113,7 +183,7 @@ def judge(
     may_open: by name of the detector; one without is asked about everything. known: what is remembered (None: nothing),
     seen: digests of the bins as they are now. anyway: log10 of the chance at which a sensitivity lets windows open.
     """
-    since = first_new(known, fleet, seen, anyway)
+    since = first_new(known, fleet.first_bin, seen, anyway)
     before = anomalies.ANOMALIES.to_frame() if known is None else _recalled(known, fleet, since)
     live = before.filter(pl.col("bin") >= since - LIVE)
     found = [anomalies.ANOMALIES.to_frame()]
@@ -129,17 +199,20 @@ def judge(
                 asked = may_open[name](series, fleet, since, anyway)
                 asked[live.filter(mine)["endpoint"].to_numpy() - series.first_endpoint] = True
                 rows = np.flatnonzero(asked)
-                fresh = detect(series.only(rows), fleet)
+                fresh = detect(series if asked.all() else series.only(rows), fleet)
                 endpoints = rows + series.first_endpoint
-                found.append(fresh.with_columns(endpoint=pl.Series(endpoints[fresh["endpoint"]], dtype=pl.Int64)))
+                if not asked.all():
+                    fresh = fresh.with_columns(endpoint=pl.Series(endpoints[fresh["endpoint"]], dtype=pl.Int64))
+                found.append(fresh)
                 found.append(before.filter(mine & ~pl.col("endpoint").is_in(endpoints)))
     abnormal = pl.concat(found)
     if known is not None and since == fleet.bins:
         return abnormal, known
-    could = (pl.col("opens") | (pl.col("log10_p") <= anyway)).any().over("detector", "endpoint")
-    kept = abnormal.filter(pl.col("detector").is_in(list(may_open))).filter(could)
+    # Of all detectors, as several may speak of one problem.
+    could = (pl.col("opens") | (pl.col("log10_p") <= anyway)).any().over("endpoint")
+    kept = abnormal.filter(could).filter(pl.col("detector").is_in(list(may_open)))
     named = kept.join(fleet.endpoints, on="endpoint", how="left", maintain_order="left").select(_ANOMALIES.names())
-    return abnormal, Known(fleet.first_bin, anyway, seen, named)
+    return abnormal, Known(fleet.first_bin, anyway, seen, named, fleet.movements)
 
 
 def _recalled(known: Known, fleet: Fleet, since: int) -> pl.DataFrame:
@@ -153,16 +226,20 @@ def _recalled(known: Known, fleet: Fleet, since: int) -> pl.DataFrame:
 class Memory:
     """What is known of each environment. `changed` says whether it is worth being kept again."""
 
-    def __init__(self, data: bytes | None = None) -> None:
-        """data: what to_bytes() gave; None, damaged, or of other rules or libraries: nothing is known."""
+    def __init__(self, data: bytes | None = None, beside: str = "") -> None:
+        """data: what to_bytes() gave; None, damaged, of other rules or libraries, or with another `beside`: nothing is known.
+
+        beside: changes with what decisions depend on and rollups do not show.
+        """
         self.changed = False
+        self._beside = beside
         self._known: dict[str, Known] = {}
-        if data is None or data[:32] != _sealed(data[32:]):
+        if data is None or data[:32] != self._sealed(data[32:]):
             return
         for row in pl.read_parquet(BytesIO(data[32:])).iter_rows(named=True):
-            rows = pl.DataFrame(row["anomalies"], schema=_ANOMALIES)
+            frames = (pl.read_parquet(BytesIO(row[name])) for name in _FRAMES)
             self._known[row["environment"]] = Known(
-                row["first_bin"], row["anyway"], np.array(row["digests"], dtype=np.int64), rows
+                row["first_bin"], row["anyway"], np.array(row["digests"], dtype=np.int64), *frames
             )
 
     def of(self, environment: str) -> Known | None:
@@ -177,23 +254,36 @@ class Memory:
     def to_bytes(self) -> bytes:
         """All of it, sealed with its checksum under this version of the rules."""
         rows = [
-            (name, known.first_bin, known.anyway, known.digests.tolist(), known.anomalies.to_dicts())
+            (
+                name,
+                known.first_bin,
+                known.anyway,
+                known.digests.tolist(),
+                *(_parquet(getattr(known, name)) for name in _FRAMES),
+            )
             for name, known in self._known.items()
         ]
-        out = BytesIO()
-        pl.DataFrame(rows, schema=_KNOWN, orient="row").write_parquet(out, compression="zstd")
-        return _sealed(out.getvalue()) + out.getvalue()
+        data = _parquet(pl.DataFrame(rows, schema=_KNOWN, orient="row"))
+        return self._sealed(data) + data
+
+    def _sealed(self, data: bytes) -> bytes:
+        return hashlib.sha256(repr((_rules(), self._beside)).encode() + data).digest()
 
 
-def _sealed(data: bytes) -> bytes:
-    return hashlib.sha256(_rules() + data).digest()
+def _parquet(frame: pl.DataFrame) -> bytes:
+    out = BytesIO()
+    frame.write_parquet(out, compression="zstd")
+    return out.getvalue()
 
 
 @cache
 def _rules() -> bytes:
-    """What the decisions depend on besides the data: the text of this package, and the libraries that do the arithmetic."""
+    """What is known depends on besides the data: the text of this package and of the question, and the libraries that do the arithmetic."""
     texts = sorted(
-        (file.name, file.read_bytes()) for file in files("apilens.detect").iterdir() if file.name.endswith(".py")
+        (file.name, file.read_bytes())
+        for package, names in (("apilens.detect", "*.py"), ("apilens.measure", "breakdown.*"))
+        for file in files(package).iterdir()
+        if fnmatch(file.name, names)
     )
     libraries = [(name, version(name)) for name in ("numpy", "polars", "scipy")]
     return hashlib.sha256(repr((texts, libraries, schema.BIN_S)).encode()).digest()

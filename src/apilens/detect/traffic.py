@@ -31,6 +31,7 @@ from apilens.detect.baseline import (
     spread,
     window_max,
     window_sum,
+    without_bursts,
 )
 
 #: DETECTION: only where at least 10 calls are expected.
@@ -51,8 +52,10 @@ ERROR_LIMIT = 4.0
 #: Share of an endpoint in the calls of its siblings: hours around a window and before it, and by how many of their calls
 #: it is held to the share of the whole week, and of this time of day.
 SHARE_REACH, SHARE_PRIOR, LATELY_PRIOR = 4 * HOUR, 100.0, 30.0
-#: That forecast is asked in windows of half an hour and an hour, alone, so for one chance in a million.
-APART_WINDOWS, APART_LOG10_P = (6, 12), -6.0
+#: That forecast is asked in windows of half an hour and an hour. Alone it may open a window, by its direction (1: more calls) at
+#: such a chance, and beyond so many times the endpoint's own habit (surges often have none: in a week nothing of the kind came).
+APART_WINDOWS = (6, 12)
+APART = {1: (-5.5, 1.0), -1: (-4.0, 1.5)}
 #: A share of which two days are known has shown little of how it varies: in the first days of go-lives all it told were false.
 APART_DAYS = 3
 #: No such forecast is more certain than this squared coefficient of variation.
@@ -74,7 +77,8 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     """Anomalies (anomalies.ANOMALIES) of signal traffic; observed and expected are calls per 5 minutes."""
     found = [anomalies.ANOMALIES.to_frame()]
     for rows, piece in replace(series, buckets=series.buckets.clear()).pieces(_busy(series)):
-        far = anomalies.strongest(pl.concat([_window(piece, fleet, width) for width in GROWTH_WINDOWS]))
+        steady = without_bursts(piece.calls)
+        far = anomalies.strongest(pl.concat([_window(piece, steady, fleet, width) for width in GROWTH_WINDOWS]))
         found.append(
             far.with_columns(endpoint=pl.Series(rows[far["endpoint"]] + series.first_endpoint, dtype=pl.Int64))
         )
@@ -153,7 +157,7 @@ def _may_open_within(series: Series, fleet: Fleet, since: int, width: int, anywa
             alone = (direction * (k - kept * mu) > 0) & (Sums(series.siblings, since).window(width)[rows, bins] > 0)
             chance = np.zeros(len(k))
             chance[alone] = _log10_tail(k[alone], kept * mu[alone], floor[alone], direction)
-            least = np.maximum(APART_LOG10_P - fleet.many[bins + since], anyway)
+            least = np.maximum(APART[direction][0] - fleet.many[bins + since], anyway)
             found[rows[chance <= least + anomalies.SLACK]] = True
         z = direction * (k - kept * mu) / np.sqrt(np.maximum(var, 1.0))
         log10_p = np.zeros(len(k))
@@ -307,16 +311,18 @@ def _log10_tail(k: Floats, mean: Floats, variance: Floats, direction: int) -> Fl
 
 
 def _apart(
-    series: Series, fleet: Fleet, width: int, forecast: _Forecast, each: Floats, calls: Floats, logged: Bools, at: Ints
+    series: Series, steady: Floats, fleet: Fleet, width: int, forecast: _Forecast, logged: Bools, at: Ints
 ) -> pl.DataFrame:
     """Windows far from what the other endpoints behind the same upstream let expect.
 
     Endpoints with the same users rise and fall with them, whatever day it is: theirs times the share that this one had in
     them at this time of the past week, and in the last hours; neither this nor past days may expect as many (few). How
-    well that forecast holds is learned from the past week: where it does not, nothing opens. each, calls: of the rows `at`.
+    well that forecast holds is learned from the past week: where it does not, nothing opens. What is learned is learned of calls
+    without bursts (steady, of all rows of the series): jobs of its own would make each forecast look loose. at: rows that are asked.
     """
-    born, siblings = series.born[at], series.siblings[at]
-    own, others = Sums(each), Sums(siblings)
+    born, each, siblings = series.born[at], series.calls[at], series.siblings[at]
+    calls = window_sum(each, width)
+    own, others = Sums(steady[at]), Sums(siblings)
     theirs = others.window(width)
     week = own.past(WEEK_DAYS * DAY, width) / np.maximum(others.past(WEEK_DAYS * DAY, width), 1.0)
     ahead = (SHARE_REACH - width) // 2
@@ -327,11 +333,13 @@ def _apart(
     known = (theirs > 0) & logged[None, :] & old & (forecast.days >= 2)
     usual = theirs * share
     judged = known & (usual >= MIN_EXPECTED / 2)
-    error = np.where(judged, ((calls - usual) ** 2 - usual * (1 + share)) / np.maximum(usual, 1.0) ** 2, 0.0)
+    error = np.where(
+        judged, ((own.window(width) - usual) ** 2 - usual * (1 + share)) / np.maximum(usual, 1.0) ** 2, 0.0
+    )
     phi = spread(np.minimum(error, ERROR_LIMIT), judged, fleet, prior=PRIOR_SPREAD, weight=DAY / 2)
     phi = np.maximum(phi, MIN_APART)
     third = max(width // 3, 1)
-    recent = own.window(third)
+    recent = window_sum(each, third)
     found = []
     for direction in (-1, 1):
         if direction == 1:
@@ -356,8 +364,10 @@ def _apart(
         deviance[far] = _deviance(k[far], expected[far], variance[far])
         rows, bins = np.nonzero(far & changed & (deviance > 2.5))
         log10_p = _log10_tail(k[rows, bins], expected[rows, bins], variance[rows, bins], direction)
-        strong = log10_p < APART_LOG10_P - fleet.many[bins]
-        opens = strong & (deviance[rows, bins] > habit(deviance, fleet, (rows[strong], bins[strong]))[rows, bins])
+        least, beyond = APART[direction]
+        strong = log10_p < least - fleet.many[bins]
+        usually = habit(deviance, fleet, (rows[strong], bins[strong]))[rows, bins]
+        opens = strong & (deviance[rows, bins] > beyond * usually)
         found.append(
             _frame(
                 at[rows] + series.first_endpoint,
@@ -424,7 +434,7 @@ def _first_weekend(fleet: Fleet, born: Ints, logged: Bools, width: int) -> tuple
     ]
 
 
-def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
+def _window(series: Series, steady: Floats, fleet: Fleet, width: int) -> pl.DataFrame:
     calls = window_sum(series.calls, width)
     # Bins without any call in the whole fleet are missing data: they are nobody's drop, and no day to compare with.
     logged = window_sum((fleet.load > 0).astype(np.float64), width) >= width
@@ -445,7 +455,7 @@ def _window(series: Series, fleet: Fleet, width: int) -> pl.DataFrame:
     recent = window_sum(each, third)
     found = []
     if width in APART_WINDOWS:
-        found.append(_apart(series, fleet, width, forecast, each, calls, logged, kept_rows))
+        found.append(_apart(series, steady, fleet, width, forecast, logged, kept_rows))
     for direction in (-1, 1):
         # Not every endpoint follows the fleet into the weekend, nor starts its batch job on the minute: both forecasts
         # must be broken, the scaled and the plain one.

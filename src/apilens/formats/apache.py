@@ -252,7 +252,7 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "apache_logformat") 
             seen.add(name)
             known = _WRITTEN.get(key) if gateway in KNOWN else None
             known = known or _FIELDS.get(key)
-            if known is None:
+            if known is None and gateway not in KNOWN:
                 doubts += _doubt(found[0], argument, letter)
             parts.append(Variable(name, known or _attribute(letter, argument)))
     literal(text[at:])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import polars as pl
@@ -77,6 +77,15 @@ _STYLES: dict[str, tuple[re.Pattern[bytes], Callable[[re.Match[bytes]], bytes]]]
     "quote": (re.compile(rb'\\"'), _quote),  # Traefik escapes nothing but quotes
     "uri": (re.compile(rb"%([0-9A-Fa-f]{2})"), _percent),
 }
+
+
+def unescape_columns(texts: pl.DataFrame, names: Sequence[str], escape: Escape) -> pl.DataFrame:
+    """The frame with `unescape` applied to the columns named; most hold no escape at all, which is asked of all together."""
+    if escape == "none" or not names:
+        return texts
+    sign = _SIGNS.get(escape, "\\")
+    held = texts.select(pl.col(names).str.contains(sign, literal=len(sign) == 1).any()).row(0)
+    return texts.with_columns(unescape(texts[name], escape) for name, found in zip(names, held, strict=True) if found)
 
 
 def unescape(values: pl.Series, escape: Escape) -> pl.Series:

@@ -262,7 +262,7 @@ def layout(log_format: str, tz: str = "UTC") -> TextLayout:
             quoting = "+Q" in flags or (quoting and "-Q" not in flags)
             return ()
         key = f"{{{flags}}}{name}" if flags in ("cut", "all") else name
-        field = fields.get(key, f.attribute(name.strip("[]").split(",")[0]))
+        field = fields.get(key) or f.attribute(name.strip("[]").split(",")[0])
         if quoted and name == "[capture.req.hdr(0)]":
             field = f.attribute("captured_request_headers")  # without quotes it is told by its form
         variable = Variable(f"%{key}", field)

@@ -105,9 +105,11 @@ class TextLayout(Layout):
     def may_fit(self, lines: Sequence[str]) -> bool:
         """Whether a line holds all literals in their order: an eighth of the known layouts is left after that."""
         literals, text = self._literals, "\n".join(lines)
-        # Most layouts have a literal that stands nowhere at all, and only the others are looked for line by line.
+        # Most layouts have a literal that stands nowhere at all, and only the others are looked for line by line; most of
+        # these lines lack a quote.
+        quotes = sum(literal.count('"') for literal in literals)
         return all(literal in text for literal in literals) and any(
-            _in_order(literals, line) == len(literals) for line in lines
+            line.count('"') >= quotes and _in_order(literals, line) == len(literals) for line in lines
         )
 
     def fits(self, records: pl.DataFrame) -> pl.Series:
@@ -320,14 +322,19 @@ class TextLayout(Layout):
 
     def _read_carefully(self, records: pl.DataFrame) -> Parsed:
         """Calls and rejects of the records that quick reading did not take."""
-        groups = records["line"].str.extract_groups(self._regex).struct.unnest()
-        groups.columns = [f"v{i}" for i in range(groups.width)]
-        # "" in an unquoted place is how Apache and nginx write an empty value there.
-        raws = groups.select(
-            pl.when(pl.col(name) != '""').then(self._without_nulls(pl.col(name))).alias(name) for name in groups.columns
+        names = [f"v{i}" for i in range(len(self._fields))]
+        groups = pl.col("line").str.extract_groups(self._regex).struct.rename_fields(names)
+        raws = (
+            records.lazy()
+            .select("row", "line", groups=groups)
+            .unnest("groups")
+            .with_columns(misfit=pl.all_horizontal(pl.col(names).is_null()))
+            # "" in an unquoted place is how Apache and nginx write an empty value there.
+            .with_columns(
+                pl.when(pl.col(name) != '""').then(self._without_nulls(pl.col(name))).alias(name) for name in names
+            )
+            .collect(engine="in-memory")
         )
-        none = groups.select(pl.all_horizontal(pl.all().is_null())).to_series()
-        raws = raws.with_columns(records["row"], records["line"], misfit=none)
         part = read_carefully(
             raws,
             self._fields,
@@ -338,8 +345,11 @@ class TextLayout(Layout):
         )
         if self.filtered is None or part.rejects.is_empty():
             return part
-        wrong = part.rejects.join(records, on="row", how="left", maintain_order="left")
-        return replace(part, rejects=wrong.select("row", reason=pl.when(~self._no_call).then("reason")))
+        none = records.select(pl.col("row").filter(self._no_call)).to_series()
+        if none.is_empty():
+            return part
+        reason = pl.when(~pl.col("row").is_in(none.implode())).then("reason")
+        return replace(part, rejects=part.rejects.select("row", reason=reason))
 
     def explain(self, records: pl.DataFrame, rejects: pl.DataFrame) -> pl.DataFrame:
         """Where each line that does not fit leaves the layout: `status is "2OO", expected a number 100..999`.

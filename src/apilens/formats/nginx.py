@@ -247,7 +247,7 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "nginx_log_format") 
             parts.append(text[at : found.start()])
         name = found[1] or found[2]
         seen[name] = seen.get(name, 0) + 1
-        field = f.iso_time("end", tz) if name == "time_iso8601" else _FIELDS.get(name, f.attribute(name))
+        field = f.iso_time("end", tz) if name == "time_iso8601" else _FIELDS.get(name) or f.attribute(name)
         field = _WRITTEN.get(name, field) if gateway in KNOWN else field
         parts.append(Variable(name if seen[name] == 1 else f"{name}#{seen[name]}", field))
         at = found.end()
@@ -257,7 +257,7 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "nginx_log_format") 
         raise UsageError(
             f"log_format {log_format!r} has no time: expected $time_local, $time_iso8601 or $msec among its variables"
         )
-    meant = {name: nearest(name, _FIELDS) for name in seen if name not in _FIELDS}
+    meant = {name: nearest(name, _FIELDS) for name in seen if name not in _FIELDS and gateway not in KNOWN}
     doubts = tuple(
         f"log_format has ${name}; did you mean ${near}? Its values are kept in attributes"
         for name, near in meant.items()

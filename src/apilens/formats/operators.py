@@ -102,12 +102,12 @@ def operator(name: str, argument: str | None, tz: str) -> f.Field:
         # Envoy writes UTC, unless it is told to write its own zone.
         return _time("start" if lower.startswith("start") else "end", argument, tz if "local" in lower else "UTC")
     if argument is None:
-        return _FIELDS.get(lower, f.attribute(lower))
+        return _FIELDS.get(lower) or f.attribute(lower)
     wanted = argument.lower().split("?")  # A?B: B where the call has no A
     lower = "req" if lower == "req_without_query" else lower
     known = (_FIELDS[key] for one in wanted if (key := f"{lower}({one})") in _FIELDS)
     header = wanted[0] if lower == "req" else f"{lower}.{wanted[0]}"
-    return next(known, f.attribute(header))
+    return next(known, None) or f.attribute(header)
 
 
 #: A format string that is an object all of whose operators stand in strings, as Envoy's json_format is.

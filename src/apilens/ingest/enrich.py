@@ -17,8 +17,8 @@ from apilens.schema import CALLS
 #: Before the web had logs, and further ahead than any clock is wrong.
 EARLIEST, LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
-#: Columns that may carry secrets, because clients write them.
-_CLIENT_TEXT = ("url", "path", "query", "request_line", "referrer", "forwarded_for", "user_agent")
+#: Columns that may carry secrets, because clients write them; besides path and user_agent, of which the distinct values are at hand.
+_CLIENT_TEXT = ("url", "query", "request_line", "referrer", "forwarded_for")
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,11 @@ class Declared:
     node: str | None = None
 
 
-def enrich(parsed: Parsed, block: Block, declared: Declared) -> Parsed:
+def enrich(parsed: Parsed, block: Block, declared: Declared, redactor: Redactor | None = None) -> Parsed:
     """The same records with derived columns; calls at impossible times become rejects.
 
-    Derived: start_time, route, consumer, synthetic_type, source_offset.
+    Derived: start_time, route, consumer, synthetic_type, source_offset. redactor: masks secrets in every column that a client
+    can write into; None: they stay, for calls that are not stored.
     """
     calls = parsed.calls
     if calls.is_empty():
@@ -57,51 +58,49 @@ def enrich(parsed: Parsed, block: Block, declared: Declared) -> Parsed:
         )
         rejects = pl.concat([rejects, wrong], how="diagonal_relaxed").with_columns(pl.col("record").fill_null(0))
         calls = calls.filter(plausible)
-    agents, paths = distinct(calls["user_agent"]), distinct(calls["path"])
-    by_rule = paths.map(template)
-    own = pl.col("gateway_route").str.starts_with("/")
     calls = calls.with_columns(
         block.offsets(calls["row"]),
         start_time=pl.when(pl.col("timestamp_kind") == "end")
         .then(pl.col("timestamp") - pl.duration(microseconds=(pl.col("duration_ms").fill_null(0) * 1000).round()))
         .otherwise("timestamp"),
-        route=pl.when(own).then("gateway_route").otherwise(by_rule),
         consumer=pl.coalesce("application_id", "user_name"),
-        synthetic_type=synthetic_type(agents, paths),
         parse_status=pl.col("parse_status").fill_null("ok"),
         environment=pl.lit(declared.environment),
         source_file=pl.lit(declared.source_file),
         node=pl.coalesce("node", pl.lit(declared.node, pl.String)),
     )
-    steady = rhythmic(calls, paths)
-    if steady.any():
-        by_rhythm = pl.when(steady).then(pl.lit("health_check"))
-        calls = calls.with_columns(synthetic_type=pl.coalesce("synthetic_type", by_rhythm))
+    agents, paths = distinct(calls["user_agent"]), distinct(calls["path"])
+    kinds, steady = synthetic_type(agents, paths), rhythmic(calls, paths)
+    masked: list[pl.Series] = []
+    if redactor is not None:
+        # Before the routes: a key of letters only looks like a name in one, and masked it is a variable.
+        agents, paths = agents.changed(redactor.mask_each), paths.changed(redactor.mask_each)
+        texts = calls.select(name for name in _CLIENT_TEXT if name in calls.columns)
+        masked = [*redactor.mask_columns(texts), agents.rows, paths.rows]
+    by_rhythm = pl.when(steady).then(pl.lit("health_check"))
+    own = pl.col("gateway_route").str.starts_with("/")
+    calls = calls.with_columns(
+        *masked,
+        route=pl.when(own).then("gateway_route").otherwise(paths.map(template)),
+        synthetic_type=pl.coalesce(kinds, by_rhythm) if steady.any() else kinds,
+    )
+    if redactor is not None:
+        calls = _with_masked_attributes(calls, redactor)
     return replace(parsed, calls=calls, rejects=rejects)
 
 
-def redact(calls: pl.DataFrame, redactor: Redactor) -> pl.DataFrame:
-    """The calls with secrets masked in every column that a client can write into."""
-    if calls.is_empty():
+def _with_masked_attributes(calls: pl.DataFrame, redactor: Redactor) -> pl.DataFrame:
+    if "attributes" not in calls.columns or calls["attributes"].null_count() == calls.height:
         return calls
-    masked = calls.with_columns(redactor.mask_series(calls[name]) for name in _CLIENT_TEXT if name in calls.columns)
-    own = masked["gateway_route"].str.starts_with("/").fill_null(False)
-    told_again = ((masked["path"] != calls["path"]) & ~own).arg_true()
-    if len(told_again):
-        # A key of letters only looks like a name in a route: told again from the masked path, it is a variable.
-        route = masked["route"].clone().scatter(told_again, template(masked["path"].gather(told_again)))
-        masked = masked.with_columns(route)
-    if "attributes" in masked.columns and masked["attributes"].null_count() < masked.height:
-        entries = masked["attributes"].cast(pl.List(pl.Struct({"key": pl.String, "value": pl.String})))
-        flat = entries.alias("entry").to_frame().with_row_index().drop_nulls("entry").explode("entry").unnest("entry")
-        flat = flat.filter(~flat["key"].str.contains(NEVER_STORED))
-        secret = flat["key"].str.contains(SECRET_KEY)
-        hidden = redactor.hide_series(flat["value"].set(~secret, None))
-        folded = (
-            flat.with_columns(pl.coalesce(hidden, redactor.mask_series(flat["value"])).alias("value"))
-            .group_by("index", maintain_order=True)
-            .agg(pl.struct("key", "value").alias("attributes"))
-            .with_columns(pl.col("attributes").cast(pl.Map(pl.String, pl.String)))
-        )
-        masked = masked.drop("attributes").with_row_index().join(folded, on="index", how="left").drop("index")
-    return masked
+    entries = calls["attributes"].cast(pl.List(pl.Struct({"key": pl.String, "value": pl.String})))
+    flat = entries.alias("entry").to_frame().with_row_index().drop_nulls("entry").explode("entry").unnest("entry")
+    flat = flat.filter(~flat["key"].str.contains(NEVER_STORED))
+    secret = flat["key"].str.contains(SECRET_KEY)
+    hidden = redactor.hide_series(flat["value"].set(~secret, None))
+    folded = (
+        flat.with_columns(pl.coalesce(hidden, redactor.mask_columns(flat.select("value"))["value"]).alias("value"))
+        .group_by("index", maintain_order=True)
+        .agg(pl.struct("key", "value").alias("attributes"))
+        .with_columns(pl.col("attributes").cast(pl.Map(pl.String, pl.String)))
+    )
+    return calls.drop("attributes").with_row_index().join(folded, on="index", how="left").drop("index")

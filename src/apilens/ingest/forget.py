@@ -15,7 +15,7 @@ import polars as pl
 
 from apilens.errors import LakeError
 from apilens.ingest.rollup import finish_rollups, roll_up
-from apilens.lake import Lake
+from apilens.lake import DECIDED, Lake
 from apilens.lake.log import Actions, added
 from apilens.lake.tables import MERGED, TIME, Table
 from apilens.lake.upkeep import vacuum
@@ -141,6 +141,9 @@ def forget(lake: Lake, *, before: datetime | None, consumers: Sequence[str], dry
         lake.transact("rollups", _without_rollups(lake, before, early, theirs))
         lake.transact("rejects", _actions(lake, "rejects", stale))
         lake.transact("calls", _actions(lake, "calls", early | theirs))
+        # It has names of consumers, and is made again by the next scan.
+        if lake.recall(DECIDED) is not None:
+            lake.save_text(DECIDED, "")
         if before is not None and "metrics" in lake.tables:
             lake.transact("metrics", _actions(lake, "metrics", pl.col("timestamp") < before))
     return replace(found, files=vacuum(lake, retention_hours=0))

@@ -11,6 +11,8 @@ import re
 
 import polars as pl
 
+from apilens.distinct import distinct
+
 #: Query and form fields whose value is a credential or personal data.
 _NAMES = (
     r"(?:[\w.-]{0,40}(?:token|secret|password|passwd|(?:api|access|secret|private|subscription|account|shared)[_-]?key|sess(?:ion)?[_-]?id))"
@@ -58,31 +60,36 @@ class Redactor:
         """The text with every secret masked; other bytes stay as they are."""
         return _SECRET.sub(self._replace, text)
 
-    def mask_series(self, values: pl.Series) -> pl.Series:
-        """String values with their secrets masked; null stays null. Values without a suspicious word are not touched."""
-        distinct = values.drop_nulls().unique()
-        suspicious = distinct.filter(distinct.str.contains(_SUSPICIOUS))
-        if suspicious.is_empty():
+    def mask_columns(self, texts: pl.DataFrame) -> pl.DataFrame:
+        """The String columns with their secrets masked; null stays null. Values without a suspicious word are not touched."""
+        suspicious = texts.select(pl.all().unique().str.contains(_SUSPICIOUS).any()).row(0)
+        return texts.with_columns(
+            distinct(texts[name]).changed(self.mask_each).rows
+            for name, found in zip(texts.columns, suspicious, strict=True)
+            if found
+        )
+
+    def mask_each(self, values: pl.Series) -> pl.Series:
+        """One such column, of which a value seldom stands twice: each is searched by itself."""
+        at = values.str.contains(_SUSPICIOUS).arg_true()
+        if at.is_empty():
             return values
+        suspicious = values.gather(at)
         # One pass over all of them together. A value with a line break in it (an undone escape) is masked by itself.
         broken = suspicious.str.contains("\n", literal=True)
         single, several = suspicious.filter(~broken), suspicious.filter(broken)
         together = self.mask(_NEWLINE.join(text.encode() for text in single.to_list())).decode().split("\n")
-        masked = (together if single.len() else []) + [self.mask(text.encode()).decode() for text in several.to_list()]
-        old, new = pl.concat([single, several]), pl.Series(masked, dtype=pl.String)
-        changed = old != new
-        if not changed.any():
-            return values
-        old, new = old.filter(changed), new.filter(changed)
-        # replace() would look every value up; here only the few that changed are.
-        rows = values.is_in(old.implode()).arg_true()
-        return values.clone().scatter(rows, values.gather(rows).replace_strict(old, new, return_dtype=pl.String))
+        alone = [self.mask(text.encode()).decode() for text in several.to_list()]
+        masked = values.clone().scatter(
+            at.filter(~broken), pl.Series(together if single.len() else [], dtype=pl.String)
+        )
+        return masked.scatter(at.filter(broken), pl.Series(alone, dtype=pl.String))
 
     def hide_series(self, values: pl.Series) -> pl.Series:
         """Values that are secrets as a whole, each masked; null stays null."""
-        distinct = values.drop_nulls().unique()
-        masked = pl.Series([self._token(text.encode()).decode() for text in distinct.to_list()], dtype=pl.String)
-        return values.replace_strict(distinct, masked, default=None, return_dtype=pl.String)
+        once = values.drop_nulls().unique()
+        masked = pl.Series([self._token(text.encode()).decode() for text in once.to_list()], dtype=pl.String)
+        return values.replace_strict(once, masked, default=None, return_dtype=pl.String)
 
     def _replace(self, found: re.Match[bytes]) -> bytes:
         if (value := found["value"]) is not None:

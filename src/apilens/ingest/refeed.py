@@ -11,7 +11,7 @@ import polars as pl
 from apilens.errors import FormatError
 from apilens.formats import Options, detect
 from apilens.formats.block import Block, parse
-from apilens.ingest.enrich import Declared, enrich, redact
+from apilens.ingest.enrich import Declared, enrich
 from apilens.ingest.forget import tombstone
 from apilens.ingest.pieces import Origin
 from apilens.ingest.redact import Redactor
@@ -72,7 +72,9 @@ def _refeed_unit(
     block = Block(b"".join(raw.replace(b"\n", b" ") + b"\n" for raw in rows["raw"].to_list()))
     name = str(rows["source_file"][0])
     found = detect(block, options, name)
-    part = enrich(parse(block, found.reader), block, Declared(name, origin.environment, origin.source or None))
+    declared = Declared(name, origin.environment, origin.source or None)
+    # The raw lines are masked; what an escape still hid in them is masked now.
+    part = enrich(parse(block, found.reader), block, declared, Redactor(lake.masking_key))
     numbered = rows.with_row_index("row")
     left = (
         numbered.drop("reason")
@@ -82,8 +84,7 @@ def _refeed_unit(
     settled = numbered.join(part.rejects, on="row", how="anti")
     if settled.is_empty():
         return None, left
-    # The raw lines are masked; what an escape still hid in them is masked now.
-    calls = redact(part.calls, Redactor(lake.masking_key)).select(pl.exclude("source_offset"))
+    calls = part.calls.select(pl.exclude("source_offset"))
     if (forgotten := tombstone(lake)) and calls.height:
         calls = calls.filter(~forgotten.buried(calls))
     calls = calls.join(numbered.select("row", "source_offset"), on="row", how="left")

@@ -86,12 +86,16 @@ def rhythmic(calls: pl.DataFrame, path: Distinct) -> pl.Series:
     asked = calls.select(
         (pl.col("consumer").is_null() & pl.col("client_ip").is_not_null() & (nameless | alive)).arg_true()
     ).to_series()
-    candidates = calls.select(pl.col(*own, "start_time").gather(asked)).with_columns(at=asked).sort(*own, "start_time")
+    found = pl.repeat(False, calls.height, dtype=pl.Boolean, eager=True)
+    if len(asked) <= _GAPS:
+        return found
+    candidates = calls.select(pl.col(*own, "start_time").gather(asked)).with_columns(at=asked).lazy()
     gap = pl.col("start_time").diff().over(own).dt.total_microseconds() / 1e6
     usual = pl.col("gap").median().over(own)
     near = (pl.col("gap") - usual).abs() <= pl.max_horizontal(pl.lit(_SLACK_S), _SLACK * usual)
     steady = (
-        candidates.with_columns(gap=gap)
+        candidates.sort(*own, "start_time")
+        .with_columns(gap=gap)
         .with_columns(near=near)
         .group_by(own)
         .agg(
@@ -107,6 +111,6 @@ def rhythmic(calls: pl.DataFrame, path: Distinct) -> pl.Series:
             & (pl.col("span") >= _LEAST_SPAN_S)
             & (pl.col("steady") >= _STEADY)
         )
+        .collect(engine="in-memory")
     )
-    found = pl.repeat(False, calls.height, dtype=pl.Boolean, eager=True)
     return found.scatter(steady["at"].explode(), True) if steady.height else found

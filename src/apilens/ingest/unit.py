@@ -9,7 +9,7 @@ from datetime import datetime
 import polars as pl
 
 from apilens.formats.block import Reader, parse
-from apilens.ingest.enrich import Declared, enrich, redact
+from apilens.ingest.enrich import Declared, enrich
 from apilens.ingest.forget import Tombstone
 from apilens.ingest.pieces import Origin, Piece
 from apilens.ingest.redact import Redactor
@@ -84,8 +84,8 @@ def make_unit(
     """Parse a piece (without layouts: it holds blank lines only); see Made. Calls and rejected
     lines that are to stay forgotten count as filtered. The number of lines is counted on the bytes, apart from the parser."""
     block = piece.block
-    parsed = enrich(parse(block, reader), block, declared)
-    calls = redact(parsed.calls, redactor)
+    parsed = enrich(parse(block, reader), block, declared, redactor)
+    calls = parsed.calls
     buried = forgotten.buried(calls) if calls.height and forgotten else None
     kept_out = 0 if buried is None else int(buried.sum())
     calls = calls.filter(~buried) if buried is not None and kept_out else calls

@@ -8,6 +8,7 @@ import duckdb
 import polars as pl
 
 from apilens import histogram, schema
+from apilens.arrow import Stream, frame
 
 
 def breakdown(
@@ -21,22 +22,18 @@ def breakdown(
     if windows.is_empty():
         return schema.BREAKDOWN.to_frame()
     query = files("apilens.measure").joinpath("breakdown.sql").read_text(encoding="utf-8")
-    connection.register("windows", windows.to_arrow())
+    connection.register("windows", Stream(windows))
     try:
-        result = connection.sql(
-            query,
-            params={
-                "smallest_ms": histogram.SMALLEST_MS,
-                "synthetic": include_synthetic,
-                "first": windows["start"].min(),
-                "last": windows["end"].max(),
-            },
-        ).to_arrow_table()
+        params = {
+            "smallest_ms": histogram.SMALLEST_MS,
+            "synthetic": include_synthetic,
+            "first": windows["start"].min(),
+            "last": windows["end"].max(),
+        }
+        found = frame(connection.sql(query, params=params))
     finally:
         connection.unregister("windows")
-    frame = pl.from_arrow(result)
-    assert isinstance(frame, pl.DataFrame)
-    return frame.select(
+    return found.select(
         pl.col(name).cast(dtype).fill_null([]) if name == "request_ids" else pl.col(name).cast(dtype)
         for name, dtype in schema.BREAKDOWN.items()
     )

@@ -8,6 +8,7 @@ from importlib.resources import files
 import duckdb
 import polars as pl
 
+from apilens.arrow import frame
 from apilens.schema import table
 
 #: One row per (dimension, value), those that carry the change first. What was not logged is the value "".
@@ -48,18 +49,17 @@ def explain(
     dimensions that were tested. A dimension with a single value explains nothing. Source: as Adtributor's (Bhagwan et al.,
     NSDI 2014) explanatory power and surprise, with a test in place of its thresholds.
     """
-    rows: pl.DataFrame = connection.sql(
-        files("apilens.measure").joinpath("explain.sql").read_text(encoding="utf-8"),
-        params={
-            "environment": environment,
-            "endpoints": endpoints,
-            "status": status,
-            "kind": signal,
-            "before": start - timedelta(days=1),
-            "start": start,
-            "end": end,
-        },
-    ).pl()
+    params = {
+        "environment": environment,
+        "endpoints": endpoints,
+        "status": status,
+        "kind": signal,
+        "before": start - timedelta(days=1),
+        "start": start,
+        "end": end,
+    }
+    query = files("apilens.measure").joinpath("explain.sql").read_text(encoding="utf-8")
+    rows = frame(connection.sql(query, params=params))
     if status is not None:
         # Whatever fails with this code, has this code.
         rows = rows.filter(pl.col("dimension") != "status")

@@ -11,6 +11,7 @@ from importlib.resources import files
 import duckdb
 import polars as pl
 
+from apilens.arrow import frame
 from apilens.measure.signals import BLOCK_H
 from apilens.schema import TIMESTAMP, table
 
@@ -38,12 +39,12 @@ LEAST_SKEW_S = 2.0
 def instances(connection: duckdb.DuckDBPyConnection, first: datetime, end: datetime) -> pl.DataFrame:
     """INSTANCES of [first, end); connection: has the view `calls`."""
     query = files("apilens.measure").joinpath("instances.sql").read_text(encoding="utf-8")
-    rows: pl.DataFrame = connection.sql(query, params={"first": first, "end": end}).pl()
+    rows = frame(connection.sql(query, params={"first": first, "end": end}))
     return rows.select(pl.col(name).cast(dtype) for name, dtype in INSTANCES.items())
 
 
 def skew(connection: duckdb.DuckDBPyConnection, first: datetime, end: datetime) -> pl.DataFrame:
     """SKEW of the whole blocks in [first, end); connection: has the view `calls`."""
     query = files("apilens.measure").joinpath("skew.sql").read_text(encoding="utf-8").replace("{hours}", str(BLOCK_H))
-    rows: pl.DataFrame = connection.sql(query, params={"first": first, "end": end, "least": LEAST_SKEW_S}).pl()
+    rows = frame(connection.sql(query, params={"first": first, "end": end, "least": LEAST_SKEW_S}))
     return rows.select(pl.col(name).cast(dtype) for name, dtype in SKEW.items())

@@ -16,8 +16,7 @@ def refusals(
 ) -> pl.DataFrame:
     """Rows of schema.REFUSALS for pairs of a consumer and a status code, on all endpoints of their environment.
 
-    connection: one with a view or table `calls` (columns of schema.CALLS). asked: schema.REFUSALS_ASKED; calls from the
-    first `start` to the last `end` count for all of them. Calls of bots, scanners and health checks are left out unless
+    connection: one with a view or table `calls` (columns of schema.CALLS). asked: schema.REFUSALS_ASKED. Calls of bots, scanners and health checks are left out unless
     include_synthetic.
     """
     if asked.is_empty():

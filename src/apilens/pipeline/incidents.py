@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
+from hashlib import sha256
 from typing import Any
 
 import polars as pl
@@ -201,6 +202,13 @@ def past_of(edge: datetime) -> datetime:
     return datetime.fromtimestamp((edge - LOOK_BACK).timestamp() // _WEEK_S * _WEEK_S, UTC)
 
 
+def _replaced(ledger: pl.DataFrame) -> str:
+    """Changes when a unit is read anew (`ingest --replace`): what a consumer or an upstream was called may change with it, and the
+    rollups need not."""
+    anew = ledger.filter(pl.col("attempt") > 1).select("unit_id", "attempt").sort("unit_id")
+    return sha256(anew.write_csv().encode()).hexdigest()
+
+
 def scan(
     lake: str,
     state: str | None,
@@ -233,11 +241,12 @@ def scan(
         rollups = pl.concat([_days_before(earlier, begin).lazy(), rollups])
         launches = [begin, *launches]
     with lens.held() as calls:
-        remembered = Memory(lens.lake.recall(DECIDED))
+        remembered = Memory(lens.lake.recall(DECIDED), _replaced(lens.lake.ledger()))
         found = find_candidates(
             rollups,
             calls.breakdown,
             calls.refusals,
+            calls.strangers,
             now=edge,
             go_live=max(launches, default=None),
             settings=lens.config.detect,

@@ -75,11 +75,15 @@ def facts(lens: Lens, store: Store, blocks: pl.DataFrame, now: datetime) -> Fact
     missing = [at for at in wanted if at not in done and at + width + REACH <= now]
     fresh: dict[datetime, tuple[str, dict[str, Any]]] = {}
     for first, end in _stretches(missing, counts, width):
-        parts = [frame.with_columns(_block(frame)) for frame in lens.facts(first, end)]
+        found = zip(("instances", "skew", "friction"), lens.facts(first, end), strict=True)
+        parts = {
+            name: frame.with_columns(_block(frame)).partition_by("at", as_dict=True, include_key=False)
+            for name, frame in found
+        }
         for at in (one for one in missing if first <= one < end):
             body = {
-                name: json.loads(part.filter(pl.col("at") == at).drop("at").write_json())
-                for name, part in zip(("instances", "skew", "friction"), parts, strict=True)
+                name: json.loads(of_block[(at,)].write_json()) if (at,) in of_block else []
+                for name, of_block in parts.items()
             }
             fresh[at] = (wanted[at], body)
     store.save_blocks(fresh, min(wanted, default=now) - width)

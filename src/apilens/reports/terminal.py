@@ -23,8 +23,6 @@ __all__ = [
     "table",
 ]
 
-#: No line of a table comes near it: in a pipe every cell is written in full.
-_PIPE_WIDTH = 1_000_000
 #: Blanks between two columns.
 _GAP = 2
 #: Spare columns go before text is folded narrower than this; our choice: most routes of the samples stay in one line.
@@ -70,11 +68,7 @@ def table(title: str, columns: Sequence[Column | str], rows: Iterable[Sequence[o
     than it is wide: no figure is ever cut. In a pipe every cell keeps its full width. Colours are not used, so NO_COLOR
     holds.
     """
-    # rich triples the start-up of a command; those that print JSON do without.
     from rich.cells import cell_len
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     def shown(cell: object) -> str:
         return "–" if cell is None else safe(str(cell))
@@ -85,8 +79,17 @@ def table(title: str, columns: Sequence[Column | str], rows: Iterable[Sequence[o
         max(1, *(cell_len(cell) for cell in (shown(column.name), *(row[i] for row in cells))))
         for i, column in enumerate(all_columns)
     ]
-    room = None if sys.stdout.isatty() else _PIPE_WIDTH
-    console = Console(file=sys.stdout, width=room, highlight=False, markup=False, emoji=False)
+    if not sys.stdout.isatty():
+        heads = [[shown(title)]] if title else []
+        heads.append([shown(column.name) for column in all_columns])
+        sys.stdout.write("".join(_line(row, all_columns, full) for row in [*heads, *cells]))
+        return
+    # rich's tables triple the start-up of a command; those that print JSON or into a pipe do without.
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
     room = console.width
     kept = _kept(all_columns, full, room)
     widths = _widths([all_columns[i] for i in kept], [full[i] for i in kept], room)
@@ -112,6 +115,18 @@ def table(title: str, columns: Sequence[Column | str], rows: Iterable[Sequence[o
     if len(kept) < len(all_columns):
         left_out = ", ".join(column.name for i, column in enumerate(all_columns) if i not in kept)
         sys.stderr.write(f"no room in {room} columns for: {left_out}\n")
+
+
+def _line(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int]) -> str:
+    """A line of a table in which every cell has the room it takes."""
+    from rich.cells import cell_len
+
+    blanks = (" " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=False))
+    parts = (
+        blank + cell if column.justify == "right" else cell + blank
+        for cell, column, blank in zip(cells, columns, blanks, strict=False)
+    )
+    return (" " * _GAP).join(parts).rstrip() + "\n"
 
 
 def _kept(columns: Sequence[Column], full: Sequence[int], room: int) -> list[int]:

@@ -246,12 +246,20 @@ def _learned_level_by_level(
         )
         if here.is_empty():
             break
+        here = _wide(here, _FEW if bound is None else bound + 1)
+        if here.is_empty():
+            continue
         found = _evident(here, depth, merges) if bound is None else _crowded(here, bound)
         if not found:
             continue
         merges.update({(m.service, m.prefix): m for m in found})
         rows = _applied(rows, tuple(found))
     return rows
+
+
+def _wide(here: pl.DataFrame, names: int) -> pl.DataFrame:
+    """The rows at nodes with at least so many names: at the others nothing merges, and most nodes are such."""
+    return here.filter(pl.col("name").n_unique().over(_NODE) >= names)
 
 
 def _crowded(here: pl.DataFrame, bound: int) -> list[Merge]:
@@ -261,6 +269,7 @@ def _crowded(here: pl.DataFrame, bound: int) -> list[Merge]:
 
 
 def _evident(here: pl.DataFrame, depth: int, merges: dict[tuple[str | None, str], Merge]) -> list[Merge]:
+    words = _words_below(here, depth)
     children = (
         here.group_by(_CHILD)
         .agg(
@@ -268,7 +277,7 @@ def _evident(here: pl.DataFrame, depth: int, merges: dict[tuple[str | None, str]
             pl.col("static", "service_calls", "usual_calls").first(),
             calls_per_route=pl.col("calls").sum() / pl.col("merged").n_unique(),
         )
-        .join(_below(here, depth), on=_CHILD, how="left", nulls_equal=True)
+        .join(_below(words), on=_CHILD, how="left", nulls_equal=True)
         .with_columns(pl.col("own").fill_null(False))
         .sort([*_NODE, "calls", "name"], descending=[False, False, True, False])
     )
@@ -295,7 +304,7 @@ def _evident(here: pl.DataFrame, depth: int, merges: dict[tuple[str | None, str]
     )
     often = values.filter(pl.col("calls") >= _OFTEN)
     for name, some in (("alike", values), ("often_alike", often)):
-        nodes = nodes.join(_alike(here, depth, some, name), on=_NODE, how="left", nulls_equal=True)
+        nodes = nodes.join(_alike(words, some, name), on=_NODE, how="left", nulls_equal=True)
     n, rare = pl.col("n"), pl.col("rare")
     # Called equally seldom: what nobody calls more than anything else was drawn, not designed.
     even = pl.col("most") <= 5 * pl.max_horizontal("least", 1)
@@ -376,14 +385,14 @@ def _words_below(here: pl.DataFrame, depth: int) -> pl.DataFrame:
     )
 
 
-def _below(here: pl.DataFrame, depth: int) -> pl.DataFrame:
+def _below(words: pl.DataFrame) -> pl.DataFrame:
     """Per child that has words below: own, when no sibling has any of them."""
-    return _words_below(here, depth).group_by(_CHILD).agg(own=pl.col("carriers").max() == 1)
+    return words.group_by(_CHILD).agg(own=pl.col("carriers").max() == 1)
 
 
-def _alike(here: pl.DataFrame, depth: int, values: pl.DataFrame, name: str) -> pl.DataFrame:
+def _alike(words: pl.DataFrame, values: pl.DataFrame, name: str) -> pl.DataFrame:
     """Per node with _SOME of `values`: how many words at least four in five of these have below them, in column `name`."""
-    words = _words_below(here, depth).join(values.select(_CHILD), on=_CHILD, how="semi", nulls_equal=True)
+    words = words.join(values.select(_CHILD), on=_CHILD, how="semi", nulls_equal=True)
     return (
         words.group_by([*_NODE, "level", "word"])
         .agg(carriers=pl.len())

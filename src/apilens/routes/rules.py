@@ -236,16 +236,28 @@ def template(path: pl.Series) -> pl.Series:
 
 
 def _template(path: pl.Series) -> pl.Series:
+    each = pl.col("path")
+    odd = (
+        ~each.str.starts_with("/")
+        | each.str.contains(";", literal=True)
+        | each.str.contains("//", literal=True)
+        | (each.str.ends_with("/") & (each.str.len_bytes() > 1))
+    )
+    path = _on(path, path.to_frame("path").select(odd).to_series(), _tidied)
+    framed = each.str.contains(_VERSION_HEAD) | each.str.contains(_TAIL)
+    at = path.to_frame("path").select(framed.arg_true()).to_series()
+    route = _of_distinct(path.str.replace_all(_USUAL, "/{id}"), _judged)
+    if len(at):
+        route = route.clone().scatter(at, _of_distinct(_judged_inside(path.gather(at)), _cut))
+    return route
+
+
+def _tidied(path: pl.Series) -> pl.Series:
     path = _on(path, ~path.str.starts_with("/"), _without_origin)
     path = _on(path, path.str.contains(";", literal=True), lambda odd: odd.str.replace_all("(?s);[^/]*", ""))
     path = _on(path, path.str.contains("//", literal=True), lambda odd: odd.str.replace_all("/{2,}", "/"))
     trailing = path.str.ends_with("/") & (path.str.len_bytes() > 1)
-    path = _on(path, trailing, lambda odd: odd.str.strip_chars_end("/"))
-    framed = (path.str.contains(_VERSION_HEAD) | path.str.contains(_TAIL)).arg_true()
-    route = _of_distinct(path.str.replace_all(_USUAL, "/{id}"), _judged)
-    if len(framed):
-        route = route.clone().scatter(framed, _of_distinct(_judged_inside(path.gather(framed)), _cut))
-    return route
+    return _on(path, trailing, lambda odd: odd.str.strip_chars_end("/"))
 
 
 def _without_origin(target: pl.Series) -> pl.Series:

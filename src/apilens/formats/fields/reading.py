@@ -9,7 +9,7 @@ import polars as pl
 
 from apilens.formats.attributes import gather_attributes
 from apilens.formats.block import REJECTED, Parsed
-from apilens.formats.escapes import Escape, unescape
+from apilens.formats.escapes import Escape, unescape, unescape_columns
 from apilens.formats.fields.field import Field
 from apilens.formats.fields.requests import compact
 
@@ -147,9 +147,7 @@ def read_carefully(
     misfit: why the record as a whole does not fit; null where it does. derived, unused: as in `typed`.
     """
     names = list(fields)
-    raws = raws.with_columns(
-        unescape(raws[f"v{i}"], escape) for i, name in enumerate(names) if fields[name].escaped and escape != "none"
-    )
+    raws = unescape_columns(raws, [f"v{i}" for i, name in enumerate(names) if fields[name].escaped], escape)
     plan = typed(raws.lazy(), fields, gateway, careful=True, derived=derived, unused=unused)
     read = plan.with_columns(misfit=misfit).collect(engine="in-memory")
     complaints = [

@@ -14,6 +14,7 @@ from importlib.resources import files
 import duckdb
 import polars as pl
 
+from apilens.arrow import frame
 from apilens.schema import TIMESTAMP, table
 
 
@@ -93,12 +94,12 @@ def implicit_signals(connection: duckdb.DuckDBPyConnection, *, window: str) -> p
         "CREATE OR REPLACE TEMP VIEW real_calls AS SELECT *, 0 AS block,"
         f" (SELECT max(start_time) {real}) - INTERVAL 30 MINUTE AS told_until {real}"
     )
-    frame = files("apilens.measure.signals").joinpath("summary.sql").read_text(encoding="utf-8")
+    summary = files("apilens.measure.signals").joinpath("summary.sql").read_text(encoding="utf-8")
     found = []
     for name, signal in SIGNALS.items():
         marked = files("apilens.measure.signals").joinpath(f"{name}.sql").read_text(encoding="utf-8")
         rows: pl.DataFrame = connection.sql(
-            frame.replace("{marked}", marked),
+            summary.replace("{marked}", marked),
             params={"calls": signal.least_calls, "share": signal.least_share, "consumers": signal.least_consumers},
         ).pl()
         found.append(rows.with_columns(signal=pl.lit(name), category=pl.lit(signal.category), says=_words(signal)))
@@ -147,17 +148,14 @@ def friction(connection: duckdb.DuckDBPyConnection, first: datetime, end: dateti
         WHERE synthetic_type IS NULL AND start_time >= $first AND start_time < $last""",
         {"first": first - REACH, "end": end, "last": end + REACH},
     )
-    frame = files("apilens.measure.signals").joinpath("blocks.sql").read_text(encoding="utf-8")
+    counted = files("apilens.measure.signals").joinpath("blocks.sql").read_text(encoding="utf-8")
     found = [FRICTION.to_frame()]
     for name in SIGNALS:
         among = f"SELECT * FROM real_calls WHERE {_AMONG.get(name, 'true')}"
         marked = files("apilens.measure.signals").joinpath(f"{name}.sql").read_text(encoding="utf-8")
-        rows: pl.DataFrame = connection.sql(
-            frame.replace("{marked}", marked.replace("FROM real_calls", f"FROM ({among})")).replace(
-                "{hours}", str(BLOCK_H)
-            ),
-            params={"first": first, "end": end, "least": _LEAST_KEPT},
-        ).pl()
+        query = counted.replace("{marked}", marked.replace("FROM real_calls", f"FROM ({among})"))
+        params = {"first": first, "end": end, "least": _LEAST_KEPT}
+        rows = frame(connection.sql(query.replace("{hours}", str(BLOCK_H)), params=params))
         found.append(
             rows.with_columns(signal=pl.lit(name)).select(pl.col(name).cast(dtype) for name, dtype in FRICTION.items())
         )

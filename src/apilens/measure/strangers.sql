@@ -1,0 +1,48 @@
+-- What clients without identity that were refused somewhere met elsewhere: one row per (environment, client, endpoint, status code, minute) of
+-- their refusals, and one per (environment, client, endpoint, hour) in which they were answered, with or without a name.
+-- `asked` holds one half-open window of one endpoint and status code per row.
+WITH numbered AS (
+    SELECT
+        *,
+        -- The last number of an address changes from call to call; of an IPv6 address the last 64 bits do.
+        CASE
+            WHEN client_ip LIKE '%:%' THEN array_to_string(string_split(client_ip, ':')[:4], ':')
+            ELSE rtrim(client_ip, '0123456789')
+        END AS block
+    FROM calls
+    WHERE start_time >= $first AND start_time < $last
+), clients AS (
+    SELECT DISTINCT c.environment, c.user_agent, c.block
+    FROM numbered AS c
+    JOIN asked AS a
+      ON c.start_time >= a."start"
+     AND c.start_time < a."end"
+     AND c.status_code = a.status_code
+     AND c.environment IS NOT DISTINCT FROM a.environment
+     AND c.service IS NOT DISTINCT FROM a.service
+     AND c.method IS NOT DISTINCT FROM a.method
+     AND c.route IS NOT DISTINCT FROM a.route
+    WHERE c.consumer IS NULL AND c.synthetic_type IS NULL AND coalesce(c.client_ip, c.user_agent) IS NOT NULL
+)
+SELECT
+    c.environment,
+    concat_ws(' ', c.block, c.user_agent) AS client,
+    c.service,
+    c.method,
+    c.route,
+    CASE WHEN c.status_code >= 400 THEN c.status_code END AS refused,
+    c.synthetic_type IS NOT NULL AS probe,
+    min(date_trunc('minute', c.start_time)) AS minute,
+    count(*) AS calls
+FROM numbered AS c
+SEMI JOIN clients AS s
+  ON c.environment IS NOT DISTINCT FROM s.environment
+ AND c.user_agent IS NOT DISTINCT FROM s.user_agent
+ AND c.block IS NOT DISTINCT FROM s.block
+WHERE CASE
+    WHEN c.status_code < 400 THEN c.synthetic_type IS NULL
+    ELSE c.consumer IS NULL AND c.status_code IN (401, 403, 404) AND coalesce(c.synthetic_type, 'scanner') = 'scanner'
+END
+GROUP BY
+    c.environment, client, c.service, c.method, c.route, refused, probe,
+    date_trunc(CASE WHEN c.status_code < 400 THEN 'hour' ELSE 'minute' END, c.start_time)

@@ -1,0 +1,171 @@
+"""Which runs are one ticket: what gets slower behind one upstream, what comes back at its hour, what only happens meanwhile; and whose node it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+import pytest
+
+from apilens import schema
+from apilens.detect import baseline, incidents, nodes
+from apilens.detect.baseline import DAY, HOUR, MINUTES
+from test_detect import START
+
+ENDPOINTS = 4
+
+
+def fleet_and_rows(failed: dict[int, int] | None = None, bins: int = 10 * DAY) -> tuple[baseline.Fleet, pl.DataFrame]:
+    """Endpoints with twenty calls in the first bin and in the last; failed: by endpoint, of those answered 502 in the first minute of the first."""
+    rows = [(f"/{one}", at, 200, 20) for one in range(ENDPOINTS) for at in (0, bins - 1)]
+    rows += [(f"/{one}", 0, 502, calls) for one, calls in (failed or {}).items()]
+    table = pl.DataFrame(rows, schema=["route", "bin", "status_code", "calls"], orient="row").with_columns(
+        bin_start=pl.from_epoch(pl.col("bin") * schema.BIN_S + int(START.timestamp())).dt.replace_time_zone("UTC"),
+        minute_calls=pl.concat_list(["calls", 0, 0, 0, 0]),
+    )
+    table = table.select(
+        (pl.col(name) if name in table.columns else pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in schema.ROLLUPS.items()
+    )
+    first = int(START.timestamp()) // schema.BIN_S
+    return baseline.fleet(table, (first, first + bins))
+
+
+def run_of(
+    endpoint: int, signal: str, start: int, opened: int, last: int, *, status: int | None = None, direction: int = 1
+) -> incidents.Run:
+    figures: dict[str, float | str] = {
+        "observed": 0.2 if status else 20.0,
+        "expected": 0.01 if status else 10.0,
+        "unit": "ratio" if status else "ms" if signal == "latency" else "calls",
+        "n": 20,
+        "excess": 4.0,
+        "log10_p": -9.0,
+    }
+    known = (opened + 1) * MINUTES
+    return incidents.Run(
+        endpoint=endpoint, signal=signal, status=status, direction=direction, start=start, known=known, bins=np.arange(start, last + 1),
+        early={}, strong=np.array([known]), proofs=[], at_open=figures, at_peak=figures, expected=10.0,
+    )  # fmt: skip
+
+
+def behind(upstreams: list[str], *, before: int = 50) -> incidents.Breakdown:
+    """A breakdown in which each endpoint has its upstream, 100 slow calls and 100 that failed with 503; of the same time a day before, of
+    which the detector asks in each third window, so many."""
+
+    def breakdown(windows: pl.DataFrame) -> pl.DataFrame:
+        rows = []
+        for window, route in windows.select("window_id", "route").iter_rows():
+            one, calls = int(route[1:]), before if window % 3 == 2 else 100
+            for status in (200, 503):
+                rows.append((window, status, upstreams[one], calls, calls, calls * float(np.log(20))))
+        names = ["window_id", "status_code", "upstream", "calls", "timed", "log_duration_sum"]
+        found = pl.DataFrame(rows, schema=names, orient="row")
+        return found.select(
+            (pl.col(name) if name in names else pl.lit(None)).cast(dtype).alias(name)
+            for name, dtype in schema.BREAKDOWN.items()
+        )
+
+    return breakdown
+
+
+def grouped(runs: list[incidents.Run], breakdown: incidents.Breakdown) -> list[list[int]]:
+    fleet, _ = fleet_and_rows()
+    return [[run.endpoint for run in one.runs] for one in incidents.group(runs, fleet, breakdown)]
+
+
+@pytest.mark.parametrize(
+    ("upstreams", "length", "tickets"),
+    [(["a"] * 4, DAY, [[0, 1]]), (["a", "b", "c", "d"], DAY, [[0], [1]]), (["a"] * 4, HOUR, [[0], [1]])],
+    ids=["same upstream", "other upstream", "sudden"],
+)
+def test_what_gets_slower_for_days_behind_one_upstream_is_one_ticket(
+    upstreams: list[str], length: int, tickets: list[list[int]]
+) -> None:
+    first = run_of(0, "latency", DAY, 2 * DAY, 9 * DAY)
+    later = run_of(1, "latency", 5 * DAY - length, 5 * DAY, 9 * DAY)
+    assert grouped([first, later], behind(upstreams)) == tickets
+
+
+@pytest.mark.parametrize(("direction", "before"), [(-1, 200), (1, 50)], ids=["drop", "surge"])
+def test_what_moves_behind_one_upstream_within_an_hour_is_one_ticket(direction: int, before: int) -> None:
+    runs = [
+        run_of(one, "traffic", at, at + 6, at + 20, direction=direction) for one, at in ((0, 3 * DAY), (1, 3 * DAY + 8))
+    ]
+    assert grouped(runs, behind(["a"] * 4, before=before)) == [[0, 1]]
+    assert grouped(runs, behind(["a", "b", "c", "d"], before=before)) == [[0], [1]]
+
+
+@pytest.mark.parametrize(
+    ("signal", "days", "others", "tickets"),
+    [
+        ("errors", [1, 2], False, 1),
+        ("errors", [1, 3], False, 1),
+        ("errors", [1, 8], False, 1),
+        ("errors", [1, 5], False, 2),
+        ("errors", [1, 2], True, 2),
+        ("latency", [1, 2], False, 1),
+        ("latency", [1, 3], False, 2),
+    ],
+)
+def test_what_comes_back_at_its_hour_is_one_ticket(signal: str, days: list[int], others: bool, tickets: int) -> None:
+    """Tomorrow; with a status code in two days and in a week as well; not another consumer's."""
+    fleet, _ = fleet_and_rows()
+    status = 503 if signal == "errors" else None
+    found = []
+    for number, day in enumerate(days):
+        run = run_of(0, signal, day * DAY + 5, day * DAY + 7, day * DAY + 9, status=status)
+        found.append(incidents.Incident([run], incidents.Profile(), consumer=f"app-{number}" if others else None))
+    kept = incidents._fold(found, fleet)
+    assert len(kept) == tickets
+    assert len(kept[0].repeats) == 2 - tickets
+
+
+@pytest.mark.parametrize(("hours", "tickets"), [(2, [[0, 0]]), (30, [[0], [0]])])
+def test_what_happens_where_calls_have_failed_for_a_day_is_a_ticket_of_its_own(
+    hours: int, tickets: list[list[int]]
+) -> None:
+    failing = run_of(0, "errors", DAY, DAY + 2, 9 * DAY, status=503)
+    at = DAY + hours * HOUR
+    assert grouped([failing, run_of(0, "traffic", at, at + 3, at + 6)], behind(["a"] * 4)) == tickets
+
+
+def nodes_of(share: Callable[[int], str]) -> incidents.Breakdown:
+    """Two calls in ten fail, on the node that an endpoint has them on; the others are on four nodes alike."""
+
+    def breakdown(windows: pl.DataFrame) -> pl.DataFrame:
+        rows = []
+        for window, route in windows.select("window_id", "route").iter_rows():
+            rows += [(window, 200, f"gw-{node}", "a", 4) for node in range(4)]
+            rows.append((window, 502, share(int(route[1:])), "a", 4))
+        names = ["window_id", "status_code", "node", "upstream", "calls"]
+        found = pl.DataFrame(rows, schema=names, orient="row")
+        return found.select(
+            (pl.col(name) if name in names else pl.lit(None)).cast(dtype).alias(name)
+            for name, dtype in schema.BREAKDOWN.items()
+        )
+
+    return breakdown
+
+
+@pytest.mark.parametrize(
+    ("failed", "share", "node"),
+    [
+        ({0: 4, 1: 4, 2: 4}, lambda _: "gw-1", "gw-1"),
+        ({0: 4}, lambda _: "gw-1", None),
+        ({0: 4, 1: 4, 2: 4}, lambda one: f"gw-{one}", None),
+    ],
+    ids=["on many endpoints", "on one", "on several nodes"],
+)
+def test_a_node_is_told_by_what_fails_alike_elsewhere(
+    failed: dict[int, int], share: Callable[[int], str], node: str | None
+) -> None:
+    fleet, rows = fleet_and_rows(failed, bins=DAY)
+    run = run_of(0, "errors", 0, 0, 1, status=502)
+    (told,) = nodes.suspected([run], rows, fleet, nodes_of(share))
+    assert told.node == node
+    # What fails after it was raised says nothing yet.
+    early = run_of(0, "errors", 0, 0, 1, status=502)
+    early.known = 0
+    assert nodes.suspected([early], rows, fleet, nodes_of(share))[0].node is None
