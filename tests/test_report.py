@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import subprocess
-from datetime import timedelta
+from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import report_data as made
 from apilens import histogram, schema
 from apilens.reports import charts, units
 from apilens.reports.data import Mark, ReportData
-from apilens.reports.figures import plotly_text
+from apilens.reports.figures import error_ratio, plotly_text
 from apilens.reports.html import LIMIT_BYTES, render
 from apilens.reports.verdict import verdict
 from apilens.triage.escalation import ESCALATIONS
@@ -478,3 +478,13 @@ def test_problems_that_cause_each_other_and_talk_to_file_are_shown_where_there_a
     assert shown.count('id="related"') == shown.count('id="escalations"') == 1
     assert "caused by" in shown and ">gone<" not in shown and "3 people wrote about it" in shown
     assert attack not in shown and shown.count("&lt;img src=x onerror=alert(1)&gt;") == 2
+
+
+def test_a_value_between_two_holes_is_a_dot_of_the_chart() -> None:
+    """Logs with a few calls an hour had an empty chart of errors under a heading that named the highest of them."""
+    times = pl.datetime_range(datetime(2026, 3, 9), datetime(2026, 3, 9, 1), "15m", time_zone="UTC", eager=True)
+    band = pl.DataFrame(schema={"bin_start": times.dtype, "low": pl.Float64, "high": pl.Float64})
+    for ratios, sizes in (([0.1, None, None, 0.2, 0.3], [4, 0, 0, 0, 0]), ([0.1, 0.2, None, 0.3, 0.4], None)):
+        series = pl.DataFrame({"bin_start": times, "error_ratio": ratios})
+        (line,) = error_ratio(series, band, [], [])["data"]
+        assert line.get("marker", {}).get("size") == sizes

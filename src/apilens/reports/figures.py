@@ -60,13 +60,21 @@ def error_ratio(
             type="scatter",
             y=_numbers(series["error_ratio"], 5),
             **_time(series),
-            mode="lines",
+            **_line(series["error_ratio"]),
             name="error ratio (5xx)",
             line={"color": _ORANGE, "width": 1.5},
             hovertemplate="%{y:.2%}",
         ),
     ]
     return _figure(traces, marks, abnormal, yaxis={"tickformat": "~%", "rangemode": "tozero"})
+
+
+def _line(values: pl.Series) -> dict[str, Any]:
+    """A line, with a dot where a value stands between two holes: of it no line would be seen."""
+    alone = values.is_not_null() & values.shift(1).is_null() & values.shift(-1).is_null()
+    if not alone.any():
+        return {"mode": "lines"}
+    return {"mode": "lines+markers", "marker": {"size": (alone.cast(pl.Int8) * 4).to_list()}}
 
 
 def status(series: pl.DataFrame, marks: Sequence[Mark]) -> Figure:
@@ -101,7 +109,7 @@ def latency(series: pl.DataFrame, marks: Sequence[Mark]) -> Figure:
             type="scatter",
             y=_numbers(series[f"{name}_ms"], 1),
             **_time(series),
-            mode="lines",
+            **_line(series[f"{name}_ms"]),
             name=name,
             line={"color": colour, "width": 1.5, "dash": dash},
             hovertemplate="%{y:,.0f} ms",
