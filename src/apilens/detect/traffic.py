@@ -55,7 +55,7 @@ SHARE_REACH, SHARE_PRIOR, LATELY_PRIOR = 4 * HOUR, 100.0, 30.0
 #: That forecast is asked in windows of half an hour and an hour. Alone it may open a window, by its direction (1: more calls) at
 #: such a chance, and beyond so many times the endpoint's own habit (surges often have none: in a week nothing of the kind came).
 APART_WINDOWS = (6, 12)
-APART = {1: (-5.5, 1.0), -1: (-4.0, 1.5)}
+APART = {1: (-5.5, 1.0), -1: (-5.0, 1.5)}
 #: A share of which two days are known has shown little of how it varies: in the first days of go-lives all it told were false.
 APART_DAYS = 3
 #: No such forecast is more certain than this squared coefficient of variation.
