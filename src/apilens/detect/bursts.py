@@ -148,8 +148,9 @@ def _looks(run: Run, calls: Floats) -> Iterator[_Look]:
             continue
         longest, recent = width, calls[begin:end]
         more, typical = _typical(recent, width)
-        # What opens exceeds more than one forecast; the detector's excess is the least it can be.
-        now = max(float(more[-1] - typical[-1]), float(run.at_open["excess"]))
+        # What opens exceeds other forecasts than this as well. Theirs may be of a longer or a shorter window.
+        rate = float(run.at_open["observed"]) - float(run.at_open["expected"])
+        now = max(float(more[-1] - typical[-1]), min(float(run.at_open["excess"]), rate * width))
         surplus = np.where(more > SURGE_FACTOR * typical, more - typical, 0.0)
         before = np.maximum(surplus[: run.start - begin], _peaks(recent[: run.start - begin], width))
         past = []
