@@ -15,6 +15,7 @@ import pytest
 from apilens import histogram, schema
 from apilens.detect import DETECTORS, anomalies, baseline, candidates, find_candidates, incidents, latency, traffic
 from apilens.measure.breakdown import breakdown
+from apilens.measure.clients import clients
 from apilens.measure.refusals import refusals
 
 START = datetime(2026, 5, 4, tzinfo=UTC)  # a Monday
@@ -140,6 +141,7 @@ def scan(calls: pl.DataFrame, *, now: datetime | None = None) -> pl.DataFrame:
             rollups_of(calls),
             lambda windows: breakdown(connection, windows),
             lambda asked: refusals(connection, asked),
+            lambda start, end: clients(connection, start, end),
             now=now or last + timedelta(minutes=5),
         )
 
@@ -584,6 +586,7 @@ def test_the_order_of_rollup_rows_does_not_matter() -> None:
                 rows,
                 lambda windows: breakdown(connection, windows),
                 lambda asked: refusals(connection, asked),
+                lambda start, end: clients(connection, start, end),
                 now=START + timedelta(days=DAYS),
             )
             for rows in (rollups, rollups.sample(fraction=1.0, shuffle=True, seed=5))
@@ -605,6 +608,7 @@ def test_the_last_digits_of_a_sum_change_no_candidate() -> None:
                 rollups,
                 lambda windows, by=by: breakdown(connection, windows).with_columns(pl.col("log_duration_sum") * by),
                 lambda asked: refusals(connection, asked),
+                lambda start, end: clients(connection, start, end),
                 now=START + timedelta(days=DAYS),
             )
             for by in (1.0, 1 + 1e-13)
@@ -639,6 +643,7 @@ def test_nothing_to_look_at_gives_an_empty_table_of_candidates() -> None:
         schema.ROLLUPS.to_frame(),
         lambda _: schema.BREAKDOWN.to_frame(),
         lambda _: schema.REFUSALS.to_frame(),
+        lambda _start, _end: schema.CLIENTS.to_frame(),
         now=START,
     )
     assert found.schema == schema.CANDIDATES

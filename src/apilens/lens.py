@@ -20,6 +20,7 @@ from apilens.lake import open_lake
 from apilens.lake.views import CALLS_VIEW, MERGES, TABLE_VIEWS, View, connect, named, select, sql_within
 from apilens.measure import breakdown as _breakdown
 from apilens.measure.addresses import addresses
+from apilens.measure.clients import clients
 from apilens.measure.compare import compare
 from apilens.measure.endpoints import endpoints, set_apart
 from apilens.measure.explain import explain
@@ -219,6 +220,11 @@ class Lens:
         bounds = Window(start, end) if isinstance(start, datetime) and isinstance(end, datetime) else ALWAYS
         with self.connect(bounds, CALLS_VIEW) as connection:
             return refusals(connection, asked)
+
+    def clients(self, start: datetime, end: datetime) -> pl.DataFrame:
+        """measure.clients.CLIENTS: what consumers that were refused on several endpoints were answered in [start, end), bin by bin."""
+        with self.connect(Window(start, end), CALLS_VIEW) as connection:
+            return clients(connection, start, end)
 
     def compare(self, before: Window, after: Window) -> pl.DataFrame:
         """measure.compare.COMPARISON of two windows, cut to the whole bins inside them: a bin in which one begins or ends has

@@ -27,6 +27,7 @@ from apilens.detect import (
     memory,
     new_status,
     nowhere,
+    pooled,
     rate_limit,
     standing,
     traffic,
@@ -51,6 +52,7 @@ def find_candidates(
     rollups: pl.DataFrame | pl.LazyFrame,
     breakdown: incidents.Breakdown,
     refusals: habits.Refusals,
+    clients: pooled.Clients,
     *,
     now: datetime,
     include_synthetic: bool = False,
@@ -64,7 +66,8 @@ def find_candidates(
     rollups: schema.ROLLUPS in any order; several rows per key add up; lazily, they are never in memory as a whole. Calls
     of bots, scanners and health checks are left out unless include_synthetic. breakdown: given schema.BREAKDOWN_WINDOWS,
     returns schema.BREAKDOWN of the same calls; asked seven times per environment, for some windows per endpoint and
-    incident. refusals: given schema.REFUSALS_ASKED, returns schema.REFUSALS of them; asked once where a client is refused. now: minutes that end later are not looked
+    incident. refusals: given schema.REFUSALS_ASKED, returns schema.REFUSALS of them; asked once where a client is refused. clients: given start
+    and end, returns schema.CLIENTS of the same calls. now: minutes that end later are not looked
     at. go_live: since when the endpoints are in use (None: since their first call); what is bad since then is a
     standing fault. settings: how much proof is asked for where (None: the usual). remembered: what earlier scans decided,
     which is taken over where it still holds, and brought up to date; without it the result is the same. Empty where nothing
@@ -79,7 +82,10 @@ def find_candidates(
     remembered = remembered if remembered is not None else memory.Memory()
     found = [schema.CANDIDATES.to_frame()]
     spans = seen.group_by("environment").agg(bin_.min().alias("first"), bin_.max().alias("last"))
-    for environment, first, last in sorted(spans.collect(engine="streaming").rows(), key=lambda row: str(row[0])):
+    environments = sorted(spans.collect(engine="streaming").rows(), key=lambda row: str(row[0]))
+    begin = min((first * schema.BIN_S for _, first, _ in environments), default=minute * 60)
+    refused = clients(datetime.fromtimestamp(begin, UTC), datetime.fromtimestamp(minute * 60, UTC))
+    for environment, first, last in environments:
         part = seen.filter(pl.col("environment").eq_missing(pl.lit(environment, pl.String)))
         fleet, rows = baseline.fleet(part, (first, last + 1), launch=launch)
         behind = incidents.upstreams_of(rows, fleet, breakdown)
@@ -91,6 +97,8 @@ def find_candidates(
         least = anyway(settings, anomalies.OPEN_LOG10_P)
         abnormal, known = memory.judge(chunks, fleet, DETECTORS, MAY_OPEN, remembered.of(str(environment)), bins, least)
         remembered.learn(str(environment), known)
+        theirs = refused.filter(pl.col("environment").eq_missing(pl.lit(environment, pl.String)))
+        abnormal = pl.concat([abnormal, pooled.refusals(theirs, rows, fleet)])
         over = pl.col("bin") * baseline.MINUTES + pl.col("minutes").fill_null(baseline.MINUTES)
         abnormal = abnormal.filter(over <= minute - first * baseline.MINUTES)
         if settings is not None:

@@ -54,14 +54,22 @@ HABIT_FACTOR = 1.5
 
 
 def excess_of_codes(
-    series: Series, fleet: Fleet, codes: pl.Expr, *, detector: str, signal: str, unseen_only: bool = False
+    series: Series,
+    fleet: Fleet,
+    codes: pl.Expr,
+    *,
+    detector: str,
+    signal: str,
+    unseen_only: bool = False,
+    habit_factor: float = HABIT_FACTOR,
 ) -> pl.DataFrame:
     """Anomalies of status codes that are more frequent than in the past week, in windows from 5 minutes to a day.
 
     A window ends with each bin that has the code, and opens as soon as it does so at the end of a minute with it.
 
     codes: which rows of series.codes, by status_code. unseen_only: only codes that the endpoint did not have in the
-    week before. Rows as in anomalies.ANOMALIES with status_code, direction 1 and unit "ratio".
+    week before. habit_factor: by how much a window must beat the second worst day of the week before. Rows as in
+    anomalies.ANOMALIES with status_code, direction 1 and unit "ratio".
     Source: negative-binomial (gamma-Poisson) predictive tail, e.g. Gelman et al., Bayesian Data Analysis, section 2.6.
     """
     table = series.codes.filter(codes)
@@ -70,7 +78,9 @@ def excess_of_codes(
     events = Events(table, series, fleet)
     found = []
     for width in WINDOWS:
-        found.append(_window(events, width, detector=detector, signal=signal, unseen_only=unseen_only))
+        found.append(
+            _window(events, width, detector=detector, signal=signal, unseen_only=unseen_only, habit_factor=habit_factor)
+        )
     rows = anomalies.strongest(pl.concat(found))
     # Later minutes of a bin say what the first that opens said, and what the whole bin says.
     first = pl.col("minutes").min().over("endpoint", "status_code", "bin")
@@ -206,7 +216,9 @@ def _moments(events: Events, width: int) -> tuple[Ints, Ints]:
     return at, minute + 1
 
 
-def _window(events: Events, width: int, *, detector: str, signal: str, unseen_only: bool) -> pl.DataFrame:
+def _window(
+    events: Events, width: int, *, detector: str, signal: str, unseen_only: bool, habit_factor: float
+) -> pl.DataFrame:
     everything = np.arange(len(events.bin))
     first = events.bin - width + 1
     before, all_before = events.between(everything, first, events.bin)
@@ -251,7 +263,7 @@ def _window(events: Events, width: int, *, detector: str, signal: str, unseen_on
     effect = (k >= MIN_FACTOR * mean) & (k - mean >= n * least) & (rest > mean)
     whole_log10_p = anomalies.log10_tail(betainc(k, shape, mean / (mean + shape)))
     proven = np.where(two, (whole_log10_p < TWO_LOG10_P) & (log10_p < TWO_REST_LOG10_P), log10_p < OPEN_LOG10_P)
-    opens = effect & proven & (k >= HABIT_FACTOR * events.habit(at, k))
+    opens = effect & proven & (k >= habit_factor * events.habit(at, k))
     keep = effect & (log10_p < anomalies.HOLD_LOG10_P) & (opens | (~two & (minute == MINUTES)))
     if unseen_only:
         keep &= past == 0

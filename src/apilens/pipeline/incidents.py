@@ -237,6 +237,7 @@ def scan(
         rollups,
         lens.breakdown,
         lens.refusals,
+        lens.clients,
         now=edge,
         go_live=max(launches, default=None),
         settings=lens.config.detect,
