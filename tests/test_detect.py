@@ -13,7 +13,17 @@ import polars as pl
 import pytest
 
 from apilens import histogram, schema
-from apilens.detect import DETECTORS, anomalies, baseline, candidates, find_candidates, incidents, latency, traffic
+from apilens.detect import (
+    DETECTORS,
+    anomalies,
+    baseline,
+    candidates,
+    find_candidates,
+    incidents,
+    lasting,
+    latency,
+    traffic,
+)
 from apilens.measure.breakdown import breakdown
 from apilens.measure.clients import clients
 from apilens.measure.refusals import refusals
@@ -628,6 +638,36 @@ def test_an_incident_is_open_until_ninety_quiet_minutes_have_passed() -> None:
     assert states == [["open"], ["ended"]]
 
 
+def test_what_began_slowly_is_over_when_it_has_been_worse_and_recovered() -> None:
+    """One call in two hundred at first, half of them from bin 24 to 26, none after: by the first rate alone that is no end yet."""
+    shape, _ = baseline.fleet(rollups_of(quiet_world(1, endpoints=1, days=1)), _bins(1))
+    failed = np.zeros(60, np.int64)
+    failed[[3, 12, 20]], failed[24:27] = 1, 10
+    bins = [*range(60), *np.flatnonzero(failed)]
+    rows = pl.DataFrame(
+        {
+            "endpoint": 0,
+            "bin": bins,
+            "status_code": [200] * 60 + [500] * 6,
+            "calls": [*(20 - failed), *failed[failed > 0]],
+        }
+    )
+    first, worse = (
+        replace(
+            six_failures(),
+            start=start,
+            known=5 * (opened + 1),
+            bins=np.array([opened]),
+            at_open={**six_failures().at_open, "observed": rate, "expected": 1e-4},
+        )
+        for start, opened, rate in ((3, 20, 0.007), (24, 25, 0.5))
+    )
+    (alone,) = lasting.outlasting([first], rows, shape)
+    assert alone.recovered is None
+    both = lasting.outlasting([first, worse], rows, shape)
+    assert [(run.recovered, int(run.bins[-1])) for run in both] == 2 * [(28, 26)]
+
+
 def test_scanners_are_left_out() -> None:
     calls = quiet_world(1)
     bots = calls.filter(during(60)).with_columns(
@@ -687,14 +727,14 @@ def test_a_problem_that_goes_on_stays_open_after_the_baseline_has_learned_it() -
     calls = quiet_world(1)
     begin = START + timedelta(days=5, hours=10)
     route = busiest(calls)
-    lasting = (pl.col("start_time") >= begin) & (pl.col("route") == route)
-    found = scan(failing(calls, lasting, 502, 0.12)).filter(pl.col("signal") == "errors")
+    since = (pl.col("start_time") >= begin) & (pl.col("route") == route)
+    found = scan(failing(calls, since, 502, 0.12)).filter(pl.col("signal") == "errors")
     assert found.select("state", "endpoints").rows() == [("open", [f"GET {route}"])]
     end_of_data = calls["start_time"].max()
     assert isinstance(end_of_data, datetime)
     assert found["end"][0] <= end_of_data + timedelta(minutes=5)  # what is to come is not known yet
     assert found["detected_at"][0] <= begin + timedelta(hours=2)
-    hit = calls.filter(lasting).height * 0.12
+    hit = calls.filter(since).height * 0.12
     assert found["excess_calls"][0] == pytest.approx(hit, rel=0.15)
 
 
