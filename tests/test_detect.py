@@ -213,6 +213,30 @@ def test_the_minutes_after_now_are_not_looked_at() -> None:
     assert (early.height, late["end"].to_list()) == (0, [FAULT + timedelta(minutes=4)])
 
 
+@pytest.mark.parametrize(
+    ("clients_of", "day_before", "known"),
+    [(["app-9", "app-3"], False, [5]), (["app-9", "app-9"], False, []), (["app-9", "app-3"], True, [])],
+    ids=["two clients", "one client", "known before"],
+)
+def test_a_client_error_that_was_never_there_is_known_with_its_second_minute(
+    clients_of: list[str], day_before: bool, known: list[int]
+) -> None:
+    """Two calls of about eight, three minutes apart."""
+    calls = quiet_world(1)
+    here = pl.col("route") == busiest(calls, 9)
+    earlier = FAULT - timedelta(days=1) if day_before else START - timedelta(days=1)
+    calls = failing(calls, here & during(5, earlier), 451, 1.0)
+    for minute, consumer in zip((1, 4), clients_of, strict=True):
+        calls = failing(calls, here & during(1, FAULT + timedelta(minutes=minute)), 451, 1.0).with_columns(
+            consumer=pl.when(here & during(1, FAULT + timedelta(minutes=minute)))
+            .then(pl.lit(consumer))
+            .otherwise("consumer")
+        )
+    assert calls.filter(here & during(10), pl.col("status_code") == 451).height == 2
+    found = overlapping(scan(calls), 10)["detected_at"].to_list()
+    assert found == [FAULT + timedelta(minutes=minute) for minute in known]
+
+
 def test_an_outage_of_an_upstream_on_five_endpoints_is_one_candidate() -> None:
     calls = failing(quiet_world(1), during(60) & (pl.col("upstream_name") == "svc-2"), 504)
     found = overlapping(scan(calls), 60)

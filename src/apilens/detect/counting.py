@@ -21,8 +21,9 @@ WINDOWS = (1, 2, 3, 6, 12, 24, 48, 288)
 #: outage would be counted with the last of the one before.
 SOON = HOUR // 2
 #: Two minutes are enough where a server fails a quarter of the calls or more, with at least a minute between them: chances of the
-#: window as a whole and without its worst minute. Whether they are two clients' is asked later (incidents.convincing).
-TWO_RATIO, TWO_LOG10_P, TWO_REST_LOG10_P = 0.25, -5.0, -2.5
+#: window as a whole and without its worst minute. Whether they are two clients' is asked later (incidents.convincing). A client error
+#: that was not there in the week before (no 401, 403 or 429, which are not asked that) needs a smaller share: servers hiccup in pairs.
+TWO_RATIO, TWO_UNSEEN_RATIO, TWO_LOG10_P, TWO_REST_LOG10_P = 0.25, 0.15, -5.0, -2.5
 #: The fleet's ratio counts like so many calls of the endpoint's own.
 PRIOR_CALLS = 300.0
 #: A code nobody had in the week before is expected at least this often.
@@ -243,7 +244,14 @@ def _window(
     least = MIN_UNSEEN_RATIO if unseen_only else MIN_EXCESS_RATIO
     # Minutes from the first with the code to this one.
     apart = events.bin[at] * MINUTES + minute - 1 - (events.bin[low] * MINUTES + events.first_minute[low])[at]
-    two = (bad == 2) & (apart >= 2) & (k >= TWO_RATIO * n) & (events.code[at] >= 500) & (width <= SOON)
+    server, refused = events.code[at] >= 500, np.isin(events.code[at], [401, 403, 429])
+    two = (
+        (bad == 2)
+        & (apart >= 2)
+        & (k >= np.where(server, TWO_RATIO, TWO_UNSEEN_RATIO) * n)
+        & ~refused
+        & (width <= SOON)
+    )
     asked = (
         (((k >= MIN_CALLS) & (bad >= MIN_MINUTES)) | two)
         & (k - n * events.prior[at] >= n * least)
@@ -252,7 +260,7 @@ def _window(
     asked &= (events.age[at] >= YOUNG_WAIT) | (events.code[at] >= 500)
     if not asked.any():
         return anomalies.ANOMALIES.to_frame()
-    at, minute, k, n, two = at[asked], minute[asked], k[asked], n[asked], two[asked]
+    at, minute, k, n, two, server = at[asked], minute[asked], k[asked], n[asked], two[asked], server[asked]
     once, of = np.unique(at, return_inverse=True)
     ratio, weight, past = (each[of] for each in events.rate(once, width))
     mean = n * ratio
@@ -263,6 +271,7 @@ def _window(
     effect = (k >= MIN_FACTOR * mean) & (k - mean >= n * least) & (rest > mean)
     whole_log10_p = anomalies.log10_tail(betainc(k, shape, mean / (mean + shape)))
     proven = np.where(two, (whole_log10_p < TWO_LOG10_P) & (log10_p < TWO_REST_LOG10_P), log10_p < OPEN_LOG10_P)
+    proven &= ~two | server | (past == 0)
     opens = effect & proven & (k >= habit_factor * events.habit(at, k))
     keep = effect & (log10_p < anomalies.HOLD_LOG10_P) & (opens | (~two & (minute == MINUTES)))
     if unseen_only:
