@@ -78,9 +78,7 @@ def candidates(folder: Path, now: datetime | None = None) -> list[dict[str, obje
     """Rows of schema.CANDIDATES as a scan at the end of the world finds them."""
     lens = Lens(str(folder / "lake"))
     end = now or (lens.data_end or datetime.now(UTC)) + timedelta(minutes=5)
-    return find_candidates(
-        lens.rollups(until=end).collect(), lens.breakdown, lens.refusals, lens.strangers, now=end
-    ).to_dicts()
+    return find_candidates(lens.rollups(until=end).collect(), lens, now=end).to_dicts()
 
 
 def main() -> None:

@@ -226,7 +226,7 @@ def cost(lake: str) -> None:
     lens = Lens(lake)
     end = (lens.data_end or datetime.now(UTC)) + timedelta(minutes=5)
     began = time.process_time()
-    found = find_candidates(lens.rollups(until=end), lens.breakdown, lens.refusals, lens.strangers, now=end)
+    found = find_candidates(lens.rollups(until=end), lens, now=end)
     own = time.process_time() - began
     rollups = lens.rollups(until=end).filter(pl.col("synthetic_type").is_null()).collect()
     bin_ = rollups["bin_start"].dt.epoch("s") // BIN_S

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
@@ -14,8 +14,19 @@ import polars as pl
 import pytest
 
 from apilens import histogram, schema
-from apilens.detect import DETECTORS, anomalies, baseline, candidates, find_candidates, incidents, latency, traffic
+from apilens.detect import (
+    DETECTORS,
+    anomalies,
+    baseline,
+    candidates,
+    find_candidates,
+    incidents,
+    lasting,
+    latency,
+    traffic,
+)
 from apilens.measure.breakdown import breakdown
+from apilens.measure.clients import clients
 from apilens.measure.refusals import refusals
 from apilens.measure.strangers import strangers
 
@@ -135,6 +146,25 @@ def rollups_of(calls: pl.DataFrame) -> pl.DataFrame:
     ).cast(dict(schema.ROLLUPS))
 
 
+@dataclass
+class Logged:
+    """detect.Log of the table `calls` of a connection."""
+
+    connection: duckdb.DuckDBPyConnection
+
+    def breakdown(self, windows: pl.DataFrame) -> pl.DataFrame:
+        return breakdown(self.connection, windows)
+
+    def refusals(self, asked: pl.DataFrame) -> pl.DataFrame:
+        return refusals(self.connection, asked)
+
+    def strangers(self, asked: pl.DataFrame) -> pl.DataFrame:
+        return strangers(self.connection, asked)
+
+    def clients(self, start: datetime, since: datetime, end: datetime) -> pl.DataFrame:
+        return clients(self.connection, start, since, end)
+
+
 def scan(calls: pl.DataFrame, *, now: datetime | None = None) -> pl.DataFrame:
     with duckdb.connect() as connection:
         connection.register("calls", calls.to_arrow())
@@ -142,9 +172,7 @@ def scan(calls: pl.DataFrame, *, now: datetime | None = None) -> pl.DataFrame:
         assert isinstance(last, datetime)
         return find_candidates(
             rollups_of(calls),
-            lambda windows: breakdown(connection, windows),
-            lambda asked: refusals(connection, asked),
-            lambda asked: strangers(connection, asked),
+            Logged(connection),
             now=now or last + timedelta(minutes=5),
         )
 
@@ -204,6 +232,30 @@ def test_the_minutes_after_now_are_not_looked_at() -> None:
     nows = [FAULT + timedelta(minutes=at, seconds=50) for at in (3, 4)]
     early, late = (overlapping(scan(calls, now=now), 60) for now in nows)
     assert (early.height, late["end"].to_list()) == (0, [FAULT + timedelta(minutes=4)])
+
+
+@pytest.mark.parametrize(
+    ("clients_of", "day_before", "known"),
+    [(["app-9", "app-3"], False, [5]), (["app-9", "app-9"], False, []), (["app-9", "app-3"], True, [])],
+    ids=["two clients", "one client", "known before"],
+)
+def test_a_client_error_that_was_never_there_is_known_with_its_second_minute(
+    clients_of: list[str], day_before: bool, known: list[int]
+) -> None:
+    """Two calls of about eight, three minutes apart."""
+    calls = quiet_world(1)
+    here = pl.col("route") == busiest(calls, 9)
+    earlier = FAULT - timedelta(days=1) if day_before else START - timedelta(days=1)
+    calls = failing(calls, here & during(5, earlier), 451, 1.0)
+    for minute, consumer in zip((1, 4), clients_of, strict=True):
+        calls = failing(calls, here & during(1, FAULT + timedelta(minutes=minute)), 451, 1.0).with_columns(
+            consumer=pl.when(here & during(1, FAULT + timedelta(minutes=minute)))
+            .then(pl.lit(consumer))
+            .otherwise("consumer")
+        )
+    assert calls.filter(here & during(10), pl.col("status_code") == 451).height == 2
+    found = overlapping(scan(calls), 10)["detected_at"].to_list()
+    assert found == [FAULT + timedelta(minutes=minute) for minute in known]
 
 
 def test_an_outage_of_an_upstream_on_five_endpoints_is_one_candidate() -> None:
@@ -604,15 +656,23 @@ def test_the_order_of_rollup_rows_does_not_matter() -> None:
         results = [
             find_candidates(
                 rows,
-                lambda windows: breakdown(connection, windows),
-                lambda asked: refusals(connection, asked),
-                lambda asked: strangers(connection, asked),
+                Logged(connection),
                 now=START + timedelta(days=DAYS),
             )
             for rows in (rollups, rollups.sample(fraction=1.0, shuffle=True, seed=5))
         ]
     assert results[0].height > 0
     assert results[0].drop("explanation").equals(results[1].drop("explanation"))
+
+
+@dataclass
+class Rounded(Logged):
+    """The same with sums of durations that differ by a factor."""
+
+    by: float
+
+    def breakdown(self, windows: pl.DataFrame) -> pl.DataFrame:
+        return super().breakdown(windows).with_columns(pl.col("log_duration_sum") * self.by)
 
 
 def test_the_last_digits_of_a_sum_change_no_candidate() -> None:
@@ -626,9 +686,7 @@ def test_the_last_digits_of_a_sum_change_no_candidate() -> None:
         results = [
             find_candidates(
                 rollups,
-                lambda windows, by=by: breakdown(connection, windows).with_columns(pl.col("log_duration_sum") * by),
-                lambda asked: refusals(connection, asked),
-                lambda asked: strangers(connection, asked),
+                Rounded(connection, by),
                 now=START + timedelta(days=DAYS),
             )
             for by in (1.0, 1 + 1e-13)
@@ -648,6 +706,36 @@ def test_an_incident_is_open_until_ninety_quiet_minutes_have_passed() -> None:
     assert states == [["open"], ["ended"]]
 
 
+def test_what_began_slowly_is_over_when_it_has_been_worse_and_recovered() -> None:
+    """One call in two hundred at first, half of them from bin 24 to 26, none after: by the first rate alone that is no end yet."""
+    shape, _ = baseline.fleet(rollups_of(quiet_world(1, endpoints=1, days=1)), _bins(1))
+    failed = np.zeros(60, np.int64)
+    failed[[3, 12, 20]], failed[24:27] = 1, 10
+    bins = [*range(60), *np.flatnonzero(failed)]
+    rows = pl.DataFrame(
+        {
+            "endpoint": 0,
+            "bin": bins,
+            "status_code": [200] * 60 + [500] * 6,
+            "calls": [*(20 - failed), *failed[failed > 0]],
+        }
+    )
+    first, worse = (
+        replace(
+            six_failures(),
+            start=start,
+            known=5 * (opened + 1),
+            bins=np.array([opened]),
+            at_open={**six_failures().at_open, "observed": rate, "expected": 1e-4},
+        )
+        for start, opened, rate in ((3, 20, 0.007), (24, 25, 0.5))
+    )
+    (alone,) = lasting.outlasting([first], rows, shape)
+    assert alone.recovered is None
+    both = lasting.outlasting([first, worse], rows, shape)
+    assert [(run.recovered, int(run.bins[-1])) for run in both] == 2 * [(28, 26)]
+
+
 def test_scanners_are_left_out() -> None:
     calls = quiet_world(1)
     bots = calls.filter(during(60)).with_columns(
@@ -659,13 +747,8 @@ def test_scanners_are_left_out() -> None:
 
 
 def test_nothing_to_look_at_gives_an_empty_table_of_candidates() -> None:
-    found = find_candidates(
-        schema.ROLLUPS.to_frame(),
-        lambda _: schema.BREAKDOWN.to_frame(),
-        lambda _: schema.REFUSALS.to_frame(),
-        lambda _: schema.STRANGERS.to_frame(),
-        now=START,
-    )
+    with duckdb.connect() as connection:
+        found = find_candidates(schema.ROLLUPS.to_frame(), Logged(connection), now=START)
     assert found.schema == schema.CANDIDATES
     assert found.height == 0
 
@@ -707,14 +790,14 @@ def test_a_problem_that_goes_on_stays_open_after_the_baseline_has_learned_it() -
     calls = quiet_world(1)
     begin = START + timedelta(days=5, hours=10)
     route = busiest(calls)
-    lasting = (pl.col("start_time") >= begin) & (pl.col("route") == route)
-    found = scan(failing(calls, lasting, 502, 0.12)).filter(pl.col("signal") == "errors")
+    since = (pl.col("start_time") >= begin) & (pl.col("route") == route)
+    found = scan(failing(calls, since, 502, 0.12)).filter(pl.col("signal") == "errors")
     assert found.select("state", "endpoints").rows() == [("open", [f"GET {route}"])]
     end_of_data = calls["start_time"].max()
     assert isinstance(end_of_data, datetime)
     assert found["end"][0] <= end_of_data + timedelta(minutes=5)  # what is to come is not known yet
     assert found["detected_at"][0] <= begin + timedelta(hours=2)
-    hit = calls.filter(lasting).height * 0.12
+    hit = calls.filter(since).height * 0.12
     assert found["excess_calls"][0] == pytest.approx(hit, rel=0.15)
 
 

@@ -11,10 +11,8 @@ import pytest
 from apilens import schema
 from apilens.detect import find_candidates
 from apilens.detect.memory import Memory
-from apilens.measure.breakdown import breakdown
 from apilens.measure.refusals import refusals
-from apilens.measure.strangers import strangers
-from test_detect import FAULT, START, busiest, quiet_world, rollups_of, scan
+from test_detect import FAULT, START, Logged, busiest, quiet_world, rollups_of, scan
 
 CLIENT = "at-its-quota"
 
@@ -91,19 +89,13 @@ def test_of_a_client_whose_refusals_are_over_the_log_is_not_asked_again() -> Non
         with duckdb.connect() as connection:
             connection.register("calls", calls.filter(pl.col("start_time") < now).to_arrow())
 
-            def count(windows: pl.DataFrame) -> pl.DataFrame:
-                asked.append(windows.height)
-                return refusals(connection, windows)
+            class Counted(Logged):
+                def refusals(self, windows: pl.DataFrame) -> pl.DataFrame:
+                    asked.append(windows.height)
+                    return super().refusals(windows)
 
             rollups = rollups_of(calls.filter(pl.col("start_time") < now))
-            return find_candidates(
-                rollups,
-                lambda windows: breakdown(connection, windows),
-                count,
-                lambda windows: strangers(connection, windows),
-                now=now,
-                remembered=remembered,
-            )
+            return find_candidates(rollups, Counted(connection), now=now, remembered=remembered)
 
     remembered, new = Memory(), []
     later = FAULT + timedelta(minutes=50)

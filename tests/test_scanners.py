@@ -11,10 +11,8 @@ import pytest
 from apilens import schema
 from apilens.detect import find_candidates
 from apilens.detect.memory import Memory
-from apilens.measure.breakdown import breakdown
-from apilens.measure.refusals import refusals
 from apilens.measure.strangers import strangers
-from test_detect import FAULT, busiest, quiet_world, rollups_of, scan
+from test_detect import FAULT, Logged, busiest, quiet_world, rollups_of, scan
 
 AGENT = "Go-http-client/1.1"
 
@@ -88,18 +86,12 @@ def test_of_a_scan_that_is_over_the_log_is_not_asked_again() -> None:
         with duckdb.connect() as connection:
             connection.register("calls", logged.to_arrow())
 
-            def ask(windows: pl.DataFrame) -> pl.DataFrame:
-                asked.append(windows.height)
-                return strangers(connection, windows)
+            class Counted(Logged):
+                def strangers(self, windows: pl.DataFrame) -> pl.DataFrame:
+                    asked.append(windows.height)
+                    return super().strangers(windows)
 
-            return find_candidates(
-                rollups_of(logged),
-                lambda windows: breakdown(connection, windows),
-                lambda windows: refusals(connection, windows),
-                ask,
-                now=now,
-                remembered=remembered,
-            )
+            return find_candidates(rollups_of(logged), Counted(connection), now=now, remembered=remembered)
 
     later = FAULT + timedelta(minutes=50)
     first = found(later, remembered)

@@ -24,6 +24,7 @@ from apilens.lake.views import CALLS_VIEW, MERGES, TABLE_VIEWS, View, connect, n
 from apilens.measure import breakdown as _breakdown
 from apilens.measure import strangers as _strangers
 from apilens.measure.addresses import addresses
+from apilens.measure.clients import clients
 from apilens.measure.compare import compare
 from apilens.measure.endpoints import endpoints, set_apart
 from apilens.measure.explain import explain
@@ -253,6 +254,11 @@ class Lens:
         earlier = asked.with_columns(pl.col("start") - _strangers.BEFORE - timedelta(hours=1))
         with self._calls(_bounds(earlier)) as connection:
             return _strangers.strangers(connection, asked)
+
+    def clients(self, start: datetime, since: datetime, end: datetime) -> pl.DataFrame:
+        """measure.clients.CLIENTS: what consumers that were refused on several endpoints since then were answered in [start, end)."""
+        with self._calls(Window(start, end)) as connection:
+            return clients(connection, start, since, end)
 
     def compare(self, before: Window, after: Window) -> pl.DataFrame:
         """measure.compare.COMPARISON of two windows, cut to the whole bins inside them: a bin in which one begins or ends has

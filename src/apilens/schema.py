@@ -196,6 +196,20 @@ STRANGERS = table(
     }
 )
 
+#: One row per (environment, consumer, bin) with calls; refusals apart, one per code and endpoint.
+CLIENTS = table(
+    {
+        "environment": pl.String,
+        "consumer": pl.String,
+        "status_code": pl.Int16,  # 401, 403, 429; null: any other answer
+        "service": pl.String,  # of a refusal; else null, as are method and route
+        "method": pl.String,
+        "route": pl.String,
+        "bin_start": TIMESTAMP,
+        "minute_calls": pl.List(pl.Int32),  # five counts, one per minute of the bin
+    }
+)
+
 #: One row per record that no parser took.
 REJECTS = table(
     {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Protocol
 
 import polars as pl
 
@@ -31,6 +32,7 @@ from apilens.detect import (
     new_status,
     nodes,
     nowhere,
+    pooled,
     rate_limit,
     scanners,
     standing,
@@ -56,11 +58,25 @@ MAY_OPEN: dict[str, memory.MayOpen] = {
 }
 
 
+class Log(Protocol):
+    """What calls say beyond their rollups; every frame is asked for seldom, and for few of the calls."""
+
+    def breakdown(self, windows: pl.DataFrame) -> pl.DataFrame:
+        """schema.BREAKDOWN of schema.BREAKDOWN_WINDOWS: some windows per endpoint and incident."""
+
+    def refusals(self, asked: pl.DataFrame) -> pl.DataFrame:
+        """schema.REFUSALS of schema.REFUSALS_ASKED: consumers that make most of the refusals of an endpoint."""
+
+    def strangers(self, asked: pl.DataFrame) -> pl.DataFrame:
+        """schema.STRANGERS of schema.STRANGERS_ASKED: clients without a name that were refused."""
+
+    def clients(self, start: datetime, since: datetime, end: datetime) -> pl.DataFrame:
+        """schema.CLIENTS of the calls in [start, end) of consumers that were refused on several endpoints in [since, end)."""
+
+
 def find_candidates(
     rollups: pl.DataFrame | pl.LazyFrame,
-    breakdown: incidents.Breakdown,
-    refusals: habits.Refusals,
-    strangers: scanners.Strangers,
+    log: Log,
     *,
     now: datetime,
     include_synthetic: bool = False,
@@ -72,9 +88,8 @@ def find_candidates(
     them.
 
     rollups: schema.ROLLUPS in any order; several rows per key add up; lazily, they are never in memory as a whole. Calls
-    of bots, scanners and health checks are left out unless include_synthetic. breakdown: given schema.BREAKDOWN_WINDOWS,
-    returns schema.BREAKDOWN of the same calls; asked nine times per environment, for some windows per endpoint and
-    incident. refusals: given schema.REFUSALS_ASKED, returns schema.REFUSALS of them; asked once where a client was refused of whom nothing is remembered. strangers: given schema.STRANGERS_ASKED, returns schema.STRANGERS of them; asked once where calls without a name may have been refused of which nothing is remembered. now: minutes that end later are not looked
+    of bots, scanners and health checks are left out unless include_synthetic. log: of the same calls; each of its questions
+    is asked about what is new or not remembered. now: minutes that end later are not looked
     at. go_live: since when the endpoints are in use (None: since their first call); what is bad since then is a
     standing fault. settings: how much proof is asked for where (None: the usual). remembered: what earlier scans decided,
     which is taken over where it still holds, and brought up to date; without it the result is the same. Empty where nothing
@@ -105,10 +120,13 @@ def find_candidates(
         moved = None if before is None else before.movements
         fleet = baseline.together(endpoints, rows, (first, last + 1), launch, moved, since)
         holds = (first + since) * schema.BIN_S
-        answers = memory.Answers(breakdown, before, datetime.fromtimestamp(holds, UTC))
+        answers = memory.Answers(log.breakdown, before, datetime.fromtimestamp(holds, UTC))
         behind = incidents.upstreams_of(rows, fleet, answers)
         chunks = baseline.chunks(fleet, rows, behind)
         abnormal, known = memory.judge(chunks, fleet, DETECTORS, MAY_OPEN, before, bins, least)
+        fresh = pooled.refusals(log.clients, rows, fleet, since, datetime.fromtimestamp(minute * 60, UTC))
+        together = pl.concat([memory.pooled_before(before, fleet, since), fresh])
+        abnormal = pl.concat([abnormal, together])
         over = pl.col("bin") * baseline.MINUTES + pl.col("minutes").fill_null(baseline.MINUTES)
         abnormal = abnormal.filter(over <= minute - first * baseline.MINUTES)
         if settings is not None:
@@ -120,8 +138,8 @@ def find_candidates(
             ({}, {}) if before is None else (memory.decided(before.habits, since), memory.decided(before.scans, since))
         )
         runs, again = bursts.unusual(runs, rows, fleet, answers)
-        runs = habits.unaccustomed(runs, rows, fleet, answers, refusals, accustomed)
-        runs = scanners.unscanned(runs, rows, fleet, strangers, scanned)
+        runs = habits.unaccustomed(runs, rows, fleet, answers, log.refusals, accustomed)
+        runs = scanners.unscanned(runs, rows, fleet, log.strangers, scanned)
         runs = nodes.suspected(runs, rows, fleet, answers)
         problems = incidents.group(lasting.outlasting(runs, rows, fleet), fleet, answers)
         problems = bursts.recurring(problems, again)
@@ -134,6 +152,7 @@ def find_candidates(
                 answers=said,
                 habits=memory.to_remember(accustomed),
                 scans=memory.to_remember(scanned),
+                pooled=memory.named(together, fleet),
             )
         remembered.learn(str(environment), known)
     # The last digits of a sum depend on which thread came first; a candidate would change with each scan.

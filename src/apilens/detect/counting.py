@@ -21,8 +21,9 @@ WINDOWS = (1, 2, 3, 6, 12, 24, 48, 288)
 #: outage would be counted with the last of the one before.
 SOON = HOUR // 2
 #: Two minutes are enough where a server fails a quarter of the calls or more, with at least a minute between them: chances of the
-#: window as a whole and without its worst minute. Whether they are two clients' is asked later (incidents.convincing).
-TWO_RATIO, TWO_LOG10_P, TWO_REST_LOG10_P = 0.25, -5.0, -2.5
+#: window as a whole and without its worst minute. Whether they are two clients' is asked later (incidents.convincing). A client error
+#: that was not there in the week before (no 401, 403 or 429, which are not asked that) needs a smaller share: servers hiccup in pairs.
+TWO_RATIO, TWO_UNSEEN_RATIO, TWO_LOG10_P, TWO_REST_LOG10_P = 0.25, 0.15, -5.0, -2.5
 #: The fleet's ratio counts like so many calls of the endpoint's own.
 PRIOR_CALLS = 300.0
 #: A code nobody had in the week before is expected at least this often.
@@ -54,14 +55,22 @@ HABIT_FACTOR = 1.5
 
 
 def excess_of_codes(
-    series: Series, fleet: Fleet, codes: pl.Expr, *, detector: str, signal: str, unseen_only: bool = False
+    series: Series,
+    fleet: Fleet,
+    codes: pl.Expr,
+    *,
+    detector: str,
+    signal: str,
+    unseen_only: bool = False,
+    habit_factor: float = HABIT_FACTOR,
 ) -> pl.DataFrame:
     """Anomalies of status codes that are more frequent than in the past week, in windows from 5 minutes to a day.
 
     A window ends with each bin that has the code, and opens as soon as it does so at the end of a minute with it.
 
     codes: which rows of series.codes, by status_code. unseen_only: only codes that the endpoint did not have in the
-    week before. Rows as in anomalies.ANOMALIES with status_code, direction 1 and unit "ratio".
+    week before. habit_factor: by how much a window must beat the second worst day of the week before. Rows as in
+    anomalies.ANOMALIES with status_code, direction 1 and unit "ratio".
     Source: negative-binomial (gamma-Poisson) predictive tail, e.g. Gelman et al., Bayesian Data Analysis, section 2.6.
     """
     table = series.codes.filter(codes)
@@ -70,7 +79,9 @@ def excess_of_codes(
     events = Events(table, series, fleet)
     found = []
     for width in WINDOWS:
-        found.append(_window(events, width, detector=detector, signal=signal, unseen_only=unseen_only))
+        found.append(
+            _window(events, width, detector=detector, signal=signal, unseen_only=unseen_only, habit_factor=habit_factor)
+        )
     rows = anomalies.strongest(pl.concat(found))
     # Later minutes of a bin say what the first that opens said, and what the whole bin says.
     first = pl.col("minutes").min().over("endpoint", "status_code", "bin")
@@ -214,7 +225,9 @@ def _moments(events: Events, width: int) -> tuple[Ints, Ints]:
     return at, minute + 1
 
 
-def _window(events: Events, width: int, *, detector: str, signal: str, unseen_only: bool) -> pl.DataFrame:
+def _window(
+    events: Events, width: int, *, detector: str, signal: str, unseen_only: bool, habit_factor: float
+) -> pl.DataFrame:
     everything = np.arange(len(events.bin))
     first = events.bin - width + 1
     before, all_before = events.between(everything, first, events.bin)
@@ -239,7 +252,14 @@ def _window(events: Events, width: int, *, detector: str, signal: str, unseen_on
     least = MIN_UNSEEN_RATIO if unseen_only else MIN_EXCESS_RATIO
     # Minutes from the first with the code to this one.
     apart = events.bin[at] * MINUTES + minute - 1 - (events.bin[low] * MINUTES + events.first_minute[low])[at]
-    two = (bad == 2) & (apart >= 2) & (k >= TWO_RATIO * n) & (events.code[at] >= 500) & (width <= SOON)
+    server, refused = events.code[at] >= 500, np.isin(events.code[at], [401, 403, 429])
+    two = (
+        (bad == 2)
+        & (apart >= 2)
+        & (k >= np.where(server, TWO_RATIO, TWO_UNSEEN_RATIO) * n)
+        & ~refused
+        & (width <= SOON)
+    )
     asked = (
         (((k >= MIN_CALLS) & (bad >= MIN_MINUTES)) | two)
         & (k - n * events.prior[at] >= n * least)
@@ -248,7 +268,7 @@ def _window(events: Events, width: int, *, detector: str, signal: str, unseen_on
     asked &= (events.age[at] >= YOUNG_WAIT) | (events.code[at] >= 500)
     if not asked.any():
         return anomalies.ANOMALIES.to_frame()
-    at, minute, k, n, two = at[asked], minute[asked], k[asked], n[asked], two[asked]
+    at, minute, k, n, two, server = at[asked], minute[asked], k[asked], n[asked], two[asked], server[asked]
     once, of = np.unique(at, return_inverse=True)
     ratio, weight, past = (each[of] for each in events.rate(once, width))
     mean = n * ratio
@@ -259,7 +279,8 @@ def _window(events: Events, width: int, *, detector: str, signal: str, unseen_on
     effect = (k >= MIN_FACTOR * mean) & (k - mean >= n * least) & (rest > mean)
     whole_log10_p = anomalies.log10_tail(betainc(k, shape, mean / (mean + shape)))
     proven = np.where(two, (whole_log10_p < TWO_LOG10_P) & (log10_p < TWO_REST_LOG10_P), log10_p < OPEN_LOG10_P)
-    opens = effect & proven & (k >= HABIT_FACTOR * events.habit(at, k))
+    proven &= ~two | server | (past == 0)
+    opens = effect & proven & (k >= habit_factor * events.habit(at, k))
     keep = effect & (log10_p < anomalies.HOLD_LOG10_P) & (opens | (~two & (minute == MINUTES)))
     if unseen_only:
         keep &= past == 0

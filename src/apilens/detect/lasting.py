@@ -40,8 +40,20 @@ def outlasting(runs: list[Run], rows: pl.DataFrame, fleet: Fleet) -> list[Run]:
             continue
         part = parts[(run.endpoint,)]
         failed = _per_bin(part.filter(pl.col("status_code") == run.status), fleet)
-        result.append(_followed(run, failed, _per_bin(part, fleet)))
+        followed = _followed(run, failed, _per_bin(part, fleet))
+        result = [*(_ended_with(earlier, followed) for earlier in result), followed]
     return result
+
+
+def _ended_with(run: Run, later: Run) -> Run:
+    """The run, which ends at the latest when a later one of its series recovers.
+
+    An outage that began as one call in two hundred would need a thousand good ones to be over, and be the home of the next.
+    """
+    over = run.recovered is not None and later.recovered is not None and run.recovered <= later.recovered
+    if later.series != run.series or later.recovered is None or over or not run.watched:
+        return run
+    return replace(run, bins=run.bins[run.bins <= max(later.bins[-1], run.opened)], recovered=later.recovered)
 
 
 def _per_bin(rows: pl.DataFrame, fleet: Fleet) -> Floats:

@@ -51,6 +51,7 @@ _KNOWN = pl.Schema(
         ("answers", pl.Binary),
         ("habits", pl.Binary),
         ("scans", pl.Binary),
+        ("pooled", pl.Binary),
     ]
 )
 _OPENED = pl.Schema(
@@ -73,7 +74,8 @@ class Known:
     first_bin: of the time axis, in epoch seconds / BIN_S. anyway: log10 of the chance at which windows open whatever their rule
     says. digests: of each bin since. anomalies: ANOMALIES of the detectors with a may_open, with the names of their endpoints;
     those of endpoints on which nothing ever opened are left out. movements: of the fleet. windows, answers: see Answers.
-    habits: by habits.told() when runs opened that one client carries. scans: when those did that a scanner may carry.
+    habits: by habits.told() when runs opened that one client carries. scans: when those did that a scanner may carry. pooled: ANOMALIES of one client's
+    refusals on several endpoints (pooled.refusals), with the names of these.
     """
 
     first_bin: int
@@ -85,6 +87,7 @@ class Known:
     answers: pl.DataFrame = field(default_factory=schema.BREAKDOWN.to_frame)
     habits: pl.DataFrame = field(default_factory=_OPENED.to_frame)
     scans: pl.DataFrame = field(default_factory=_OPENED.to_frame)
+    pooled: pl.DataFrame = field(default_factory=_ANOMALIES.to_frame)
 
 
 class Answers:
@@ -184,7 +187,7 @@ def judge(
     seen: digests of the bins as they are now. anyway: log10 of the chance at which a sensitivity lets windows open.
     """
     since = first_new(known, fleet.first_bin, seen, anyway)
-    before = anomalies.ANOMALIES.to_frame() if known is None else _recalled(known, fleet, since)
+    before = anomalies.ANOMALIES.to_frame() if known is None else _recalled(known.anomalies, fleet, since)
     live = before.filter(pl.col("bin") >= since - LIVE)
     found = [anomalies.ANOMALIES.to_frame()]
     for series in chunks:
@@ -211,13 +214,22 @@ def judge(
     # Of all detectors, as several may speak of one problem.
     could = (pl.col("opens") | (pl.col("log10_p") <= anyway)).any().over("endpoint")
     kept = abnormal.filter(could).filter(pl.col("detector").is_in(list(may_open)))
-    named = kept.join(fleet.endpoints, on="endpoint", how="left", maintain_order="left").select(_ANOMALIES.names())
-    return abnormal, Known(fleet.first_bin, anyway, seen, named, fleet.movements)
+    return abnormal, Known(fleet.first_bin, anyway, seen, named(kept, fleet), fleet.movements)
 
 
-def _recalled(known: Known, fleet: Fleet, since: int) -> pl.DataFrame:
-    """The known anomalies before a bin, under the numbers that endpoints have now."""
-    rows = known.anomalies.filter(pl.col("bin") < since)
+def pooled_before(known: Known | None, fleet: Fleet, since: int) -> pl.DataFrame:
+    """Known.pooled before a bin as ANOMALIES."""
+    return anomalies.ANOMALIES.to_frame() if known is None else _recalled(known.pooled, fleet, since)
+
+
+def named(abnormal: pl.DataFrame, fleet: Fleet) -> pl.DataFrame:
+    """ANOMALIES with the names of endpoints in place of their numbers, which another scan may give to others."""
+    return abnormal.join(fleet.endpoints, on="endpoint", how="left", maintain_order="left").select(_ANOMALIES.names())
+
+
+def _recalled(named: pl.DataFrame, fleet: Fleet, since: int) -> pl.DataFrame:
+    """Anomalies before a bin, under the numbers that endpoints have now."""
+    rows = named.filter(pl.col("bin") < since)
     return rows.join(fleet.endpoints, on=schema.ENDPOINT, nulls_equal=True, maintain_order="left").select(
         anomalies.ANOMALIES.names()
     )
@@ -278,10 +290,10 @@ def _parquet(frame: pl.DataFrame) -> bytes:
 
 @cache
 def _rules() -> bytes:
-    """What is known depends on besides the data: the text of this package and of the question, and the libraries that do the arithmetic."""
+    """What is known depends on besides the data: the text of this package and of the questions, and the libraries that do the arithmetic."""
     texts = sorted(
         (file.name, file.read_bytes())
-        for package, names in (("apilens.detect", "*.py"), ("apilens.measure", "breakdown.*"))
+        for package, names in (("apilens.detect", "*.py"), ("apilens.measure", "*.*"))
         for file in files(package).iterdir()
         if fnmatch(file.name, names)
     )

@@ -244,9 +244,7 @@ def scan(
         remembered = Memory(lens.lake.recall(DECIDED), _replaced(lens.lake.ledger()))
         found = find_candidates(
             rollups,
-            calls.breakdown,
-            calls.refusals,
-            calls.strangers,
+            calls,
             now=edge,
             go_live=max(launches, default=None),
             settings=lens.config.detect,
