@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from apilens import schema
-from apilens.detect.baseline import DAY, MINUTES, WEEK_DAYS, Bools, Fleet, Floats, Ints, by_minute
+from apilens.detect.baseline import DAY, MINUTES, WEEK_DAYS, Bools, Fleet, Ints, by_minute, so_far
 from apilens.detect.habits import Told, told
 from apilens.detect.incidents import HINT_EXCESS, Run, reopened, windows_frame
 
@@ -136,13 +136,8 @@ def _not_scanned(
         own = np.diff(total[np.searchsorted(calls["minute"].to_numpy(), [first, known])], axis=0)[0]
         theirs += own * (client.scans(known) & ~client.answered_at(calls["name"][0], known))
     failed, all_ = (
-        _sums(by_minute(each, 0, fleet.bins)) for each in (part.filter(pl.col("status_code") == run.status), part)
+        so_far(by_minute(each, 0, fleet.bins)) for each in (part.filter(pl.col("status_code") == run.status), part)
     )
     excess = failed[known] - failed[first] - float(run.at_open["expected"]) * (all_[known] - all_[first])
     others = np.flatnonzero(theirs < HINT_EXCESS * excess)
     return int(known[others[0]]) if len(others) else None
-
-
-def _sums(calls: Floats) -> Floats:
-    sums: Floats = np.r_[0.0, np.cumsum(calls)]
-    return sums
