@@ -7,6 +7,7 @@ from functools import cache
 
 import duckdb
 import polars as pl
+import pytest
 
 from apilens.detect import find_candidates
 from apilens.detect.memory import Memory
@@ -52,12 +53,17 @@ def test_refusals_on_several_endpoints_are_raised_before_any_of_them_has_enough(
     assert set(found["endpoints"][0]) == {f"GET {route}" for route in refused["route"].unique()}
 
 
-def test_scans_that_remember_say_the_same_and_read_two_weeks() -> None:
-    """Of three copies of the world one after the other, so that the log is longer than what is read of it."""
-    calls = expired()
+@pytest.mark.parametrize("back", [False, True], ids=["always there", "back after weeks"])
+def test_scans_that_remember_say_the_same_and_read_two_weeks(back: bool) -> None:
+    """Of three copies of a tenth of the world one after the other, so that the log is longer than what is read of it."""
+    calls = expired().filter((pl.col("consumer") == WHO) | (pl.col("request_id").hash(3) % 10 == 0))
     days = timedelta(days=8)
     calls = pl.concat([calls.with_columns(pl.col("start_time") + i * days) for i in range(3)])
     begun = FAULT + 2 * days
+    away = pl.col("start_time").is_between(START + timedelta(hours=6), begun, closed="left") & (
+        pl.col("consumer") == WHO
+    )
+    calls = calls.filter(~(away & back))
     read: list[timedelta] = []
 
     class Measured(Logged):
@@ -77,8 +83,20 @@ def test_scans_that_remember_say_the_same_and_read_two_weeks() -> None:
         kept = found(now, remembered)
         remembered = Memory(remembered.to_bytes())
         assert minutes < 0 or read[-1] < timedelta(days=18)
-    assert kept.filter(pl.col("start") >= begun - timedelta(minutes=5), pl.col("signal") == "auth").height == 1
+    assert back or kept.filter(pl.col("start") >= begun - timedelta(minutes=5), pl.col("signal") == "auth").height == 1
     assert kept.equals(found(now, Memory()))
+
+
+def test_calls_whose_rollups_are_not_there_yet_wait_for_them() -> None:
+    """An ingest that is under way while a scan runs commits calls first."""
+    calls = expired()
+    late = (pl.col("route") == busiest(calls, 5)) & (pl.col("status_code") == 401)
+    with duckdb.connect() as connection:
+        connection.register("calls", calls.to_arrow())
+        end = START + timedelta(days=6)
+        found = overlapping(find_candidates(rollups_of(calls.filter(~late)), Logged(connection), now=end), MINUTES)
+    assert [row["hint"]["consumer"] for row in found.to_dicts()] == [WHO]
+    assert f"GET {busiest(calls, 5)}" not in found["endpoints"][0]
 
 
 def test_they_are_known_at_the_end_of_a_minute_and_not_before() -> None:

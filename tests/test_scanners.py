@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from apilens import schema
-from apilens.detect import find_candidates
+from apilens.detect import find_candidates, scanners
 from apilens.detect.memory import Memory
 from apilens.measure.strangers import strangers
 from test_detect import FAULT, Logged, busiest, quiet_world, rollups_of, scan
@@ -53,6 +53,14 @@ def test_a_few_endpoints_are_a_scan_only_to_who_asks_for_what_scanners_ask_for(p
     probe = nameless(calls, FAULT - timedelta(hours=1), 3, endpoints=1, status=404)
     probe = probe.with_columns(route=pl.lit("/.env"), synthetic_type=pl.lit("scanner")).filter(probes)
     assert bool(refused(nameless(calls, FAULT, 100, endpoints=4), probe)) is not probes
+
+
+def test_clients_that_are_refused_at_too_few_endpoints_are_not_looked_at_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """People who mistype a password are many: 60,000 would take minutes."""
+    monkeypatch.setattr(scanners, "_client", lambda _: pytest.fail("looked at one that can be no scanner"))
+    assert refused(nameless(quiet_world(1), FAULT, 100, endpoints=4))
 
 
 def test_a_client_that_is_refused_where_it_was_answered_before_is_news() -> None:
@@ -121,3 +129,29 @@ def test_what_clients_met_is_told_of_those_that_were_refused_in_the_window() -> 
     # Until the end of the window, on all its endpoints; of answers an hour is one row.
     assert found.filter(pl.col("refused") == 401)["calls"].sum() == 6
     assert found.filter(pl.col("refused").is_null()).height == 3
+
+
+def test_a_client_is_a_block_of_addresses_however_these_are_written() -> None:
+    """Each group of addresses is one block, of 256 of IPv4 or a /64 of IPv6."""
+    blocks = [
+        ["198.51.100.1", "198.51.100.200"],
+        ["198.51.10.1"],
+        ["::ffff:198.51.100.1", "::ffff:198.51.100.77"],
+        ["::ffff:198.51.10.1"],
+        ["2001:db8::1", "2001:db8::a:b"],
+        ["2001:db8:1:2::1", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2:9::"],
+        ["2001:db8:1:3::1"],
+    ]
+    calls = quiet_world(1).head(1)
+    asked = pl.DataFrame(
+        [("default", None, "GET", busiest(calls), FAULT, FAULT + timedelta(minutes=10), 401)],
+        schema=schema.STRANGERS_ASKED,
+        orient="row",
+    )
+    written = [address for block in blocks for address in block]
+    mine = nameless(calls, FAULT, len(written), endpoints=1).with_columns(client_ip=pl.Series(written))
+    with duckdb.connect() as connection:
+        connection.register("calls", mine.to_arrow())
+        found = strangers(connection, asked)
+    counts = found.group_by("client").agg(pl.col("calls").sum())["calls"]
+    assert sorted(counts) == sorted(map(len, blocks))

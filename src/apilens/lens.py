@@ -240,23 +240,23 @@ class Lens:
             return call_quality(connection, window=sql_within("start_time", window))
 
     def breakdown(self, windows: pl.DataFrame) -> pl.DataFrame:
-        """measure.breakdown.BREAKDOWN of the calls in some windows of single endpoints."""
+        """schema.BREAKDOWN of the calls in some windows of single endpoints."""
         with self._calls(_bounds(windows)) as connection:
             return _breakdown.breakdown(connection, windows)
 
     def refusals(self, asked: pl.DataFrame) -> pl.DataFrame:
-        """measure.refusals.REFUSALS: how often some consumers were answered with some status codes, per endpoint and minute."""
+        """schema.REFUSALS: how often some consumers were answered with some status codes, per endpoint and minute."""
         with self._calls(_bounds(asked)) as connection:
             return refusals(connection, asked)
 
     def strangers(self, asked: pl.DataFrame) -> pl.DataFrame:
-        """measure.strangers: what clients without identity that were refused somewhere met elsewhere, in the week before as well."""
+        """schema.STRANGERS: what clients without identity that were refused somewhere met elsewhere, in the week before as well."""
         earlier = asked.with_columns(pl.col("start") - _strangers.BEFORE - timedelta(hours=1))
         with self._calls(_bounds(earlier)) as connection:
             return _strangers.strangers(connection, asked)
 
     def clients(self, start: datetime, since: datetime, end: datetime) -> pl.DataFrame:
-        """measure.clients.CLIENTS: what consumers that were refused on several endpoints since then were answered in [start, end)."""
+        """schema.CLIENTS: what consumers that were refused on several endpoints since then were answered in [start, end)."""
         with self._calls(Window(start, end)) as connection:
             return clients(connection, start, since, end)
 

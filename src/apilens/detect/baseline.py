@@ -508,6 +508,17 @@ def by_minute(rows: pl.DataFrame, first: int, end: int) -> Floats:
     return calls.ravel()
 
 
+def by_bin(rows: pl.DataFrame, bins: int) -> Floats:
+    """Calls in each of the first bins. rows: ROWS of one endpoint."""
+    return np.bincount(rows["bin"].to_numpy(), rows["calls"].to_numpy(), bins).astype(np.float64)
+
+
+def so_far(calls: Floats) -> Floats:
+    """Sums of what is before each place, and of all: one more than there are calls."""
+    sums: Floats = np.r_[0.0, np.cumsum(calls)]
+    return sums
+
+
 def window_sum(matrix: Floats, width: int) -> Floats:
     """Sum over the window of `width` bins that ends with each bin; shorter where the series begins."""
     return Sums(matrix).window(width)

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from apilens import schema
-from apilens.detect.baseline import DAY, HOUR, MINUTES, WEEK_DAYS, Fleet, Floats, Ints, Sums, same_time
+from apilens.detect.baseline import DAY, HOUR, MINUTES, WEEK_DAYS, Fleet, Floats, Ints, Sums, by_bin, same_time
 from apilens.detect.incidents import (
     HINT_EXCESS,
     HINT_TRAFFIC,
@@ -105,7 +105,7 @@ def unusual(
     mine = [run for run in runs if run.signal == "traffic"]
     hit = {run.endpoint for run in mine}
     parts = rows.filter(pl.col("endpoint").is_in(hit)).partition_by("endpoint", as_dict=True)
-    calls = {endpoint: _per_bin(parts[(endpoint,)], fleet) for endpoint in hit}
+    calls = {endpoint: by_bin(parts[(endpoint,)], fleet.bins) for endpoint in hit}
     looks = [look for run in mine if run.direction == 1 for look in _looks(run, calls[run.endpoint])]
     looks.sort(key=lambda look: look.known)
     opened, again = _opened(looks, _seen(looks, fleet, breakdown))
@@ -129,12 +129,6 @@ def recurring(incidents: list[Incident], again: list[tuple[Run, int]]) -> list[I
 def _covers(earlier: Run, run: Run, bin_: int) -> bool:
     """Whether the earlier run is the same kind of surge, and went on in a bin (give or take an hour)."""
     return earlier.series == run.series and earlier.start - HOUR <= bin_ <= int(earlier.bins[-1]) + HOUR
-
-
-def _per_bin(part: pl.DataFrame, fleet: Fleet) -> Floats:
-    calls = np.zeros(fleet.bins)
-    np.add.at(calls, part["bin"].to_numpy(), part["calls"].to_numpy())
-    return calls
 
 
 def _looks(run: Run, calls: Floats) -> Iterator[_Look]:

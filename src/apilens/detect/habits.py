@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from apilens import schema
-from apilens.detect.baseline import DAY, MINUTES, WEEK_DAYS, Fleet, Floats, by_minute
+from apilens.detect.baseline import DAY, MINUTES, WEEK_DAYS, Fleet, Floats, by_minute, so_far
 from apilens.detect.incidents import HINT_EXCESS, REFUSALS, Breakdown, Run, reopened, windows_frame
 
 #: Given schema.REFUSALS_ASKED, returns schema.REFUSALS.
@@ -124,11 +124,11 @@ def _beyond(run: Run, part: pl.DataFrame, mine: pl.DataFrame, fleet: Fleet) -> i
     part: rows of the run's endpoint; mine: calls of the consumer with the run's code.
     """
     total, own = (
-        _sums(_per_minute(mine, fleet)),
-        _sums(_per_minute(mine.filter(pl.col("endpoint") == run.endpoint), fleet)),
+        so_far(_per_minute(mine, fleet)),
+        so_far(_per_minute(mine.filter(pl.col("endpoint") == run.endpoint), fleet)),
     )
-    failed = _sums(by_minute(part.filter(pl.col("status_code") == run.status), 0, fleet.bins))
-    calls = _sums(by_minute(part, 0, fleet.bins))
+    failed = so_far(by_minute(part.filter(pl.col("status_code") == run.status), 0, fleet.bins))
+    calls = so_far(by_minute(part, 0, fleet.bins))
     for known in run.strong[run.strong >= run.known].tolist():
         first = max(run.start * MINUTES, known - DAY * MINUTES)
         excess = failed[known] - failed[first] - float(run.at_open["expected"]) * (calls[known] - calls[first])
@@ -157,8 +157,3 @@ def _per_minute(rows: pl.DataFrame, fleet: Fleet) -> Floats:
     calls = np.zeros(fleet.bins * MINUTES)
     np.add.at(calls, rows["minute"].to_numpy(), rows["calls"].to_numpy())
     return calls
-
-
-def _sums(calls: Floats) -> Floats:
-    sums: Floats = np.r_[0.0, np.cumsum(calls)]
-    return sums

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from apilens.detect.baseline import Fleet, Floats
+from apilens.detect.baseline import Fleet, Floats, by_bin
 from apilens.detect.incidents import Run
 
 #: Log likelihood ratio at which recovery is believed (one in twenty is wrong), and above which more failures are not
@@ -39,8 +39,8 @@ def outlasting(runs: list[Run], rows: pl.DataFrame, fleet: Fleet) -> list[Run]:
             result.append(run)
             continue
         part = parts[(run.endpoint,)]
-        failed = _per_bin(part.filter(pl.col("status_code") == run.status), fleet)
-        followed = _followed(run, failed, _per_bin(part, fleet))
+        failed = by_bin(part.filter(pl.col("status_code") == run.status), fleet.bins)
+        followed = _followed(run, failed, by_bin(part, fleet.bins))
         result = [*(_ended_with(earlier, followed) for earlier in result), followed]
     return result
 
@@ -54,12 +54,6 @@ def _ended_with(run: Run, later: Run) -> Run:
     if later.series != run.series or later.recovered is None or over or not run.watched:
         return run
     return replace(run, bins=run.bins[run.bins <= max(later.bins[-1], run.opened)], recovered=later.recovered)
-
-
-def _per_bin(rows: pl.DataFrame, fleet: Fleet) -> Floats:
-    calls = np.zeros(fleet.bins)
-    np.add.at(calls, rows["bin"].to_numpy(), rows["calls"].to_numpy())
-    return calls
 
 
 def _followed(run: Run, failed: Floats, calls: Floats) -> Run:

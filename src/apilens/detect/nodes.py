@@ -26,7 +26,9 @@ def suspected(runs: list[Run], rows: pl.DataFrame, fleet: Fleet, breakdown: Brea
 
     rows: as baseline.fleet returns them.
     """
-    hit = {at: others for at, run in enumerate(runs) if (others := _failing(run, rows))}
+    few = {at: run for at, run in enumerate(runs) if _few(run)}
+    failures = rows.filter(pl.col("status_code").is_in({run.status for run in few.values()}))
+    hit = {at: others for at, run in few.items() if (others := _failing(run, failures))}
     spans = [(endpoint, runs[at].start * MINUTES, runs[at].known) for at, others in hit.items() for endpoint in others]
     if not spans:
         return runs
@@ -44,13 +46,18 @@ def suspected(runs: list[Run], rows: pl.DataFrame, fleet: Fleet, breakdown: Brea
     return result
 
 
-def _failing(run: Run, rows: pl.DataFrame) -> list[int]:
-    """Endpoints with failed calls with the run's code while it was raised, those with most first; none where the run speaks for itself."""
-    if run.status is None or run.status < 500 or float(run.at_open["observed"]) * float(run.at_open["n"]) > FEW_CALLS:
-        return []
+def _few(run: Run) -> bool:
+    """Whether it was raised for server errors too few to tell themselves whose they are."""
+    failed = float(run.at_open["observed"]) * float(run.at_open["n"])
+    return run.status is not None and run.status >= 500 and failed <= FEW_CALLS
+
+
+def _failing(run: Run, failures: pl.DataFrame) -> list[int]:
+    """Endpoints with failed calls with the run's code until it was raised, those with most first; none where these are too few, or not
+    the run's. failures: rows with such codes."""
     minutes = pl.when(pl.col("bin") == run.opened).then(run.known - run.opened * MINUTES).otherwise(MINUTES)
     failed = (
-        rows.filter((pl.col("status_code") == run.status) & pl.col("bin").is_between(run.start, run.opened))
+        failures.filter((pl.col("status_code") == run.status) & pl.col("bin").is_between(run.start, run.opened))
         .group_by("endpoint")
         .agg(pl.col("minute_calls").list.head(minutes).list.sum().sum().alias("failed"))
         .filter(pl.col("failed") > 0)

@@ -25,6 +25,8 @@ Clients = Callable[[datetime, datetime, datetime], pl.DataFrame]
 #: What is said of a bin depends on the days before: its rate on those of a week, how that varies on those of the week before each of
 #: these, in whole days.
 PAST_DAYS = 2 * WEEK_DAYS + 2
+#: Who comes again after so long is a new client: of one that was there before that a scan of what is new may see nothing.
+SILENCE = 2 * WEEK_DAYS * DAY
 #: An endpoint has a part in it where so many calls with the code are no more probable than this by accident.
 PART_P = 0.05
 #: Signal (and detector) of the codes that are one client's matter by nature.
@@ -50,18 +52,18 @@ def refusals(clients: Clients, rows: pl.DataFrame, fleet: Fleet, since: int, now
     known = (
         asked.filter(pl.col("environment").eq_missing(pl.lit(fleet.endpoints["environment"][0], pl.String)))
         .join(fleet.endpoints, on=list(schema.ENDPOINT), how="left", nulls_equal=True)
-        .with_columns(
-            bin=pl.col("bin_start").dt.epoch("s") // schema.BIN_S - fleet.first_bin,
-            client=pl.col("consumer").rank("dense").cast(pl.Int64) - 1,
-        )
+        .with_columns(bin=pl.col("bin_start").dt.epoch("s") // schema.BIN_S - fleet.first_bin)
         # The calls of a unit may be there before its rollups.
         .filter(pl.col("bin").is_between(0, fleet.bins - 1))
         .filter(
             pl.col("status_code").is_null()
             | pl.col("endpoint").is_not_null() & pl.col("status_code").is_in(list(fleet.code_ratio))
         )
+        .sort("consumer", "bin")
+        .with_columns(silent=pl.col("bin") - pl.col("bin").shift(1).over("consumer"))
+        .with_columns(client=(pl.col("silent") > SILENCE).fill_null(True).cum_sum().cast(pl.Int64) - 1)
     )
-    parts = known.sort("client").with_columns(chunk=pl.col("client") // CHUNK).partition_by("chunk", include_key=False)
+    parts = known.with_columns(chunk=pl.col("client") // CHUNK).partition_by("chunk", include_key=False)
     opened = [found for part in parts for found in _opened(part, fleet)]
     if not any(part.height for part in opened):
         return anomalies.ANOMALIES.to_frame()
@@ -117,6 +119,8 @@ def _on_endpoints(opened: pl.DataFrame, refused: pl.DataFrame, rows: pl.DataFram
     }
     found = [opened.clear().with_columns(endpoint=pl.lit(0, pl.Int64), own=0.0)]
     for (client, code, endpoint), mine in hit.group_by(*who, "endpoint", maintain_order=True):
+        if (endpoint, code) not in failed:
+            continue  # the rollups of these calls are not there yet
         part, on_all, on_code = windows[client, code], calls[endpoint], failed[endpoint, code]
         begin = part["start_bin"].to_numpy() * MINUTES
         end = (part["bin"] * MINUTES + part["minutes"].fill_null(MINUTES)).to_numpy()

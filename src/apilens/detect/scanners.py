@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from apilens import schema
-from apilens.detect.baseline import DAY, MINUTES, WEEK_DAYS, Bools, Fleet, Floats, Ints, by_minute
+from apilens.detect.baseline import DAY, MINUTES, WEEK_DAYS, Bools, Fleet, Ints, by_minute, so_far
 from apilens.detect.habits import Told, told
 from apilens.detect.incidents import HINT_EXCESS, Run, reopened, windows_frame
 
@@ -71,18 +71,20 @@ def unscanned(
 
 
 def _when_others(asked: list[Run], rows: pl.DataFrame, fleet: Fleet, strangers: Strangers) -> dict[int, int | None]:
-    """By id of a run that somebody without a name had a part in the minute in which others had most of it; None: never."""
+    """By id of a run that a scanner may have a part in the minute in which others had most of it; None: never."""
     spans = [(run.endpoint, run.start * MINUTES, int(run.strong[-1])) for run in asked]
     codes = pl.Series("status_code", [run.status for run in asked], schema.STRANGERS_ASKED["status_code"])
     found = strangers(windows_frame(spans, fleet).with_columns(codes).select(*schema.STRANGERS_ASKED))
-    found = (
-        found.with_columns(
-            pl.col("minute").dt.epoch("s") // 60 - fleet.first_bin * MINUTES,
-            name=pl.concat_str(pl.col(schema.ENDPOINT).fill_null("-"), separator="\x1f"),
-        )
-        .join(fleet.endpoints, on=list(schema.ENDPOINT), how="left", nulls_equal=True)
-        .sort("client", "minute", "name")
+    found = found.with_columns(
+        pl.col("minute").dt.epoch("s") // 60 - fleet.first_bin * MINUTES,
+        name=pl.concat_str(pl.col(schema.ENDPOINT).fill_null("-"), separator="\x1f"),
+    ).join(fleet.endpoints, on=list(schema.ENDPOINT), how="left", nulls_equal=True)
+    # Whoever never was refused on so many endpoints is no scanner at any time: most clients are not looked at one by one.
+    met = found.filter(pl.col("refused").is_not_null()).group_by("client")
+    could = met.agg(pl.col("name").n_unique(), pl.col("probe").any()).filter(
+        (pl.col("name") >= SPREAD) | pl.col("probe") & (pl.col("name") >= SPREAD_PROBING)
     )
+    found = found.join(could, on="client", how="semi").sort("client", "minute", "name")
     clients = {str(name): _client(part) for (name,), part in found.group_by("client")}
     mine = found.filter(~pl.col("probe") & pl.col("refused").is_not_null())
     by_series = mine.partition_by("endpoint", "refused", as_dict=True)
@@ -134,13 +136,8 @@ def _not_scanned(
         own = np.diff(total[np.searchsorted(calls["minute"].to_numpy(), [first, known])], axis=0)[0]
         theirs += own * (client.scans(known) & ~client.answered_at(calls["name"][0], known))
     failed, all_ = (
-        _sums(by_minute(each, 0, fleet.bins)) for each in (part.filter(pl.col("status_code") == run.status), part)
+        so_far(by_minute(each, 0, fleet.bins)) for each in (part.filter(pl.col("status_code") == run.status), part)
     )
     excess = failed[known] - failed[first] - float(run.at_open["expected"]) * (all_[known] - all_[first])
     others = np.flatnonzero(theirs < HINT_EXCESS * excess)
     return int(known[others[0]]) if len(others) else None
-
-
-def _sums(calls: Floats) -> Floats:
-    sums: Floats = np.r_[0.0, np.cumsum(calls)]
-    return sums

@@ -4,10 +4,11 @@
 WITH numbered AS (
     SELECT
         *,
-        -- The last number of an address changes from call to call; of an IPv6 address the last 64 bits do.
+        -- The last number of an address changes from call to call; of an IPv6 address the last 64 bits do, which '::' stands for or in.
         CASE
-            WHEN client_ip LIKE '%:%' THEN array_to_string(string_split(client_ip, ':')[:4], ':')
-            ELSE rtrim(client_ip, '0123456789')
+            WHEN client_ip LIKE '%.%' THEN rtrim(client_ip, '0123456789')
+            WHEN client_ip LIKE '%:%' THEN array_to_string(string_split(string_split(client_ip, '::')[1], ':')[:4], ':')
+            ELSE client_ip
         END AS block
     FROM calls
     WHERE start_time >= $first AND start_time < $last
