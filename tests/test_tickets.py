@@ -111,6 +111,23 @@ def test_rows_name_their_environment_where_there_are_several(state_url: str, ask
     assert sorted(shown()) == ["environment", "prod", "staging"]
 
 
+@pytest.mark.parametrize(
+    ("state", "in_queue", "in_ticket"),
+    [
+        ("open", "pay: 502, OPEN since 03-09 10:00Z", "open, since 2026-03-09 10:00Z"),
+        ("ended", "pay: 502, ended 03-09 12:00Z after 2 h", "ended, began 2026-03-09 10:00Z"),
+    ],
+)
+def test_what_has_ended_is_not_said_to_have_ended_when_it_began(
+    state_url: str, tmp_path: Path, state: str, in_queue: str, in_ticket: str
+) -> None:
+    file_some(state_url, candidate(state=state))
+    assert in_queue in apilens("queue", "--state", state_url).out
+    apply(state_url, tmp_path / "out", include_ended=True)
+    (path,) = (tmp_path / "out").iterdir()
+    assert f"| State | {in_ticket} |" in path.read_text(encoding="utf-8")
+
+
 # -- the folder
 
 
@@ -150,6 +167,18 @@ def test_hostile_text_stays_text_in_the_file(tmp_path: Path) -> None:
     assert re.search(r"(?<!\\)\]\(", text) is None
     assert [line for line in text.splitlines() if line.startswith("#")] == [text.splitlines()[0], "## Reports"]
     assert "@all" not in text
+
+
+@pytest.mark.parametrize("place", ["node", "upstream"])
+@pytest.mark.parametrize(
+    ("observed", "said"), [(0.6, "Ask whether calls reach the gateway"), (9.0, "See who calls more")]
+)
+def test_missing_or_many_calls_are_no_reason_to_take_a_node_out_of_service(
+    place: str, observed: float, said: str
+) -> None:
+    hint = {"status": None, "upstream": None, "consumer": None, "node": None, place: "edge-1"}
+    row = candidate(signal="traffic", unit="calls", hint=hint, observed=observed, expected=3.5)
+    assert next_steps(row)[0].startswith(said)
 
 
 @pytest.mark.parametrize("request_id", ["$(touch x)", "a; rm -rf ~", "it's `id`", "--lake=/etc", "a\nb"])

@@ -65,11 +65,12 @@ def ticket(key: str, problem: dict[str, Any], candidate: dict[str, Any]) -> Tick
     environment = None if candidate["environment"] == "default" else candidate["environment"]
     title = candidate["title"] or candidate["id"]
     lasted = lasting(candidate["end"] - candidate["start"])
+    began = "since" if problem["state"] == "open" else "began"
     facts = [
         ("Priority", f"{problem['priority']} (weight {problem['weight']:.0f} of 100: {problem['why']})"),
         ("Severity", problem["severity"]),
         ("Category", problem["category"]),
-        ("State", f"{problem['state']}, since {candidate['start']:%Y-%m-%d %H:%MZ}"),
+        ("State", f"{problem['state']}, {began} {candidate['start']:%Y-%m-%d %H:%MZ}"),
         ("First failed call", f"{first:%Y-%m-%d %H:%M:%SZ}" if (first := candidate["first_affected_at"]) else None),
         ("Ended", f"{candidate['end']:%Y-%m-%d %H:%MZ}, after {lasted}" if candidate["state"] == "ended" else None),
         ("Owner", problem["owner"]),
