@@ -128,6 +128,23 @@ def test_what_has_ended_is_not_said_to_have_ended_when_it_began(
     assert f"| State | {in_ticket} |" in path.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"unit": "ratio", "observed": 0.4946, "expected": 0.00004}, "49 %, expected <0.01 %"),
+        ({"unit": "ms", "observed": 2979.0, "expected": 829.0}, "3 s, expected 829 ms"),
+        ({"unit": "cores", "observed": 3.25, "expected": 1.0}, "3.25 cores, expected 1 cores"),
+    ],
+)
+def test_a_ticket_measures_as_its_title_and_the_report_do(
+    given: dict[str, Any], said: str, state_url: str, tmp_path: Path
+) -> None:
+    file_some(state_url, candidate(**given))
+    apply(state_url, tmp_path / "out")
+    (path,) = (tmp_path / "out").iterdir()
+    assert f"| Measured | {said}, of 2,000 calls |" in path.read_text(encoding="utf-8").replace("\\", "")
+
+
 # -- the folder
 
 
@@ -144,7 +161,7 @@ def test_a_ticket_says_what_happened_who_is_silent_and_what_was_reported(state_u
     text = path.read_text(encoding="utf-8")
     for said in (
         "pay: 502",
-        "5.00%, expected 0.20%",
+        "5 %, expected 0.2 %",
         "3 hit, 1 told, 2 silent",
         "app-02",
         "it fails",
