@@ -121,3 +121,31 @@ def test_what_clients_met_is_told_of_those_that_were_refused_in_the_window() -> 
     # Until the end of the window, on all its endpoints; of answers an hour is one row.
     assert found.filter(pl.col("refused") == 401)["calls"].sum() == 6
     assert found.filter(pl.col("refused").is_null()).height == 3
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("198.51.100.7", "198.51.100.77", True),
+        ("198.51.100.7", "198.51.10.7", False),
+        ("::ffff:198.51.100.7", "::ffff:198.51.100.77", True),
+        ("::ffff:198.51.100.7", "::ffff:198.51.10.7", False),
+        ("2001:db8:1:2::7", "2001:db8:1:2:9:8:7:6", True),
+        ("2001:db8:1:2::7", "2001:db8:1:3::7", False),
+        ("2001:db8::7", "2001:db8::9:8:7:6", True),
+        ("2001:db8::7", "2001:db8:0:0:9::", True),
+        ("2001:db8::7", "2001:db8::1:9:8:7:6", False),
+        ("1:2:3:4:5:6:7:8:9:a::1:2:3:4:5:6:7:8:9:a", "x::y::z", False),
+    ],
+)
+def test_a_client_is_a_block_of_addresses_however_they_are_written(one: str, other: str, same: bool) -> None:
+    calls = nameless(quiet_world(1).head(50), FAULT, 1, endpoints=1)
+    both = pl.concat(calls.with_columns(client_ip=pl.lit(address)) for address in (one, other))
+    asked = both.head(1).select(
+        "environment", "service", "method", "route", start=FAULT, end=FAULT + timedelta(minutes=5), status_code=401
+    )
+    with duckdb.connect() as connection:
+        connection.register("calls", both.to_arrow())
+        found = strangers(connection, asked.cast(dict(schema.STRANGERS_ASKED)))
+    assert (found["client"].n_unique() == 1) is same
+    assert found["calls"].sum() == 2
