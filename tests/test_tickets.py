@@ -111,6 +111,40 @@ def test_rows_name_their_environment_where_there_are_several(state_url: str, ask
     assert sorted(shown()) == ["environment", "prod", "staging"]
 
 
+@pytest.mark.parametrize(
+    ("state", "in_queue", "in_ticket"),
+    [
+        ("open", "pay: 502, OPEN since 03-09 10:00Z", "open, since 2026-03-09 10:00Z"),
+        ("ended", "pay: 502, ended 03-09 12:00Z after 2 h", "ended, began 2026-03-09 10:00Z"),
+    ],
+)
+def test_what_has_ended_is_not_said_to_have_ended_when_it_began(
+    state_url: str, tmp_path: Path, state: str, in_queue: str, in_ticket: str
+) -> None:
+    file_some(state_url, candidate(state=state))
+    assert in_queue in apilens("queue", "--state", state_url).out
+    apply(state_url, tmp_path / "out", include_ended=True)
+    (path,) = (tmp_path / "out").iterdir()
+    assert f"| State | {in_ticket} |" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"unit": "ratio", "observed": 0.4946, "expected": 0.00004}, "49 %, expected <0.01 %"),
+        ({"unit": "ms", "observed": 2979.0, "expected": 829.0}, "3 s, expected 829 ms"),
+        ({"unit": "cores", "observed": 3.25, "expected": 1.0}, "3.25 cores, expected 1 cores"),
+    ],
+)
+def test_a_ticket_measures_as_its_title_and_the_report_do(
+    given: dict[str, Any], said: str, state_url: str, tmp_path: Path
+) -> None:
+    file_some(state_url, candidate(**given))
+    apply(state_url, tmp_path / "out")
+    (path,) = (tmp_path / "out").iterdir()
+    assert f"| Measured | {said}, of 2,000 calls |" in path.read_text(encoding="utf-8").replace("\\", "")
+
+
 # -- the folder
 
 
@@ -127,7 +161,7 @@ def test_a_ticket_says_what_happened_who_is_silent_and_what_was_reported(state_u
     text = path.read_text(encoding="utf-8")
     for said in (
         "pay: 502",
-        "5.00%, expected 0.20%",
+        "5 %, expected 0.2 %",
         "3 hit, 1 told, 2 silent",
         "app-02",
         "it fails",
@@ -150,6 +184,18 @@ def test_hostile_text_stays_text_in_the_file(tmp_path: Path) -> None:
     assert re.search(r"(?<!\\)\]\(", text) is None
     assert [line for line in text.splitlines() if line.startswith("#")] == [text.splitlines()[0], "## Reports"]
     assert "@all" not in text
+
+
+@pytest.mark.parametrize("place", ["node", "upstream"])
+@pytest.mark.parametrize(
+    ("observed", "said"), [(0.6, "Ask whether calls reach the gateway"), (9.0, "See who calls more")]
+)
+def test_missing_or_many_calls_are_no_reason_to_take_a_node_out_of_service(
+    place: str, observed: float, said: str
+) -> None:
+    hint = {"status": None, "upstream": None, "consumer": None, "node": None, place: "edge-1"}
+    row = candidate(signal="traffic", unit="calls", hint=hint, observed=observed, expected=3.5)
+    assert next_steps(row)[0].startswith(said)
 
 
 @pytest.mark.parametrize("request_id", ["$(touch x)", "a; rm -rf ~", "it's `id`", "--lake=/etc", "a\nb"])

@@ -220,12 +220,16 @@ def _to_tell(row: dict[str, Any]) -> str:
 
 
 def _problem(row: dict[str, Any]) -> str:
+    from apilens.reports.units import lasting
+
     title = row["title"] or row["id"]
     title = title if len(title) <= 120 else title[:120] + "…"
-    since = f"since {row['start']:%m-%d %H:%MZ}"
     beside = "".join(f"; {words}" for words in row["related"])
     if row["escalate"]:
         beside += f"; only talk so far, should be a ticket: {', '.join(row['escalate'])}"
     if row["kind"] == "feedback":
         return f"{row['id']}: {title} (no trace: {row['no_trace_reason']}){beside}"
-    return f"{title}, {'OPEN' if row['state'] == 'open' else row['state']} {since}{beside}"
+    if row["state"] == "ended":
+        return f"{title}, ended {row['end']:%m-%d %H:%MZ} after {lasting(row['end'] - row['start'])}{beside}"
+    state = "OPEN since" if row["state"] == "open" else f"{row['state']}, began"
+    return f"{title}, {state} {row['start']:%m-%d %H:%MZ}{beside}"

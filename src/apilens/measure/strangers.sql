@@ -4,11 +4,16 @@
 WITH numbered AS (
     SELECT
         *,
-        -- The last number of an address changes from call to call; of an IPv6 address the last 64 bits do, which '::' stands for or in.
+        -- The last number of an address changes from call to call (also in ::ffff:192.0.2.7); of an IPv6 address the last 64 bits do,
+        -- in which `::` stands for as many zeros as are missing of eight groups.
         CASE
-            WHEN client_ip LIKE '%.%' THEN rtrim(client_ip, '0123456789')
-            WHEN client_ip LIKE '%:%' THEN array_to_string(string_split(string_split(client_ip, '::')[1], ':')[:4], ':')
-            ELSE client_ip
+            WHEN client_ip LIKE '%:%' AND client_ip NOT LIKE '%.%' THEN array_to_string((
+                list_resize(
+                    string_split(split_part(client_ip, '::', 1), ':'),
+                    greatest(8 - len(string_split(split_part(client_ip, '::', 2), ':')), 0), '0'
+                ) || string_split(split_part(client_ip, '::', 2), ':')
+            )[:4], ':')
+            ELSE rtrim(client_ip, '0123456789')
         END AS block
     FROM calls
     WHERE start_time >= $first AND start_time < $last

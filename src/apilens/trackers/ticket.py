@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from apilens.reports.units import lasting
+from apilens.reports.units import evidence, lasting, measured
 from apilens.triage.next_steps import next_steps
 
 _MANY = 20  # consumers, request ids and reports that are written out; the rest is counted
@@ -65,11 +65,12 @@ def ticket(key: str, problem: dict[str, Any], candidate: dict[str, Any]) -> Tick
     environment = None if candidate["environment"] == "default" else candidate["environment"]
     title = candidate["title"] or candidate["id"]
     lasted = lasting(candidate["end"] - candidate["start"])
+    began = "since" if problem["state"] == "open" else "began"
     facts = [
         ("Priority", f"{problem['priority']} (weight {problem['weight']:.0f} of 100: {problem['why']})"),
         ("Severity", problem["severity"]),
         ("Category", problem["category"]),
-        ("State", f"{problem['state']}, since {candidate['start']:%Y-%m-%d %H:%MZ}"),
+        ("State", f"{problem['state']}, {began} {candidate['start']:%Y-%m-%d %H:%MZ}"),
         ("First failed call", f"{first:%Y-%m-%d %H:%M:%SZ}" if (first := candidate["first_affected_at"]) else None),
         ("Ended", f"{candidate['end']:%Y-%m-%d %H:%MZ}, after {lasted}" if candidate["state"] == "ended" else None),
         ("Owner", problem["owner"]),
@@ -121,22 +122,13 @@ def _measured(candidate: dict[str, Any]) -> str | None:
     observed, expected, unit = candidate["observed"], candidate["expected"], candidate["unit"]
     if observed is None:
         return None
-    shown = {"ratio": "{:.2%}", "ms": "{:,.0f} ms", "calls": "{:,.1f} calls per 5 minutes", "s": "{:,.0f} s"}.get(
-        unit or "", "{:g}"
-    )
-    against = "" if expected is None else f", expected {shown.format(expected)}"
-    return f"{shown.format(observed)}{against}" + (f", of {candidate['n']:,} calls" if candidate["n"] else "")
+    against = "" if expected is None else f", expected {measured(expected, unit)}"
+    return f"{measured(observed, unit)}{against}" + (f", of {candidate['n']:,} calls" if candidate["n"] else "")
 
 
 def _evidence(one: dict[str, Any]) -> str:
     """`node gw-1: 1.2 % to 98 %; has 97 % of the change with 33 % of the calls`."""
-    shown = {"ratio": "{:.3g} %", "ms": "{:,.4g} ms", "calls": "{:,.4g} calls an hour"}.get(
-        one["unit"] or "", "{:,.4g}"
-    )
-    values = [
-        "unknown" if one[name] is None else shown.format(one[name] * (100 if one["unit"] == "ratio" else 1))
-        for name in ("before", "during")
-    ]
+    values = ["unknown" if one[name] is None else evidence(one[name], one["unit"]) for name in ("before", "during")]
     carries = (
         ""
         if one["share"] is None

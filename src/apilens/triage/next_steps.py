@@ -41,11 +41,12 @@ def where_to_look(candidate: dict[str, Any]) -> str | None:
         return (
             f"It is about one consumer: ask {consumer} what it changed before {since}, or tell it what it gets wrong."
         )
+    if candidate["signal"] == "traffic":
+        # Behind an upstream or on a node they are few or many, and that is not what makes them so.
+        return _FEWER if (candidate["observed"] or 0.0) < (candidate["expected"] or 0.0) else _MORE
     if node := hint.get("node"):
         return f"It is about one node: compare {node} with the others (version, configuration, disk), or take it out of service."
     if upstream := hint.get("upstream"):
         return f"Look at the upstream {upstream}: its log from {since} on, its health checks, its last deployment."
-    if candidate["signal"] == "traffic":
-        return _FEWER if (candidate["observed"] or 0.0) < (candidate["expected"] or 0.0) else _MORE
     words = _WHERE.get(candidate["signal"])
     return words and words.format(since=since)
