@@ -153,10 +153,11 @@ def nodes_of(share: Callable[[int], str]) -> incidents.Breakdown:
     ("failed", "share", "node"),
     [
         ({0: 4, 1: 4, 2: 4}, lambda _: "gw-1", "gw-1"),
+        ({0: 4} | dict.fromkeys(range(1, 2 + nodes.MOST), 5), lambda _: "gw-1", "gw-1"),
         ({0: 4}, lambda _: "gw-1", None),
         ({0: 4, 1: 4, 2: 4}, lambda one: f"gw-{one}", None),
     ],
-    ids=["on many endpoints", "on one", "on several nodes"],
+    ids=["on many endpoints", "on more than are asked", "on one", "on several nodes"],
 )
 def test_a_node_is_told_by_what_fails_alike_elsewhere(
     failed: dict[int, int], share: Callable[[int], str], node: str | None

@@ -16,7 +16,7 @@ from apilens.detect.incidents import EVERYWHERE, HINT_EXCESS, Breakdown, Run, pr
 
 #: Where so many calls of a run failed, they tell themselves whose they are.
 FEW_CALLS = 30
-#: So many endpoints, those with most failures, are asked.
+#: So many endpoints, the run's own and those with most failures, are asked.
 MOST = 40
 
 
@@ -53,7 +53,7 @@ def _few(run: Run) -> bool:
 
 
 def _failing(run: Run, failures: pl.DataFrame) -> list[int]:
-    """Endpoints with failed calls with the run's code until it was raised, those with most first; none where these are too few, or not
+    """Endpoints with failed calls with the run's code until it was raised, its own and those with most first; none where these are too few, or not
     the run's. failures: rows with such codes."""
     minutes = pl.when(pl.col("bin") == run.opened).then(run.known - run.opened * MINUTES).otherwise(MINUTES)
     failed = (
@@ -61,10 +61,10 @@ def _failing(run: Run, failures: pl.DataFrame) -> list[int]:
         .group_by("endpoint")
         .agg(pl.col("minute_calls").list.head(minutes).list.sum().sum().alias("failed"))
         .filter(pl.col("failed") > 0)
-        .sort("failed", "endpoint", descending=[True, False])
+        .sort(pl.col("endpoint") != run.endpoint, -pl.col("failed"), "endpoint")
     )
     others = failed["endpoint"].head(MOST).to_list()
-    return others if len(others) >= EVERYWHERE and run.endpoint in others else []
+    return others if len(others) >= EVERYWHERE and others[0] == run.endpoint else []
 
 
 def _carrier(run: Run, part: pl.DataFrame) -> str | None:

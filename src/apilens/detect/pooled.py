@@ -108,7 +108,9 @@ def _on_endpoints(opened: pl.DataFrame, refused: pl.DataFrame, rows: pl.DataFram
     """
     who = ["client", "status_code"]
     windows = opened.partition_by(who, as_dict=True)
-    hit = refused.join(opened, on=who, how="semi")
+    # Where else it was refused within two weeks does not matter, however many endpoints that are.
+    times = opened.group_by(who).agg(pl.col("start_bin").min(), last=pl.col("bin").max())
+    hit = refused.join(times, on=who).filter(pl.col("bin").is_between("start_bin", "last"))
     theirs = rows.filter(pl.col("endpoint").is_in(hit["endpoint"].unique().implode()))
     calls = {key: _Sums(part) for (key,), part in theirs.partition_by("endpoint", as_dict=True).items()}
     failed = {
