@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 from typing import Any
 
 #: signal -> where to look when no single consumer, node or upstream carries the change. Those that are not here say it in their
@@ -20,15 +20,17 @@ _FEWER = (
 )
 _MORE = "See who calls more and whether it is meant (release, batch job, retries in a loop) before capacity runs out."
 
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:/=+_-]*", re.ASCII)
+
 
 def next_steps(candidate: dict[str, Any]) -> list[str]:
     """Steps for a row of schema.CANDIDATES, the first one first: where to look, and what to type. Never empty; log text in them may
     be hostile."""
     steps = [where_to_look(candidate)]
-    if candidate["request_ids"] and candidate["signal"] != "traffic":
-        # A client may have written the id: copied into a shell it has to stay one word, and no option.
-        call = shlex.quote(candidate["request_ids"][0])
-        steps.append(f"Follow one of its calls through the logs: apilens trace -- {call}")
+    # A client may have written an id: one that a shell, or a Markdown reader on the way to it, would change is not offered.
+    plain = next(filter(_PLAIN.fullmatch, candidate["request_ids"] or []), None)
+    if plain and candidate["signal"] != "traffic":
+        steps.append(f"Follow one of its calls through the logs: apilens trace {plain}")
     steps.append(f"See what carries it, before and after: apilens explain {candidate['id']}")
     return [step for step in steps if step]
 
