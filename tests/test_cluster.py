@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
@@ -18,9 +19,10 @@ from commands import apilens, calls, ingest, totals
 from logs import broken, log
 
 if os.environ.get("CI"):
+    import dask
     import distributed
 else:
-    distributed = pytest.importorskip("distributed")
+    dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +76,14 @@ def test_a_worker_killed_in_the_middle_of_a_unit_changes_no_total(cluster: Any, 
     assert totals(many) == totals(one)
     left = sum(1 for _ in (many / "calls").rglob("*.parquet")) - len(Lake(str(many)).files("calls"))
     assert left == 1  # what the dead worker wrote; vacuum takes it
+
+
+def test_the_size_of_a_task_is_no_warning(cluster: Any, tmp_path: Path) -> None:
+    (path,) = parts(tmp_path / "logs", files=1, lines=100)
+    address = cluster.scheduler_info()["address"]
+    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1kB"}), warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        assert ingest(tmp_path / "lake", path, "--scheduler", address)["stored"] == 100
 
 
 def test_what_goes_wrong_on_a_cluster_is_said(cluster: Any, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 _TIMEOUT_S = 30
+_WARNS_FROM, _TASK_MB = "distributed.admin.large-graph-warning-threshold", 64
 #: A worker that waits for its next task costs more than 16 MiB more on the way.
 _AHEAD_PER_THREAD = 2
 
@@ -48,13 +49,18 @@ def scheduler(address: str) -> Hire:
     if local is None and not re.fullmatch(r"(tcp|tls)://\S+:\d+", address):
         raise UsageError(f"--scheduler {address}: expected tcp://HOST:PORT, tls://HOST:PORT or local:N")
     try:
+        import dask
         import distributed  # noqa: F401
     except ImportError:
         raise UsageError("--scheduler needs Dask: pip install 'apilens[dask]'") from None
 
     @contextmanager
     def hire(lake: Lake) -> Iterator[Workers]:
-        with _processes(int(local[1])) if local else _connected(address) as client:
+        # Dask warns of more than 10 MB; that a task brings its bytes is meant.
+        with (
+            dask.config.set({_WARNS_FROM: f"{_TASK_MB}MB"}),
+            _processes(int(local[1])) if local else _connected(address) as client,
+        ):
             yield _Cluster(client, lake)
 
     return hire
