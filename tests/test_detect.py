@@ -161,8 +161,8 @@ class Logged:
     def strangers(self, asked: pl.DataFrame) -> pl.DataFrame:
         return strangers(self.connection, asked)
 
-    def clients(self, start: datetime, since: datetime, end: datetime) -> pl.DataFrame:
-        return clients(self.connection, start, since, end)
+    def clients(self, environment: str | None, start: datetime, since: datetime, end: datetime) -> pl.DataFrame:
+        return clients(self.connection, environment, start, since, end)
 
 
 def scan(calls: pl.DataFrame, *, now: datetime | None = None) -> pl.DataFrame:

@@ -67,9 +67,9 @@ def test_scans_that_remember_say_the_same_and_read_two_weeks(back: bool) -> None
     read: list[timedelta] = []
 
     class Measured(Logged):
-        def clients(self, start: datetime, since: datetime, end: datetime) -> pl.DataFrame:
+        def clients(self, environment: str | None, start: datetime, since: datetime, end: datetime) -> pl.DataFrame:
             read.append(end - start)
-            return super().clients(start, since, end)
+            return super().clients(environment, start, since, end)
 
     def found(now: datetime, remembered: Memory) -> pl.DataFrame:
         logged = calls.filter(pl.col("start_time") < now)
@@ -145,8 +145,9 @@ def test_clients_are_those_refused_three_times_within_an_hour_on_several_endpoin
         for who in routes
     )
     with duckdb.connect() as connection:
-        connection.register("calls", made.to_arrow())
-        found = clients(connection, START, START, START + timedelta(hours=3))
+        elsewhere = made.with_columns(environment=pl.lit("staging"))
+        connection.register("calls", pl.concat([made, elsewhere]).to_arrow())
+        found = clients(connection, "default", START, START, START + timedelta(hours=3))
 
     def qualifies(who: str) -> bool:
         mine = made.filter(pl.col("consumer") == who, pl.col("status_code") == 401)

@@ -255,10 +255,10 @@ class Lens:
         with self._calls(_bounds(earlier)) as connection:
             return _strangers.strangers(connection, asked)
 
-    def clients(self, start: datetime, since: datetime, end: datetime) -> pl.DataFrame:
-        """schema.CLIENTS: what consumers that were refused on several endpoints since then were answered in [start, end)."""
+    def clients(self, environment: str | None, start: datetime, since: datetime, end: datetime) -> pl.DataFrame:
+        """schema.CLIENTS: what consumers of an environment that were refused on several endpoints since then were answered in [start, end)."""
         with self._calls(Window(start, end)) as connection:
-            return clients(connection, start, since, end)
+            return clients(connection, environment, start, since, end)
 
     def compare(self, before: Window, after: Window) -> pl.DataFrame:
         """measure.compare.COMPARISON of two windows, cut to the whole bins inside them: a bin in which one begins or ends has

@@ -70,8 +70,9 @@ class Log(Protocol):
     def strangers(self, asked: pl.DataFrame) -> pl.DataFrame:
         """schema.STRANGERS of schema.STRANGERS_ASKED: clients without a name that were refused."""
 
-    def clients(self, start: datetime, since: datetime, end: datetime) -> pl.DataFrame:
-        """schema.CLIENTS of the calls in [start, end) of consumers that were refused on several endpoints in [since, end)."""
+    def clients(self, environment: str | None, start: datetime, since: datetime, end: datetime) -> pl.DataFrame:
+        """schema.CLIENTS of the calls in [start, end) of consumers of an environment that were refused on several endpoints in
+        [since, end)."""
 
 
 def find_candidates(

@@ -20,8 +20,8 @@ from apilens.detect.counting import PRIOR_CALLS, RATIO_FLOOR, excess_of_codes
 from apilens.detect.habits import BEYOND
 from apilens.detect.incidents import HINT_EXCESS
 
-#: Given start, since and end, returns schema.CLIENTS of the calls in [start, end) of those that were refused in [since, end).
-Clients = Callable[[datetime, datetime, datetime], pl.DataFrame]
+#: Given an environment, start, since and end, returns schema.CLIENTS of the calls in [start, end) of those that were refused in [since, end).
+Clients = Callable[[str | None, datetime, datetime, datetime], pl.DataFrame]
 #: What is said of a bin depends on the days before: its rate on those of a week, how that varies on those of the week before each of
 #: these, in whole days.
 PAST_DAYS = 2 * WEEK_DAYS + 2
@@ -48,9 +48,8 @@ def refusals(clients: Clients, rows: pl.DataFrame, fleet: Fleet, since: int, now
         datetime.fromtimestamp((fleet.first_bin + max(bin_, 0)) * schema.BIN_S, UTC)
         for bin_ in (midnight - PAST_DAYS * DAY, since - HOUR)
     )
-    asked = clients(begin, first, now)
     known = (
-        asked.filter(pl.col("environment").eq_missing(pl.lit(fleet.endpoints["environment"][0], pl.String)))
+        clients(fleet.endpoints["environment"][0], begin, first, now)
         .join(fleet.endpoints, on=list(schema.ENDPOINT), how="left", nulls_equal=True)
         .with_columns(bin=pl.col("bin_start").dt.epoch("s") // schema.BIN_S - fleet.first_bin)
         # The calls of a unit may be there before its rollups.

@@ -13,21 +13,14 @@ from apilens.arrow import frame
 
 
 def clients(
-    connection: duckdb.DuckDBPyConnection,
-    start: datetime,
-    since: datetime,
-    end: datetime,
-    *,
-    include_synthetic: bool = False,
+    connection: duckdb.DuckDBPyConnection, environment: str | None, start: datetime, since: datetime, end: datetime
 ) -> pl.DataFrame:
-    """Rows of schema.CLIENTS for the calls in [start, end) of consumers that were refused (401, 403, 429) three times within an hour
-    of [since, end) with one code, and not on one endpoint alone.
+    """Rows of schema.CLIENTS for the calls in [start, end) of consumers of one environment that were refused (401, 403, 429) three times
+    within an hour of [since, end) with one code, and not on one endpoint alone.
 
-    connection: one with a view or table `calls` (columns of schema.CALLS). Calls of bots, scanners and health checks are left
-    out unless include_synthetic.
+    connection: one with a view or table `calls` (columns of schema.CALLS). Calls of bots, scanners and health checks are left out.
     """
     query = files("apilens.measure").joinpath("clients.sql").read_text(encoding="utf-8")
-    found = frame(
-        connection.sql(query, params={"synthetic": include_synthetic, "start": start, "since": since, "end": end})
-    )
+    params = {"environment": environment, "start": start, "since": since, "end": end}
+    found = frame(connection.sql(query, params=params))
     return found.select(pl.col(name).cast(dtype) for name, dtype in schema.CLIENTS.items())

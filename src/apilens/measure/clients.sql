@@ -1,18 +1,19 @@
--- What consumers were answered from $start on, of those that were refused three times within an hour since $since with one code, and on more than one endpoint:
+-- What consumers of one environment were answered from $start on, of those that were refused three times within an hour since $since with one code,
+-- and on more than one endpoint:
 -- one row per (environment, consumer, bin, status code, endpoint) of their refusals, and one per (environment, consumer, bin) of all else.
--- Bots, scanners and health checks are left out unless $synthetic.
+-- Bots, scanners and health checks are left out.
 WITH refused AS (
-    SELECT environment, consumer, status_code, service, method, route, epoch_us(start_time) // 60_000_000 AS minute, count(*) AS calls
+    SELECT consumer, status_code, service, method, route, epoch_us(start_time) // 60_000_000 AS minute, count(*) AS calls
     FROM calls
-    WHERE status_code IN (401, 403, 429) AND consumer IS NOT NULL AND ($synthetic OR synthetic_type IS NULL)
+    WHERE environment IS NOT DISTINCT FROM $environment AND status_code IN (401, 403, 429) AND consumer IS NOT NULL AND synthetic_type IS NULL
       AND start_time >= $since AND start_time < $end
     GROUP BY ALL
 ), within_an_hour AS (
-    SELECT environment, consumer, sum(calls) OVER hour AS calls, min(hash(service, method, route)) OVER hour <> max(hash(service, method, route)) OVER hour AS several
+    SELECT consumer, sum(calls) OVER hour AS calls, min(hash(service, method, route)) OVER hour <> max(hash(service, method, route)) OVER hour AS several
     FROM refused
-    WINDOW hour AS (PARTITION BY environment, consumer, status_code ORDER BY minute RANGE BETWEEN 60 PRECEDING AND CURRENT ROW)
+    WINDOW hour AS (PARTITION BY consumer, status_code ORDER BY minute RANGE BETWEEN 60 PRECEDING AND CURRENT ROW)
 ), asked AS (
-    SELECT DISTINCT environment, consumer FROM within_an_hour WHERE several AND calls >= 3
+    SELECT DISTINCT consumer FROM within_an_hour WHERE several AND calls >= 3
 ), answered AS (
     SELECT
         environment, consumer,
@@ -24,8 +25,8 @@ WITH refused AS (
     FROM (
         SELECT *, coalesce(status_code IN (401, 403, 429), false) AS refusal, epoch_us(start_time) // 60_000_000 AS minute
         FROM calls AS c
-        SEMI JOIN asked AS a ON c.consumer = a.consumer AND c.environment IS NOT DISTINCT FROM a.environment
-        WHERE ($synthetic OR synthetic_type IS NULL) AND start_time >= $start AND start_time < $end
+        SEMI JOIN asked AS a ON c.consumer = a.consumer
+        WHERE environment IS NOT DISTINCT FROM $environment AND synthetic_type IS NULL AND start_time >= $start AND start_time < $end
     )
     GROUP BY ALL
 )
