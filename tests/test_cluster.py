@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 import warnings
@@ -76,6 +77,43 @@ def test_a_worker_killed_in_the_middle_of_a_unit_changes_no_total(cluster: Any, 
     assert totals(many) == totals(one)
     left = sum(1 for _ in (many / "calls").rglob("*.parquet")) - len(Lake(str(many)).files("calls"))
     assert left == 1  # what the dead worker wrote; vacuum takes it
+
+
+@pytest.mark.parametrize("seen", ["the same bytes", "other bytes", "nothing", "an archive"])
+def test_workers_read_the_bytes_of_files_they_see_and_are_sent_all_others(
+    cluster: Any, tmp_path: Path, seen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = parts(tmp_path / "logs", files=2, lines=200)
+    if seen == "an archive":
+        paths = [
+            path.with_suffix(".gz")
+            for path in paths
+            if path.with_suffix(".gz").write_bytes(gzip.compress(path.read_bytes()))
+        ]
+    there = {"nothing": tmp_path / "nowhere", "other bytes": tmp_path / "logs"}.get(seen)
+    if there is not None:
+        (tmp_path / "logs" / "other.log").write_bytes(log(range(1000, 1200)))
+        monkeypatch.setattr(
+            "apilens.cluster.Path.absolute", lambda self: there / "other.log" if self.suffix == ".log" else self
+        )
+    sent: list[int] = []
+    real = distributed.cfexecutor.ClientExecutor.submit
+
+    def submit(self: Any, function: Any, *rest: Any, **options: Any) -> Any:
+        sent.append(getattr(rest[-1], "nbytes", 0))
+        return real(self, function, *rest, **options)
+
+    monkeypatch.setattr("distributed.cfexecutor.ClientExecutor.submit", submit)
+    with mock.patch.object(pieces, "BLOCK_BYTES", 6000):
+        done = ingest(tmp_path / "many", *paths, "--scheduler", cluster.scheduler_info()["address"])
+    monkeypatch.undo()
+    with mock.patch.object(pieces, "BLOCK_BYTES", 6000):
+        ingest(tmp_path / "one", *paths)
+    assert done["stored"] == 400 and calls(tmp_path / "many", how=True) == calls(tmp_path / "one", how=True)
+    size = done["bytes"]
+    assert sum(sent) == (0 if seen == "the same bytes" else size)
+    # Once a worker has said that it does not see them, nobody is asked again, but for what was on its way.
+    assert sent.count(0) <= (len(sent) if seen == "the same bytes" else 0 if seen == "an archive" else 5)
 
 
 def test_the_size_of_a_task_is_no_warning(cluster: Any, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """The same units on a Dask cluster: this process reads, cuts and commits, workers parse and write files.
 
-A task travels with its bytes (at most 16 MiB) and is done again when its worker dies; what a dead worker wrote is never
-committed. Workers need this package, the lake under the same name, and the credentials for it; they return file names.
+A task is done again when its worker dies; what a dead worker wrote is never committed. Workers need this package, the lake
+under the same name, and the credentials for it; they return file names. Bytes of a file that the workers can read too they
+read themselves; all others (at most 16 MiB a task) travel with it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 import secrets
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from dataclasses import replace
@@ -129,6 +130,7 @@ class _Cluster:
         self._lake = lake.root if is_url(lake.root) else str(Path(lake.root).absolute())
         self._run = secrets.token_hex(8)
         self._pool = client.get_executor(pure=False)
+        self._sees_files = True  # until a worker says that it does not
         self.ahead = _AHEAD_PER_THREAD * max(sum(client.nthreads().values()), 1)
         self._reader: Reader | None = None
         self._pickled = b""
@@ -140,24 +142,42 @@ class _Cluster:
             # Layouts hold closures; 15 to 70 ms, so not for every piece.
             self._reader, self._pickled = reader, cloudpickle.dumps(reader)
         block = task.piece.block
-        # An array travels beside the pickled rest, without being copied into it.
-        data = np.frombuffer(block.data, np.uint8)
         bare = replace(task, piece=replace(task.piece, block=replace(block, data=b"")))
-        return _Answer(self._pool.submit(_work, self._lake, self._run, self._pickled, bare, data))
+        where = (self._lake, self._run, self._pickled)
+
+        def sent() -> Future[Written]:
+            # An array travels beside the pickled rest, without being copied into it.
+            future: Future[Written] = self._pool.submit(_work, *where, bare, np.frombuffer(block.data, np.uint8))
+            return future
+
+        if task.file is None or block.left_out or not self._sees_files:
+            return _Answer(sent())
+        bare = replace(bare, file=task.file.absolute())
+        return _Answer(self._pool.submit(_work_on_file, *where, bare, len(block.data)), lambda: self._blind(sent))
+
+    def _blind(self, sent: Callable[[], Future[Written]]) -> Future[Written]:
+        self._sees_files = False
+        return sent()
 
 
 class _Answer:
-    """What a worker will have made of a task."""
+    """What a worker will have made of a task. other: the task sent anew, when the worker does not find its bytes."""
 
-    def __init__(self, future: Future[Written]) -> None:
-        self._future = future
+    def __init__(
+        self, future: Future[Written] | Future[Written | None], other: Callable[[], Future[Written]] | None = None
+    ) -> None:
+        self._future, self._other = future, other
 
     def result(self) -> Written:
         """Waits for it. Raises LakeError when the cluster went away, or its workers die of this task."""
         from distributed import KilledWorker
 
         try:
-            return self._future.result()
+            written = self._future.result()
+            if written is None:
+                assert self._other is not None
+                written = self._other().result()
+            return written
         except CancelledError:
             raise LakeError(
                 "--scheduler: the connection to the scheduler was lost; what was committed stays, start the cluster and run it again"
@@ -170,8 +190,27 @@ class _Answer:
 
 
 def _work(lake: str, run: str, reader: bytes, bare: Task, data: Bytes) -> Written:
-    """On a worker."""
-    block = replace(bare.piece.block, data=data.tobytes())
+    """On a worker, of bytes that were sent."""
+    return _written(lake, run, reader, bare, data.tobytes())
+
+
+def _work_on_file(lake: str, run: str, reader: bytes, bare: Task, size: int) -> Written | None:
+    """On a worker, of `size` bytes of the task's file; None: they are not there, or not those the task is about."""
+    assert bare.file is not None
+    try:
+        with bare.file.open("rb") as file:
+            file.seek(bare.piece.block.offset)
+            data = file.read(size)
+    except OSError:
+        return None
+    # Another machine may have another file of this name, and a log may have been rotated away meanwhile.
+    content = bare.origin.hash()
+    content.update(data)
+    return _written(lake, run, reader, bare, data) if content.hexdigest() == bare.piece.unit_id else None
+
+
+def _written(lake: str, run: str, reader: bytes, bare: Task, data: bytes) -> Written:
+    block = replace(bare.piece.block, data=data)
     try:
         return _desk(lake, run).work(replace(bare, piece=replace(bare.piece, block=block)), _reader(reader))
     except LakeError as error:

@@ -258,7 +258,8 @@ class IngestRun:
                 attempt = 1 if entry is None else int(entry["attempt"]) + 1
                 self._begun.add(piece.unit_id)
                 self._by_head.setdefault(piece.head_sha256, []).append(Known(piece.unit_id, piece.block.size))
-                task = Task(piece, origin, declared, attempt, self.now)
+                file = item.path if stream.as_it_is else None
+                task = Task(piece, origin, declared, attempt, self.now, file)
                 future = workers.submit(task, reader or Reader())
                 yield _Job(report, piece.head_sha256, piece.longer, future)
                 reader = reader and reader.after(piece.block)

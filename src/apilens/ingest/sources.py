@@ -222,6 +222,11 @@ class Stream:
         return data
 
     @property
+    def as_it_is(self) -> bool:
+        """Whether the bytes stand in the input as they are read here, to be read again; known once some were read."""
+        return self.compression is None and self.form is None and self._raw.seekable()
+
+    @property
     def position(self) -> int:
         """Bytes of the input taken so far, compressed as they are; of a pipe what came out of it."""
         return self._raw.tell() if self._raw.seekable() else self.bytes_out

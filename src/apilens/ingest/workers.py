@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 import polars as pl
@@ -26,13 +27,16 @@ THREADS = 2
 
 @dataclass(frozen=True)
 class Task:
-    """One new piece, and what is known about it."""
+    """One new piece, and what is known about it. file: where its bytes stand as they are, from the block's offset on; None:
+    nowhere, they were decoded.
+    """
 
     piece: Piece
     origin: Origin
     declared: Declared
     attempt: int
     now: datetime
+    file: Path | None = None
 
 
 @dataclass(frozen=True)
