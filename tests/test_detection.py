@@ -13,9 +13,8 @@ from unittest import mock
 import polars as pl
 import pytest
 
-from apilens import formats
 from apilens.errors import FormatError, UsageError
-from apilens.formats import FORMATS, Format, Options, detect
+from apilens.formats import FORMATS, Format, Options, detect, registry, trials
 from apilens.formats.block import FILLED, Block, Layout, parse, parse_records, unwrap
 from apilens.formats.format import fixed
 from apilens.formats.w3c import W3cLayout
@@ -100,7 +99,7 @@ def test_what_is_passed_over_at_a_glance_fits_no_line_when_it_is_looked_at() -> 
     lines = pl.concat(samples).select(row=pl.int_range(pl.len(), dtype=pl.UInt32), line="line")
     lines = lines.filter(lines["line"].str.contains(r"\S"))
     layouts = [layout for format in FORMATS.values() for layout in format.open(lines, Options())]
-    told = formats._fits(lines, layouts)
+    told = trials._fits(lines, layouts)
     seen = 0
     for layout in layouts:
         # A line of a W3C log fits under what another one says.
@@ -240,10 +239,10 @@ def test_what_keeps_a_strangers_format_from_being_used_is_said(tmp_path: Path) -
     entries = [_Entry("a", good), _Entry("b", RuntimeError("boom")), _Entry("c", "no format"), _Entry("d", same)]
     problems: list[str] = []
     with (
-        mock.patch.object(formats, "entry_points", lambda group: entries),
-        mock.patch.object(formats, "PROBLEMS", problems),
+        mock.patch.object(registry, "entry_points", lambda group: entries),
+        mock.patch.object(registry, "PROBLEMS", problems),
     ):
-        found: dict[str, Format] = formats._registry([FORMATS["kong_json"], *formats._others()])
+        found: dict[str, Format] = registry._registry([FORMATS["kong_json"], *registry._others()])
     assert list(found) == ["kong_json", "good"]
     assert found["kong_json"] is FORMATS["kong_json"]
     assert [text.split(":")[0] for text in problems] == ["format b (pkg", "format c (pkg", "format kong_json of another package is left out"]  # fmt: skip

@@ -1,0 +1,191 @@
+"""Which format an input has, told from its head."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from apilens.errors import FormatError, NoCallsError
+from apilens.formats import table
+from apilens.formats.asked import check_options, compiled
+from apilens.formats.block import Block, Layout, Reader, Wrapper
+from apilens.formats.format import FoundLayout, Options
+from apilens.formats.json_layout import JsonLayout
+from apilens.formats.layout import TextLayout
+from apilens.formats.refused import Objects, OneOf, near_miss
+from apilens.formats.registry import FORMATS
+from apilens.formats.trials import Trial, chains, try_formats
+
+#: Characters of a line that is shown.
+_SHOWN = 80
+#: Where the lines begin that say what to type for an input of no known format; the same for every such input.
+ADVICE = "Its layout stands in the gateway's configuration:"
+
+
+@dataclass(frozen=True)
+class Detection:
+    """How to read an input, and why; runners_up: other formats that read some of it."""
+
+    format: str
+    reader: Reader
+    why: str
+    runners_up: tuple[Trial, ...] = ()
+
+    @property
+    def layout(self) -> str | None:
+        """The layout found or given, as its author wrote it; None: the format has only one."""
+        return self.reader.layouts[0].text
+
+
+def detect(head: Block, options: Options, name: str) -> Detection:
+    """The format of an input from its head; name: of the input, for messages.
+
+    Raises FormatError when no format reads a line of it: the text says where the nearest ones failed first and how to
+    give a layout. Raises UsageError as check_options.
+    """
+    check_options(options)
+    around = chains(head)
+    if options.layouts:
+        return _detect_configured(head, options, name, around)
+    found: list[Trial] = []
+    for chain in around:
+        found += try_formats(head, options, chain)
+        if any(trial.fits == trial.records and not trial.is_table for trial in found):
+            break  # what fits every line under more wrappers need not be tried under fewer
+    ranked = sorted(found, key=lambda trial: -trial.weight)
+    if options.log_format is not None or options.format is not None:
+        if not ranked:
+            raise FormatError(f"{name}: not readable as {options.format}; try: apilens formats --detect {name}")
+        best = ranked[0]
+        told = "layout given with --log-format" if options.log_format is not None else "format given with --format"
+        return Detection(best.format, Reader(best.layouts, best.wrappers), _why(told, best))
+    if not ranked or ranked[0].fits == 0:
+        _refuse_error_log(name, ranked)
+        raise FormatError(_explain_failure(name, ranked))
+    best = _best(ranked)
+    # Lines which the best format refuses may be of a sister format (mixed files).
+    sisters = [t for t in ranked if t is not best and t.fits and t.wrappers == best.wrappers and not t.is_table]
+    others = [layout for trial in sisters for layout in trial.layouts]
+    layouts = best.layouts
+    if best.is_table:
+        # A table takes any object that has the usual names, also those whose own format knows them better.
+        layouts, others = (*others, *layouts), []
+    elif FORMATS[best.format].plain or isinstance(layouts[0], JsonLayout):
+        known = (format for format in FORMATS.values() if format.plain and format.name != best.format)
+        others += [layout for format in known for layout in format.open(best.head, options)]
+    if others:
+        layouts = (*layouts[:1], OneOf(_distinct((*layouts[1:], *others))))
+    layouts = (*layouts, Objects(options, explains=not isinstance(layouts[0], JsonLayout)))
+    why = _why(f"{best.fits} of the first {best.records} records fit {best.format}", best)
+    if best.format == table.JSON_FORMAT.name and (near := near_miss(best.head["line"], options)):
+        why += f"; {near}"
+    runners_up = tuple(trial for trial in ranked if trial is not best and trial.wrappers == best.wrappers)
+    return Detection(best.format, Reader(layouts, best.wrappers), why, runners_up)
+
+
+def _best(ranked: Sequence[Trial]) -> Trial:
+    """The trial of the greatest weight; no table where formats that are told by more than names together outweigh it."""
+    first = ranked[0]
+    narrow = [trial for trial in ranked if trial.wrappers == first.wrappers and not trial.is_table]
+    if first.is_table and sum(trial.weight for trial in narrow) >= first.weight:
+        return narrow[0]
+    return first
+
+
+def _distinct(layouts: Sequence[Layout]) -> tuple[Layout, ...]:
+    """The layouts, each once: two formats may know the same one by the same text."""
+    named = {(layout.gateway, layout.text or id(layout)): layout for layout in reversed(layouts)}
+    return tuple(reversed(named.values()))
+
+
+def _detect_configured(head: Block, options: Options, name: str, around: Sequence[tuple[Wrapper, ...]]) -> Detection:
+    """The layout of a configuration that fits most of the head; then the others that fit some, for the lines it refuses.
+
+    Where several fit alike, the one that the configuration uses for a log of this name; then the one with most variables.
+    """
+    usable, unusable = compiled(options)
+    tries = [(trial, found) for one, found in usable for chain in around for trial in try_formats(head, one, chain)]
+
+    def rank(tried: tuple[Trial, FoundLayout]) -> tuple[float, bool, int]:
+        trial, found = tried
+        in_use = any(_same_log(name, log) for log in found.logs)
+        return (-trial.fits / max(trial.records, 1), not in_use, -len(found.text))
+
+    tries.sort(key=rank)
+    fitting = [trial for trial, _ in tries if trial.fits]
+    if not fitting and usable and all(FORMATS[str(one.format)].pasted is None for one, _ in usable):
+        # Objects are read by the names of their fields, which another format may know better.
+        return detect(head, replace(options, layouts=()), name)
+    if not fitting:
+        _refuse_error_log(name, [trial for trial, _ in tries])
+        nearest = sorted(tries, key=lambda tried: -tried[0].nearness)
+        said = [f"  {one}: {trial.first_reject}" for trial, one in nearest[:5]]
+        raise FormatError(
+            "\n".join(
+                [
+                    f"{name}: none of the {len(usable) + len(unusable)} layouts given reads a line of its head. Nearest:",
+                    *dict.fromkeys(said),
+                    *(f"  {text}" for text in unusable),
+                    f"See what it looks like with: apilens formats --detect {name}",
+                ]
+            )
+        )
+    best, found = tries[0]
+    same = [trial for trial in fitting if trial.wrappers == best.wrappers]
+    layouts = _distinct([layout for trial in same for layout in trial.layouts])
+    why = _why(f"{best.fits} of the first {best.records} records fit the layout at {found}", best)
+    runners_up = tuple(trial for trial, _ in tries[1:] if trial.wrappers == best.wrappers)
+    return Detection(best.format, Reader(layouts, best.wrappers), why, runners_up)
+
+
+def _same_log(name: str, log: str) -> bool:
+    """Whether an input may be this log of a configuration: its file, rotated or compressed, wherever it was copied to."""
+    file = log.rpartition("/")[2]
+    return bool(file) and name.rpartition("/")[2].startswith(file)
+
+
+def _why(told: str, trial: Trial) -> str:
+    inside = " in ".join(wrapper.name for wrapper in reversed(trial.wrappers))
+    return f"{told}, inside {inside}" if inside else told
+
+
+def _refuse_error_log(name: str, trials: Sequence[Trial]) -> None:
+    """Raises NoCallsError where each line of a head is a message that some gateway writes between its calls."""
+    beside = (layout.filtered for trial in trials for layout in trial.layouts if isinstance(layout, TextLayout))
+    for pattern in dict.fromkeys(pattern for pattern in beside if pattern is not None):
+        if trials[0].head["line"].str.contains(pattern).all():
+            raise NoCallsError(
+                f"{name}: an error log, passed over: it holds messages and no calls; expected the access log that is written beside it,"
+                " where each failed request stands with its status"
+            )
+
+
+def _explain_failure(name: str, ranked: Sequence[Trial]) -> str:
+    if ranked and ranked[0].head["line"].str.contains("\0", literal=True).any():
+        return (
+            f"{name}: holds binary data (NUL bytes between its text); expected lines of a log, plain or as gzip, zstd, bzip2 or xz."
+            " Unpack an archive (tar, zip) first"
+        )
+    # A format is tried with each wrapper that may be around the lines; the nearest of these is told.
+    near: dict[str, str] = {}
+    for trial in sorted(ranked, key=lambda trial: -trial.nearness):
+        if len(near) < 3 and trial.format not in near and trial.nearness > 0 and (why := trial.first_reject):
+            near[trial.format] = why
+    found = [f"{name}: no known format reads its first {ranked[0].records if ranked else 0} records."]
+    if near:
+        found = [f"{found[0]} Nearest:", *(f"  {one}: {why}" for one, why in near.items())]
+    elif ranked:
+        line = ranked[0].head["line"][0]
+        found = [f"{found[0]} They look like no calls at all: {line[:_SHOWN]!r}{'…' if len(line) > _SHOWN else ''}"]
+    typed = shlex.quote(name)
+    return "\n".join(
+        [
+            *found,
+            f"{ADVICE} name the file that has it, or paste it:",
+            f"  apilens ingest {typed} --log-format-from /etc/nginx/nginx.conf",
+            f"  apilens ingest {typed} --log-format '$remote_addr [$time_local] \"$request\" $status $request_time'",
+            f"  apilens ingest {typed} --log-format '%h %l %u %t \"%r\" %>s %b %D'",
+            f"or the columns of a table: apilens ingest {typed} --format table_csv --columns timestamp=when:ms",
+        ]
+    )
