@@ -8,6 +8,7 @@ from datetime import datetime
 
 import polars as pl
 
+from apilens.distinct import coded
 from apilens.formats.block import Reader, parse
 from apilens.ingest.enrich import Declared, enrich
 from apilens.ingest.forget import Tombstone
@@ -56,7 +57,8 @@ class Counts:
 
 @dataclass(frozen=True)
 class Made:
-    """What became of one new piece. calls: every column of schema.CALLS; entry: its row of the ledger."""
+    """What became of one new piece. calls: every column of schema.CALLS, of which those of few values are
+    categories instead of text; entry: its row of the ledger."""
 
     entry: dict[str, object]
     counts: Counts
@@ -90,10 +92,11 @@ def make_unit(
     kept_out = 0 if buried is None else int(buried.sum())
     calls = calls.filter(~buried) if buried is not None and kept_out else calls
     missing = [pl.lit(None, dtype).alias(name) for name, dtype in CALLS.items() if name not in calls.columns]
-    calls = (
-        calls.with_columns(missing)
-        .with_columns(pl.lit(piece.unit_id).alias("unit_id"))
-        .select(pl.col(name).cast(dtype) for name, dtype in CALLS.items())
+    calls = calls.with_columns(missing).with_columns(unit_id=coded(pl.repeat(piece.unit_id, calls.height, eager=True)))
+    # Text that stands as categories stays so until it is written.
+    calls = calls.select(
+        name if isinstance(calls.schema[name], pl.Categorical) else pl.col(name).cast(dtype)
+        for name, dtype in CALLS.items()
     )
     format_name = reader.layouts[0].gateway if reader.layouts else "blank"
     rejects = _rejects(parsed.rejects, piece, declared, attempt, format_name, redactor)
