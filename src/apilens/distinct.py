@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import polars as pl
 
@@ -15,13 +16,23 @@ _GLANCE = 2048
 
 @dataclass(frozen=True)
 class Distinct:
-    """values: each value once, no null among them; at: per row the index of its value, null where the row is null.
+    """rows: a column of text, as categories of its own; as text where most rows have a value of their own."""
 
-    Where most rows have a value of their own, values are the rows themselves, nulls included, and at is None.
-    """
+    rows: pl.Series
 
-    values: pl.Series
-    at: pl.Series | None
+    @cached_property
+    def at(self) -> pl.Series | None:
+        """Per row the index of its value, null where the row is null; None: values are the rows themselves."""
+        return None if self.rows.dtype == pl.String else self.rows.to_physical()
+
+    @cached_property
+    def values(self) -> pl.Series:
+        """Each value once, no null among them; or the rows themselves, nulls included."""
+        if self.at is None:
+            return self.rows
+        # The numbers are those of the values met here, without a gap.
+        numbers = pl.Series(self.rows.name, range((self.at.max() or 0) + (self.at.null_count() < self.at.len())), pl.UInt32)  # type: ignore[operator]  # max() of numbers is one
+        return numbers.cat.to(self.rows.dtype).cast(pl.String)
 
     def spread(self, made: pl.Series) -> pl.Series:
         """What was made of `values`, one for one, per row; null where the row is null. Text comes as categories: copying
@@ -33,12 +44,8 @@ class Distinct:
 
     def changed(self, change: Callable[[pl.Series], pl.Series]) -> Distinct:
         """The same rows with what `change`, as `make` of `map`, makes of each value; two values may become one."""
-        return Distinct(change(self.values), self.at)
-
-    @property
-    def rows(self) -> pl.Series:
-        """The column itself."""
-        return self.spread(self.values)
+        made = change(self.values)
+        return self if made is self.values else Distinct(self.spread(made))
 
     def map(self, make: Callable[[pl.Series], pl.Series]) -> pl.Series:
         """What `make`, which judges each value alone and leaves null null, makes of every row."""
@@ -47,18 +54,15 @@ class Distinct:
 
 def distinct(column: pl.Series) -> Distinct:
     """A String column as its distinct values."""
-    if column.null_count() == column.len():
-        return Distinct(column.clear(), pl.repeat(None, column.len(), dtype=pl.UInt32, eager=True))
     few = column.head(_GLANCE).n_unique()
     if few == 1 and column[0] is not None and (column == column[0]).all(ignore_nulls=False):
-        return Distinct(column.head(1), pl.repeat(0, column.len(), dtype=pl.UInt32, eager=True))
-    if few > _GLANCE / 16 and _many(column):
-        return Distinct(column, None)
-    # One pass, and a gather to come back. The numbers are those of the values met here, without a gap.
-    coded = categories(column)
-    at = coded.to_physical()
-    values = pl.int_range(at.max() + 1, dtype=pl.UInt32, eager=True).cat.to(coded.dtype).cast(pl.String)
-    return Distinct(values.alias(column.name), at)
+        return Distinct(constant(column[0], column.len()).alias(column.name))
+    return Distinct(column if few > _GLANCE / 16 and _many(column) else categories(column))
+
+
+def constant(value: str, rows: int) -> pl.Series:
+    """So many rows of one value, as categories."""
+    return categories(pl.Series([value])).new_from_index(0, rows)
 
 
 def coded(column: pl.Series) -> pl.Series:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from apilens.distinct import coded, distinct
+from apilens.distinct import coded, constant, distinct
 from apilens.formats.block import Block, Parsed
 from apilens.ingest.redact import NEVER_STORED, SECRET_KEY, Redactor
 from apilens.ingest.synthetic import rhythmic, synthetic_type
@@ -65,11 +65,12 @@ def enrich(parsed: Parsed, block: Block, declared: Declared, redactor: Redactor 
         .otherwise("timestamp"),
         consumer=pl.coalesce("application_id", "user_name"),
         parse_status=pl.col("parse_status").fill_null("ok"),
-        environment=pl.lit(declared.environment),
-        source_file=pl.lit(declared.source_file),
         node=pl.coalesce("node", pl.lit(declared.node, pl.String)),
     )
-    texts = {name: distinct(calls[name]) for name, dtype in calls.schema.items() if dtype == pl.String}
+    # Columns without a value are left alone.
+    columns = [column for column in calls.get_columns() if column.dtype == pl.String]
+    texts = {text.name: distinct(text) for text in columns if text.null_count() < text.len()}
+    texts |= {name: distinct(calls[name]) for name in ("user_agent", "path") if name not in texts}
     kinds, steady = synthetic_type(texts["user_agent"], texts["path"]), rhythmic(calls, texts["path"])
     if redactor is not None:
         # Before the routes: a key of letters only looks like a name in one, and masked it is a variable.
@@ -82,7 +83,9 @@ def enrich(parsed: Parsed, block: Block, declared: Declared, redactor: Redactor 
     if steady.any():
         kinds = pl.select(pl.coalesce(kinds.cast(pl.String), pl.when(steady).then(pl.lit("health_check")))).to_series()
     calls = calls.with_columns(
-        *(text.rows.alias(name) for name, text in texts.items()),
+        *(text.rows for text in texts.values()),
+        environment=constant(declared.environment, calls.height),
+        source_file=constant(declared.source_file, calls.height),
         route=coded(routes),
         synthetic_type=coded(kinds),
     )

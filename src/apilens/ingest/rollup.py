@@ -9,22 +9,24 @@ import polars as pl
 from apilens import histogram
 from apilens.distinct import categories
 from apilens.lake import Lake, Unit
-from apilens.schema import BIN_S, ENDPOINT, ROLLUPS
+from apilens.schema import BIN_S, CALLS, ENDPOINT, ROLLUPS
 
 _KEY = ("bin_start", *ENDPOINT, "status_code", "synthetic_type")
+_ASKED = ("start_time", *_KEY[1:], "duration_ms", "response_bytes", "response_body_bytes")
 #: More than there are buckets (Int16), and groups of which each may have so many.
 _BUCKETS = 2**16
 _MOST = 2**46
 
 
 def roll_up(calls: pl.DataFrame, unit_id: str) -> pl.DataFrame:
-    """schema.ROLLUPS rows of some calls (schema.CALLS, text also as categories), named unit_id; one row per bin, endpoint,
-    status and kind.
+    """schema.ROLLUPS rows of some calls (schema.CALLS; an absent column is null, text may be categories), named unit_id; one row
+    per bin, endpoint, status and kind.
 
     duration columns leave out calls whose duration is unknown.
     """
     minutes = [f"minute{i}" for i in range(BIN_S // 60)]
     minute = pl.col("start_time").dt.epoch("us") // 60_000_000
+    calls = calls.with_columns(pl.lit(None, CALLS[name]).alias(name) for name in _ASKED if name not in calls.columns)
     base = calls.select(
         *_KEY[1:], "start_time", "duration_ms",
         pl.coalesce("response_bytes", "response_body_bytes").alias("response_bytes"),
