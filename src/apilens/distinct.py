@@ -10,7 +10,8 @@ import polars as pl
 
 #: Share of distinct values from which on telling them apart costs more than it saves. Measured on paths.
 _MANY = 1 / 3
-#: Rows of the beginning whose values are counted first: where they are a sixteenth at most, as picked, the others need not be.
+#: Rows of the beginning whose values are counted first: where hardly any or nearly each is another (a sixteenth, as picked), the
+#: others need not be.
 _GLANCE = 2048
 
 
@@ -57,7 +58,8 @@ def distinct(column: pl.Series) -> Distinct:
     few = column.head(_GLANCE).n_unique()
     if few == 1 and column[0] is not None and (column == column[0]).all(ignore_nulls=False):
         return Distinct(constant(column[0], column.len()).alias(column.name))
-    return Distinct(column if few > _GLANCE / 16 and _many(column) else categories(column))
+    many = few > _GLANCE * 15 / 16 or (few > _GLANCE / 16 and _many(column))
+    return Distinct(column if many else categories(column))
 
 
 def constant(value: str, rows: int) -> pl.Series:

@@ -68,9 +68,11 @@ def enrich(parsed: Parsed, block: Block, declared: Declared, redactor: Redactor 
         node=pl.coalesce("node", pl.lit(declared.node, pl.String)),
     )
     # Columns without a value are left alone.
-    columns = [column for column in calls.get_columns() if column.dtype == pl.String]
+    columns = [calls[name] for name, dtype in calls.schema.items() if dtype == pl.String and name != "consumer"]
     texts = {text.name: distinct(text) for text in columns if text.null_count() < text.len()}
     texts |= {name: distinct(calls[name]) for name in ("user_agent", "path") if name not in texts}
+    names = [texts[name].rows for name in ("application_id", "user_name") if name in texts]
+    consumer = names[0] if len(names) == 1 else coded(calls["consumer"])
     kinds, steady = synthetic_type(texts["user_agent"], texts["path"]), rhythmic(calls, texts["path"])
     if redactor is not None:
         # Before the routes: a key of letters only looks like a name in one, and masked it is a variable.
@@ -86,6 +88,7 @@ def enrich(parsed: Parsed, block: Block, declared: Declared, redactor: Redactor 
         *(text.rows for text in texts.values()),
         environment=constant(declared.environment, calls.height),
         source_file=constant(declared.source_file, calls.height),
+        consumer=consumer,
         route=coded(routes),
         synthetic_type=coded(kinds),
     )
