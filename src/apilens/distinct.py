@@ -32,7 +32,8 @@ class Distinct:
         if self.at is None:
             return self.rows
         # The numbers are those of the values met here, without a gap.
-        numbers = pl.Series(self.rows.name, range((self.at.max() or 0) + (self.at.null_count() < self.at.len())), pl.UInt32)  # type: ignore[operator]  # max() of numbers is one
+        last = self.at.max()
+        numbers = pl.Series(self.rows.name, range(last + 1 if isinstance(last, int) else 0), pl.UInt32)
         return numbers.cat.to(self.rows.dtype).cast(pl.String)
 
     def spread(self, made: pl.Series) -> pl.Series:

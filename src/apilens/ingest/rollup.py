@@ -37,7 +37,7 @@ def roll_up(calls: pl.DataFrame, unit_id: str) -> pl.DataFrame:
     base = base.with_columns(bin=pl.col("minute") // len(minutes))
     texts = base.select(*ENDPOINT, "synthetic_type").get_columns()
     coded = [text if isinstance(text.dtype, pl.Categorical) else categories(text) for text in texts]
-    group = _numbered([base["bin"], *(text.to_physical() for text in coded), base["status_code"]])
+    group = numbered([base["bin"], *(text.to_physical() for text in coded), base["status_code"]])
     base = base.with_columns(*coded, group=group, minute=pl.col("minute") - pl.col("bin") * len(minutes))
     groups = (
         base.with_columns((pl.col("minute") == i).alias(name) for i, name in enumerate(minutes))
@@ -73,14 +73,14 @@ def roll_up(calls: pl.DataFrame, unit_id: str) -> pl.DataFrame:
     ).select(pl.col(name).cast(dtype) for name, dtype in ROLLUPS.items())
 
 
-def _numbered(keys: Sequence[pl.Series]) -> pl.Series:
+def numbered(keys: Sequence[pl.Series]) -> pl.Series:
     """A number per row from whole numbers, of which some may be null: the same where all of them are, and below _MOST. Grouping
     by it costs a third of grouping by the columns.
     """
     number, size = pl.repeat(0, keys[0].len(), dtype=pl.Int64, eager=True), 1
     for key in keys:
         low, high = key.min(), key.max()
-        if not isinstance(low, int) or not isinstance(high, int) or low == high and not key.null_count():
+        if not isinstance(low, int) or not isinstance(high, int) or (low == high and not key.null_count()):
             continue  # the same in every row
         values = high - low + 2
         if size * values > 2**62:

@@ -84,10 +84,11 @@ class Storage(Protocol):
 
 def _write_parquet(rows: pl.DataFrame, to: Path | BytesIO, level: int) -> None:
     """Write rows; categories, whose numbers are written as they are, read as the text that they stand for."""
-    text = {name: pl.String for name, dtype in rows.schema.items() if isinstance(dtype, pl.Categorical)}
-    # What a reader of Arrow is told of the columns; without it categories would come back as such, to Polars a clash with text.
-    columns = rows.clear().cast(text).to_arrow(compat_level=pl.CompatLevel.oldest()).schema  # type: ignore[arg-type]
-    told = {"ARROW:schema": b64encode(columns.serialize()).decode()} if text else None
+    told = None
+    if text := {name: pl.String for name, dtype in rows.schema.items() if isinstance(dtype, pl.Categorical)}:
+        # What readers of Arrow are told of the columns: else categories come back as such, which to Polars clash with text.
+        columns = rows.clear().cast(text).to_arrow(compat_level=pl.CompatLevel.oldest()).schema  # type: ignore[arg-type]
+        told = {"ARROW:schema": b64encode(columns.serialize()).decode()}
     rows.write_parquet(to, compression="zstd", compression_level=level, metadata=told)
 
 
