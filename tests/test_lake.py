@@ -14,7 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from unittest import mock
 
+import duckdb
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from apilens.ingest import run
@@ -285,3 +287,14 @@ def test_a_damaged_moment_of_the_last_run_has_all_read_once_more(tmp_path: Path)
         moment.write_text("{")
     os.utime(path, (0, 0))
     assert ingest(lake, path, "--lookback", "1s")["duplicate"] == 10
+
+
+def test_text_that_is_written_as_categories_is_text_to_every_reader(tmp_path: Path) -> None:
+    lake = open_lake(str(tmp_path / "lake"), create=True)
+    rows = pl.DataFrame({"reason": ["", "a", "b", "a"], "format": [None, "x", "x", None]})
+    written = lake.write_file("rejects", rows.cast(pl.Categorical), {}, "a")
+    file = lake.storage.uri(f"rejects/{written.path}")
+    assert lake.scan_files("rejects", [file]).select("reason", "format").collect().equals(rows)
+    assert pl.read_parquet(file).equals(rows)
+    assert [str(field.type) for field in pq.read_schema(file)] == ["large_string"] * 2
+    assert duckdb.read_parquet(file).fetchall() == rows.rows()

@@ -6,6 +6,7 @@ import json
 import math
 import random
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -22,8 +23,9 @@ from hypothesis import strategies as st
 import apilens as package
 from apilens import histogram
 from apilens.arrow import Stream
+from apilens.distinct import categories
 from apilens.errors import LakeError, UsageError
-from apilens.ingest.rollup import roll_up
+from apilens.ingest.rollup import numbered, roll_up
 from apilens.lens import Lens
 from apilens.measure.endpoints import endpoints
 from apilens.schema import CALLS, SUMS
@@ -224,6 +226,42 @@ def test_a_quantile_of_merged_histograms_lies_within_the_stated_error(durations:
     at = counted.filter(ranks >= math.ceil(percent * len(durations) / 100))["bucket"][0]
     estimate = pl.select(histogram.estimate_ms(pl.lit(at, pl.Int16))).item()
     assert close(estimate, naive_percentile(durations, percent))
+
+
+KEYS = st.lists(
+    st.tuples(
+        *(st.sampled_from([None, "a", "b", "Ä"]) for _ in range(4)),
+        st.sampled_from([None, -1, 200, 503]),
+        st.integers(-10, 10**6),
+    ),
+    max_size=40,
+)
+
+
+@given(KEYS)
+def test_rollups_are_the_same_from_text_and_from_categories_one_per_key(
+    keys: list[tuple[str | None, str | None, str | None, str | None, int | None, int]],
+) -> None:
+    names = ["service", "method", "route", "synthetic_type"]
+    calls = calls_of([1.0] * len(keys)).with_columns(
+        *(pl.Series(name, [key[i] for key in keys], pl.String) for i, name in enumerate(names)),
+        pl.Series("status_code", [key[4] for key in keys], pl.Int16),
+        pl.Series("start_time", [START + timedelta(seconds=key[5]) for key in keys], CALLS["start_time"]),
+    )
+    by = ["bin_start", *names, "status_code"]
+    rolled = roll_up(calls, "u").sort(by)
+    assert rolled.equals(roll_up(calls.with_columns(categories(calls[name]) for name in names), "u").sort(by))
+    counted = Counter((*key[:5], (START + timedelta(seconds=key[5])).timestamp() // 300) for key in keys)
+    rows = rolled.select(*names, "status_code", pl.col("bin_start").dt.epoch("s") / 300, "calls").rows()
+    assert dict(counted) == {row[:-1]: row[-1] for row in rows}
+    assert all(sum(minutes) == calls for minutes, calls in rolled.select("minute_calls", "calls").rows())
+
+
+@given(st.lists(st.tuples(*(st.sampled_from([None, 0, 1, 2**31]) for _ in range(4))), min_size=1, max_size=30))
+def test_keys_too_many_for_one_number_are_still_told_apart(rows: list[tuple[int | None, ...]]) -> None:
+    number = numbered([pl.Series([row[i] for row in rows], dtype=pl.Int64) for i in range(4)])
+    assert number.max() <= 2**46  # type: ignore[operator]  # max() of numbers is one
+    assert len(set(zip(rows, number, strict=True))) == len(set(rows)) == number.n_unique()
 
 
 #: On an edge of the histogram's buckets, or next to one.

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from apilens.distinct import distinct
+from apilens.distinct import coded, constant, distinct
 from apilens.formats.block import Block, Parsed
 from apilens.ingest.redact import NEVER_STORED, SECRET_KEY, Redactor
 from apilens.ingest.synthetic import rhythmic, synthetic_type
@@ -17,8 +17,8 @@ from apilens.schema import CALLS
 #: Before the web had logs, and further ahead than any clock is wrong.
 EARLIEST, LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
-#: Columns that may carry secrets, because clients write them; besides path and user_agent, of which the distinct values are at hand.
-_CLIENT_TEXT = ("url", "query", "request_line", "referrer", "forwarded_for")
+#: Columns that may carry secrets, because clients write them.
+_CLIENT_TEXT = {"path", "url", "query", "request_line", "referrer", "user_agent", "forwarded_for"}
 
 
 @dataclass(frozen=True)
@@ -65,24 +65,32 @@ def enrich(parsed: Parsed, block: Block, declared: Declared, redactor: Redactor 
         .otherwise("timestamp"),
         consumer=pl.coalesce("application_id", "user_name"),
         parse_status=pl.col("parse_status").fill_null("ok"),
-        environment=pl.lit(declared.environment),
-        source_file=pl.lit(declared.source_file),
         node=pl.coalesce("node", pl.lit(declared.node, pl.String)),
     )
-    agents, paths = distinct(calls["user_agent"]), distinct(calls["path"])
-    kinds, steady = synthetic_type(agents, paths), rhythmic(calls, paths)
-    masked: list[pl.Series] = []
+    # Columns without a value are left alone.
+    columns = [calls[name] for name, dtype in calls.schema.items() if dtype == pl.String and name != "consumer"]
+    texts = {text.name: distinct(text) for text in columns if text.null_count() < text.len()}
+    texts |= {name: distinct(calls[name]) for name in ("user_agent", "path") if name not in texts}
+    names = [texts[name].rows for name in ("application_id", "user_name") if name in texts]
+    consumer = names[0] if len(names) == 1 else coded(calls["consumer"])
+    kinds, steady = synthetic_type(texts["user_agent"], texts["path"]), rhythmic(calls, texts["path"])
     if redactor is not None:
         # Before the routes: a key of letters only looks like a name in one, and masked it is a variable.
-        agents, paths = agents.changed(redactor.mask_each), paths.changed(redactor.mask_each)
-        texts = calls.select(name for name in _CLIENT_TEXT if name in calls.columns)
-        masked = [*redactor.mask_columns(texts), agents.rows, paths.rows]
-    by_rhythm = pl.when(steady).then(pl.lit("health_check"))
-    own = pl.col("gateway_route").str.starts_with("/")
+        for name in _CLIENT_TEXT & texts.keys():
+            texts[name] = texts[name].changed(redactor.mask_each)
+    routes = texts["path"].map(template)
+    own = calls["gateway_route"].str.starts_with("/")
+    if own.any():
+        routes = calls.select(pl.when(own).then("gateway_route").otherwise(routes.cast(pl.String))).to_series()
+    if steady.any():
+        kinds = pl.select(pl.coalesce(kinds.cast(pl.String), pl.when(steady).then(pl.lit("health_check")))).to_series()
     calls = calls.with_columns(
-        *masked,
-        route=pl.when(own).then("gateway_route").otherwise(paths.map(template)),
-        synthetic_type=pl.coalesce(kinds, by_rhythm) if steady.any() else kinds,
+        *(text.rows for text in texts.values()),
+        environment=constant(declared.environment, calls.height),
+        source_file=constant(declared.source_file, calls.height),
+        consumer=consumer,
+        route=coded(routes),
+        synthetic_type=coded(kinds),
     )
     if redactor is not None:
         calls = _with_masked_attributes(calls, redactor)
@@ -97,8 +105,9 @@ def _with_masked_attributes(calls: pl.DataFrame, redactor: Redactor) -> pl.DataF
     flat = flat.filter(~flat["key"].str.contains(NEVER_STORED))
     secret = flat["key"].str.contains(SECRET_KEY)
     hidden = redactor.hide_series(flat["value"].set(~secret, None))
+    masked = distinct(flat["value"]).changed(redactor.mask_each).rows.cast(pl.String)
     folded = (
-        flat.with_columns(pl.coalesce(hidden, redactor.mask_columns(flat.select("value"))["value"]).alias("value"))
+        flat.with_columns(pl.coalesce(hidden, masked).alias("value"))
         .group_by("index", maintain_order=True)
         .agg(pl.struct("key", "value").alias("attributes"))
         .with_columns(pl.col("attributes").cast(pl.Map(pl.String, pl.String)))

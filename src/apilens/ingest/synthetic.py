@@ -58,6 +58,7 @@ def synthetic_type(user_agent: Distinct, path: Distinct) -> pl.Series:
     probed = path.map(lambda paths: paths.str.contains(_PROBED_PATH))
     if not probed.any():
         return by_agent
+    by_agent = by_agent.cast(pl.String)
     return pl.select(
         pl.when(probed & (by_agent != "health_check").fill_null(True)).then(pl.lit("scanner")).otherwise(by_agent)
     ).to_series()

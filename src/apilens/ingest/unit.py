@@ -8,6 +8,7 @@ from datetime import datetime
 
 import polars as pl
 
+from apilens.distinct import constant
 from apilens.formats.block import Reader, parse
 from apilens.ingest.enrich import Declared, enrich
 from apilens.ingest.forget import Tombstone
@@ -56,7 +57,8 @@ class Counts:
 
 @dataclass(frozen=True)
 class Made:
-    """What became of one new piece. calls: every column of schema.CALLS; entry: its row of the ledger."""
+    """What became of one new piece. calls: the columns of schema.CALLS that have a value, those of few values as
+    categories instead of text; entry: its row of the ledger."""
 
     entry: dict[str, object]
     counts: Counts
@@ -89,12 +91,7 @@ def make_unit(
     buried = forgotten.buried(calls) if calls.height and forgotten else None
     kept_out = 0 if buried is None else int(buried.sum())
     calls = calls.filter(~buried) if buried is not None and kept_out else calls
-    missing = [pl.lit(None, dtype).alias(name) for name, dtype in CALLS.items() if name not in calls.columns]
-    calls = (
-        calls.with_columns(missing)
-        .with_columns(pl.lit(piece.unit_id).alias("unit_id"))
-        .select(pl.col(name).cast(dtype) for name, dtype in CALLS.items())
-    )
+    calls = _stored(calls, piece.unit_id)
     format_name = reader.layouts[0].gateway if reader.layouts else "blank"
     rejects = _rejects(parsed.rejects, piece, declared, attempt, format_name, redactor)
     if forgotten and rejects.height:
@@ -140,6 +137,19 @@ def make_unit(
         "apilens_version": __version__,
     }
     return Made(entry, counts, calls, roll_up(calls, piece.unit_id), rejects)
+
+
+def _stored(calls: pl.DataFrame, unit_id: str) -> pl.DataFrame:
+    """Made.calls of enriched calls."""
+    if calls.is_empty():
+        return CALLS.to_frame()
+    # Only those with a value: to fill the others of a block with nulls takes as long as grouping it.
+    empty = calls.null_count().row(0, named=True)
+    calls = calls.select(name for name in CALLS if empty.get(name, calls.height) < calls.height)
+    return calls.select(
+        name if isinstance(dtype, pl.Categorical) else pl.col(name).cast(CALLS[name])
+        for name, dtype in calls.schema.items()
+    ).with_columns(unit_id=constant(unit_id, calls.height))
 
 
 def _rejects(

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -81,6 +82,16 @@ class Storage(Protocol):
         """Let a connection read the lake's files."""
 
 
+def _write_parquet(rows: pl.DataFrame, to: Path | BytesIO, level: int) -> None:
+    """Write rows; categories, whose numbers are written as they are, read as the text that they stand for."""
+    told = None
+    if text := {name: pl.String for name, dtype in rows.schema.items() if isinstance(dtype, pl.Categorical)}:
+        # What readers of Arrow are told of the columns: else categories come back as such, which to Polars clash with text.
+        columns = rows.clear().cast(text).to_arrow(compat_level=pl.CompatLevel.oldest()).schema  # type: ignore[arg-type]
+        told = {"ARROW:schema": b64encode(columns.serialize()).decode()}
+    rows.write_parquet(to, compression="zstd", compression_level=level, metadata=told)
+
+
 def storage_at(path: str) -> Storage:
     """The storage that a folder's path or a URL names."""
     return Bucket(path) if objects.is_url(path) else Folder(Path(path))
@@ -142,7 +153,7 @@ class Folder:
         target = self._root / path
         try:
             target.parent.mkdir(exist_ok=True)
-            rows.write_parquet(target, compression="zstd", compression_level=level)
+            _write_parquet(rows, target, level)
             return target.stat().st_size
         except (OSError, pl.exceptions.ComputeError):
             full = shutil.disk_usage(self._root).free < _FULL_BYTES
@@ -233,7 +244,7 @@ class Bucket:
 
     def write_parquet(self, path: str, rows: pl.DataFrame, level: int) -> int:
         data = BytesIO()
-        rows.write_parquet(data, compression="zstd", compression_level=level)
+        _write_parquet(rows, data, level)
         with objects.explained(self._url, LakeError):
             self._store.put(path, data.getbuffer())
         return data.tell()

@@ -165,4 +165,7 @@ def recognise_format(file: str, options: Options) -> Detection:
 def canonical(calls: pl.DataFrame) -> pl.DataFrame:
     """`row` and every column of schema.CALLS, in the order of the lines."""
     missing = [pl.lit(None, dtype).alias(name) for name, dtype in CALLS.items() if name not in calls.columns]
-    return rebuild(calls.lazy().with_columns(missing)).select("row", *CALLS).sort("row", maintain_order=True).collect()
+    # Also those that enriching leaves as categories are text.
+    text = [name for name, dtype in CALLS.items() if dtype == pl.String]
+    rows = calls.lazy().with_columns(missing).with_columns(pl.col(text).cast(pl.String))
+    return rebuild(rows).select("row", *CALLS).sort("row", maintain_order=True).collect()

@@ -285,7 +285,11 @@ def _judged_inside(path: pl.Series) -> pl.Series:
 
 
 def _cut(route: pl.Series) -> pl.Series:
-    return route.str.replace_all(_TOO_LONG, "{id}").str.replace(_TOO_DEEP, "${1}/{rest}")
+    # Hardly ever: Polars keeps 32 regexes per thread, and compiling those again that it dropped took as long as using them.
+    long = route.str.len_bytes() > MAX_SEGMENT_CHARS
+    route = _on(route, long, lambda odd: odd.str.replace_all(_TOO_LONG, "{id}"))
+    deep = route.str.count_matches("/", literal=True) >= MAX_SEGMENTS
+    return _on(route, deep, lambda odd: odd.str.replace(_TOO_DEEP, "${1}/{rest}"))
 
 
 def _of_distinct(rows: pl.Series, change: Callable[[pl.Series], pl.Series]) -> pl.Series:
