@@ -151,7 +151,7 @@ def _show_answers(callers: pl.DataFrame, statuses: pl.DataFrame) -> None:
     named = callers.drop_nulls("caller").rows(named=True)
     if named:
         shown = [
-            f"{one['caller']} {count(one['calls'])} ({percent(one['calls'] / total)}; 5xx on {percent(one['errors'] / one['calls'])})"
+            f"{one['caller']} {count(one['calls'])} ({percent(one['calls'] / total)} of all; {percent(one['errors'] / one['calls'])} of them 5xx)"
             for one in named
         ]
         click.echo(safe(f"busiest callers:  {', '.join(shown)}"))
