@@ -110,8 +110,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with a code of `Exit`."""
     gc.set_threshold(_OBJECTS)
     # A job may be started without one of them (`>&-`): the next file that is opened would take its place.
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - closed by nobody before the process ends
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     os.environ.setdefault("_RJEM_MALLOC_CONF", _KEEP_PAGES)  # read when Polars is loaded, so no later than here
     sys.exit(run(argv))
 
@@ -144,7 +144,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if isinstance(error, OSError) and _is_of_stdout(error):
             _leave_stdout()
-            said = f"the output cannot be written ({error.strerror}) and ends early; what was committed to the lake stays"
+            said = (
+                f"the output cannot be written ({error.strerror}) and ends early; what was committed to the lake stays"
+            )
             click.echo(f"apilens: {said}", err=True)
             return Exit.OUTBOUND
         if (gone := deleted_meanwhile(error)) is not None:

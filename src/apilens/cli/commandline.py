@@ -32,4 +32,4 @@ def lake_given(lake: str) -> Given:
 
 def shown_url(url: str | None) -> str | None:
     """A URL without the password in it."""
-    return None if url is None else re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", url)
+    return None if url is None else re.sub(r"(?<=://)([^/@:]*):.*@", r"\1:***@", url)

@@ -57,6 +57,8 @@ def endpoints(
     """
     from datetime import UTC, datetime
 
+    import polars as pl
+
     from apilens.config import load_config
     from apilens.lens import Lens
 
@@ -75,10 +77,10 @@ def endpoints(
             again = command_line("endpoints", given={"--since": since or "24h", "--now": ended, **lake_given(lake)})
             click.echo(f"no calls in this window; the data end at {ended}. Next: {again}", err=True)
     if found.height:
+        first, last = found.select(pl.col("first_seen").min(), pl.col("last_seen").max()).row(0)
+        of = f"{found.height:,} endpoint{'s' if found.height > 1 else ''}"
         click.echo(
-            f"{found['calls'].sum():,} calls of {found.height:,} endpoints,"
-            f" {found['first_seen'].min():%Y-%m-%d %H:%M} to {found['last_seen'].max():%Y-%m-%d %H:%M} UTC",
-            err=True,
+            f"{found['calls'].sum():,} calls of {of}, {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC", err=True
         )
     print_endpoints(found, output, apart)
     return Exit.DONE

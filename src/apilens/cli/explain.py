@@ -72,9 +72,11 @@ def explain(candidate: str, top: int, lake: str, state: str | None, output: str)
         shown = (lambda value: None if value is None else f"{value:,.1f}") if unit != "share" else percent
         headings = ["calls before", f"{unit} before", "calls", unit, "of the excess", "of the calls", "by chance"]
         # A value that all calls have says nothing.
-        carriers = carriers.filter((pl.col("traffic_share").max() < 1).over("dimension"))
-        if carriers.height and not carriers["carries"].any():
-            click.echo("No value of these carries it alone:")
+        telling = carriers.filter((pl.col("traffic_share").max() < 1).over("dimension"))
+        if carriers.height and not telling["carries"].any():
+            rest = " more than its share of the calls:" if telling.height else ": in all the log names they are alike."
+            click.echo(f"No one value carries it{rest}")
+        carriers = telling
         if carriers.height:
             table(
                 "",

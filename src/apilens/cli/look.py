@@ -77,7 +77,9 @@ def look(
             if lens.data_end is not None:
                 readable = not mostly_rejected(result.totals)
                 if not readable:
-                    click.echo(f"\nwhat follows is about {result.totals.stored:,} of {result.totals.read:,} records only")
+                    click.echo(
+                        f"\nwhat follows is about {result.totals.stored:,} of {result.totals.read:,} records only"
+                    )
                 _show(lens, since, until, top)
                 if readable:
                     click.echo(
@@ -142,11 +144,17 @@ def _show_answers(callers: pl.DataFrame, statuses: pl.DataFrame) -> None:
     from apilens.reports.units import count, percent
     from apilens.reports.visible import safe
 
-    codes = statuses.group_by("status_code").agg(pl.col("calls").sum()).sort("calls", "status_code", descending=True)
+    codes = (
+        statuses.group_by("status_code")
+        .agg(pl.col("calls").sum())
+        .sort("calls", "status_code", descending=[True, False])
+    )
     if codes.is_empty():
         return
     total = codes["calls"].sum()
-    shown = [f"{'none' if code is None else code} {count(n)} ({percent(n / total)})" for code, n in codes.head(8).rows()]
+    shown = [
+        f"{'none' if code is None else code} {count(n)} ({percent(n / total)})" for code, n in codes.head(8).rows()
+    ]
     click.echo(f"\nanswered with:    {', '.join(shown)}{', …' if codes.height > 8 else ''}")
     named = callers.drop_nulls("caller").rows(named=True)
     if named:

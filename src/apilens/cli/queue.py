@@ -164,7 +164,9 @@ def _advise(ranked: pl.DataFrame, lake: str, *, is_triaged: bool) -> None:
     where = lake_given(lake)
     if not is_triaged:
         how = command_line("triage", given=where)
-        click.echo(f"reports are not linked yet, and how many consumers there are at all is not known; next: {how}", err=True)
+        click.echo(
+            f"reports are not linked yet, and how many consumers there are at all is not known; next: {how}", err=True
+        )
     candidates = ranked.filter(pl.col("kind") == "candidate")
     if candidates.is_empty():
         return

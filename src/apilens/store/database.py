@@ -151,7 +151,9 @@ class Database:
                     f"{self._shown}: another run held it for {_BUSY_MS // 1000} s; let it end and run this again"
                 ) from error
             if "disk is full" in text or "readonly database" in text:
-                raise LakeError(f"{self._shown}: {text}; nothing was changed. Another one: --state sqlite:///FILE") from error
+                raise LakeError(
+                    f"{self._shown}: {text}; nothing was changed. Another one: --state sqlite:///FILE"
+                ) from error
             raise LakeError(
                 f"{self._shown}: the state database answers {text!r}; "
                 "expected one that apilens made and may write. Another one: --state sqlite:///FILE"
