@@ -6,6 +6,8 @@ import gzip
 import json
 import os
 import re
+import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -35,6 +37,9 @@ GOOD = '203.0.113.7 - - [09/Mar/2026:14:00:{:02}.000 +0000] "GET /v1/orders/{} H
 )
 #: Colours, a title set by OSC, a C1 introducer, a bidi override, a line separator and a bell.
 HOSTILE = "a\x1b[31mb\x1b]0;owned\x07c\x9b2Jd\u202egnp\u2028e\u0085f"
+
+
+MAIN = "from apilens.cli import main; main()"
 
 
 def lines(n: int, status: int = 200) -> str:
@@ -513,6 +518,41 @@ def test_a_reader_of_both_streams_that_is_gone_is_no_finding() -> None:
         os.close(write_end)
 
 
+@pytest.mark.parametrize("command", ["endpoints", "endpoints --output csv", "formats", "--help"])
+def test_a_full_disk_behind_the_output_is_said_and_is_no_bug(command: str, lake: Path) -> None:
+    words = [*command.split(), *(["--lake", str(lake)] if command.startswith("endpoints") else [])]
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-c", MAIN, *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert ran.returncode == Exit.OUTBOUND
+    said = ran.stderr.splitlines()
+    assert said[-1] == (
+        "apilens: the output cannot be written (No space left on device) and ends early; what was committed to the lake stays"
+    )
+    assert "Traceback" not in ran.stderr and "Exception ignored" not in ran.stderr
+
+
+@pytest.mark.parametrize("stream", [1, 2])
+def test_a_job_may_be_started_without_an_output(stream: int, lake: Path) -> None:
+    typed = shlex.join([sys.executable, "-c", MAIN, "endpoints", "--lake", str(lake)])
+    ran = subprocess.run(["sh", "-c", f"{typed} {stream}>&-"], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, "Traceback" in ran.stderr) == (0, False)
+    assert ("GET /v1/orders/{id}" in ran.stdout) is (stream == 2)
+
+
+def test_a_full_disk_under_the_state_database_is_said_and_is_no_bug(lake: Path) -> None:
+    def no_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+    ran = subprocess.run(
+        [sys.executable, "-c", MAIN, "queue", "--lake", str(lake)],
+        capture_output=True, text=True, timeout=60, preexec_fn=no_room,
+    )  # fmt: skip
+    assert ran.returncode == Exit.INPUT, ran.stderr
+    assert ran.stderr.startswith("apilens: sqlite:///") and "Traceback" not in ran.stderr
+
+
 def test_look_leaves_nothing_behind(tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
@@ -524,11 +564,65 @@ def test_look_leaves_nothing_behind(tmp_path: Path, log: Path, monkeypatch: pyte
     assert ran.code == 4  # 2 of 25 lines fit no format
     assert "23 stored" in ran.out and "GET /v1/orders/{id}" in ran.out
     assert "nothing abnormal found; with less than a day of logs" in ran.out
-    assert "failing all the same, with 5xx: GET /v1/orders/{id} (9.1 % of 22 calls)" in ran.out
+    assert "failing all the same, with 5xx: GET /v1/orders/{id} (9.1 % of 22 calls: 2 × 503)" in ran.out
     assert sorted(tmp_path.rglob("*")) == before
+    assert re.search(r"the first one: -:23: does not fit .*\(format nginx_combined\)", ran.out)
     # What it says next must not need the lake that is gone.
     assert "why lines were rejected: apilens parse" in ran.out and "more: --top" in ran.out
     assert "apilens rejects" not in ran.out and "more: apilens endpoints" not in ran.out
+
+
+def test_of_a_log_that_is_mostly_rejected_no_figures_are_offered_and_its_layout_is_asked_for(tmp_path: Path) -> None:
+    longer = GOOD.replace('"client"\n', '"client" 16429 aw0Q -\n')
+    malformed = '203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "-" 408 0 "-" "-"\n'
+    (tmp_path / "x.log").write_text("".join(longer.format(i, i, 200) for i in range(20)) + malformed * 2)
+    for ran in (
+        apilens("look", tmp_path / "x.log"),
+        apilens("ingest", "--lake", tmp_path / "lake", tmp_path / "x.log"),
+    ):
+        assert ran.code == 4
+        assert "most of its records have another layout" in ran.out and "--log-format-from /etc/nginx" in ran.out
+    looked = apilens("look", tmp_path / "x.log").out
+    assert "what follows is about 2 of 22 records only" in looked
+    assert "keep it and go on" not in looked
+    fits = apilens("look", tmp_path / "x.log", "--format", "nginx_combined").out
+    assert "x.log:1: does not fit the layout: the layout ends before" in fits
+
+
+def test_look_says_what_was_answered_and_who_calls_most(tmp_path: Path) -> None:
+    line = '203.0.113.{} - {} [09/Mar/2026:14:00:01 +0000] "GET /v1/a HTTP/1.1" {} 5 "-" "{}"\n'
+    rows = (
+        [(7, "-", 200, "c")] * 6
+        + [(7, "-", 502, "c")] * 2
+        + [(8, "ann", 404, "c")] * 2
+        + [(9, "-", 200, "Googlebot/2.1")]
+    )
+    (tmp_path / "x.log").write_text("".join(line.format(*row) for row in rows))
+    out = apilens("look", tmp_path / "x.log").out
+    assert "answered with:    200 6 (60 %), 404 2 (20 %), 502 2 (20 %)\n" in out
+    assert (
+        "busiest callers:  203.0.113.7 8 (80 % of all; 25 % of them 5xx), ann 2 (20 % of all; 0 % of them 5xx)\n" in out
+    )
+    bots = '203.0.113.9 - - [09/Mar/2026:14:00:01 +0000] "GET /v1/a HTTP/1.1" 200 5 "-" "Googlebot/2.1"\n'
+    (tmp_path / "bots.log").write_text(bots * 3)
+    alone = apilens("look", tmp_path / "bots.log")
+    assert "answered with" not in alone.out and "3 calls of bots are set apart\n" in alone.err
+
+
+def test_endpoints_say_of_which_time_and_calls_they_are(lake: Path) -> None:
+    said = apilens("endpoints", "--lake", lake).err
+    assert "22 calls of 1 endpoint, 2026-03-09 14:00 to 2026-03-09 14:00 UTC" in said
+
+
+def test_bytes_that_no_line_has_are_not_shown_as_none(tmp_path: Path) -> None:
+    row = {"time": "2026-03-09T14:00:00Z", "method": "GET", "path": "/a", "status": 200}
+    (tmp_path / "x.json").write_text(json.dumps(row) + "\n")
+    ingest(tmp_path / "lake", tmp_path / "x.json")
+    assert "bytes" not in apilens("endpoints", "--lake", tmp_path / "lake").out.splitlines()[0]
+    (tmp_path / "y.json").write_text(json.dumps({**row, "path": "/b", "response_bytes": 70}) + "\n")
+    ingest(tmp_path / "lake", tmp_path / "y.json")
+    shown = {line.split()[1]: line for line in apilens("endpoints", "--lake", tmp_path / "lake").out.splitlines()[1:]}
+    assert "70 B" in shown["/b"] and "0 B" not in shown["/a"] and "–" in shown["/a"]
 
 
 def test_the_bytes_a_broken_archive_ends_with_are_no_line_that_could_be_taken(tmp_path: Path, log: Path) -> None:
@@ -670,6 +764,8 @@ def test_a_failed_run_leaves_the_time_of_the_last_success(tmp_path: Path, log: P
     with Lake(str(tmp_path / "lake")).lock(f"ingest-{_same_job(Request([str(log)]))}"):
         assert figures(log) == unusable  # the run that has the lock leaves its own
     assert apilens("ingest", log, "--lake", tmp_path / "lake", "--metrics", tmp_path / "no" / "x.prom").code == 2
+    assert apilens("ingest", log, "--lake", tmp_path / "lake", "--metrics", tmp_path / "lake").code == 2
+    assert not list(tmp_path.glob(".lake.*"))  # what could not take its place is not left beside it
 
 
 def test_what_is_no_log_and_no_lake_is_told_by_what_was_found(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from apilens.lens import Lens
 from commands import apilens, ingest
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
@@ -121,6 +122,26 @@ def test_trends_tell_slower_from_growing_and_take_a_step_for_none(lake: Path) ->
     assert "slower" in apilens("trends", "--lake", lake).out
 
 
+def test_calls_that_name_no_consumer_are_followed_by_their_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = START + timedelta(hours=9)
+    rows = [
+        (at + timedelta(seconds=n), who, f"/{n}", 200, 1.0, "edge", f"q{n}")
+        for n, who in enumerate(["-", "app-1", "-"])
+    ]
+    write(tmp_path / "access.log", rows)
+    ingest(tmp_path / "lake", tmp_path / "access.log", "--log-format", LAYOUT)
+    address = Lens(str(tmp_path / "lake")).sql("SELECT any_value(client_ip) FROM calls").item()
+    found = apilens("trace", "--consumer", address, "--lake", tmp_path / "lake", "--output", "ndjson")
+    assert [row["path"] for row in found.rows()] == ["/0", "/2"]
+    assert found.err == "2 calls\n"
+    monkeypatch.setattr("apilens.measure.trace.MOST", 1)
+    cut = apilens("trace", "--consumer", address, "--lake", tmp_path / "lake")
+    typed = f"apilens trace --consumer {address} --around 2026-03-02T09:00:00Z --lake {tmp_path}/lake --minutes 5"
+    assert cut.err == f"1 call\nthe earliest ones, there may be more behind them; a shorter time: {typed}\n"
+
+
 def test_a_request_is_followed_through_two_gateways_to_the_inner_failure(tmp_path: Path) -> None:
     at = START + timedelta(hours=9)
     write(
@@ -141,6 +162,8 @@ def test_a_request_is_followed_through_two_gateways_to_the_inner_failure(tmp_pat
     assert [(row["request_id"], row["note"]) for row in rows] == [("q1", None), ("q1", "failed first"), ("q2", "retry")]
     assert apilens("trace", "q1", "--consumer", "app-1", "--lake", tmp_path / "lake").code == 2
     assert "failed first" in apilens("trace", "q1", "--lake", tmp_path / "lake").out
+    by_address = apilens("trace", "--consumer", "203.0.113.9", "--lake", tmp_path / "lake")
+    assert by_address.out == ""  # each call of it names its consumer
     nothing = apilens("trace", "203.0.113.9", "--lake", tmp_path / "lake")
     assert nothing.out == "" and "no call of request id or trace id '203.0.113.9' in the lake" in nothing.err
 

@@ -134,6 +134,19 @@ def test_where_no_call_names_a_consumer_the_addresses_and_the_first_failure_are_
     assert re.search(rf"203\.0\.113\.2 +{len(inside)} +{len(inside)} +{first:%F %T}", shown), shown
 
 
+def test_a_value_that_all_calls_have_is_no_row_and_that_none_carries_it_is_said(tmp_path: Path) -> None:
+    found = outage(tmp_path, named=False)
+    shown = apilens("explain", found["id"], "--lake", tmp_path / "lake").out
+    kept = apilens("explain", found["id"], "--lake", tmp_path / "lake", "--output", "json").json()["carriers"]
+    assert "(not logged)" not in shown.partition("calls that name")[0]
+    assert [row for row in kept if row["value"] == "" and row["traffic_share"] == 1]  # machines get all
+    assert not any(row["carries"] for row in kept)
+    assert "No one value carries it: in all the log names they are alike.\n" in shown and "of the excess" not in shown
+    named = outage(tmp_path, named=True)
+    by_consumer = apilens("explain", named["id"], "--lake", tmp_path / "lake").out
+    assert "No one value" not in by_consumer and "of the excess" in by_consumer, by_consumer
+
+
 def test_where_each_call_names_its_consumer_no_address_is_shown(tmp_path: Path) -> None:
     found = outage(tmp_path, named=True)
     assert apilens("explain", found["id"], "--lake", tmp_path / "lake", "--output", "json").json()["addresses"] == []

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 
+from apilens.cli.commandline import shown_url
 from apilens.lake import open_lake
 from apilens.lens import Lens
 from apilens.store import default_state, open_store
@@ -108,7 +110,25 @@ def test_hostile_text_stands_on_the_screen_instead_of_acting(command: list[str],
     assert "\u202e" not in ran.out
     if output == "markdown":
         assert "<b>" not in ran.out
-        assert all(line.replace("\\|", "").count("|") == 10 for line in ran.out.splitlines())
+        assert all(line.replace("\\|", "").count("|") == 11 for line in ran.out.splitlines())
+
+
+def test_the_queue_names_its_problems_and_what_to_type_next(lake: Path) -> None:
+    first = apilens("queue", "--lake", lake)
+    assert re.search(r" pay-1 +\w+ \+", first.out), first.out
+    assert (
+        f"reports are not linked yet, and how many consumers there are at all is not known; next: apilens triage --lake {lake}"
+        in first.err
+    )
+    assert f"why: apilens explain pay-1 --lake {lake}; file them: apilens tickets plan" in first.err
+    apilens("triage", "--lake", lake)
+    assert "not linked yet" not in apilens("queue", "--lake", lake).err
+    assert apilens("queue", "--lake", lake, "--output", "json").err == ""
+
+
+def test_a_password_in_the_url_of_the_state_is_not_printed() -> None:
+    assert shown_url("postgresql+psycopg://ann:se/cr:et@host/x") == "postgresql+psycopg://ann:***@host/x"
+    assert shown_url("sqlite:///a:b@c.db") == "sqlite:///a:b@c.db"
 
 
 def test_one_item_is_shown_with_the_questions_to_send_back(lake: Path) -> None:

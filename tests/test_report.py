@@ -162,8 +162,16 @@ def test_structure_can_be_read_without_eyes(page: str, empty: bool) -> None:
 def test_first_screen_says_verdict_silent_consumers_and_conservation(page: str) -> None:
     head = page[page.index("<header>") : page.index("</header>")]
     assert "Not ready to leave hypercare: 1 critical open (allowed 0)" in head
-    assert "61 silent consumers on 3 open problems" in head
+    assert "61 silent consumers on 2 of 3 open problems" in head
     assert "read 212,408 = stored 212,391 + rejected 6 + filtered 11 + duplicate 0" in head
+
+
+def test_each_problem_says_what_to_do_next(data: ReportData, page: str) -> None:
+    shown = [row["id"] for row in data.queue.to_dicts() if row["kind"] == "candidate"]
+    assert shown
+    for key in shown:
+        assert f"See what carries it, before and after: apilens explain {key}</li>" in page
+    assert page.count("<summary>What next</summary>") == len(shown)
 
 
 def test_sections_come_in_the_order_in_which_one_asks(page: str) -> None:

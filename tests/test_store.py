@@ -17,7 +17,7 @@ from apilens.feedback.duplicates import DUPLICATES as MADE_DUPLICATES
 from apilens.feedback.history import HISTORY, history
 from apilens.schema import CANDIDATES, ITEMS, LINKS
 from apilens.store import open_store, tables
-from apilens.store.database import REVISIONS
+from apilens.store.database import REVISIONS, _is_still
 from apilens.store.store import DUPLICATES, SPEAKERS
 from apilens.window import Window
 from people import HOUR, MONDAY, candidate, candidates, item, items
@@ -46,6 +46,22 @@ def test_characters_a_database_cannot_store_are_shown_as_replaced(state_url: str
         assert store.save_candidates(candidates(candidate(score=float("nan"))), MONDAY, Window())["unchanged"] == 1
         assert store.items()["title"].item() == "a�b"
         assert store.candidates()["score"].item() is None
+
+
+def test_where_nothing_can_be_written_the_state_is_read_and_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/a b#c.db"
+    with open_store(url) as store:
+        store.save_candidates(candidates(candidate()), MONDAY, Window())
+    monkeypatch.setattr("apilens.store.database.os.access", lambda path, mode: False)
+    with open_store(url, create=False) as store:
+        assert store.candidates()["id"].to_list() == ["pay-1"]
+        assert [path.name for path in tmp_path.iterdir()] == ["a b#c.db"]  # SQLite's journal would need two more
+        with pytest.raises(LakeError, match="readonly database; nothing was changed"):
+            store.save_candidates(candidates(candidate("cart")), MONDAY, Window())
+    (tmp_path / "a b#c.db-wal").write_bytes(b"not moved into the database yet")
+    assert not _is_still(tmp_path / "a b#c.db")
 
 
 def test_saving_the_same_again_changes_nothing(state_url: str) -> None:

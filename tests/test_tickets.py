@@ -97,6 +97,18 @@ def test_the_hash_of_a_plan_changes_only_with_what_it_would_create() -> None:
     assert plan_hash(one) == plan_hash(again) != plan_hash(more)
 
 
+def test_the_plan_is_in_the_order_of_the_queue_and_with_its_severity(state_url: str, tmp_path: Path) -> None:
+    few = candidate("few", severity="low", affected_consumers=[], consumers_hit=0, start=MONDAY)
+    file_some(state_url, few, candidate("many", severity="medium", observed=0.9, start=MONDAY + HOUR))
+    queue = apilens("queue", "--state", state_url, "--output", "json").json()["queue"]
+    asked = ("tickets", "plan", "--tracker", f"folder:{tmp_path}/t", "--state", state_url)
+    made = apilens(*asked, "--output", "json").json()
+    judged = [(row["id"], row["priority"], row["severity"]) for row in queue]
+    assert [(row["candidate_id"], row["priority"], row["severity"]) for row in made["plan"]] == judged
+    assert [(key, severity) for key, _, severity in judged] == [("many-1", "critical"), ("few-1", "low")]
+    assert f"tickets apply --tracker folder:{tmp_path}/t --plan {made['hash']}" in apilens(*asked).err
+
+
 @pytest.mark.parametrize(
     "asked", ["queue", "queue --silent", "queue --output markdown", "tickets plan --tracker folder:x"]
 )

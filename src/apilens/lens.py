@@ -24,6 +24,7 @@ from apilens.lake.views import CALLS_VIEW, MERGES, TABLE_VIEWS, View, connect, n
 from apilens.measure import breakdown as _breakdown
 from apilens.measure import strangers as _strangers
 from apilens.measure.addresses import addresses
+from apilens.measure.callers import callers, statuses
 from apilens.measure.clients import clients
 from apilens.measure.compare import compare
 from apilens.measure.endpoints import endpoints, set_apart
@@ -264,6 +265,18 @@ class Lens:
         """measure.compare.COMPARISON of two windows, cut to the whole bins inside them: a bin in which one begins or ends has
         calls of outside. Raises UsageError where there is none."""
         return compare(*(self.rollups(part.start, part.end).collect() for part in map(_whole_bins, (before, after))))
+
+    def callers(
+        self, most: int, since: Moment = None, until: Moment = None, *, now: datetime | None = None
+    ) -> pl.DataFrame:
+        """measure.callers.CALLERS of [since, until), at most `most` of them."""
+        with self.connect(self.window(since, until, now=now), CALLS_VIEW) as connection:
+            return callers(connection, most)
+
+    def statuses(self, since: Moment = None, until: Moment = None, *, now: datetime | None = None) -> pl.DataFrame:
+        """measure.callers.STATUSES of [since, until)."""
+        with self.connect(self.window(since, until, now=now), CALLS_VIEW) as connection:
+            return statuses(connection)
 
     def trace(
         self, *, request: str | None = None, consumer: str | None = None, window: Window = ALWAYS

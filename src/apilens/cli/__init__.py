@@ -5,6 +5,7 @@ Each command lives in a module of its own and is imported when it is called, so 
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import os
@@ -108,6 +109,9 @@ _OBJECTS = 100_000
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with a code of `Exit`."""
     gc.set_threshold(_OBJECTS)
+    # A job may be started without one of them (`>&-`): the next file that is opened would take its place.
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     os.environ.setdefault("_RJEM_MALLOC_CONF", _KEEP_PAGES)  # read when Polars is loaded, so no later than here
     sys.exit(run(argv))
 
@@ -130,8 +134,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         click.echo(f"apilens: {safe_lines(str(explained))}", err=True)
         return explained.exit_code
     except BrokenPipeError:
-        # The reader (head, less) has gone: point stdout elsewhere so that the interpreter's own flush is quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_stdout()  # the reader (head, less) has gone
         return Exit.DONE
     except SystemExit as stop:
         # Click leaves with 1, which is a finding, where it meets the pipe that a reader has left (of stderr, or before we do).
@@ -139,6 +142,13 @@ def run(argv: Sequence[str] | None = None) -> int:
             return Exit.DONE
         raise
     except Exception as error:
+        if isinstance(error, OSError) and _is_of_stdout(error):
+            _leave_stdout()
+            said = (
+                f"the output cannot be written ({error.strerror}) and ends early; what was committed to the lake stays"
+            )
+            click.echo(f"apilens: {said}", err=True)
+            return Exit.OUTBOUND
         if (gone := deleted_meanwhile(error)) is not None:
             click.echo(f"apilens: {gone}", err=True)
             return gone.exit_code
@@ -149,6 +159,16 @@ def run(argv: Sequence[str] | None = None) -> int:
     except BaseException:  # a panic inside Polars is no Exception, and its exit code must not read as a finding
         return _internal()
     return code if isinstance(code, int) else Exit.DONE
+
+
+def _is_of_stdout(error: OSError) -> bool:
+    """Whether a write to a stream failed, that of a file has its name: the disk behind `> FILE` is full, or went."""
+    return error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+
+
+def _leave_stdout() -> None:
+    """Point stdout elsewhere, so that the interpreter's own flush of what is left is quiet."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _example(ctx: click.Context) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 
@@ -21,6 +22,14 @@ def command_line(*words: str, given: Given | None = None) -> str:
 
 
 def lake_given(lake: str) -> Given:
-    """`--lake` where it was typed; the default and the environment hold for the next command as well."""
-    source = click.get_current_context().get_parameter_source("lake")
-    return {"--lake": lake if source is ParameterSource.COMMANDLINE else None}
+    """`--lake`, and `--state` of commands that have it, where they were typed; the default and the environment hold for the next
+    command as well."""
+    context = click.get_current_context()
+    given = {"--lake": lake, "--state": shown_url(context.params.get("state"))}
+    typed = {name: context.get_parameter_source(name[2:]) is ParameterSource.COMMANDLINE for name in given}
+    return {name: value if typed[name] else None for name, value in given.items()}
+
+
+def shown_url(url: str | None) -> str | None:
+    """A URL without the password in it."""
+    return None if url is None else re.sub(r"(?<=://)([^/@:]*):.*@", r"\1:***@", url)

@@ -57,6 +57,8 @@ def endpoints(
     """
     from datetime import UTC, datetime
 
+    import polars as pl
+
     from apilens.config import load_config
     from apilens.lens import Lens
 
@@ -74,15 +76,24 @@ def endpoints(
             ended = f"{end:%Y-%m-%dT%H:%M:%SZ}"
             again = command_line("endpoints", given={"--since": since or "24h", "--now": ended, **lake_given(lake)})
             click.echo(f"no calls in this window; the data end at {ended}. Next: {again}", err=True)
+    if found.height:
+        first, last = found.select(pl.col("first_seen").min(), pl.col("last_seen").max()).row(0)
+        of = f"{found.height:,} endpoint{'s' if found.height > 1 else ''}"
+        click.echo(
+            f"{found['calls'].sum():,} calls of {of}, {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC", err=True
+        )
     print_endpoints(found, output, apart)
     return Exit.DONE
 
 
 def print_set_apart(apart: dict[str, int], advice: str = "") -> None:
     """How many calls are no real use, by kind, to stderr; nothing where there are none."""
-    kinds = [f"{kind.replace('_', ' ')}s ({n:,})" for kind, n in apart.items() if n]
+    total = sum(apart.values())
+    kinds = [f"{kind.replace('_', ' ')}s" + (f" ({n:,})" if n < total else "") for kind, n in apart.items() if n]
     if kinds:
-        click.echo(f"{sum(apart.values()):,} calls of {' and '.join(kinds)} are set apart{advice}", err=True)
+        listed = " and ".join(filter(None, [", ".join(kinds[:-1]), kinds[-1]]))
+        calls = "1 call" if total == 1 else f"{total:,} calls"
+        click.echo(f"{calls} of {listed} {'is' if total == 1 else 'are'} set apart{advice}", err=True)
 
 
 def print_endpoints(
@@ -105,7 +116,9 @@ def print_endpoints(
     else:
         timed = found["p50_ms"].null_count() < found.height
         latency = ["p50", "p90", "p95", "p99", "apdex"] if timed else []
-        headings = ["endpoint", "calls", "5xx", "4xx", *latency, "bytes", "last seen (UTC)"]
+        # Of no endpoint a byte: the log does not have them. A rollup says 0 for "not logged".
+        sized = ["bytes"] if found["response_bytes"].sum() else []
+        headings = ["endpoint", "calls", "5xx", "4xx", *latency, *sized, "last seen (UTC)"]
         cells = [
             (
                 endpoint,
@@ -114,7 +127,7 @@ def print_endpoints(
                 percent(row["client_error_ratio"]),
                 *(milliseconds(row[f"{name}_ms"]) for name in latency[:-1]),
                 *((None if row["apdex"] is None else f"{row['apdex']:.2f}",) if timed else ()),
-                size(row["response_bytes"]),
+                *([size(row["response_bytes"] or None)] if sized else []),
                 f"{row['last_seen']:%Y-%m-%d %H:%M}",
             )
             for endpoint, row in zip(

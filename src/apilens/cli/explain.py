@@ -32,6 +32,8 @@ def explain(candidate: str, top: int, lake: str, state: str | None, output: str)
     apilens explain 1361c5c5d0
     apilens explain 1361c5c5d0 --output json
     """
+    import polars as pl
+
     from apilens.pipeline import incidents
     from apilens.reports.ndjson import ndjson_text, records
     from apilens.reports.terminal import Column, safe, table
@@ -69,6 +71,12 @@ def explain(candidate: str, top: int, lake: str, state: str | None, output: str)
         unit = {"latency": "ms", "traffic": "calls an hour"}.get(row["signal"], "share")
         shown = (lambda value: None if value is None else f"{value:,.1f}") if unit != "share" else percent
         headings = ["calls before", f"{unit} before", "calls", unit, "of the excess", "of the calls", "by chance"]
+        # A value that all calls have says nothing.
+        telling = carriers.filter((pl.col("traffic_share").max() < 1).over("dimension"))
+        if carriers.height and not telling["carries"].any():
+            rest = " more than its share of the calls:" if telling.height else ": in all the log names they are alike."
+            click.echo(f"No one value carries it{rest}")
+        carriers = telling
         if carriers.height:
             table(
                 "",

@@ -143,6 +143,11 @@ def summary(result: IngestResult) -> dict[str, object]:
     }
 
 
+def mostly_rejected(counts: Counts) -> bool:
+    """Whether what was understood of some new records is the lesser part: no figures can be trusted."""
+    return counts.rejected > counts.stored + counts.filtered
+
+
 def print_problems(result: IngestResult) -> None:
     """Doubts and problems of the inputs to stderr; what to type for a layout that is not known is said once."""
     from apilens.formats import ADVICE
@@ -177,6 +182,11 @@ def print_summary(result: IngestResult, rejects: str) -> None:
             # What a broken archive ends with is no line that could be taken.
             rest = "are the beginning of a line" if report.problem else "wait for the next run; --final takes them"
             click.echo(f"  {report.waiting_bytes:,} bytes without line end {rest}")
+        if mostly_rejected(counts):
+            click.echo(
+                "  most of its records have another layout; name the gateway's configuration that has it"
+                " (--log-format-from /etc/nginx/nginx.conf), or paste it (--log-format)"
+            )
     if result.unchanged:
         click.echo(f"{result.unchanged:,} inputs left out: unchanged since before the last complete run (--lookback)")
     totals = result.totals

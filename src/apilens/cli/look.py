@@ -51,7 +51,7 @@ def look(
     """
     import tempfile
 
-    from apilens.cli.ingest import print_problems, print_summary
+    from apilens.cli.ingest import mostly_rejected, print_problems, print_summary
     from apilens.cli.inputs import parse_options
     from apilens.ingest.run import Request
     from apilens.lens import Lens
@@ -72,15 +72,31 @@ def look(
             print_summary(result, f"why lines were rejected: {why} > /dev/null")
             print_problems(result)
             lens = Lens(lake)
+            if result.totals.rejected:
+                _show_reject(lens)
             if lens.data_end is not None:
+                readable = not mostly_rejected(result.totals)
+                if not readable:
+                    click.echo(
+                        f"\nwhat follows is about {result.totals.stored:,} of {result.totals.read:,} records only"
+                    )
                 _show(lens, since, until, top)
-                click.echo(
-                    f"\nkeep it and go on:  {again}\n                    apilens scan && apilens report --out report.html"
-                )
+                if readable:
+                    click.echo(
+                        f"\nkeep it and go on:  {again}\n                    apilens scan && apilens report --out report.html"
+                    )
     except KeyboardInterrupt:
         click.echo(f"interrupted; look keeps nothing. What is read a piece at a time stays with: {again}", err=True)
         return INTERRUPTED
     return result.exit_code
+
+
+def _show_reject(lens: Lens) -> None:
+    """The first line that was rejected, and why: it is gone with the lake."""
+    from apilens.reports.visible import safe
+
+    row = lens.lake.rejects().sort("source_file", "source_offset").row(0, named=True)
+    click.echo(safe(f"the first one: {row['source_file']}:{row['line']}: {row['reason']} (format {row['format']})"))
 
 
 def _show(lens: Lens, since: str | None, until: str | None, top: int) -> None:
@@ -104,6 +120,8 @@ def _show(lens: Lens, since: str | None, until: str | None, top: int) -> None:
     click.echo(f"\nendpoints {shown[0]:%Y-%m-%d %H:%M} to {shown[1]:%Y-%m-%d %H:%M} UTC")
     print_endpoints(endpoints, "table", first=top)
     print_set_apart(apart)
+    statuses = lens.statuses(since, until, now=end)
+    _show_answers(lens.callers(3, since, until, now=end), statuses)
     found = incidents.scan(lens.lake.root, None, since=since, until=until).candidates
     if found.height:
         click.echo(f"\n{found.height} candidate ticket{'s' if found.height > 1 else ''}")
@@ -115,24 +133,56 @@ def _show(lens: Lens, since: str | None, until: str | None, top: int) -> None:
         "\nnothing abnormal found"
         + ("; with less than a day of logs little can be: add the older ones" if short else "")
     )
-    if failing := _failing(endpoints):
+    if failing := _failing(endpoints, statuses):
         click.echo(f"failing all the same, with 5xx: {failing}")
+
+
+def _show_answers(callers: pl.DataFrame, statuses: pl.DataFrame) -> None:
+    """A line with the status codes of all endpoints, and one with who calls most; nothing where nothing is known."""
+    import polars as pl
+
+    from apilens.reports.units import count, percent
+    from apilens.reports.visible import safe
+
+    codes = (
+        statuses.group_by("status_code")
+        .agg(pl.col("calls").sum())
+        .sort("calls", "status_code", descending=[True, False])
+    )
+    if codes.is_empty():
+        return
+    total = codes["calls"].sum()
+    shown = [
+        f"{'none' if code is None else code} {count(n)} ({percent(n / total)})" for code, n in codes.head(8).rows()
+    ]
+    click.echo(f"\nanswered with:    {', '.join(shown)}{', …' if codes.height > 8 else ''}")
+    named = callers.drop_nulls("caller").rows(named=True)
+    if named:
+        shown = [
+            f"{one['caller']} {count(one['calls'])} ({percent(one['calls'] / total)} of all; {percent(one['errors'] / one['calls'])} of them 5xx)"
+            for one in named
+        ]
+        click.echo(safe(f"busiest callers:  {', '.join(shown)}"))
 
 
 #: From which share of 5xx, and of how many calls, an endpoint is named though nothing says that it is new. Picked.
 _FAILING, _CALLS = 0.05, 20
 
 
-def _failing(endpoints: pl.DataFrame) -> str:
+def _failing(endpoints: pl.DataFrame, statuses: pl.DataFrame) -> str:
     """The endpoints that fail most, at most three, in words; empty: none does."""
     import polars as pl
 
     from apilens.reports.units import count, percent
     from apilens.reports.visible import safe
 
+    keys = ["environment", "service", "method", "route"]
+    codes = statuses.filter(pl.col("status_code") >= 500).group_by(keys, maintain_order=True)
+    told = codes.agg(codes=pl.format("{} × {}", "calls", "status_code").head(2).str.join(", "))
     worst = endpoints.filter(pl.col("error_ratio") >= _FAILING, pl.col("calls") >= _CALLS)
     worst = worst.sort(pl.col("error_ratio") * pl.col("calls"), descending=True).head(3)
     return ", ".join(
-        f"{safe(row['method'] or '?')} {safe(row['route'] or '?')} ({percent(row['error_ratio'])} of {count(row['calls'])} calls)"
-        for row in worst.iter_rows(named=True)
+        f"{safe(row['method'] or '?')} {safe(row['route'] or '?')}"
+        f" ({percent(row['error_ratio'])} of {count(row['calls'])} calls: {row['codes']})"
+        for row in worst.join(told, on=keys, how="left", nulls_equal=True, maintain_order="left").iter_rows(named=True)
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from apilens.cli.commandline import command_line, lake_given
 from apilens.cli.options import (
     config_option,
     context_option,
@@ -21,8 +22,11 @@ from apilens.cli.options import (
 )
 from apilens.errors import Exit, UsageError
 
+if TYPE_CHECKING:
+    import polars as pl
+
 _NUMBERS = ("rank", "weight", "hit", "told", "silent", "rice")
-_SPARE = ("weight", "why", "category", "owner", "rice", "set by")
+_SPARE = ("weight", "id", "why", "category", "owner", "rice", "set by")
 _Cells = Callable[[dict[str, Any]], Any]
 
 
@@ -37,6 +41,7 @@ _ROLES: dict[str, dict[str, _Cells]] = {
         "weight": lambda row: f"{row['weight']:.1f}",
         **_plain("severity", "hit", "told", "silent"),
         "problem": lambda row: _problem(row),
+        "id": itemgetter("id"),
         "why": itemgetter("why"),
     },
     "lead": {
@@ -148,7 +153,26 @@ def queue(
         table(f"{ranked.height:,} {what}", columns, rows)
         if order == "weighted" and not silent and (why := surprise(ranked)) is not None:
             click.echo(why)
+        _advise(ranked, lake, is_triaged=people.is_triaged(lake=lake, state=state))
     return Exit.DONE
+
+
+def _advise(ranked: pl.DataFrame, lake: str, *, is_triaged: bool) -> None:
+    """What to type next, to stderr."""
+    import polars as pl
+
+    where = lake_given(lake)
+    if not is_triaged:
+        how = command_line("triage", given=where)
+        click.echo(
+            f"reports are not linked yet, and how many consumers there are at all is not known; next: {how}", err=True
+        )
+    candidates = ranked.filter(pl.col("kind") == "candidate")
+    if candidates.is_empty():
+        return
+    first = candidates.sort(candidates["state"] != "open", maintain_order=True)["id"][0]
+    file = command_line("tickets", "plan", given={"--tracker": "folder:tickets", **where})
+    click.echo(f"why: {command_line('explain', first, given=where)}; file them: {file}", err=True)
 
 
 @queue.command("set")

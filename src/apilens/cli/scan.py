@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from apilens.cli.commandline import command_line, lake_given
 from apilens.cli.options import (
     config_option,
     lake_option,
@@ -71,7 +72,7 @@ def scan(
     result = incidents.scan(
         lake, state, since=since, until=until, now=moment(now), openapi=openapi, config=config, baseline=baseline
     )
-    found = result.candidates
+    found, advice = result.candidates, None
     if output == "ndjson":
         click.echo(ndjson_text(found), nl=False)
     elif output == "json":
@@ -79,7 +80,10 @@ def scan(
         body = {"schema_version": 1, "now": result.now and result.now.isoformat(), "candidates": rows}
         click.echo(json.dumps(body, ensure_ascii=False))
     elif found.height:
-        print_candidates(found)
+        worst = print_candidates(found)
+        where = lake_given(lake)
+        advice = f"why: {command_line('explain', worst, given=where)}; ranked with what people report: "
+        advice += f"{command_line('triage', given=where)} && {command_line('queue', given=where)}"
     elif result.now is not None:
         asked = " ".join(f"{flag} {given}" for flag, given in (("--since", since), ("--until", until)) if given)
         looked = (
@@ -93,11 +97,13 @@ def scan(
     else:
         click.echo(f"as of {result.now:%Y-%m-%d %H:%M}Z: {result.summary()}", err=True)
         click.echo(", ".join(f"{number} {name}" for name, number in result.changes.items()), err=True)
+    if advice is not None:
+        click.echo(advice, err=True)
     return Exit.FINDINGS if fail_on is not None and result.at_least(fail_on) else Exit.DONE
 
 
-def print_candidates(found: pl.DataFrame) -> None:
-    """Candidates for people, the most severe first."""
+def print_candidates(found: pl.DataFrame) -> str:
+    """Candidates for people, the most severe first; the id of the first open one, else of the first."""
     from apilens.reports.terminal import Column, several_environments, table
     from apilens.reports.units import count
     from apilens.schema import SEVERITIES
@@ -137,3 +143,4 @@ def print_candidates(found: pl.DataFrame) -> None:
             for row in ranked.iter_rows(named=True)
         ),
     )
+    return str(ranked.sort(ranked["state"] != "open", maintain_order=True)["id"][0])

@@ -6,6 +6,7 @@ import json
 
 import click
 
+from apilens.cli.commandline import command_line, lake_given
 from apilens.cli.options import config_option, lake_option, moment, now_option, output_option, state_option
 from apilens.errors import Exit
 
@@ -51,10 +52,14 @@ def plan(tracker: str, include_ended: bool, output: str, lake: str, state: str |
         return Exit.DONE
     if made.height:
         apart = ["environment"] if several_environments(made) else []
-        columns = ["action", "severity", *apart, "start", "title", "ticket"]
+        columns = ["action", "priority", "severity", *apart, "start", "title", "ticket"]
         shown = made.with_columns(made["start"].dt.strftime("%Y-%m-%d %H:%MZ"))
         table("", columns, shown.select(columns).rows())
     click.echo(f"{creates:,} to create, {made.height - creates:,} filed already; plan {digest}")
+    if creates:
+        again = {"--tracker": tracker, "--plan": digest, **lake_given(lake)}
+        ended = ["--include-ended"] if include_ended else []
+        click.echo(f"next: {command_line('tickets', 'apply', *ended, given=again)}", err=True)
     return Exit.DONE
 
 

@@ -6,13 +6,19 @@ import json
 
 import click
 
+from apilens.cli.commandline import command_line, lake_given
 from apilens.cli.options import lake_option, moment, now_option, output_option
 from apilens.errors import Exit, UsageError
 
 
 @click.command()
 @click.argument("request_id", required=False)
-@click.option("--consumer", "consumer", metavar="NAME", help="The calls of this consumer instead of one request.")
+@click.option(
+    "--consumer",
+    "consumer",
+    metavar="NAME",
+    help="The calls of this consumer, or of a client address where they name none, instead of one request.",
+)
 @click.option("--around", "around", metavar="TIME", help="Only calls near this moment.")
 @click.option("--minutes", "minutes", type=click.IntRange(1, 10_080), default=30, show_default=True, help="How near.")
 @now_option
@@ -38,6 +44,7 @@ def trace(
     from datetime import UTC, datetime, timedelta
 
     from apilens.lens import Lens
+    from apilens.measure.trace import MOST
     from apilens.reports.ndjson import ndjson_text, records
     from apilens.reports.terminal import Column, table
     from apilens.reports.units import milliseconds
@@ -60,7 +67,7 @@ def trace(
     elif found.height:
         table(
             "",
-            ["start (UTC)", Column("took", "right"), "status", "call", "upstream", "node", "request id", ""],
+            ["start (UTC)", Column("took", "right"), "status", "call", "upstream", "logged by", "request id", ""],
             (
                 (
                     f"{row['start_time']:%m-%d %H:%M:%S.%f}"[:-3],
@@ -76,7 +83,17 @@ def trace(
             ),
         )
     if found.height:
-        click.echo(f"{found.height} call{'s' if found.height > 1 else ''}", err=True)
+        click.echo(f"{found.height:,} call{'s' if found.height > 1 else ''}", err=True)
+        if found.height == MOST:
+            named = {
+                "--consumer": consumer,
+                "--around": f"{found['start_time'][-1]:%Y-%m-%dT%H:%M:%SZ}",
+                **lake_given(lake),
+            }
+            again = command_line("trace", *([request_id] if request_id else []), given=named)
+            click.echo(
+                f"the earliest ones, there may be more behind them; a shorter time: {again} --minutes 5", err=True
+            )
     else:
         what = f"consumer {consumer!r}" if request_id is None else f"request id or trace id {request_id!r}"
         where = "in the lake" if around is None else f"within {minutes} minutes of {around}"

@@ -19,7 +19,8 @@ MOST = 1_000
 def trace(
     connection: duckdb.DuckDBPyConnection, *, request: str | None = None, consumer: str | None = None, window: Window
 ) -> pl.DataFrame:
-    """At most MOST calls of a request id (or trace id) or of a consumer in a window, by start_time.
+    """At most MOST calls of a request id (or trace id) or of a consumer in a window, by start_time;
+    a client address stands for the consumer of calls that name none.
 
     connection: has the view `calls`. Columns are those of schema.CALLS that trace.sql names, and `note`: "failed first"
     at the innermost call among the first failures (a gateway passes on what the one behind it answered), "retry" where

@@ -300,6 +300,13 @@ def queue(
         )
 
 
+def is_triaged(*, lake: str, state: str | None) -> bool:
+    """Whether a triage has ever been kept: without one nothing that people reported is linked, and how many consumers there are
+    at all is not known."""
+    with open_state(lake, state, create=False) as store:
+        return "now" in store.settings()
+
+
 _MOST_KEPT = 5000  # problems of a ranking that the next triage compares with
 
 

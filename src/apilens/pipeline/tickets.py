@@ -14,7 +14,7 @@ from apilens.pipeline.people import ranked
 from apilens.store import Filing, open_state
 from apilens.trackers import open_tracker
 from apilens.trackers.outbox import deliver
-from apilens.trackers.plan import plan, plan_hash
+from apilens.trackers.plan import PLAN, plan, plan_hash
 from apilens.trackers.ticket import ticket
 
 
@@ -28,11 +28,16 @@ class Filed:
 
 
 def plan_tickets(*, lake: str, state: str | None, tracker: str, include_ended: bool) -> tuple[pl.DataFrame, str]:
-    """PLAN and its hash: what apply_tickets would do now. Changes nothing."""
+    """PLAN and its hash: what apply_tickets would do now. Changes nothing.
+
+    In the order of the queue, with its priority (a column more) and its severity, which the tickets will have.
+    """
     where = open_tracker(tracker)
     with open_state(lake, state, create=False) as store:
         made = plan(store.candidates(), store.tickets(where.name), include_ended)
-    return made, plan_hash(made)
+        judged = ranked(store, None, None).select("rank", "priority", "severity", candidate_id="id")
+    ordered = made.drop("severity").join(judged, on="candidate_id", how="left").sort("rank", "candidate_id")
+    return ordered.select(*PLAN.names(), "priority"), plan_hash(made)
 
 
 def apply_tickets(

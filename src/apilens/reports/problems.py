@@ -13,6 +13,7 @@ from apilens.reports.data import ReportData
 from apilens.reports.page import short
 from apilens.reports.traces import TRACED, around
 from apilens.schema import SIGNALS
+from apilens.triage.next_steps import next_steps
 
 _QUOTES = 3
 #: Points of a sparkline.
@@ -66,6 +67,7 @@ def _problem(
         "observed": candidate and units.measured(candidate["observed"], candidate["unit"]),
         "expected": candidate and units.measured(candidate["expected"], candidate["unit"]),
         "spark": candidate and _spark(data, candidate),
+        "next_steps": next_steps(candidate) if candidate else [],
     }
 
 

@@ -42,6 +42,7 @@ def write_ingest_metrics(
         partial.write_text(text, encoding="ascii")
         partial.replace(target)
     except OSError as error:
+        partial.unlink(missing_ok=True)  # on a full disk an empty one is left, of each run another
         raise UsageError(f"--metrics {path}: cannot be written: {error.strerror or error}") from None
 
 

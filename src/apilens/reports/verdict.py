@@ -10,12 +10,13 @@ import polars as pl
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """ready: None when there are no calls to judge by. silent: distinct consumers who were hit and told nobody;
-    None: the logs say of no open problem whom it hit."""
+    None: the logs say of no open problem whom it hit. problems_silent: open problems that have such consumers."""
 
     ready: bool | None
     critical_open: int
     critical_allowed: int
     problems_open: int
+    problems_silent: int
     silent: int | None
     silent_at_least: bool
 
@@ -29,13 +30,14 @@ class Verdict:
 
     @property
     def reach(self) -> str:
-        """`96 silent consumers on 3 open problems`."""
+        """`96 silent consumers on 3 open problems`, or on 2 of them where nobody is known to have met the third."""
         what = "problem" if self.problems_open == 1 else "problems"
         if self.silent is None:
             return f"whom {self.problems_open:,} open {what} hit is not known: the logs name no consumer"
         least = "at least " if self.silent_at_least else ""
         who = "consumer" if self.silent == 1 else "consumers"
-        return f"{least}{self.silent:,} silent {who} on {self.problems_open:,} open {what}"
+        some = f"{self.problems_silent:,} of " if 0 < self.problems_silent < self.problems_open else ""
+        return f"{least}{self.silent:,} silent {who} on {some}{self.problems_open:,} open {what}"
 
 
 def verdict(queue: pl.DataFrame, *, calls: int, critical_allowed: int = 0) -> Verdict:
@@ -56,6 +58,7 @@ def verdict(queue: pl.DataFrame, *, calls: int, critical_allowed: int = 0) -> Ve
         critical_open=critical,
         critical_allowed=critical_allowed,
         problems_open=candidates.height,
+        problems_silent=candidates.filter(pl.col("silent") > 0).height,
         silent=None if unknown else max(named, most),
         silent_at_least=unnamed,
     )

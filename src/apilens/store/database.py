@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,6 +63,8 @@ def connect(url: str, *, create: bool) -> tuple[sa.Engine, str]:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LakeError(f"--state {shown}: its folder cannot be made: {error.strerror or error}") from None
+        if _is_still(Path(parsed.database)):
+            parsed = _still(Path(parsed.database))
     try:
         engine = sa.create_engine(parsed)
     except ModuleNotFoundError as missing:
@@ -72,6 +76,24 @@ def connect(url: str, *, create: bool) -> tuple[sa.Engine, str]:
     sa.event.listen(engine, "connect", _on_connect)
     sa.event.listen(engine, "begin", _on_begin)
     return engine, shown
+
+
+def _is_still(path: Path) -> bool:
+    """Whether a SQLite file is where nothing can be written (a snapshot, a read-only mount) and all it says is in itself.
+
+    What a writer has not moved from its `-wal` yet is read the usual way, which needs the `-shm` beside it.
+    """
+    try:
+        unmoved = Path(f"{path}-wal").stat().st_size > 0
+    except OSError:
+        unmoved = False
+    return path.is_file() and not os.access(path.parent, os.W_OK) and not unmoved
+
+
+def _still(path: Path) -> sa.URL:
+    """The URL under which SQLite reads a file without making the two files beside it that its journal needs."""
+    uri = path.absolute().as_uri()
+    return sa.URL.create("sqlite", database=uri, query={"mode": "ro", "immutable": "1", "uri": "true"})
 
 
 class Database:
@@ -121,11 +143,16 @@ class Database:
         """The database's own errors in words."""
         try:
             yield
-        except sa.exc.DBAPIError as error:
-            text = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no reason given"
+        except (sa.exc.DBAPIError, sqlite3.Error) as error:  # sqlite3's own: of statements that go around SQLAlchemy
+            said = str(error.orig if isinstance(error, sa.exc.DBAPIError) else error).strip()
+            text = said.splitlines()[0] if said else "no reason given"
             if "locked" in text:
                 raise LockedError(
                     f"{self._shown}: another run held it for {_BUSY_MS // 1000} s; let it end and run this again"
+                ) from error
+            if "disk is full" in text or "readonly database" in text:
+                raise LakeError(
+                    f"{self._shown}: {text}; nothing was changed. Another one: --state sqlite:///FILE"
                 ) from error
             raise LakeError(
                 f"{self._shown}: the state database answers {text!r}; "
