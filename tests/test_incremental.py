@@ -21,7 +21,8 @@ from scipy.special import betainc
 
 from apilens import histogram, schema
 from apilens.config import Detect
-from apilens.detect import DETECTORS, MAY_OPEN, anomalies, baseline, incidents, latency, memory, traffic
+from apilens.detect import DETECTORS, MAY_OPEN, ahead, anomalies, baseline, incidents, latency, memory, traffic
+from apilens.detect import judged as judged_by_all
 from apilens.detect.settings import anyway, sensitised
 from apilens.lake import DECIDED
 from apilens.pipeline.incidents import LOOK_BACK, past_of
@@ -100,8 +101,7 @@ def runs(
     bins, least = memory.digests(endpoints, rows, span[1] - span[0]), anyway(settings, anomalies.OPEN_LOG10_P)
     since = memory.first_new(before, span[0], bins, least)
     fleet = baseline.together(endpoints, rows, span, 0, None if before is None else before.movements, since)
-    chunks = baseline.chunks(fleet, rows, behind(fleet))
-    abnormal, known = memory.judge(chunks, fleet, DETECTORS, MAY_OPEN, before, bins, least)
+    abnormal, known = judged_by_all(fleet, rows, behind(fleet), before, bins, least)
     remembered.learn("x", known)
     return told(sensitised(abnormal, fleet.endpoints, settings, anomalies.OPEN_LOG10_P))
 

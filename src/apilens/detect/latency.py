@@ -246,6 +246,113 @@ def _slower_than(
     return found
 
 
+#: Of an endpoint, what is known of bins some of which are yet to come: of windows of each size the bounds of what the week before says of them
+#: (_Before's fields, one by one); calls at the same time of the days before, bin by bin; from which bucket on calls are slow on the day
+#: before and on this one (null: not known); and which bins of the day before were bursts, counted from the first of those.
+OUTLOOK = pl.Schema(
+    [
+        ("weeks", pl.Array(pl.Float64, (len(SHIFT_WINDOWS) + 1) * 9)),
+        ("around", pl.List(pl.Float64)),
+        ("slow_before", pl.Float64),
+        ("slow", pl.Float64),
+        ("bursts", pl.List(pl.Int32)),
+    ]
+)
+
+
+def outlook(series: Series, fleet: Fleet, first: int, end: int) -> pl.DataFrame:
+    """OUTLOOK of the bins first .. end-1, all of one UTC day and few enough that what the shortest window is compared with ends before them;
+    one row per endpoint of the series."""
+    begin = max(first - REACH, 0)
+    later = end - fleet.bins
+    fleet, late, first, end = _longer(fleet.since(begin), later), series.since(begin), first - begin, end - begin
+    day = int(fleet.day_of(np.array([first]))[0])
+    found = []
+    for _, bare in late.pieces(np.arange(len(series.born))):
+        piece = replace(bare, **{name: np.pad(getattr(bare, name), ((0, 0), (0, later))) for name in _MATRICES})
+        around = _around(piece)
+        calm = _calm(piece.calls, around)
+        piece = _kept(piece, calm)
+        totals, slow_from = _Totals(piece, fleet), _slow_from(piece, fleet)
+        sums = [Sums(each) for each in _slower_calls(piece, _of_buckets(piece, fleet, slow_from))]
+        weeks = [_bounds(_week_before(totals, *sums, width, first)) for width in (*dict(SHIFT_WINDOWS), DRIFT_WINDOW)]
+        row, burst = np.nonzero(~calm[:, max(first - DAY, 0) : first])
+        bursts = [(burst[row == at] + max(-DAY, -first)).tolist() for at in range(len(piece.born))]
+        found.append(
+            pl.DataFrame(
+                {
+                    "weeks": np.concatenate(weeks, axis=1),
+                    "around": around[:, first:end].tolist(),
+                    "slow_before": slow_from[:, day - 1] if day else np.full(len(bursts), np.nan),
+                    "slow": slow_from[:, day],
+                    "bursts": bursts,
+                },
+                schema=OUTLOOK,
+            )
+        )
+    return pl.concat([OUTLOOK.to_frame(), *found])
+
+
+_MATRICES = ("calls", "beside", "siblings", "timed", "log_sum", "log_sumsq")
+
+
+def _longer(fleet: Fleet, bins: int) -> Fleet:
+    """With so many more bins, of which nothing is known."""
+    return replace(fleet, bins=fleet.bins + bins, load=np.pad(fleet.load, (0, bins)), many=np.pad(fleet.many, (0, bins), mode="edge"))
+
+
+def _of_buckets(series: Series, fleet: Fleet, slow_from: Floats) -> Floats:
+    day = fleet.day_of(series.buckets["bin"].to_numpy())
+    limit: Floats = slow_from[series.buckets["row"].to_numpy(), day]
+    return limit
+
+
+def _bounds(week: _Before) -> Floats:
+    """(endpoints, fields) of each endpoint what lets most open: of a higher mean, load and share less is beyond it, of more calls more sure."""
+    lowest = (each.min(axis=1) for each in (week.mean, week.variance, week.slope, week.offset, week.share))
+    mean, variance, slope, offset, share = lowest
+    highest = (each.max(axis=1) for each in (week.mean_of_bins, week.n))
+    mean_of_bins, n = highest
+    enough, enough_of_share = (each.any(axis=1) for each in (week.enough, week.enough_of_share))
+    bounds: Floats = np.stack([enough, mean, mean_of_bins, variance, slope, offset, n, share, enough_of_share], axis=1)
+    return bounds
+
+
+def may_open_by(known: pl.DataFrame, series: Series, fleet: Fleet, first: int, since: int, anyway: float) -> Bools:
+    """may_open of a series of the last bins alone: too many where the bounds of what is known are wide.
+
+    known: OUTLOOK of the endpoints of the series (null: all is null, and false is returned); first: its first bin. The series begins a day and
+    some hours sooner, or with the first call.
+    """
+    told = np.flatnonzero(known["weeks"].is_not_null())
+    found = np.zeros(len(series.born), dtype=bool)
+    if len(told) == 0:
+        return found
+    if len(told) < len(found):
+        known, series = known[told], series.only(told)
+    bins = series.calls.shape[1]
+    calm = np.ones(series.calls.shape, dtype=bool)
+    each = known.select(pl.int_range(pl.len()).alias("row"), "bursts").explode("bursts").drop_nulls()
+    calm[each["row"].to_numpy(), each["bursts"].to_numpy() + first] = False
+    around = np.array(known["around"].to_list())[:, : bins - first]
+    calm[:, first:] = _calm(series.calls, around)
+    piece = _kept(series, calm)
+    totals = _Totals(piece, fleet)
+    midnight = first - (fleet.first_bin + first) % DAY
+    row, today = piece.buckets["row"].to_numpy(), piece.buckets["bin"].to_numpy() >= midnight
+    slow_from = (known[name].cast(pl.Float64).fill_null(np.nan).to_numpy()[row] for name in ("slow", "slow_before"))
+    slow = _slower_calls(piece, np.where(today, *slow_from))
+    weeks = known["weeks"].to_numpy().reshape(len(told), len(SHIFT_WINDOWS) + 1, -1)
+
+    def before(width: int) -> _Before:
+        at = [*dict(SHIFT_WINDOWS), DRIFT_WINDOW].index(width)
+        fields = [weeks[:, at, place, None] for place in range(weeks.shape[2])]
+        return _Before(fields[0] > 0, *fields[1:-1], fields[-1] > 0)
+
+    found[told] = _slower_than(before, piece, totals, slow, (Sums(slow[0]), Sums(slow[1])), fleet.many, since, anyway)
+    return found
+
+
 class _Totals:
     """Sums of a piece's series, each made once, and when it is first asked for."""
 
@@ -324,11 +431,25 @@ def _without_bursts(series: Series) -> Series:
 
     What a batch job or a crowd does to the latency is their matter, and the traffic detector's.
     """
-    calls, totals = series.calls, Sums(series.calls)
-    lately = totals.past(2 * HOUR, 1) / (2 * HOUR)
-    around = same_time(totals.window(HOUR // 2) / (HOUR // 2), HOUR // 4)
-    usual = np.maximum(lately, around / np.maximum(_days(series), 1.0))
-    calm = calls <= BURST_FACTOR * usual + 3 * np.sqrt(usual) + 3
+    return _kept(series, _calm(series.calls, _around(series)))
+
+
+def _around(series: Series) -> Floats:
+    """Per bin the calls at this time of the seven days before, within a quarter of an hour."""
+    calls = same_time(Sums(series.calls).window(HOUR // 2) / (HOUR // 2), HOUR // 4)
+    around: Floats = calls / np.maximum(_days(series), 1.0)
+    return around
+
+
+def _calm(calls: Floats, around: Floats) -> Bools:
+    """Which bins are no burst. around: of the last bins at least, of which it is said."""
+    new = calls.shape[1] - around.shape[1]
+    usual = np.maximum(Sums(calls, new).past(2 * HOUR, 1) / (2 * HOUR), around)
+    calm: Bools = calls[:, new:] <= BURST_FACTOR * usual + 3 * np.sqrt(usual) + 3
+    return calm
+
+
+def _kept(series: Series, calm: Bools) -> Series:
     kept = calm[series.buckets["row"].to_numpy(), series.buckets["bin"].to_numpy()]
     return replace(
         series,
@@ -562,24 +683,32 @@ def _as_slow(totals: _Totals, width: int, part: int, skip: int, residual: Floats
 
 def _slow_calls(series: Series, fleet: Fleet) -> tuple[Floats, Floats]:
     """Per bin the calls above the q97 of the seven days before, and the calls they were counted among."""
-    endpoints, bins = series.calls.shape
+    return _slower_calls(series, _of_buckets(series, fleet, _slow_from(series, fleet)))
+
+
+def _slow_from(series: Series, fleet: Fleet) -> Floats:
+    """(endpoints, UTC days) the bucket of the q97 of the seven days before; NaN: too few calls."""
     row, bin_, bucket = (series.buckets[name].to_numpy().astype(np.int64) for name in ("row", "bin", "bucket"))
-    calls = series.buckets["calls"].to_numpy().astype(np.float64)
     if len(row) == 0:
-        return np.zeros((endpoints, bins)), np.zeros((endpoints, bins))
-    lowest = bucket.min()
-    shape = (endpoints, fleet.days, int(bucket.max() - lowest) + 1)
-    day = fleet.day_of(bin_)
-    at = (row * shape[1] + day) * shape[2] + bucket - lowest
+        return np.full((len(series.born), fleet.days), np.nan)
+    calls, lowest = series.buckets["calls"].to_numpy().astype(np.float64), bucket.min()
+    shape = (len(series.born), fleet.days, int(bucket.max() - lowest) + 1)
+    at = (row * shape[1] + fleet.day_of(bin_)) * shape[2] + bucket - lowest
     week = _before(np.bincount(at, calls, math.prod(shape)).astype(np.float64).reshape(shape), 0)
     below = np.cumsum(week, axis=2)
     total = below[:, :, -1]
     limit = (below >= (1 - TAIL_SHARE) * total[:, :, None]).argmax(axis=2) + lowest
-    known = (total >= 100)[row, day]
-    at = row * bins + bin_
+    return np.where(total >= 100, limit, np.nan)
+
+
+def _slower_calls(series: Series, limit: Floats) -> tuple[Floats, Floats]:
+    """Per bin the calls in buckets above a limit, and those whose limit is known. limit: of each row of the series' buckets."""
+    endpoints, bins = series.calls.shape
+    row, bin_, bucket, calls = (series.buckets[name].to_numpy() for name in ("row", "bin", "bucket", "calls"))
+    at = row.astype(np.int64) * bins + bin_
     slow, timed = (
         np.bincount(at[kept], calls[kept], endpoints * bins).astype(np.float64).reshape(endpoints, bins)
-        for kept in (known & (bucket > limit[row, day]), known)
+        for kept in (bucket > limit, ~np.isnan(limit))
     )
     return slow, timed
 
