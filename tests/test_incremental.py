@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -227,6 +228,54 @@ def test_a_chance_by_the_least_expectation_and_spread_is_the_least(
 
     slower = slow(mean * further, over * wider)
     assert slower > latency.CLEAR_LOG10_P or slow(mean, over) <= slower + anomalies.SLACK
+
+
+def test_what_may_open_is_named_by_what_was_known_beforehand() -> None:
+    """Of the hour after a moment, from what was known there and the last day: every endpoint that a series of weeks says may open."""
+    rollups, asked = world(9, 20, 25), 0
+    named_of_all, named = 0, dict.fromkeys(("latency", "traffic"), 0)
+    for made_at in (20 * 288 + 3, 21 * 288 + 203, 22 * 288 + 281, 23 * 288 + 60):
+        then, past = fleet_of(until(rollups, START + made_at * BIN))
+        parts: list[pl.DataFrame] = []
+        assert list(ahead.made_of(baseline.chunks(then, past), then, parts))
+        outlook = pl.concat(parts)
+        # Late calls, as far back as they may come, and an endpoint that is new.
+        first = START + (made_at - ahead.LATE) * BIN
+        again = rollups.filter(pl.col("bin_start").is_between(first, first + 2 * BIN))
+        born = rollups.filter(pl.col("bin_start") >= first).with_columns(route=pl.lit("/a"))
+        for since in (made_at - ahead.LATE, made_at, made_at + 5, made_at + 11):
+            fleet, rows = fleet_of(until(pl.concat([rollups, again, born]), START + (since + 1) * BIN))
+            if not ahead.holds(outlook, fleet, since):
+                assert (START + since * BIN).date() != (START + made_at * BIN).date()
+                continue
+            for least in (-math.inf, -3.0):
+                numbers = ahead.named(outlook, fleet, rows, since, least)
+                for series in baseline.chunks(fleet, rows, behind(fleet)):
+                    for name, mine in numbers.items():
+                        may = np.flatnonzero(MAY_OPEN[name](series, fleet, since, least))
+                        assert set(may) <= set(mine), (made_at, since, name)
+                        asked += len(may)
+                        named[name] += len(mine)
+                        named_of_all += len(series.born)
+    assert asked > 20, "nothing that may open shows nothing"
+    assert all(number < named_of_all / 3 for number in named.values()), "who names everything names nothing"
+
+
+def test_an_outlook_ends_where_something_before_it_changes_and_with_its_hour() -> None:
+    rollups = world(1)
+    fleet, rows = fleet_of(until(rollups, START + 2_000 * BIN))
+    parts: list[pl.DataFrame] = []
+    list(ahead.made_of(baseline.chunks(fleet, rows), fleet, parts))
+    outlook = pl.concat(parts)
+
+    def later(bins: int) -> baseline.Fleet:
+        return fleet_of(until(rollups, START + bins * BIN))[0]
+
+    assert not ahead.holds(ahead.OUTLOOK.to_frame(), fleet, 2_000)
+    assert ahead.holds(outlook, later(2_001), 2_000) and ahead.holds(outlook, later(2_012), 2_011)
+    assert ahead.holds(outlook, later(2_001), 2_000 - ahead.LATE)
+    assert not ahead.holds(outlook, later(2_001), 1_999 - ahead.LATE)
+    assert not ahead.holds(outlook, later(2_013), 2_012)
 
 
 def test_what_may_open_sees_the_bursts_as_a_scan_of_all_does() -> None:

@@ -126,7 +126,7 @@ def find_candidates(
         fleet = baseline.together(endpoints, rows, (first, last + 1), launch, moved, since)
         holds = (first + since) * schema.BIN_S
         answers = memory.Answers(log.breakdown, before, datetime.fromtimestamp(holds, UTC))
-        behind = incidents.upstreams_of(rows, fleet, answers)
+        behind = incidents.upstreams_of(fleet, answers)
         abnormal, known = judged(fleet, rows, behind, before, bins, least)
         fresh = pooled.refusals(log.clients, rows, fleet, since, datetime.fromtimestamp(minute * 60, UTC))
         together = pl.concat([memory.pooled_before(before, fleet, since), fresh])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +89,7 @@ class Fleet:
     many: Floats  # (bins) by how much log10 of a chance must be lower for looking at so many endpoints (Bonferroni)
     launch: int  # bin of the go-live; not after any first call where none was named
     code_ratio: dict[int, Floats]  # status_code → (days) median daily share of all calls over the 7 days before
+    born: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # (endpoints) first bin with a call
 
     def day_of(self, bin_: Ints) -> Ints:
         """Days since the first bin's UTC midnight."""
@@ -117,6 +118,7 @@ class Fleet:
             many=self.many[bin_:],
             launch=max(self.launch - bin_, 0),
             code_ratio={},
+            born=self.born - bin_,
         )
 
 
@@ -286,29 +288,35 @@ def together(
     """
     first_bin, end_bin = bins
     count = end_bin - first_bin
-    endpoint, bin_, calls = (rows[name].to_numpy() for name in ("endpoint", "bin", "calls"))
+    bin_, calls = (rows[name].to_numpy() for name in ("bin", "calls"))
     load = np.bincount(bin_, calls, count).astype(np.float64)
     named = pl.concat_str(pl.col(schema.ENDPOINT).fill_null("-"), separator="\x1f")
     hashed = endpoints.select(named.hash(7) % FLEET_GROUPS).to_series()
     group = (hashed.rank("dense") - 1).cast(pl.Int64).to_numpy()
-    places = int(group.max(initial=0)) + 1
-    groups = np.bincount(group[endpoint] * count + bin_, calls, places * count).astype(np.float64, copy=False)
-    groups = groups.reshape(places, count)
+    first_calls = rows.lazy().group_by("endpoint").agg(pl.col("bin").min()).collect()
     born = np.full(endpoints.height, count)
-    np.minimum.at(born, endpoint, bin_)
+    born[first_calls["endpoint"].to_numpy()] = first_calls["bin"].to_numpy()
     many = np.log10(np.maximum(np.cumsum(np.bincount(born, minlength=count)) / FEW, 1.0))
     launched = max(launch - first_bin, 0)
     # What is new, with the past that it is compared with.
     begin = max(since - WEEK_DAYS * DAY - max(GROWTH_WINDOWS), 0)
+    groups = _grouped(rows, group, begin, count)
     moved = np.full((1 + WEEK_DAYS * len(GROWTH_WINDOWS), count), np.nan)
-    moved[0, begin:] = _risen(groups[:, begin:], logged=bool(load[:begin].any()))
-    moved[1:, begin:] = np.concatenate([*_growth(groups[:, begin:], since - begin).values()])
+    moved[0, begin:] = _risen(groups, logged=bool(load[:begin].any()))
+    moved[1:, begin:] = np.concatenate([*_growth(groups, since - begin).values()])
     if known is not None:
         moved[:, :since] = known.to_numpy().T[:, :since]
     growth = dict(zip(GROWTH_WINDOWS, moved[1:].reshape(-1, WEEK_DAYS, count), strict=True))
-    shape = Fleet(endpoints, first_bin, count, load, growth, moved[0] > 0, many, launched, {})
-    daily = rows.filter(pl.col("status_code") >= 400).with_columns(day=(pl.col("bin") + first_bin % DAY) // DAY)
-    sums = daily.group_by("status_code", "day").agg(pl.col("calls").cast(pl.Int64).sum()).sort("status_code")
+    shape = Fleet(endpoints, first_bin, count, load, growth, moved[0] > 0, many, launched, {}, born)
+    # Lazily: an eager filter copies all columns, the lists of minutes and buckets as well.
+    sums = (
+        rows.lazy()
+        .filter(pl.col("status_code") >= 400)
+        .group_by("status_code", day=(pl.col("bin") + first_bin % DAY) // DAY)
+        .agg(pl.col("calls").cast(pl.Int64).sum())
+        .sort("status_code")
+        .collect()
+    )
     per_day = np.bincount(shape.day_of(np.arange(count)), weights=load, minlength=shape.days)
     for (code,), part in sums.group_by("status_code", maintain_order=True):
         share = np.zeros(shape.days)
@@ -318,6 +326,17 @@ def together(
             [_median(share[max(0, day - WEEK_DAYS) : day]) for day in range(shape.days)]
         )
     return shape
+
+
+def _grouped(rows: pl.DataFrame, group: Ints, begin: int, end: int) -> Floats:
+    """(groups, bins) calls in the bins begin .. end-1. group: that of each endpoint."""
+    endpoint, bin_, calls = (rows[name].to_numpy() for name in ("endpoint", "bin", "calls"))
+    if begin:
+        late = bin_ >= begin
+        endpoint, bin_, calls = endpoint[late], bin_[late] - begin, calls[late]
+    shape = (int(group.max(initial=0)) + 1, end - begin)
+    sums = np.bincount(group[endpoint] * shape[1] + bin_, calls, shape[0] * shape[1])
+    return sums.astype(np.float64, copy=False).reshape(shape)
 
 
 def _growth(groups: Floats, since: int) -> dict[int, Floats]:

@@ -381,13 +381,12 @@ def windows_frame(spans: list[tuple[int, int, int]], fleet: Fleet) -> pl.DataFra
     )
 
 
-def upstreams_of(rows: pl.DataFrame, fleet: Fleet, breakdown: Breakdown) -> dict[int, str]:
+def upstreams_of(fleet: Fleet, breakdown: Breakdown) -> dict[int, str]:
     """The upstream that most of an endpoint's first calls went to, where the log names one.
 
-    Of the first five minutes, so that a scan at any later time says the same. rows: as baseline.fleet returns them.
+    Of the first five minutes, so that a scan at any later time says the same.
     """
-    first = rows.group_by("endpoint").agg(pl.col("bin").min()).sort("endpoint")
-    spans = [(endpoint, bin_ * MINUTES, (bin_ + 1) * MINUTES) for endpoint, bin_ in first.iter_rows()]
+    spans = [(endpoint, bin_ * MINUTES, (bin_ + 1) * MINUTES) for endpoint, bin_ in enumerate(fleet.born.tolist())]
     windows = windows_frame(spans, fleet)
     found = (
         breakdown(windows)
@@ -397,8 +396,8 @@ def upstreams_of(rows: pl.DataFrame, fleet: Fleet, breakdown: Breakdown) -> dict
         .sort("window_id", "calls", "upstream", descending=[False, True, False])
         .unique("window_id", keep="first", maintain_order=True)
     )
-    endpoints = first["endpoint"].to_list()
-    return {endpoints[window]: upstream for window, upstream in found.select("window_id", "upstream").iter_rows()}
+    # A window for each endpoint, in the order of their numbers.
+    return dict(found.select("window_id", "upstream").iter_rows())
 
 
 def profile_of(run: Run, now: pl.DataFrame, before: pl.DataFrame, measured: Mapping[str, float | str]) -> Profile:

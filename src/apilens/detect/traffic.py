@@ -116,35 +116,29 @@ def _days_before(sums: Sums, width: int, day: int) -> Floats:
     return sums.past(width, day * DAY)
 
 
-@dataclass(frozen=True, slots=True)
-class PastDays:
-    """Calls at the same time of the seven days before some new bins, and when each endpoint of the fleet was first called."""
-
-    calls: Floats  # (days, endpoints, bins): longest window, and the bins after the first new one
-    born: Ints
-
-
-def past_days(rows: pl.DataFrame, fleet: Fleet, since: int) -> PastDays:
-    """What a fleet had before bins `since` and later, less than a day of them; rows as baseline.fleet returns them."""
+def past_days(rows: pl.DataFrame, fleet: Fleet, since: int) -> Floats:
+    """(days, endpoints, bins) calls at the same time of the seven days before the bins from `since` on, less than a day, and as long before that
+    as the longest window goes; rows as baseline.fleet returns them."""
     endpoint, bin_ = rows["endpoint"].to_numpy(), rows["bin"].to_numpy()
-    born = np.full(fleet.endpoints.height, fleet.bins)
-    np.minimum.at(born, endpoint, bin_)
     longest = max(GROWTH_WINDOWS) - 1
     size = longest + fleet.bins - since
-    ago, place = np.divmod(bin_ - (since - longest - WEEK_DAYS * DAY), DAY)
-    there = (ago >= 0) & (ago < WEEK_DAYS) & (place < size)
-    at = ((WEEK_DAYS - 1 - ago[there]) * len(born) + endpoint[there]) * size + place[there]
-    shape = (WEEK_DAYS, len(born), size)
-    calls = np.bincount(at, rows["calls"].to_numpy()[there], math.prod(shape)).astype(np.float64).reshape(shape)
-    return PastDays(calls, born)
+    begin = since - longest - WEEK_DAYS * DAY
+    ago, place = np.divmod(bin_ - begin, DAY)
+    there = (bin_ >= begin) & (ago < WEEK_DAYS) & (place < size)
+    shape = (WEEK_DAYS, fleet.endpoints.height, size)
+    at = ((WEEK_DAYS - 1 - ago[there].astype(np.int64)) * shape[1] + endpoint[there]) * size + place[there]
+    calls = np.bincount(at, rows["calls"].to_numpy()[there], math.prod(shape))
+    return calls.astype(np.float64).reshape(shape)
 
 
-def may_open_by(past: PastDays, series: Series, fleet: Fleet, new: int, since: int, anyway: float) -> Bools:
-    """The same of a series that begins with the longest window or sooner, whose column `new` is bin `since` of the fleet; too many where only
-    longer series tell."""
+def may_open_by(past: Floats, series: Series, fleet: Fleet, new: int, since: int, anyway: float) -> Bools:
+    """may_open of a series of the last bins alone, whose column `new` is bin `since` of the fleet: too many where only longer ones tell.
+
+    past: past_days of the fleet. The series begins with the longest window, or sooner.
+    """
     found = np.zeros(len(series.born), dtype=bool)
     mine = slice(series.first_endpoint, series.first_endpoint + len(series.born))
-    days = [Sums(calls[mine], max(GROWTH_WINDOWS) - 1) for calls in past.calls]
+    days = [Sums(calls[mine], max(GROWTH_WINDOWS) - 1) for calls in past]
     sums = Sums(series.calls, new)
     for width in GROWTH_WINDOWS:
         logged = window_sum((fleet.load > 0).astype(np.float64), width) >= width
@@ -152,7 +146,7 @@ def may_open_by(past: PastDays, series: Series, fleet: Fleet, new: int, since: i
         def before(day: int, width: int = width) -> Floats:
             return days[day - 1].window(width)
 
-        far = _far(before, series.calls, sums, past.born[mine], fleet, logged, since, width, new)
+        far = _far(before, series.calls, sums, fleet.born[mine], fleet, logged, since, width, new)
         found |= _may_open_within(far, None, fleet, logged, since, width, anyway)
     return found
 
