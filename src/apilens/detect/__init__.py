@@ -181,7 +181,7 @@ def judged(
             else dict.fromkeys(("latency", "traffic"), np.zeros(0, np.int64))
         )
         few = memory.Few(named, lambda numbers: baseline.chunks(fleet, rows, behind, numbers))
-        enough = OF_CODES >= DETECTORS.keys() - named.keys()
+        enough = DETECTORS.keys() - named.keys() <= OF_CODES
         chunks = baseline.coded(fleet, rows) if enough else baseline.chunks(fleet, rows, behind)
         abnormal, judged = memory.judge(chunks, fleet, DETECTORS, MAY_OPEN, known, seen, anyway, few)
         return abnormal, judged if judged is known else replace(judged, outlook=known.outlook)

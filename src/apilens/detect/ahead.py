@@ -62,9 +62,7 @@ def named(outlook: pl.DataFrame, fleet: Fleet, rows: pl.DataFrame, since: int, a
     begin = max(first - RECENT, 0)
     late = fleet.since(begin)
     recent = rows.filter(pl.col("bin") >= begin).with_columns(pl.col("bin") - begin)
-    known = fleet.endpoints.join(
-        outlook, on=schema.ENDPOINT, how="left", nulls_equal=True, maintain_order="left"
-    )
+    known = fleet.endpoints.join(outlook, on=schema.ENDPOINT, how="left", nulls_equal=True, maintain_order="left")
     past = traffic.past_days(rows, fleet, since)
     found: dict[str, list[Ints]] = {"latency": [], "traffic": []}
     for series in baseline.chunks(late, recent):

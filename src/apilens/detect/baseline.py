@@ -454,13 +454,23 @@ def coded(shape: Fleet, rows: pl.DataFrame) -> Iterator[Series]:
         calls = _dense(part, "calls", len(of), shape.bins)
         nothing, codes = calls[:, :0], _codes(part)
         yield Series(
-            first, calls, nothing, nothing, _born(calls), nothing, nothing, nothing, codes, codes.select("row", "bin").clear()
+            first,
+            calls,
+            nothing,
+            nothing,
+            _born(calls),
+            nothing,
+            nothing,
+            nothing,
+            codes,
+            codes.select("row", "bin").clear(),
         )
 
 
 def _born(calls: Floats) -> Ints:
     seen = calls > 0
-    return np.where(seen.any(axis=1), seen.argmax(axis=1), calls.shape[1]).astype(np.int64)
+    first: Ints = np.where(seen.any(axis=1), seen.argmax(axis=1), calls.shape[1]).astype(np.int64)
+    return first
 
 
 def _codes(part: pl.DataFrame) -> pl.DataFrame:
@@ -515,9 +525,7 @@ def _shared_in(shared: pl.DataFrame, numbers: Ints) -> tuple[Ints, Ints]:
     return np.searchsorted(numbers, mine["endpoint"].to_numpy()), mine["group"].to_numpy()
 
 
-def _behind(
-    shape: Fleet, rows: pl.DataFrame, shared: pl.DataFrame
-) -> tuple[Counts, Counts, tuple[Ints, Ints, Floats]]:
+def _behind(shape: Fleet, rows: pl.DataFrame, shared: pl.DataFrame) -> tuple[Counts, Counts, tuple[Ints, Ints, Floats]]:
     """(upstreams, bins) calls of all endpoints behind each upstream, and the same without their bursts; and these bursts: endpoint,
     bin, and calls without."""
     # Of all upstreams at once: nine weeks of a thousand are 145 MB, with eight bytes a count twice that.

@@ -193,8 +193,7 @@ def _slower_than(
     found = np.zeros(len(series.born), dtype=bool)
     slow_calls, among = slow_sums[0].tail(since), slow_sums[1].tail(since)
     shift_or_tail, drift = (
-        np.maximum(rule - many[since:], anyway) + anomalies.SLACK
-        for rule in (CLEAR_LOG10_P, anomalies.OPEN_LOG10_P)
+        np.maximum(rule - many[since:], anyway) + anomalies.SLACK for rule in (CLEAR_LOG10_P, anomalies.OPEN_LOG10_P)
     )
     of = totals.tail(since)
     for width, factor in SHIFT_WINDOWS:
@@ -208,7 +207,9 @@ def _slower_than(
         rest_n = np.maximum(n, 1.0) * (1 - 1 / width)
         worst = window_max(series.log_sum[:, begin:] - series.timed[:, begin:] * week.mean_of_bins, width)[:, new]
         explained = week.slope * (of.load.window(width) / np.maximum(n, 1.0)) + week.offset
-        above = (of.log_sum.window(width) - np.maximum(worst, 0.0) - np.maximum(n, 1.0) * week.mean) / rest_n - explained
+        above = (
+            of.log_sum.window(width) - np.maximum(worst, 0.0) - np.maximum(n, 1.0) * week.mean
+        ) / rest_n - explained
         enough = (n >= MIN_TIMED) & week.enough
         rows, bins = np.nonzero(enough & (above > math.log(factor) - anomalies.SLACK))
         variance = np.broadcast_to(week.variance, n.shape)[rows, bins]
@@ -248,7 +249,7 @@ def _slower_than(
 
 #: Of an endpoint, what is known of bins some of which are yet to come: of windows of each size the bounds of what the week before says of them
 #: (_Before's fields, one by one); calls at the same time of the days before, bin by bin; from which bucket on calls are slow on the day
-#: before and on this one (null: not known); and which bins of the day before were bursts, counted from the first of those.
+#: before and on this one (NaN: too few calls); and which bins of the 24 hours before were bursts, counted back from the first.
 OUTLOOK = pl.Schema(
     [
         ("weeks", pl.Array(pl.Float64, (len(SHIFT_WINDOWS) + 1) * 9)),
@@ -269,13 +270,22 @@ def outlook(series: Series, fleet: Fleet, first: int, end: int) -> pl.DataFrame:
     day = int(fleet.day_of(np.array([first]))[0])
     found = []
     for _, bare in late.pieces(np.arange(len(series.born))):
-        piece = replace(bare, **{name: np.pad(getattr(bare, name), ((0, 0), (0, later))) for name in _MATRICES})
+        padding = ((0, 0), (0, later))
+        piece = replace(
+            bare,
+            calls=np.pad(bare.calls, padding),
+            timed=np.pad(bare.timed, padding),
+            log_sum=np.pad(bare.log_sum, padding),
+            log_sumsq=np.pad(bare.log_sumsq, padding),
+        )
         around = _around(piece)
         calm = _calm(piece.calls, around)
         piece = _kept(piece, calm)
         totals, slow_from = _Totals(piece, fleet), _slow_from(piece, fleet)
-        sums = [Sums(each) for each in _slower_calls(piece, _of_buckets(piece, fleet, slow_from))]
-        weeks = [_bounds(_week_before(totals, *sums, width, first)) for width in (*dict(SHIFT_WINDOWS), DRIFT_WINDOW)]
+        slow, timed = (Sums(each) for each in _slower_calls(piece, _of_buckets(piece, fleet, slow_from)))
+        weeks = [
+            _bounds(_week_before(totals, slow, timed, width, first)) for width in (*dict(SHIFT_WINDOWS), DRIFT_WINDOW)
+        ]
         row, burst = np.nonzero(~calm[:, max(first - DAY, 0) : first])
         bursts = [(burst[row == at] + max(-DAY, -first)).tolist() for at in range(len(piece.born))]
         found.append(
@@ -293,12 +303,14 @@ def outlook(series: Series, fleet: Fleet, first: int, end: int) -> pl.DataFrame:
     return pl.concat([OUTLOOK.to_frame(), *found])
 
 
-_MATRICES = ("calls", "beside", "siblings", "timed", "log_sum", "log_sumsq")
-
-
 def _longer(fleet: Fleet, bins: int) -> Fleet:
     """With so many more bins, of which nothing is known."""
-    return replace(fleet, bins=fleet.bins + bins, load=np.pad(fleet.load, (0, bins)), many=np.pad(fleet.many, (0, bins), mode="edge"))
+    return replace(
+        fleet,
+        bins=fleet.bins + bins,
+        load=np.pad(fleet.load, (0, bins)),
+        many=np.pad(fleet.many, (0, bins), mode="edge"),
+    )
 
 
 def _of_buckets(series: Series, fleet: Fleet, slow_from: Floats) -> Floats:
@@ -346,8 +358,8 @@ def may_open_by(known: pl.DataFrame, series: Series, fleet: Fleet, first: int, s
 
     def before(width: int) -> _Before:
         at = [*dict(SHIFT_WINDOWS), DRIFT_WINDOW].index(width)
-        fields = [weeks[:, at, place, None] for place in range(weeks.shape[2])]
-        return _Before(fields[0] > 0, *fields[1:-1], fields[-1] > 0)
+        enough, mean, mean_of_bins, variance, slope, offset, n, share, enough_of_share = weeks[:, at].T[:, :, None]
+        return _Before(enough > 0, mean, mean_of_bins, variance, slope, offset, n, share, enough_of_share > 0)
 
     found[told] = _slower_than(before, piece, totals, slow, (Sums(slow[0]), Sums(slow[1])), fleet.many, since, anyway)
     return found

@@ -229,7 +229,10 @@ def judge(
             elif name not in named_few:
                 asked(name, series, numbers)
     if few is not None:
-        of_each = {name: np.union1d(few.named[name], live.filter(pl.col("detector") == name)["endpoint"].to_numpy()) for name in few.named}
+        of_each = {
+            name: np.union1d(few.named[name], live.filter(pl.col("detector") == name)["endpoint"].to_numpy())
+            for name in few.named
+        }
         for name, mine in of_each.items():
             left = (pl.col("detector") == name) & ~pl.col("endpoint").is_in(mine.tolist())
             found.append(before.filter(left))

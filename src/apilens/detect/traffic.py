@@ -212,8 +212,14 @@ def _far(
         ]
     )
     usable = (days >= 2) & (mean >= MIN_EXPECTED - anomalies.SLACK)
-    more = usable & (calls > SURGE_FACTOR * mean - anomalies.SLACK) & (recent > SURGE_RECENT * part * mean - anomalies.SLACK)
-    fewer = usable & (calls < DROP_FACTOR * mean + anomalies.SLACK) & (recent < DROP_RECENT * part * mean + anomalies.SLACK)
+    more = (
+        usable
+        & (calls > SURGE_FACTOR * mean - anomalies.SLACK)
+        & (recent > SURGE_RECENT * part * mean - anomalies.SLACK)
+    )
+    fewer = (
+        usable & (calls < DROP_FACTOR * mean + anomalies.SLACK) & (recent < DROP_RECENT * part * mean + anomalies.SLACK)
+    )
     found = []
     for direction, changed in ((1, more), (-1, fewer)):
         row, bin_, k = rows[changed], bins[changed], calls[changed]
