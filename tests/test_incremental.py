@@ -241,7 +241,9 @@ def test_what_opens_was_named_by_what_was_known_up_to_an_hour_before(
     least = anyway(Detect(sensitivity=sensitivity), anomalies.OPEN_LOG10_P)
     could = DETECTORS[detector](series, fleet).filter(pl.col("opens") | (pl.col("log10_p") <= least))
     # Of each size of windows those that hardly open.
-    hardly = could.sort("log10_p", descending=True).group_by((pl.col("bin") - pl.col("start_bin")).alias("size")).head(12)
+    hardly = (
+        could.sort("log10_p", descending=True).group_by((pl.col("bin") - pl.col("start_bin")).alias("size")).head(12)
+    )
     named = asked = 0
     for at, (endpoint, bin_) in enumerate(hardly.sort("endpoint", "bin").select("endpoint", "bin").iter_rows()):
         made_at = bin_ + ahead.LATE - at % ahead.REACH

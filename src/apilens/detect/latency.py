@@ -321,10 +321,9 @@ def _of_buckets(series: Series, fleet: Fleet, slow_from: Floats) -> Floats:
 
 def _bounds(week: _Before) -> Floats:
     """(endpoints, fields) of each endpoint what lets most open: of a higher mean, load and share less is beyond it, of more calls more sure."""
-    lowest = (each.min(axis=1) for each in (week.mean, week.variance, week.slope, week.offset, week.share))
-    mean, variance, slope, offset, share = lowest
-    highest = (each.max(axis=1) for each in (week.mean_of_bins, week.n))
-    mean_of_bins, n = highest
+    lowest = (week.mean, week.variance, week.slope, week.offset, week.share)
+    mean, variance, slope, offset, share = (each.min(axis=1) for each in lowest)
+    mean_of_bins, n = (each.max(axis=1) for each in (week.mean_of_bins, week.n))
     enough, enough_of_share = (each.any(axis=1) for each in (week.enough, week.enough_of_share))
     bounds: Floats = np.stack([enough, mean, mean_of_bins, variance, slope, offset, n, share, enough_of_share], axis=1)
     return bounds
