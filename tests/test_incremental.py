@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -265,6 +265,49 @@ def test_what_opens_was_named_by_what_was_known_up_to_an_hour_before(
         named += len(mine)
         asked += 20
     assert asked >= 20 * 30 and named < 0.7 * asked, "a rule that names everything names nothing"
+
+
+@pytest.mark.parametrize("made_at", [20 * 288 + 3, 21 * 288 + 190, 23 * 288 + 60])
+def test_what_is_known_beforehand_bounds_what_a_series_of_weeks_says(
+    made_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bin by bin, and the calls of the last day that are no bursts, and slow, are the same."""
+    rollups = world(9, 20, 25)
+    crowd = rollups.filter(pl.col("bin_start").is_between(START + (made_at - 90) * BIN, START + (made_at - 88) * BIN))
+    fleet, rows = fleet_of(pl.concat([rollups, *[crowd] * 4]))
+    (series,) = baseline.chunks(fleet, rows, behind(fleet))
+    before, past = cut(fleet, series, made_at)
+    parts: list[pl.DataFrame] = []
+    list(ahead.made_of([past], before, parts))
+    since, bins = made_at - ahead.LATE, made_at + 12
+    now, whole = cut(fleet, series, bins)
+    told: list[Any] = []
+
+    def seen(*given: Any) -> baseline.Bools:
+        told.extend(given)
+        return np.zeros(20, dtype=bool)
+
+    monkeypatch.setattr(latency, "_slower_than", seen)
+    ahead.named(parts[0], now, rows.filter(pl.col("bin") < bins), since, -math.inf)
+    bound_of, piece, _, slow = told[:4]
+    bare = latency._without_bursts(whole)
+    exact_slow = latency._slow_calls(bare, now)
+    assert (bare.timed[:, -288:] < whole.timed[:, -288:]).any(), "no bursts, nothing shown"
+    for mine, exact, last in (
+        (piece.timed, bare.timed, 288 + 12),
+        (piece.log_sum, bare.log_sum, 288 + 12),
+        (slow[0], exact_slow[0], 48 + 12),
+        (slow[1], exact_slow[1], 48 + 12),
+    ):
+        assert exact[:, -last:].any() and mine[:, -last:].tolist() == exact[:, -last:].tolist()
+    totals, sums = latency._Totals(bare, now), [baseline.Sums(each) for each in exact_slow]
+    for width in (*dict(latency.SHIFT_WINDOWS), latency.DRIFT_WINDOW):
+        week, bound = latency._week_before(totals, sums[0], sums[1], width, since), bound_of(width)
+        assert week.enough.any()
+        for name in ("mean", "variance", "slope", "offset", "share"):
+            assert (getattr(bound, name) <= getattr(week, name) + 1e-9).all(), (name, width)
+        for name in ("mean_of_bins", "n", "enough", "enough_of_share"):
+            assert (getattr(bound, name) >= getattr(week, name) - 1e-9).all(), (name, width)
 
 
 def test_of_an_endpoint_that_is_new_nothing_is_known_beforehand() -> None:
