@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -21,7 +22,8 @@ from scipy.special import betainc
 
 from apilens import histogram, schema
 from apilens.config import Detect
-from apilens.detect import DETECTORS, MAY_OPEN, anomalies, baseline, incidents, latency, memory, traffic
+from apilens.detect import DETECTORS, MAY_OPEN, ahead, anomalies, baseline, incidents, latency, memory, traffic
+from apilens.detect import judged as judged_by_all
 from apilens.detect.settings import anyway, sensitised
 from apilens.lake import DECIDED
 from apilens.pipeline.incidents import LOOK_BACK, past_of
@@ -100,8 +102,7 @@ def runs(
     bins, least = memory.digests(endpoints, rows, span[1] - span[0]), anyway(settings, anomalies.OPEN_LOG10_P)
     since = memory.first_new(before, span[0], bins, least)
     fleet = baseline.together(endpoints, rows, span, 0, None if before is None else before.movements, since)
-    chunks = baseline.chunks(fleet, rows, behind(fleet))
-    abnormal, known = memory.judge(chunks, fleet, DETECTORS, MAY_OPEN, before, bins, least)
+    abnormal, known = judged_by_all(fleet, rows, behind(fleet), before, bins, least)
     remembered.learn("x", known)
     return told(sensitised(abnormal, fleet.endpoints, settings, anomalies.OPEN_LOG10_P))
 
@@ -227,6 +228,115 @@ def test_a_chance_by_the_least_expectation_and_spread_is_the_least(
 
     slower = slow(mean * further, over * wider)
     assert slower > latency.CLEAR_LOG10_P or slow(mean, over) <= slower + anomalies.SLACK
+
+
+@pytest.mark.parametrize("sensitivity", ["normal", "high"])
+@pytest.mark.parametrize("detector", ["latency", "traffic"])
+def test_what_opens_was_named_by_what_was_known_up_to_an_hour_before(
+    detector: str, sensitivity: Literal["normal", "high"]
+) -> None:
+    """As above, from what was known then and the last day; calls may have come in late since."""
+    fleet, rows = fleet_of(world(9, 20, 25))
+    (series,) = baseline.chunks(fleet, rows, behind(fleet))
+    least = anyway(Detect(sensitivity=sensitivity), anomalies.OPEN_LOG10_P)
+    could = DETECTORS[detector](series, fleet).filter(pl.col("opens") | (pl.col("log10_p") <= least))
+    # Of each size of windows those that hardly open.
+    hardly = (
+        could.sort("log10_p", descending=True).group_by((pl.col("bin") - pl.col("start_bin")).alias("size")).head(12)
+    )
+    named = asked = 0
+    for at, (endpoint, bin_) in enumerate(hardly.sort("endpoint", "bin").select("endpoint", "bin").iter_rows()):
+        made_at = bin_ + ahead.LATE - at % ahead.REACH
+        if (made_at + fleet.first_bin) // 288 != (bin_ + fleet.first_bin) // 288:
+            made_at = bin_
+        before, past = cut(fleet, series, made_at)
+        # Of the bins that may change nothing was there yet.
+        for name in ("calls", "timed", "log_sum", "log_sumsq"):
+            late = getattr(past, name).copy()
+            late[:, -ahead.LATE :] = 0.0
+            past = replace(past, **{name: late})
+        parts: list[pl.DataFrame] = []
+        list(ahead.made_of([past], before, parts))
+        now, _ = cut(fleet, series, bin_ + 1)
+        known = rows.filter(pl.col("bin") <= bin_)
+        assert ahead.holds(parts[0], now, bin_)
+        mine = ahead.named(parts[0], now, known, bin_, least)[detector]
+        assert endpoint in mine, (endpoint, bin_)
+        named += len(mine)
+        asked += 20
+    assert asked >= 20 * 30 and named < 0.7 * asked, "a rule that names everything names nothing"
+
+
+@pytest.mark.parametrize("made_at", [20 * 288 + 3, 21 * 288 + 190, 23 * 288 + 60])
+def test_what_is_known_beforehand_bounds_what_a_series_of_weeks_says(
+    made_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bin by bin, and the calls of the last day that are no bursts, and slow, are the same."""
+    rollups = world(9, 20, 25)
+    crowd = rollups.filter(pl.col("bin_start").is_between(START + (made_at - 90) * BIN, START + (made_at - 88) * BIN))
+    fleet, rows = fleet_of(pl.concat([rollups, *[crowd] * 4]))
+    (series,) = baseline.chunks(fleet, rows, behind(fleet))
+    before, past = cut(fleet, series, made_at)
+    parts: list[pl.DataFrame] = []
+    list(ahead.made_of([past], before, parts))
+    since, bins = made_at - ahead.LATE, made_at + 12
+    now, whole = cut(fleet, series, bins)
+    told: list[Any] = []
+
+    def seen(*given: Any) -> baseline.Bools:
+        told.extend(given)
+        return np.zeros(20, dtype=bool)
+
+    monkeypatch.setattr(latency, "_slower_than", seen)
+    ahead.named(parts[0], now, rows.filter(pl.col("bin") < bins), since, -math.inf)
+    bound_of, piece, _, slow = told[:4]
+    bare = latency._without_bursts(whole)
+    exact_slow = latency._slow_calls(bare, now)
+    assert (bare.timed[:, -288:] < whole.timed[:, -288:]).any(), "no bursts, nothing shown"
+    for mine, exact, last in (
+        (piece.timed, bare.timed, 288 + 12),
+        (piece.log_sum, bare.log_sum, 288 + 12),
+        (slow[0], exact_slow[0], 48 + 12),
+        (slow[1], exact_slow[1], 48 + 12),
+    ):
+        assert exact[:, -last:].any() and mine[:, -last:].tolist() == exact[:, -last:].tolist()
+    totals, sums = latency._Totals(bare, now), [baseline.Sums(each) for each in exact_slow]
+    for width in (*dict(latency.SHIFT_WINDOWS), latency.DRIFT_WINDOW):
+        week, bound = latency._week_before(totals, sums[0], sums[1], width, since), bound_of(width)
+        assert week.enough.any()
+        for name in ("mean", "variance", "slope", "offset", "share"):
+            assert (getattr(bound, name) <= getattr(week, name) + 1e-9).all(), (name, width)
+        for name in ("mean_of_bins", "n", "enough", "enough_of_share"):
+            assert (getattr(bound, name) >= getattr(week, name) - 1e-9).all(), (name, width)
+
+
+def test_of_an_endpoint_that_is_new_nothing_is_known_beforehand() -> None:
+    rollups = world(1)
+    fleet, rows = fleet_of(until(rollups, START + 2_000 * BIN))
+    parts: list[pl.DataFrame] = []
+    list(ahead.made_of(baseline.chunks(fleet, rows), fleet, parts))
+    born = rollups.filter(pl.col("bin_start") == START + 2_000 * BIN).with_columns(route=pl.lit("/a"))
+    later, rows = fleet_of(pl.concat([until(rollups, START + 2_001 * BIN), born]))
+    numbers = ahead.named(parts[0], later, rows, 2_000, -math.inf)
+    mine = later.endpoints.filter(pl.col("route") == "/a")["endpoint"].to_list()
+    assert mine and all(set(mine) <= set(of.tolist()) for of in numbers.values())
+
+
+def test_an_outlook_ends_where_something_before_it_changes_and_with_its_hour() -> None:
+    rollups = world(1)
+    fleet, rows = fleet_of(until(rollups, START + 2_000 * BIN))
+    parts: list[pl.DataFrame] = []
+    list(ahead.made_of(baseline.chunks(fleet, rows), fleet, parts))
+    outlook = pl.concat(parts)
+
+    def later(bins: int) -> baseline.Fleet:
+        return fleet_of(until(rollups, START + bins * BIN))[0]
+
+    assert not ahead.holds(ahead.OUTLOOK.to_frame(), fleet, 2_000)
+    assert ahead.holds(outlook, later(2_001), 2_000) and ahead.holds(outlook, later(2_012), 2_011)
+    assert ahead.holds(outlook, later(2_001), 2_000 - ahead.LATE)
+    assert not ahead.holds(outlook, later(2_001), 1_999 - ahead.LATE)
+    assert not ahead.holds(outlook, later(2_013), 2_012)
 
 
 def test_what_may_open_sees_the_bursts_as_a_scan_of_all_does() -> None:

@@ -11,11 +11,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
+import numpy as np
 import polars as pl
 
 from apilens import schema
 from apilens.config import Detect
 from apilens.detect import (
+    ahead,
     anomalies,
     auth,
     baseline,
@@ -49,6 +51,8 @@ DETECTORS: dict[str, memory.Detector] = {
     "latency": latency.detect,
     "traffic": traffic.detect,
 }
+#: Those that look at calls and their status codes alone.
+OF_CODES = {"errors", "new_status", "auth", "rate_limit", "standing"}
 #: Significant digits of a candidate's figures.
 _FIGURES = 9
 MAY_OPEN: dict[str, memory.MayOpen] = {
@@ -122,9 +126,8 @@ def find_candidates(
         fleet = baseline.together(endpoints, rows, (first, last + 1), launch, moved, since)
         holds = (first + since) * schema.BIN_S
         answers = memory.Answers(log.breakdown, before, datetime.fromtimestamp(holds, UTC))
-        behind = incidents.upstreams_of(rows, fleet, answers)
-        chunks = baseline.chunks(fleet, rows, behind)
-        abnormal, known = memory.judge(chunks, fleet, DETECTORS, MAY_OPEN, before, bins, least)
+        behind = incidents.upstreams_of(fleet, answers)
+        abnormal, known = judged(fleet, rows, behind, before, bins, least)
         fresh = pooled.refusals(log.clients, rows, fleet, since, datetime.fromtimestamp(minute * 60, UTC))
         together = pl.concat([memory.pooled_before(before, fleet, since), fresh])
         abnormal = pl.concat([abnormal, together])
@@ -159,6 +162,33 @@ def find_candidates(
     # The last digits of a sum depend on which thread came first; a candidate would change with each scan.
     figures = pl.col(pl.Float64).round_sig_figs(_FIGURES)
     return pl.concat(found).with_columns(figures).sort("detected_at", "id")
+
+
+def judged(
+    fleet: baseline.Fleet,
+    rows: pl.DataFrame,
+    behind: dict[int, str],
+    known: memory.Known | None,
+    seen: baseline.Ints,
+    anyway: float,
+) -> tuple[pl.DataFrame, memory.Known]:
+    """memory.judge of a fleet by all rules; rows as baseline.fleet returns them, behind: upstreams by endpoint, for the others see there."""
+    since = memory.first_new(known, fleet.first_bin, seen, anyway)
+    if known is not None and (since == fleet.bins or ahead.holds(known.outlook, fleet, since)):
+        named = (
+            ahead.named(known.outlook, fleet, rows, since, anyway)
+            if since < fleet.bins
+            else dict.fromkeys(("latency", "traffic"), np.zeros(0, np.int64))
+        )
+        few = memory.Few(named, lambda numbers: baseline.chunks(fleet, rows, behind, numbers))
+        enough = DETECTORS.keys() - named.keys() <= OF_CODES
+        chunks = baseline.coded(fleet, rows) if enough else baseline.chunks(fleet, rows, behind)
+        abnormal, judged = memory.judge(chunks, fleet, DETECTORS, MAY_OPEN, known, seen, anyway, few)
+        return abnormal, judged if judged is known else replace(judged, outlook=known.outlook)
+    made: list[pl.DataFrame] = []
+    chunks = ahead.made_of(baseline.chunks(fleet, rows, behind), fleet, made)
+    abnormal, judged = memory.judge(chunks, fleet, DETECTORS, MAY_OPEN, known, seen, anyway)
+    return abnormal, replace(judged, outlook=pl.concat([ahead.OUTLOOK.to_frame(), *made]))
 
 
 def _until(rollups: pl.LazyFrame, minute: int) -> pl.LazyFrame:

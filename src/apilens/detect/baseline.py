@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +89,7 @@ class Fleet:
     many: Floats  # (bins) by how much log10 of a chance must be lower for looking at so many endpoints (Bonferroni)
     launch: int  # bin of the go-live; not after any first call where none was named
     code_ratio: dict[int, Floats]  # status_code → (days) median daily share of all calls over the 7 days before
+    born: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # (endpoints) first bin with a call
 
     def day_of(self, bin_: Ints) -> Ints:
         """Days since the first bin's UTC midnight."""
@@ -117,6 +118,7 @@ class Fleet:
             many=self.many[bin_:],
             launch=max(self.launch - bin_, 0),
             code_ratio={},
+            born=self.born - bin_,
         )
 
 
@@ -286,29 +288,35 @@ def together(
     """
     first_bin, end_bin = bins
     count = end_bin - first_bin
-    endpoint, bin_, calls = (rows[name].to_numpy() for name in ("endpoint", "bin", "calls"))
+    bin_, calls = (rows[name].to_numpy() for name in ("bin", "calls"))
     load = np.bincount(bin_, calls, count).astype(np.float64)
     named = pl.concat_str(pl.col(schema.ENDPOINT).fill_null("-"), separator="\x1f")
     hashed = endpoints.select(named.hash(7) % FLEET_GROUPS).to_series()
     group = (hashed.rank("dense") - 1).cast(pl.Int64).to_numpy()
-    places = int(group.max(initial=0)) + 1
-    groups = np.bincount(group[endpoint] * count + bin_, calls, places * count).astype(np.float64, copy=False)
-    groups = groups.reshape(places, count)
+    first_calls = rows.lazy().group_by("endpoint").agg(pl.col("bin").min()).collect()
     born = np.full(endpoints.height, count)
-    np.minimum.at(born, endpoint, bin_)
+    born[first_calls["endpoint"].to_numpy()] = first_calls["bin"].to_numpy()
     many = np.log10(np.maximum(np.cumsum(np.bincount(born, minlength=count)) / FEW, 1.0))
     launched = max(launch - first_bin, 0)
     # What is new, with the past that it is compared with.
     begin = max(since - WEEK_DAYS * DAY - max(GROWTH_WINDOWS), 0)
+    groups = _grouped(rows, group, begin, count)
     moved = np.full((1 + WEEK_DAYS * len(GROWTH_WINDOWS), count), np.nan)
-    moved[0, begin:] = _risen(groups[:, begin:], logged=bool(load[:begin].any()))
-    moved[1:, begin:] = np.concatenate([*_growth(groups[:, begin:], since - begin).values()])
+    moved[0, begin:] = _risen(groups, logged=bool(load[:begin].any()))
+    moved[1:, begin:] = np.concatenate([*_growth(groups, since - begin).values()])
     if known is not None:
         moved[:, :since] = known.to_numpy().T[:, :since]
     growth = dict(zip(GROWTH_WINDOWS, moved[1:].reshape(-1, WEEK_DAYS, count), strict=True))
-    shape = Fleet(endpoints, first_bin, count, load, growth, moved[0] > 0, many, launched, {})
-    daily = rows.filter(pl.col("status_code") >= 400).with_columns(day=(pl.col("bin") + first_bin % DAY) // DAY)
-    sums = daily.group_by("status_code", "day").agg(pl.col("calls").cast(pl.Int64).sum()).sort("status_code")
+    shape = Fleet(endpoints, first_bin, count, load, growth, moved[0] > 0, many, launched, {}, born)
+    # Lazily: an eager filter copies all columns, the lists of minutes and buckets as well.
+    sums = (
+        rows.lazy()
+        .filter(pl.col("status_code") >= 400)
+        .group_by("status_code", day=(pl.col("bin") + first_bin % DAY) // DAY)
+        .agg(pl.col("calls").cast(pl.Int64).sum())
+        .sort("status_code")
+        .collect()
+    )
     per_day = np.bincount(shape.day_of(np.arange(count)), weights=load, minlength=shape.days)
     for (code,), part in sums.group_by("status_code", maintain_order=True):
         share = np.zeros(shape.days)
@@ -318,6 +326,17 @@ def together(
             [_median(share[max(0, day - WEEK_DAYS) : day]) for day in range(shape.days)]
         )
     return shape
+
+
+def _grouped(rows: pl.DataFrame, group: Ints, begin: int, end: int) -> Floats:
+    """(groups, bins) calls in the bins begin .. end-1. group: that of each endpoint."""
+    endpoint, bin_, calls = (rows[name].to_numpy() for name in ("endpoint", "bin", "calls"))
+    if begin:
+        late = bin_ >= begin
+        endpoint, bin_, calls = endpoint[late], bin_[late] - begin, calls[late]
+    shape = (int(group.max(initial=0)) + 1, end - begin)
+    sums = np.bincount(group[endpoint] * shape[1] + bin_, calls, shape[0] * shape[1])
+    return sums.astype(np.float64, copy=False).reshape(shape)
 
 
 def _growth(groups: Floats, since: int) -> dict[int, Floats]:
@@ -383,95 +402,146 @@ def _median(values: Floats) -> float:
     return float(np.median(known)) if len(known) else 0.0
 
 
-def chunks(shape: Fleet, rows: pl.DataFrame, upstreams: dict[int, str] | None = None) -> Iterator[Series]:
-    """The fleet's series, CHUNK endpoints at a time; rows as fleet() returns them, upstreams by endpoint where known."""
-    shared = (
-        pl.DataFrame(
-            {"endpoint": list(upstreams or {}), "upstream": list((upstreams or {}).values())},
-            schema={"endpoint": pl.Int64, "upstream": pl.String},
-        )
-        .filter(pl.len().over("upstream") > 1)
-        .with_columns(group=pl.col("upstream").rank("dense").cast(pl.Int64) - 1)
-        .sort("endpoint")
-    )
+def chunks(
+    shape: Fleet, rows: pl.DataFrame, upstreams: dict[int, str] | None = None, only: Ints | None = None
+) -> Iterator[Series]:
+    """The fleet's series, CHUNK endpoints at a time; rows as fleet() returns them, upstreams by endpoint where known.
+
+    only: the numbers of some endpoints, ascending; the series have these alone, under their places among them.
+    """
+    numbers = np.arange(shape.endpoints.height) if only is None else only
+    shared = _shared(upstreams or {}, numbers)
     together, steady, bursts = _behind(shape, rows, shared)
-    for first, size, part in _parts(shape, rows):
+    for first, of, part in _parts(rows, numbers):
+        size = len(of)
         calls = _dense(part, "calls", size, shape.bins)
         good = part.filter(pl.col("status_code") < 400)
-        minutes = pl.concat_arr(pl.col("minute_calls").list.get(i).sum().cast(pl.Int64) for i in range(MINUTES))
-        failed = part.filter(pl.col("status_code") >= 400)
-        beside_them = part.join(failed.select("row", "bin").unique(), on=["row", "bin"], how="semi")
-        codes = (
-            failed.group_by("row", "status_code", "bin")
-            .agg(pl.col("calls").sum(), minutes.alias("by_minute"))
-            .join(beside_them.group_by("row", "bin").agg(minutes.alias("all_by_minute")), on=["row", "bin"])
-            .sort("row", "status_code", "bin")
-        )
         buckets = (
             good.select("row", "bin", "bucket", pl.col("bucket_calls").alias("calls"))
             .explode("bucket", "calls")
             .drop_nulls("bucket")
         )
-        seen = calls > 0
-        mine, at = _shared_in(shared, first, size)
+        mine, at = _shared_in(shared, of)
         beside, siblings = calls.copy(), np.zeros_like(calls)
         beside[mine] = together[at]
         own = calls[mine]
-        if first in bursts:
-            rows_of, bins_of, kept = bursts[first]
-            own[rows_of, bins_of] = kept
+        there = np.full(size, -1)
+        there[mine] = np.arange(len(mine))
+        # Ascending, as these are.
+        low, high = np.searchsorted(bursts[0], [of[0], of[-1] + 1])
+        theirs = np.isin(bursts[0][low:high], of)
+        endpoint, bin_, kept = (column[low:high][theirs] for column in bursts)
+        own[there[np.searchsorted(of, endpoint)], bin_] = kept
         siblings[mine] = steady[at] - own
         yield Series(
             first,
             calls,
             beside,
             siblings,
-            np.where(seen.any(axis=1), seen.argmax(axis=1), shape.bins).astype(np.int64),
+            _born(calls),
             _dense(good, "durations", size, shape.bins),
             _dense(good, "log_duration_sum", size, shape.bins),
             _dense(good, "log_duration_sumsq", size, shape.bins),
-            codes,
+            _codes(part),
             buckets,
         )
 
 
-def _parts(shape: Fleet, rows: pl.DataFrame) -> Iterator[tuple[int, int, pl.DataFrame]]:
-    """CHUNK endpoints at a time: the first, how many, and their rows with `row`, the number of the endpoint among them."""
-    for first in range(0, shape.endpoints.height, CHUNK):
-        if first % STRIPE == 0:
-            stripe = rows.filter(pl.col("endpoint").is_between(first, first + STRIPE - 1)).sort("endpoint")
-        size = min(CHUNK, shape.endpoints.height - first)
-        begin, end = (stripe["endpoint"].search_sorted(edge) for edge in (first, first + size))
-        row = (pl.col("endpoint").cast(pl.Int64) - first).alias("row")
-        yield first, size, stripe.slice(begin, end - begin).with_columns(row)
+def coded(shape: Fleet, rows: pl.DataFrame) -> Iterator[Series]:
+    """chunks() for who asks for calls and codes alone: nothing is known of latency and of others behind the same upstream."""
+    rows = rows.select("endpoint", "bin", "status_code", "calls", "minute_calls")
+    for first, of, part in _parts(rows, np.arange(shape.endpoints.height)):
+        calls = _dense(part, "calls", len(of), shape.bins)
+        nothing, codes = calls[:, :0], _codes(part)
+        yield Series(
+            first,
+            calls,
+            nothing,
+            nothing,
+            _born(calls),
+            nothing,
+            nothing,
+            nothing,
+            codes,
+            codes.select("row", "bin").clear(),
+        )
 
 
-def _shared_in(shared: pl.DataFrame, first: int, size: int) -> tuple[Ints, Ints]:
-    """Rows of a chunk that share their upstream, and the number of that."""
-    mine = shared.filter(pl.col("endpoint").is_between(first, first + size - 1))
-    return (mine["endpoint"] - first).to_numpy(), mine["group"].to_numpy()
+def _born(calls: Floats) -> Ints:
+    seen = calls > 0
+    first: Ints = np.where(seen.any(axis=1), seen.argmax(axis=1), calls.shape[1]).astype(np.int64)
+    return first
 
 
-def _behind(
-    shape: Fleet, rows: pl.DataFrame, shared: pl.DataFrame
-) -> tuple[Counts, Counts, dict[int, tuple[Ints, Ints, Floats]]]:
-    """(upstreams, bins) calls of all endpoints behind each upstream, and the same without their bursts; and by the first endpoint of
-    a chunk its bursts: row among those that share, bin, and calls without."""
+def _codes(part: pl.DataFrame) -> pl.DataFrame:
+    """Series.codes of the rows of a chunk."""
+    minutes = pl.concat_arr(pl.col("minute_calls").list.get(i).sum().cast(pl.Int64) for i in range(MINUTES))
+    failed = part.filter(pl.col("status_code") >= 400)
+    beside_them = part.join(failed.select("row", "bin").unique(), on=["row", "bin"], how="semi")
+    return (
+        failed.group_by("row", "status_code", "bin")
+        .agg(pl.col("calls").sum(), minutes.alias("by_minute"))
+        .join(beside_them.group_by("row", "bin").agg(minutes.alias("all_by_minute")), on=["row", "bin"])
+        .sort("row", "status_code", "bin")
+    )
+
+
+def _parts(rows: pl.DataFrame, numbers: Ints) -> Iterator[tuple[int, Ints, pl.DataFrame]]:
+    """Some endpoints, ascending, CHUNK at a time: the place of the first, their numbers, and their rows with `row`, the place in the chunk."""
+    for begin in range(0, len(numbers), STRIPE):
+        stripe = _rows_of(rows, numbers[begin : begin + STRIPE])
+        for first in range(begin, min(begin + STRIPE, len(numbers)), CHUNK):
+            of = numbers[first : first + CHUNK]
+            part = _rows_of(stripe, of)
+            row = pl.Series("row", np.searchsorted(of, part["endpoint"].to_numpy()))
+            yield first, of, part.with_columns(row)
+
+
+def _rows_of(rows: pl.DataFrame, numbers: Ints) -> pl.DataFrame:
+    """The rows of some endpoints, ascending."""
+    inside = pl.col("endpoint").is_between(int(numbers[0]), int(numbers[-1]))
+    if len(numbers) <= numbers[-1] - numbers[0]:
+        inside &= pl.col("endpoint").is_in(numbers.tolist())
+    return rows.filter(inside)
+
+
+def _shared(upstreams: dict[int, str], numbers: Ints) -> pl.DataFrame:
+    """Endpoints that share their upstream with others, and the number (`group`) of that; of upstreams of some endpoints only."""
+    named = pl.DataFrame(
+        {"endpoint": list(upstreams), "upstream": list(upstreams.values())},
+        schema={"endpoint": pl.Int64, "upstream": pl.String},
+    )
+    asked = pl.col("endpoint").is_in(numbers.tolist()).any().over("upstream")
+    return (
+        named.filter((pl.len().over("upstream") > 1) & asked)
+        .with_columns(group=pl.col("upstream").rank("dense").cast(pl.Int64) - 1)
+        .sort("endpoint")
+    )
+
+
+def _shared_in(shared: pl.DataFrame, numbers: Ints) -> tuple[Ints, Ints]:
+    """Places among some endpoints, ascending, of those that share their upstream, and the number of that."""
+    mine = shared.filter(pl.col("endpoint").is_in(numbers.tolist()))
+    return np.searchsorted(numbers, mine["endpoint"].to_numpy()), mine["group"].to_numpy()
+
+
+def _behind(shape: Fleet, rows: pl.DataFrame, shared: pl.DataFrame) -> tuple[Counts, Counts, tuple[Ints, Ints, Floats]]:
+    """(upstreams, bins) calls of all endpoints behind each upstream, and the same without their bursts; and these bursts: endpoint,
+    bin, and calls without."""
     # Of all upstreams at once: nine weeks of a thousand are 145 MB, with eight bytes a count twice that.
     together, steady = (np.zeros((shared["group"].n_unique(), shape.bins), np.int32) for _ in range(2))
-    theirs = rows.select("endpoint", "bin", "calls").filter(pl.col("endpoint").is_in(shared["endpoint"].implode()))
-    bursts = {}
-    for first, size, part in _parts(shape, theirs):
-        mine, at = _shared_in(shared, first, size)
-        if len(mine) > 0:
-            calls = _dense(part, "calls", size, shape.bins)[mine]
-            calm = without_bursts(calls)
-            np.add.at(together, at, calls.astype(np.int32))
-            np.add.at(steady, at, calm.astype(np.int32))
-            # Few, so that they need not be told a second time.
-            row, bin_ = np.nonzero(calm < calls)
-            bursts[first] = row, bin_, calm[row, bin_]
-    return together, steady, bursts
+    bursts = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
+    for _, of, part in _parts(rows.select("endpoint", "bin", "calls"), shared["endpoint"].to_numpy()):
+        _, at = _shared_in(shared, of)
+        calls = _dense(part, "calls", len(of), shape.bins)
+        calm = without_bursts(calls)
+        np.add.at(together, at, calls.astype(np.int32))
+        np.add.at(steady, at, calm.astype(np.int32))
+        # Few, so that they need not be told a second time.
+        row, bin_ = np.nonzero(calm < calls)
+        bursts.append((of[row], bin_, calm[row, bin_]))
+    endpoint, bin_, kept = (np.concatenate(column) for column in zip(*bursts, strict=True))
+    return together, steady, (endpoint, bin_, kept)
 
 
 def without_bursts(calls: Floats) -> Floats:

@@ -381,13 +381,12 @@ def windows_frame(spans: list[tuple[int, int, int]], fleet: Fleet) -> pl.DataFra
     )
 
 
-def upstreams_of(rows: pl.DataFrame, fleet: Fleet, breakdown: Breakdown) -> dict[int, str]:
+def upstreams_of(fleet: Fleet, breakdown: Breakdown) -> dict[int, str]:
     """The upstream that most of an endpoint's first calls went to, where the log names one.
 
-    Of the first five minutes, so that a scan at any later time says the same. rows: as baseline.fleet returns them.
+    Of the first five minutes, so that a scan at any later time says the same.
     """
-    first = rows.group_by("endpoint").agg(pl.col("bin").min()).sort("endpoint")
-    spans = [(endpoint, bin_ * MINUTES, (bin_ + 1) * MINUTES) for endpoint, bin_ in first.iter_rows()]
+    spans = [(endpoint, bin_ * MINUTES, (bin_ + 1) * MINUTES) for endpoint, bin_ in enumerate(fleet.born.tolist())]
     windows = windows_frame(spans, fleet)
     found = (
         breakdown(windows)
@@ -397,8 +396,8 @@ def upstreams_of(rows: pl.DataFrame, fleet: Fleet, breakdown: Breakdown) -> dict
         .sort("window_id", "calls", "upstream", descending=[False, True, False])
         .unique("window_id", keep="first", maintain_order=True)
     )
-    endpoints = first["endpoint"].to_list()
-    return {endpoints[window]: upstream for window, upstream in found.select("window_id", "upstream").iter_rows()}
+    # A window for each endpoint, in the order of their numbers.
+    return dict(found.select("window_id", "upstream").iter_rows())
 
 
 def profile_of(run: Run, now: pl.DataFrame, before: pl.DataFrame, measured: Mapping[str, float | str]) -> Profile:
@@ -408,45 +407,42 @@ def profile_of(run: Run, now: pl.DataFrame, before: pl.DataFrame, measured: Mapp
     Errors: failed calls above the expected ratio of each value's calls. Latency: log time above what was expected.
     Traffic: calls above (below) those of the day before.
     """
-    profile = Profile(sizes=1.0)
     expected = float(measured["expected"])
-    for name in DIMENSIONS:
-        value = pl.col(name).fill_null("").alias("value")
-        if run.signal == "traffic":
-            rows = (
-                pl.concat(
-                    [
-                        now.select(value, pl.col("calls"), then=0),
-                        before.select(value, pl.lit(0, pl.Int64).alias("calls"), then="calls"),
-                    ],
-                    how="vertical_relaxed",
-                )
-                .group_by("value")
-                .agg(pl.col("calls", "then").sum())
-                .select("value", calls="then", excess=run.direction * (pl.col("calls") - pl.col("then")))
-            )
-        elif run.signal == "latency":
-            profile.sizes = 4.0
-            slow = now.filter((pl.col("status_code") < 400) & (pl.col("timed") > 0))
-            usual = math.log(expected) if measured["unit"] == "ms" else _mean_log(before, otherwise=slow)
-            rows = (
-                slow.group_by(value)
-                .agg(pl.col("timed", "log_duration_sum").sum())
-                .select(
-                    "value",
-                    calls="timed",
-                    excess=pl.col("log_duration_sum") - pl.col("timed") * usual,
-                )
-            )
-        else:
-            hit = pl.col("calls").filter(pl.col("status_code") == run.status).sum()
-            rows = now.group_by(value).agg(
-                pl.col("calls").sum(), (hit - expected * pl.col("calls").sum()).alias("excess")
-            )
-        told = rows.sort("value")
-        for of, column in ((profile.calls, "calls"), (profile.excess, "excess")):
-            of[name] = dict(zip(told["value"].to_list(), told[column].cast(pl.Float64).to_list(), strict=True))
+    profile = Profile(sizes=4.0 if run.signal == "latency" else 1.0)
+    calls = pl.col("calls").sum()
+    if run.signal == "traffic":
+        then = _by_value(now, "calls", pl.lit(0, pl.Int64).alias("before"))
+        ago = _by_value(before, pl.lit(0, pl.Int64).alias("calls"), pl.col("calls").alias("before"))
+        ago = pl.concat([then, ago])
+        told = _told(ago, pl.col("before").sum(), run.direction * (calls - pl.col("before").sum()))
+    elif run.signal == "latency":
+        slow = now.filter((pl.col("status_code") < 400) & (pl.col("timed") > 0))
+        usual = math.log(expected) if measured["unit"] == "ms" else _mean_log(before, otherwise=slow)
+        timed = pl.col("timed").sum()
+        told = _told(
+            _by_value(slow, "timed", "log_duration_sum"), timed, pl.col("log_duration_sum").sum() - timed * usual
+        )
+    else:
+        hit = pl.col("calls").filter(pl.col("status_code") == run.status).sum()
+        told = _told(_by_value(now, "calls", "status_code"), calls, hit - expected * calls)
+    for name, value, of_value, excess in told.iter_rows():
+        profile.calls[name][value], profile.excess[name][value] = of_value, excess
     return profile
+
+
+def _by_value(part: pl.DataFrame, *measures: pl.Expr | str) -> pl.DataFrame:
+    """Some measures of a breakdown's rows once for each dimension: `dimension`, its `value` ("" where it is not known) and they."""
+    rows = part.select(*(pl.col(name).fill_null("") for name in DIMENSIONS), *measures)
+    return rows.unpivot(on=DIMENSIONS, index=rows.columns[len(DIMENSIONS) :], variable_name="dimension")
+
+
+def _told(rows: pl.DataFrame, calls: pl.Expr, excess: pl.Expr) -> pl.DataFrame:
+    """dimension, value, calls and excess of _by_value's rows, in order. One question for all dimensions: a small one costs as long as
+    a group does."""
+    of_each = rows.group_by("dimension", "value").agg(
+        calls.cast(pl.Float64).alias("told_calls"), excess.cast(pl.Float64).alias("told_excess")
+    )
+    return of_each.sort("dimension", "value")
 
 
 def _mean_log(before: pl.DataFrame, *, otherwise: pl.DataFrame) -> float:

@@ -8,6 +8,7 @@ slowness.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
 
@@ -133,88 +134,289 @@ def may_open(series: Series, fleet: Fleet, since: int, anyway: float) -> Bools:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What the week before says of windows of one size; (endpoints, bins), or (endpoints, 1): the bound of all bins that lets more open."""
+
+    enough: Bools  # calls of that week
+    mean: Floats
+    mean_of_bins: Floats  # from `width` bins sooner on: the mean by which each bin of a window is told to be its worst
+    variance: Floats
+    slope: Floats  # by load: slope * today's + offset is explained
+    offset: Floats
+    n: Floats
+    share: Floats  # of slow calls
+    enough_of_share: Bools
+
+
 def _may_be_slower(series: Series, fleet: Fleet, since: int, anyway: float) -> Bools:
     totals = _Totals(series, fleet)
-    found = np.zeros(len(series.born), dtype=bool)
     slow, timed = _slow_calls(series, fleet)
-    slow_sums, timed_sums = Sums(slow, since), Sums(timed, since)
+    slow_sums, timed_sums = Sums(slow), Sums(timed)
+
+    def before(width: int) -> _Before:
+        return _week_before(totals, slow_sums, timed_sums, width, since)
+
+    return _slower_than(before, series, totals, (slow, timed), (slow_sums, timed_sums), fleet.many, since, anyway)
+
+
+def _week_before(totals: _Totals, slow: Sums, timed: Sums, width: int, since: int) -> _Before:
+    """What is known of the windows of a size that end in bin `since` or later, whatever they hold; of a drift there is no share."""
+    behind = DRIFT_WINDOW + DRIFT_SKIP if width == DRIFT_WINDOW else width + HOUR
+    of, sooner = totals.tail(since), totals.tail(max(since - width, 0))
+    past_n = of.timed.past(WEEK, behind)
+    mean, variance, slope, load_mean = _on_load(of, behind)
+    if width == DRIFT_WINDOW:
+        mean_of_bins, share, enough = mean, np.zeros_like(mean), np.zeros(mean.shape, dtype=bool)
+    else:
+        mean_of_bins = sooner.log_sum.past(WEEK, behind) / np.maximum(sooner.timed.past(WEEK, behind), 1.0)
+        among = timed.tail(since).past(WEEK, behind)
+        share = (slow.tail(since).past(WEEK, behind) + 100 * TAIL_SHARE) / (among + 100)
+        enough = among >= 50
+    return _Before(past_n >= 50, mean, mean_of_bins, variance, slope, -slope * load_mean, past_n, share, enough)
+
+
+def _slower_than(
+    before: Callable[[int], _Before],
+    series: Series,
+    totals: _Totals,
+    slow: tuple[Floats, Floats],
+    slow_sums: tuple[Sums, Sums],
+    many: Floats,
+    since: int,
+    anyway: float,
+) -> Bools:
+    """Which rows can have a window that ends in bin `since` or later and opens, by what is known before it.
+
+    series: without bursts; totals: its sums; slow: slow calls, and those they are counted among; many: as in Fleet.
+    """
+    found = np.zeros(len(series.born), dtype=bool)
+    slow_calls, among = slow_sums[0].tail(since), slow_sums[1].tail(since)
     shift_or_tail, drift = (
-        np.maximum(rule - fleet.many[since:], anyway) + anomalies.SLACK
-        for rule in (CLEAR_LOG10_P, anomalies.OPEN_LOG10_P)
+        np.maximum(rule - many[since:], anyway) + anomalies.SLACK for rule in (CLEAR_LOG10_P, anomalies.OPEN_LOG10_P)
     )
+    of = totals.tail(since)
     for width, factor in SHIFT_WINDOWS:
+        n, counted = of.timed.window(width), among.window(width)
+        if max(n.max(initial=0), counted.max(initial=0)) < MIN_TIMED:
+            continue
+        week = before(width)
         # Some bins sooner, because a window is asked for without its worst bin.
         begin = max(since - width, 0)
         new = slice(since - begin, None)
-        of = totals.tail(begin)
-        n, past_n = of.timed.window(width), of.timed.past(WEEK, width + HOUR)
-        enough = (n >= MIN_TIMED) & (past_n >= 50)
-        if not enough[:, new].any():
-            continue
-        mean, variance, explained = _by_load(of, width, width + HOUR)
         rest_n = np.maximum(n, 1.0) * (1 - 1 / width)
-        worst = window_max(series.log_sum[:, begin:] - series.timed[:, begin:] * mean, width)
-        above = (of.log_sum.window(width) - np.maximum(worst, 0.0) - np.maximum(n, 1.0) * mean) / rest_n - explained
-        rows, bins = np.nonzero((enough & (above > math.log(factor) - anomalies.SLACK))[:, new])
-        n, rest_n, above, variance = (of[:, new][rows, bins] for of in (n, rest_n, above, variance))
+        worst = window_max(series.log_sum[:, begin:] - series.timed[:, begin:] * week.mean_of_bins, width)[:, new]
+        explained = week.slope * (of.load.window(width) / np.maximum(n, 1.0)) + week.offset
+        above = (
+            of.log_sum.window(width) - np.maximum(worst, 0.0) - np.maximum(n, 1.0) * week.mean
+        ) / rest_n - explained
+        enough = (n >= MIN_TIMED) & week.enough
+        rows, bins = np.nonzero(enough & (above > math.log(factor) - anomalies.SLACK))
+        variance = np.broadcast_to(week.variance, n.shape)[rows, bins]
+        n, rest_n, above = (of_all[rows, bins] for of_all in (n, rest_n, above))
         z = above / np.sqrt(variance / rest_n + MIN_WANDER)
         chance = anomalies.log10_tail(stdtr(np.minimum(T_DEGREES, DEGREES_PER_CALL * n), -z))
         found[rows[chance <= shift_or_tail[bins]]] = True
-        n, past_n = timed_sums.window(width), timed_sums.past(WEEK, width + HOUR)
-        k = slow_sums.window(width) - window_max(slow[:, begin:], width)[:, new]
-        share = (slow_sums.past(WEEK, width + HOUR) + 100 * TAIL_SHARE) / (past_n + 100)
-        least = n * share * (width - 1) / width
+        k = slow_calls.window(width) - window_max(slow[0][:, begin:], width)[:, new]
+        least = counted * week.share * (width - 1) / width
         third = max(width // 3, 1)
         heavier = (
-            (n >= MIN_TIMED)
-            & (past_n >= 50)
+            (counted >= MIN_TIMED)
+            & week.enough_of_share
             & (k >= 4)
             & (k > TAIL_FACTOR * least - anomalies.SLACK)
-            & (k - least > 0.05 * n - anomalies.SLACK)
+            & (k - least > 0.05 * counted - anomalies.SLACK)
         )
-        heavier &= slow_sums.window(third) > 1.5 * share * timed_sums.window(third) - anomalies.SLACK
+        heavier &= slow_calls.window(third) > 1.5 * week.share * among.window(third) - anomalies.SLACK
         rows, bins = np.nonzero(heavier)
         k, least = k[rows, bins], least[rows, bins]
         shape = least / MIN_OVER
         chance = anomalies.log10_tail(betainc(k, shape, least / (least + shape)))
         found[rows[chance <= shift_or_tail[bins]]] = True
-    if found.all():
+    n = of.timed.window(DRIFT_WINDOW)
+    if found.all() or n.max(initial=0) < MIN_TIMED:
         return found
-    of = totals.tail(since)
-    behind = DRIFT_WINDOW + DRIFT_SKIP
-    mean, variance, explained = _by_load(of, DRIFT_WINDOW, behind)
-    n, past_n = of.timed.window(DRIFT_WINDOW), of.timed.past(WEEK, behind)
-    above = of.log_sum.window(DRIFT_WINDOW) / np.maximum(n, 1.0) - mean - explained
-    rows, bins = np.nonzero((n >= MIN_TIMED) & (past_n >= 50) & (above > math.log(DRIFT_FACTOR) - anomalies.SLACK))
-    variance, n, past_n = (of[rows, bins] for of in (variance, n, past_n))
-    z = above[rows, bins] / np.sqrt(variance / n + variance / past_n)
+    week = before(DRIFT_WINDOW)
+    explained = week.slope * (of.load.window(DRIFT_WINDOW) / np.maximum(n, 1.0)) + week.offset
+    above = of.log_sum.window(DRIFT_WINDOW) / np.maximum(n, 1.0) - week.mean - explained
+    rows, bins = np.nonzero((n >= MIN_TIMED) & week.enough & (above > math.log(DRIFT_FACTOR) - anomalies.SLACK))
+    variance, past_n = (np.broadcast_to(each, n.shape)[rows, bins] for each in (week.variance, week.n))
+    z = above[rows, bins] / np.sqrt(variance / n[rows, bins] + variance / past_n)
     chance = anomalies.log10_tail(stdtr(DRIFT_DEGREES, -z))
     found[rows[chance <= drift[bins]]] = True
     return found
 
 
+#: Of an endpoint, what is known of bins some of which are yet to come: of windows of each size the bounds of what the week before says of them
+#: (_Before's fields, one by one); calls at the same time of the days before, bin by bin; from which bucket on calls are slow on the day
+#: before and on this one (NaN: too few calls); and which bins of the 24 hours before were bursts, counted back from the first.
+OUTLOOK = pl.Schema(
+    [
+        ("weeks", pl.Array(pl.Float64, (len(SHIFT_WINDOWS) + 1) * 9)),
+        ("around", pl.List(pl.Float64)),
+        ("slow_before", pl.Float64),
+        ("slow", pl.Float64),
+        ("bursts", pl.List(pl.Int32)),
+    ]
+)
+
+
+def outlook(series: Series, fleet: Fleet, first: int, end: int) -> pl.DataFrame:
+    """OUTLOOK of the bins first .. end-1, all of one UTC day and few enough that what the shortest window is compared with ends before them;
+    one row per endpoint of the series."""
+    begin = max(first - REACH, 0)
+    later = end - fleet.bins
+    fleet, late, first, end = _longer(fleet.since(begin), later), series.since(begin), first - begin, end - begin
+    day = int(fleet.day_of(np.array([first]))[0])
+    found = []
+    for _, bare in late.pieces(np.arange(len(series.born))):
+        padding = ((0, 0), (0, later))
+        piece = replace(
+            bare,
+            calls=np.pad(bare.calls, padding),
+            timed=np.pad(bare.timed, padding),
+            log_sum=np.pad(bare.log_sum, padding),
+            log_sumsq=np.pad(bare.log_sumsq, padding),
+        )
+        around = _around(piece)
+        calm = _calm(piece.calls, around)
+        piece = _kept(piece, calm)
+        totals, slow_from = _Totals(piece, fleet), _slow_from(piece, fleet)
+        slow, timed = (Sums(each) for each in _slower_calls(piece, _of_buckets(piece, fleet, slow_from)))
+        weeks = [
+            _bounds(_week_before(totals, slow, timed, width, first)) for width in (*dict(SHIFT_WINDOWS), DRIFT_WINDOW)
+        ]
+        row, burst = np.nonzero(~calm[:, max(first - DAY, 0) : first])
+        bursts = [(burst[row == at] + max(-DAY, -first)).tolist() for at in range(len(piece.born))]
+        found.append(
+            pl.DataFrame(
+                {
+                    "weeks": np.concatenate(weeks, axis=1),
+                    "around": around[:, first:end].tolist(),
+                    "slow_before": slow_from[:, day - 1] if day else np.full(len(bursts), np.nan),
+                    "slow": slow_from[:, day],
+                    "bursts": bursts,
+                },
+                schema=OUTLOOK,
+            )
+        )
+    return pl.concat([OUTLOOK.to_frame(), *found])
+
+
+def _longer(fleet: Fleet, bins: int) -> Fleet:
+    """With so many more bins, of which nothing is known."""
+    return replace(
+        fleet,
+        bins=fleet.bins + bins,
+        load=np.pad(fleet.load, (0, bins)),
+        many=np.pad(fleet.many, (0, bins), mode="edge"),
+    )
+
+
+def _of_buckets(series: Series, fleet: Fleet, slow_from: Floats) -> Floats:
+    day = fleet.day_of(series.buckets["bin"].to_numpy())
+    limit: Floats = slow_from[series.buckets["row"].to_numpy(), day]
+    return limit
+
+
+def _bounds(week: _Before) -> Floats:
+    """(endpoints, fields) of each endpoint what lets most open: of a higher mean, load and share less is beyond it, of more calls more sure."""
+    lowest = (week.mean, week.variance, week.slope, week.offset, week.share)
+    mean, variance, slope, offset, share = (each.min(axis=1) for each in lowest)
+    mean_of_bins, n = (each.max(axis=1) for each in (week.mean_of_bins, week.n))
+    enough, enough_of_share = (each.any(axis=1) for each in (week.enough, week.enough_of_share))
+    bounds: Floats = np.stack([enough, mean, mean_of_bins, variance, slope, offset, n, share, enough_of_share], axis=1)
+    return bounds
+
+
+def may_open_by(known: pl.DataFrame, series: Series, fleet: Fleet, first: int, since: int, anyway: float) -> Bools:
+    """may_open of a series of the last bins alone: too many where the bounds of what is known are wide.
+
+    known: OUTLOOK of the endpoints of the series (null: all is null, and false is returned); first: its first bin. The series begins a day and
+    some hours sooner, or with the first call.
+    """
+    told = np.flatnonzero(known["weeks"].is_not_null())
+    found = np.zeros(len(series.born), dtype=bool)
+    if len(told) == 0:
+        return found
+    if len(told) < len(found):
+        known, series = known[told], series.only(told)
+    bins = series.calls.shape[1]
+    calm = np.ones(series.calls.shape, dtype=bool)
+    each = known.select(pl.int_range(pl.len()).alias("row"), "bursts").explode("bursts").drop_nulls()
+    calm[each["row"].to_numpy(), each["bursts"].to_numpy() + first] = False
+    around = np.array(known["around"].to_list())[:, : bins - first]
+    calm[:, first:] = _calm(series.calls, around)
+    piece = _kept(series, calm)
+    totals = _Totals(piece, fleet)
+    midnight = first - (fleet.first_bin + first) % DAY
+    row, today = piece.buckets["row"].to_numpy(), piece.buckets["bin"].to_numpy() >= midnight
+    slow_from = (known[name].cast(pl.Float64).fill_null(np.nan).to_numpy()[row] for name in ("slow", "slow_before"))
+    slow = _slower_calls(piece, np.where(today, *slow_from))
+    weeks = known["weeks"].to_numpy().reshape(len(told), len(SHIFT_WINDOWS) + 1, -1)
+
+    def before(width: int) -> _Before:
+        at = [*dict(SHIFT_WINDOWS), DRIFT_WINDOW].index(width)
+        enough, mean, mean_of_bins, variance, slope, offset, n, share, enough_of_share = weeks[:, at].T[:, :, None]
+        return _Before(enough > 0, mean, mean_of_bins, variance, slope, offset, n, share, enough_of_share > 0)
+
+    found[told] = _slower_than(before, piece, totals, slow, (Sums(slow[0]), Sums(slow[1])), fleet.many, since, anyway)
+    return found
+
+
 class _Totals:
-    """Sums of a piece's series, each made once."""
+    """Sums of a piece's series, each made once, and when it is first asked for."""
 
     def __init__(self, series: Series, fleet: Fleet) -> None:
         logged = np.maximum(window_sum((fleet.load > 0).astype(np.float64), HOUR), 1.0)
-        load = np.log(np.maximum(window_sum(fleet.load, HOUR) / logged, 1.0))
-        self.calls = Sums(series.calls)
-        self.beside = Sums(series.beside)
-        self.timed = Sums(series.timed)
-        self.log_sum = Sums(series.log_sum)
-        self.log_sumsq = Sums(series.log_sumsq)
-        # Of the fleet's log load, per call.
-        self.load = Sums(series.timed * load)
-        self.load_sq = Sums(series.timed * load**2)
-        self.log_sum_load = Sums(series.log_sum * load)
+        self._load = np.log(np.maximum(window_sum(fleet.load, HOUR) / logged, 1.0))
+        self._series = series
+        self._since = 0
+        self._made: dict[str, Sums] = {}
 
     def tail(self, since: int) -> _Totals:
         """The same sums, returned from a bin on."""
         other = copy(self)
-        for name, sums in vars(self).items():
-            setattr(other, name, sums.tail(since))
+        other._since = since
         return other
+
+    def _sums(self, name: str, matrix: Callable[[], Floats]) -> Sums:
+        if name not in self._made:
+            self._made[name] = Sums(matrix())
+        return self._made[name].tail(self._since)
+
+    @property
+    def calls(self) -> Sums:
+        return self._sums("calls", lambda: self._series.calls)
+
+    @property
+    def beside(self) -> Sums:
+        return self._sums("beside", lambda: self._series.beside)
+
+    @property
+    def timed(self) -> Sums:
+        return self._sums("timed", lambda: self._series.timed)
+
+    @property
+    def log_sum(self) -> Sums:
+        return self._sums("log_sum", lambda: self._series.log_sum)
+
+    @property
+    def log_sumsq(self) -> Sums:
+        return self._sums("log_sumsq", lambda: self._series.log_sumsq)
+
+    @property
+    def load(self) -> Sums:
+        """Of the fleet's log load, per call."""
+        return self._sums("load", lambda: self._series.timed * self._load)
+
+    @property
+    def load_sq(self) -> Sums:
+        return self._sums("load_sq", lambda: self._series.timed * self._load**2)
+
+    @property
+    def log_sum_load(self) -> Sums:
+        return self._sums("log_sum_load", lambda: self._series.log_sum * self._load)
 
 
 def _slower(series: Series, fleet: Fleet) -> pl.DataFrame:
@@ -240,11 +442,25 @@ def _without_bursts(series: Series) -> Series:
 
     What a batch job or a crowd does to the latency is their matter, and the traffic detector's.
     """
-    calls, totals = series.calls, Sums(series.calls)
-    lately = totals.past(2 * HOUR, 1) / (2 * HOUR)
-    around = same_time(totals.window(HOUR // 2) / (HOUR // 2), HOUR // 4)
-    usual = np.maximum(lately, around / np.maximum(_days(series), 1.0))
-    calm = calls <= BURST_FACTOR * usual + 3 * np.sqrt(usual) + 3
+    return _kept(series, _calm(series.calls, _around(series)))
+
+
+def _around(series: Series) -> Floats:
+    """Per bin the calls at this time of the seven days before, within a quarter of an hour."""
+    calls = same_time(Sums(series.calls).window(HOUR // 2) / (HOUR // 2), HOUR // 4)
+    around: Floats = calls / np.maximum(_days(series), 1.0)
+    return around
+
+
+def _calm(calls: Floats, around: Floats) -> Bools:
+    """Which bins are no burst. around: of the last bins at least, of which it is said."""
+    new = calls.shape[1] - around.shape[1]
+    usual = np.maximum(Sums(calls, new).past(2 * HOUR, 1) / (2 * HOUR), around)
+    calm: Bools = calls[:, new:] <= BURST_FACTOR * usual + 3 * np.sqrt(usual) + 3
+    return calm
+
+
+def _kept(series: Series, calm: Bools) -> Series:
     kept = calm[series.buckets["row"].to_numpy(), series.buckets["bin"].to_numpy()]
     return replace(
         series,
@@ -287,15 +503,20 @@ def _by_load(totals: _Totals, width: int, behind: int) -> tuple[Floats, Floats, 
     Many systems answer slower when all consumers are awake; a regression of the endpoint's latency on the fleet's log
     load, from the past only, takes that out. It only ever explains slowness by more load, never by less.
     """
+    mean, variance, slope, load_mean = _on_load(totals, behind)
+    today = totals.load.window(width) / np.maximum(totals.timed.window(width), 1.0)
+    return mean, variance, slope * (today - load_mean)
+
+
+def _on_load(totals: _Totals, behind: int) -> tuple[Floats, Floats, Floats, Floats]:
+    """Mean and variance of the log latency in the past week, its slope on the fleet's log load, and the mean of that."""
     n = np.maximum(totals.timed.past(WEEK, behind), 1.0)
     mean = totals.log_sum.past(WEEK, behind) / n
     variance = np.maximum(totals.log_sumsq.past(WEEK, behind) / n - mean**2, 0.01)
     load_mean = totals.load.past(WEEK, behind) / n
     load_variance = np.maximum(totals.load_sq.past(WEEK, behind) / n - load_mean**2, 0.0)
     together = totals.log_sum_load.past(WEEK, behind) / n - load_mean * mean
-    slope = np.clip(together / (load_variance + LOAD_RIDGE), 0.0, 1.5)
-    today = totals.load.window(width) / np.maximum(totals.timed.window(width), 1.0)
-    return mean, variance, slope * (today - load_mean)
+    return mean, variance, np.clip(together / (load_variance + LOAD_RIDGE), 0.0, 1.5), load_mean
 
 
 def _under_load(series: Series, fleet: Fleet, of: Floats, among: Floats) -> tuple[Floats, Bools]:
@@ -473,24 +694,32 @@ def _as_slow(totals: _Totals, width: int, part: int, skip: int, residual: Floats
 
 def _slow_calls(series: Series, fleet: Fleet) -> tuple[Floats, Floats]:
     """Per bin the calls above the q97 of the seven days before, and the calls they were counted among."""
-    endpoints, bins = series.calls.shape
+    return _slower_calls(series, _of_buckets(series, fleet, _slow_from(series, fleet)))
+
+
+def _slow_from(series: Series, fleet: Fleet) -> Floats:
+    """(endpoints, UTC days) the bucket of the q97 of the seven days before; NaN: too few calls."""
     row, bin_, bucket = (series.buckets[name].to_numpy().astype(np.int64) for name in ("row", "bin", "bucket"))
-    calls = series.buckets["calls"].to_numpy().astype(np.float64)
     if len(row) == 0:
-        return np.zeros((endpoints, bins)), np.zeros((endpoints, bins))
-    lowest = bucket.min()
-    shape = (endpoints, fleet.days, int(bucket.max() - lowest) + 1)
-    day = fleet.day_of(bin_)
-    at = (row * shape[1] + day) * shape[2] + bucket - lowest
+        return np.full((len(series.born), fleet.days), np.nan)
+    calls, lowest = series.buckets["calls"].to_numpy().astype(np.float64), bucket.min()
+    shape = (len(series.born), fleet.days, int(bucket.max() - lowest) + 1)
+    at = (row * shape[1] + fleet.day_of(bin_)) * shape[2] + bucket - lowest
     week = _before(np.bincount(at, calls, math.prod(shape)).astype(np.float64).reshape(shape), 0)
     below = np.cumsum(week, axis=2)
     total = below[:, :, -1]
     limit = (below >= (1 - TAIL_SHARE) * total[:, :, None]).argmax(axis=2) + lowest
-    known = (total >= 100)[row, day]
-    at = row * bins + bin_
+    return np.where(total >= 100, limit, np.nan)
+
+
+def _slower_calls(series: Series, limit: Floats) -> tuple[Floats, Floats]:
+    """Per bin the calls in buckets above a limit, and those whose limit is known. limit: of each row of the series' buckets."""
+    endpoints, bins = series.calls.shape
+    row, bin_, bucket, calls = (series.buckets[name].to_numpy() for name in ("row", "bin", "bucket", "calls"))
+    at = row.astype(np.int64) * bins + bin_
     slow, timed = (
         np.bincount(at[kept], calls[kept], endpoints * bins).astype(np.float64).reshape(endpoints, bins)
-        for kept in (known & (bucket > limit[row, day]), known)
+        for kept in (bucket > limit, ~np.isnan(limit))
     )
     return slow, timed
 

@@ -24,7 +24,7 @@ import numpy as np
 import polars as pl
 
 from apilens import schema
-from apilens.detect import anomalies, baseline
+from apilens.detect import ahead, anomalies, baseline
 from apilens.detect.baseline import DAY, HOUR, MINUTES, Bools, Fleet, Ints, Series
 from apilens.detect.habits import Told
 from apilens.detect.incidents import Breakdown
@@ -52,6 +52,7 @@ _KNOWN = pl.Schema(
         ("habits", pl.Binary),
         ("scans", pl.Binary),
         ("pooled", pl.Binary),
+        ("outlook", pl.Binary),
     ]
 )
 _OPENED = pl.Schema(
@@ -75,7 +76,7 @@ class Known:
     says. digests: of each bin since. anomalies: ANOMALIES of the detectors with a may_open, with the names of their endpoints;
     those of endpoints on which nothing ever opened are left out. movements: of the fleet. windows, answers: see Answers.
     habits: by habits.told() when runs opened that one client carries. scans: when those did that a scanner may carry. pooled: ANOMALIES of one client's
-    refusals on several endpoints (pooled.refusals), with the names of these.
+    refusals on several endpoints (pooled.refusals), with the names of these. outlook: what is known of bins to come (ahead.OUTLOOK).
     """
 
     first_bin: int
@@ -88,6 +89,18 @@ class Known:
     habits: pl.DataFrame = field(default_factory=_OPENED.to_frame)
     scans: pl.DataFrame = field(default_factory=_OPENED.to_frame)
     pooled: pl.DataFrame = field(default_factory=_ANOMALIES.to_frame)
+    outlook: pl.DataFrame = field(default_factory=ahead.OUTLOOK.to_frame)
+
+
+@dataclass(frozen=True)
+class Few:
+    """Where some detectors need not be asked about all endpoints.
+
+    named: by detector the numbers of those it is asked about, ascending. series: of some such numbers, under their places among them.
+    """
+
+    named: Mapping[str, Ints]
+    series: Callable[[Ints], Iterable[Series]]
 
 
 class Answers:
@@ -180,34 +193,56 @@ def judge(
     known: Known | None,
     seen: Ints,
     anyway: float = -math.inf,
+    few: Few | None = None,
 ) -> tuple[pl.DataFrame, Known]:
     """ANOMALIES of a fleet that can belong to a problem, and what is to be remembered of them.
 
     may_open: by name of the detector; one without is asked about everything. known: what is remembered (None: nothing),
-    seen: digests of the bins as they are now. anyway: log10 of the chance at which a sensitivity lets windows open.
+    seen: digests of the bins as they are now. anyway: log10 of the chance at which a sensitivity lets windows open. few: of the
+    detectors named there the chunks are not looked at.
     """
     since = first_new(known, fleet.first_bin, seen, anyway)
     before = anomalies.ANOMALIES.to_frame() if known is None else _recalled(known.anomalies, fleet, since)
     live = before.filter(pl.col("bin") >= since - LIVE)
     found = [anomalies.ANOMALIES.to_frame()]
+
+    def asked(name: str, series: Series, numbers: Ints) -> None:
+        """The anomalies of the endpoints of a series that may open, and what is remembered of the others."""
+        theirs = before.filter((pl.col("detector") == name) & pl.col("endpoint").is_in(numbers.tolist()))
+        if since == fleet.bins:
+            found.append(theirs)
+            return
+        going_on = live.filter(pl.col("detector") == name)["endpoint"].to_numpy()
+        rows = np.flatnonzero(may_open[name](series, fleet, since, anyway) | np.isin(numbers, going_on))
+        fresh = detectors[name](series if len(rows) == len(numbers) else series.only(rows), fleet)
+        offset = series.first_endpoint if len(rows) == len(numbers) else 0
+        endpoint = pl.Series(numbers[rows][fresh["endpoint"].to_numpy() - offset], dtype=pl.Int64)
+        found.append(fresh.with_columns(endpoint=endpoint))
+        found.append(theirs.filter(~pl.col("endpoint").is_in(numbers[rows].tolist())))
+
+    named_few = {} if few is None else few.named
     for series in chunks:
-        here = pl.col("endpoint").is_between(series.first_endpoint, series.first_endpoint + len(series.born) - 1)
+        numbers = np.arange(series.first_endpoint, series.first_endpoint + len(series.born))
         for name, detect in detectors.items():
-            mine = (pl.col("detector") == name) & here
             if name not in may_open:
                 found.append(detect(series, fleet))
-            elif since == fleet.bins:
-                found.append(before.filter(mine))
-            else:
-                asked = may_open[name](series, fleet, since, anyway)
-                asked[live.filter(mine)["endpoint"].to_numpy() - series.first_endpoint] = True
-                rows = np.flatnonzero(asked)
-                fresh = detect(series if asked.all() else series.only(rows), fleet)
-                endpoints = rows + series.first_endpoint
-                if not asked.all():
-                    fresh = fresh.with_columns(endpoint=pl.Series(endpoints[fresh["endpoint"]], dtype=pl.Int64))
-                found.append(fresh)
-                found.append(before.filter(mine & ~pl.col("endpoint").is_in(endpoints)))
+            elif name not in named_few:
+                asked(name, series, numbers)
+    if few is not None:
+        of_each = {
+            name: np.union1d(few.named[name], live.filter(pl.col("detector") == name)["endpoint"].to_numpy())
+            for name in few.named
+        }
+        for name, mine in of_each.items():
+            left = (pl.col("detector") == name) & ~pl.col("endpoint").is_in(mine.tolist())
+            found.append(before.filter(left))
+        some = np.unique(np.concatenate([np.zeros(0, np.int64), *of_each.values()]))
+        for series in few.series(some):
+            numbers = some[series.first_endpoint : series.first_endpoint + len(series.born)]
+            for name, mine in of_each.items():
+                rows = np.flatnonzero(np.isin(numbers, mine))
+                if len(rows):
+                    asked(name, series.only(rows), numbers[rows])
     abnormal = pl.concat(found)
     if known is not None and since == fleet.bins:
         return abnormal, known

@@ -10,10 +10,19 @@ def existing(abnormal: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
 
     What is missing since a go-live is a standing fault, and stays. rows: as baseline.fleet returns them.
     """
-    first = rows.filter(pl.col("status_code") < 400).group_by("endpoint").agg(pl.col("bin").min().alias("answered"))
-    missing = (pl.col("status_code") == 404) & (pl.col("detector") != "standing")
+    missing = ((pl.col("status_code") == 404) & (pl.col("detector") != "standing")).fill_null(False)
+    asked = abnormal.lazy().filter(missing).select(pl.col("endpoint").unique())
+    first = (
+        rows.lazy()
+        .filter(pl.col("status_code") < 400)
+        .select(pl.col("endpoint").cast(pl.Int64), "bin")
+        .join(asked, on="endpoint", how="semi")
+        .group_by("endpoint")
+        .agg(pl.col("bin").min().alias("answered"))
+        .collect()
+    )
     return (
         abnormal.join(first, on="endpoint", how="left", maintain_order="left")
-        .filter(~missing.fill_null(False) | (pl.col("answered") < pl.col("bin")).fill_null(False))
+        .filter(~missing | (pl.col("answered") < pl.col("bin")).fill_null(False))
         .drop("answered")
     )
