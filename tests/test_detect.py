@@ -258,6 +258,28 @@ def test_a_client_error_that_was_never_there_is_known_with_its_second_minute(
     assert found == [FAULT + timedelta(minutes=minute) for minute in known]
 
 
+@pytest.mark.parametrize(
+    ("code", "known"), [(451, [5]), (499, []), (500, [])], ids=["client error", "gave up", "server error"]
+)
+def test_a_client_error_that_was_never_there_needs_no_share_of_the_calls_when_it_is_beyond_doubt(
+    code: int, known: list[int]
+) -> None:
+    """Two of many calls in each of two minutes, three minutes apart, by four clients; a server hiccups like that."""
+    calls = quiet_world(1)
+    here = pl.col("route") == busiest(calls)
+    for minute in (1, 4):
+        this = here & during(1, FAULT + timedelta(minutes=minute))
+        first = this & (this.cum_sum() <= 2)
+        calls = calls.with_columns(
+            status_code=pl.when(first).then(pl.lit(code, pl.Int16)).otherwise("status_code"),
+            consumer=pl.when(first).then(pl.format("app-{}{}", pl.lit(minute), this.cum_sum())).otherwise("consumer"),
+        )
+    window = calls.filter(here & during(5))
+    assert window.height * 0.15 > window.filter(pl.col("status_code") == code).height == 4
+    found = overlapping(scan(calls), 10)["detected_at"].to_list()
+    assert found == [FAULT + timedelta(minutes=minute) for minute in known]
+
+
 def test_an_outage_of_an_upstream_on_five_endpoints_is_one_candidate() -> None:
     calls = failing(quiet_world(1), during(60) & (pl.col("upstream_name") == "svc-2"), 504)
     found = overlapping(scan(calls), 60)
@@ -450,6 +472,20 @@ def test_an_endpoint_that_leaves_its_siblings_is_found_where_its_own_past_says_n
         (series,) = baseline.chunks(fleet, rows, behind)
         opened = traffic.detect(series, fleet).filter("opens", pl.col("bin").is_between(now.start, now.stop))
         assert opened["endpoint"].unique().to_list() == found
+
+
+@pytest.mark.parametrize(("factor", "bins"), [(0.0, 2), (5.0, 3)], ids=["silence", "surge"])
+def test_a_quarter_of_an_hour_is_enough_for_siblings_to_tell_what_is_beyond_doubt(factor: float, bins: int) -> None:
+    """Of silence ten minutes of it; more calls must last longer."""
+    random = np.random.default_rng(5)
+    days, begin = 9, 8 * 288 + 140
+    users = np.repeat(np.exp(random.normal(0, 0.5, days * 24)), 12)
+    rate = np.stack([users * 60, users * 90, users * 80, *np.full((3, len(users)), 10.0)])
+    rate[0, begin : begin + 12] *= factor
+    fleet, rows = baseline.fleet(_rollups_of(random.poisson(rate)), _bins(days))
+    (series,) = baseline.chunks(fleet, rows, dict.fromkeys(range(3), "svc"))
+    opened = traffic.detect(series, fleet).filter("opens", pl.col("bin") >= begin)
+    assert (opened["endpoint"].unique().to_list(), opened["bin"].min()) == ([0], begin + bins - 1)
 
 
 def test_jobs_of_its_own_do_not_hide_that_an_endpoint_leaves_its_siblings() -> None:

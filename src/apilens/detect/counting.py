@@ -22,8 +22,12 @@ WINDOWS = (1, 2, 3, 6, 12, 24, 48, 288)
 SOON = HOUR // 2
 #: Two minutes are enough where a server fails a quarter of the calls or more, with at least a minute between them: chances of the
 #: window as a whole and without its worst minute. Whether they are two clients' is asked later (incidents.convincing). A client error
-#: that was not there in the week before (no 401, 403 or 429, which are not asked that) needs a smaller share: servers hiccup in pairs.
-TWO_RATIO, TWO_UNSEEN_RATIO, TWO_LOG10_P, TWO_REST_LOG10_P = 0.25, 0.15, -5.0, -2.5
+#: that was not there in the week before (no 401, 403 or 429, which are not asked that) needs a smaller share, and at
+#: the chances below no share: servers hiccup in pairs, and 499 is a client that gave up on one. In twelve worlds that gave no false ticket;
+#: the same for servers (at lower chances) four.
+TWO_RATIO, TWO_UNSEEN_RATIO = 0.25, 0.15
+TWO_LOG10_P, TWO_REST_LOG10_P = -5.0, -2.5
+TWO_SMALL_LOG10_P, TWO_SMALL_REST_LOG10_P = -6.0, -3.0
 #: The fleet's ratio counts like so many calls of the endpoint's own.
 PRIOR_CALLS = 300.0
 #: A code nobody had in the week before is expected at least this often.
@@ -256,7 +260,7 @@ def _window(
     two = (
         (bad == 2)
         & (apart >= 2)
-        & (k >= np.where(server, TWO_RATIO, TWO_UNSEEN_RATIO) * n)
+        & ((events.code[at] < 499) | (k >= np.where(server, TWO_RATIO, TWO_UNSEEN_RATIO) * n))
         & ~refused
         & (width <= SOON)
     )
@@ -278,7 +282,12 @@ def _window(
     log10_p = anomalies.log10_tail(betainc(np.maximum(rest, 1e-9), shape, mean / (mean + shape)))
     effect = (k >= MIN_FACTOR * mean) & (k - mean >= n * least) & (rest > mean)
     whole_log10_p = anomalies.log10_tail(betainc(k, shape, mean / (mean + shape)))
-    proven = np.where(two, (whole_log10_p < TWO_LOG10_P) & (log10_p < TWO_REST_LOG10_P), log10_p < OPEN_LOG10_P)
+    small = k < TWO_UNSEEN_RATIO * n
+    whole_least, rest_least = (
+        np.where(small, *chances)
+        for chances in ((TWO_SMALL_LOG10_P, TWO_LOG10_P), (TWO_SMALL_REST_LOG10_P, TWO_REST_LOG10_P))
+    )
+    proven = np.where(two, (whole_log10_p < whole_least) & (log10_p < rest_least), log10_p < OPEN_LOG10_P)
     proven &= ~two | server | (past == 0)
     opens = effect & proven & (k >= habit_factor * events.habit(at, k))
     keep = effect & (log10_p < anomalies.HOLD_LOG10_P) & (opens | (~two & (minute == MINUTES)))

@@ -55,10 +55,12 @@ ERROR_LIMIT = 4.0
 #: Share of an endpoint in the calls of its siblings: hours around a window and before it, and by how many of their calls
 #: it is held to the share of the whole week, and of this time of day.
 SHARE_REACH, SHARE_PRIOR, LATELY_PRIOR = 4 * HOUR, 100.0, 30.0
-#: That forecast is asked in windows of half an hour and an hour. Alone it may open a window, by its direction (1: more calls) at
+#: That forecast is asked in windows of a quarter of an hour to an hour. Alone it may open a window, by its direction (1: more calls) at
 #: such a chance, and beyond so many times the endpoint's own habit (surges often have none: in a week nothing of the kind came).
-APART_WINDOWS = (6, 12)
+APART_WINDOWS = (3, 6, 12)
 APART = {1: (-5.5, 1.0), -1: (-5.0, 1.5)}
+#: The same of windows shorter than half an hour, which have seen less.
+APART_SOON = {1: (-7.5, 1.5), -1: (-6.5, 1.5)}
 #: A share of which two days are known has shown little of how it varies: in the first days of go-lives all it told were false.
 APART_DAYS = 3
 #: No such forecast is more certain than this squared coefficient of variation.
@@ -110,6 +112,11 @@ def may_open(series: Series, fleet: Fleet, since: int, anyway: float) -> Bools:
             far = _far(partial(_days_before, sums, width), piece.calls, sums, piece.born, fleet, logged, since, width)
             found[rows] |= _may_open_within(far, piece, fleet, logged, since, width, anyway)
     return found
+
+
+def _alone(direction: int, width: int) -> tuple[float, float]:
+    """log10 of the chance at which siblings alone open a window, and how many times the habit it must reach."""
+    return (APART if width >= HOUR // 2 else APART_SOON)[direction]
 
 
 def _days_before(sums: Sums, width: int, day: int) -> Floats:
@@ -282,7 +289,7 @@ def _may_open_within(
                 alone &= Sums(series.siblings[mine], since).window(width)[place, bins] > 0
             chance = np.zeros(len(k))
             chance[alone] = _log10_tail(k[alone], kept * mu[alone], floor[alone], direction)
-            limit = np.maximum(APART[direction][0] - fleet.many[bins + since], anyway)
+            limit = np.maximum(_alone(direction, width)[0] - fleet.many[bins + since], anyway)
             found[rows[chance <= limit + anomalies.SLACK]] = True
         z = direction * (k - kept * mu) / np.sqrt(np.maximum(var, 1.0))
         log10_p = np.zeros(len(k))
@@ -495,7 +502,7 @@ def _apart(
         deviance[far] = _deviance(k[far], expected[far], variance[far])
         rows, bins = np.nonzero(far & changed & (deviance > 2.5))
         log10_p = _log10_tail(k[rows, bins], expected[rows, bins], variance[rows, bins], direction)
-        least, beyond = APART[direction]
+        least, beyond = _alone(direction, width)
         strong = log10_p < least - fleet.many[bins]
         usually = habit(deviance, fleet, (rows[strong], bins[strong]))[rows, bins]
         opens = strong & (deviance[rows, bins] > beyond * usually)
@@ -511,7 +518,8 @@ def _apart(
                 mean[rows, bins],
             )
         )
-    return pl.concat(found)
+    # What goes on is for longer windows to say.
+    return pl.concat(found) if width >= HOUR // 2 else pl.concat(found).filter("opens")
 
 
 def _deviance(k: Floats, mean: Floats, variance: Floats) -> Floats:
