@@ -140,7 +140,8 @@ def make(profile: str, seed: int, endpoints: int = 40, days: int = 14, calls_per
             "endpoints": sorted(e for e, count in fault.affected.items() if count >= 2),
             "affected_calls": sum(fault.affected.values()),
             **{name: getattr(fault, name) for name in ("code", "upstream", "consumer", "node", "figures")},
-            "detectable": fault.figures["z"] > fault.figures["z_without"] and any(n >= 2 for n in fault.affected.values()),
+            "detectable": fault.figures["z"] > fault.figures["z_without"]
+            and any(n >= 2 for n in fault.affected.values()),
         }
         for i, fault in enumerate(planted)
     ]
@@ -185,7 +186,9 @@ class Hospital:
             i: random.dirichlet(1.2 / np.arange(1, len(CONSUMERS[route[0]]) + 1) ** 0.7 + 0.15)
             for i, route in enumerate(self.routes)
         }
-        self.habit = [{code: share * random.lognormal(0, 0.25) for code, share in route[5].items()} for route in self.routes]
+        self.habit = [
+            {code: share * random.lognormal(0, 0.25) for code, share in route[5].items()} for route in self.routes
+        ]
         self.deployed = {
             name: np.sort(random.integers(600, self.minutes - 600, max(2, days // 5))) for name in CONSUMERS
         }
@@ -193,7 +196,9 @@ class Hospital:
             for moment in moments:
                 self.event(f"deployment of {name}", int(moment), int(moment) + 60, np.flatnonzero(self.service == name))
 
-    def event(self, what: str, start: int, end: int, endpoints: np.ndarray | list[int], ambiguous: bool = False) -> None:
+    def event(
+        self, what: str, start: int, end: int, endpoints: np.ndarray | list[int], ambiguous: bool = False
+    ) -> None:
         self.events.append(
             {"what": what, "start": TUESDAY + start * 60, "end": TUESDAY + end * 60, "endpoints": [int(e) for e in endpoints],
              "ambiguous": ambiguous}
@@ -210,7 +215,11 @@ class Hospital:
         day8 = np.clip((minute - 8.4 * DAY) / (0.5 * DAY), 0, 1)
         self.mean[launched] += day8 * 0.15 * self.mean[self.paths.index("/api/v3/interactions")]
         adopted = np.clip((minute - 7.3 * DAY) / (2 * DAY), 0, 1)
-        for path, more in (("/portal/v1/messages", 0.2), ("/portal/v1/appointments", -0.12), ("/portal/v1/slots", 0.15)):
+        for path, more in (
+            ("/portal/v1/messages", 0.2),
+            ("/portal/v1/appointments", -0.12),
+            ("/portal/v1/slots", 0.15),
+        ):
             self.mean[self.paths.index(path)] *= 1 + more * adopted
         self.event("documents move to v2", int(5.4 * DAY), int(8.4 * DAY), [v1, v2])
         self.event("launch", int(8.4 * DAY), int(8.9 * DAY), [launched])
@@ -244,7 +253,9 @@ class Hospital:
                 starts = np.repeat(np.arange(minutes), random.poisson(mean / 5.5))
                 size = np.minimum(1 + random.lognormal(1.1, 0.9, len(starts)).astype(int), 80)
                 who = np.repeat(random.choice(len(self.tilt[i]), len(starts), p=self.tilt[i]), size)
-                second = np.repeat(starts * 60 + random.uniform(0, 60, len(starts)), size) + random.exponential(12, size.sum())
+                second = np.repeat(starts * 60 + random.uniform(0, 60, len(starts)), size) + random.exponential(
+                    12, size.sum()
+                )
             else:
                 second = np.repeat(np.arange(minutes), random.poisson(mean)) * 60.0
                 second += random.uniform(0, 60, len(second))
@@ -276,7 +287,11 @@ class Hospital:
                 number = random.poisson(length * rate * random.lognormal(0, 0.12))
                 second = 60 * (start + length * random.beta(1, 1.15, number))
                 parts.append(self._rows(second, self.paths.index(path), who, True))
-        for path, who, every in (("/devices/config", "monitors", 5), ("/lab/results/{id}", "lis", 15), ("/hooks/deliveries", "notifier", 60)):
+        for path, who, every in (
+            ("/devices/config", "monitors", 5),
+            ("/lab/results/{id}", "lis", 15),
+            ("/hooks/deliveries", "notifier", 60),
+        ):
             if path in self.paths:
                 ticks = np.repeat(np.arange(0, self.minutes, every), 3) * 60.0
                 parts.append(self._rows(ticks + random.exponential(4, len(ticks)), self.paths.index(path), who, True))
@@ -322,7 +337,9 @@ class Hospital:
             for blip in random.integers(0, self.minutes * 60, self.minutes // (2 * DAY)):
                 inside = mine & (second > blip) & (second < blip + random.uniform(10, 90))
                 status[inside & (random.uniform(0, 1, rows) < random.uniform(0.03, 0.2))] = 503
-            load = np.convolve(np.bincount(minute[mine], minlength=self.minutes)[: self.minutes], np.ones(5) / 5, "same")
+            load = np.convolve(
+                np.bincount(minute[mine], minlength=self.minutes)[: self.minutes], np.ones(5) / 5, "same"
+            )
             slow[mine] += 0.25 * (load / max(np.quantile(load, 0.995), 1e-9))[minute[mine]] ** 2
             slow[mine] += autoregressive(random, self.minutes, 0.03, 240)[minute[mine]]
         order = np.lexsort((second, endpoint))
@@ -331,13 +348,17 @@ class Hospital:
         backup = (self.local_minute[minute] >= 60) & (self.local_minute[minute] < 120)
         slow += np.where(backup & np.isin(service, ("ehr", "lab")), 0.2, 0)
         sigma = random.uniform(0.35, 0.75, len(self.routes))
-        latency = np.array([route[4] for route in self.routes])[endpoint] * np.exp(slow + sigma[endpoint] * random.normal(0, 1, rows))
+        latency = np.array([route[4] for route in self.routes])[endpoint] * np.exp(
+            slow + sigma[endpoint] * random.normal(0, 1, rows)
+        )
         tail = random.uniform(0, 1, rows) < random.uniform(0.004, 0.02, len(self.routes))[endpoint]
         latency = np.where(tail, latency * 3 * (1 + random.pareto(1.7, rows)), latency)
         latency = np.where(np.isin(status, (401, 403, 429)), random.lognormal(1.3, 0.4, rows), latency)
         latency = np.where(status == 304, latency * 0.6, latency)
         return calls.with_columns(
-            node=pl.Series(self._nodes(minute)), status=pl.Series(status), latency_ms=pl.Series(np.clip(latency, 1, 30_000))
+            node=pl.Series(self._nodes(minute)),
+            status=pl.Series(status),
+            latency_ms=pl.Series(np.clip(latency, 1, 30_000)),
         )
 
     def _over_quota(self, minute: np.ndarray, who: np.ndarray, endpoint: np.ndarray) -> np.ndarray:
@@ -352,7 +373,9 @@ class Hospital:
             usual = max(np.quantile(count, 0.75 if rank == 1 else 0.998), 2)
             quota = np.where((rank == 1) & (minute[mine] > 6.4 * DAY), 1e9, usual)
             above[mine] = np.arange(len(mine)) - np.repeat(first, count) >= quota
-        self.event("dev-02 has a larger quota", int(6.4 * DAY), int(6.4 * DAY) + 60, np.flatnonzero(self.service == "public"))
+        self.event(
+            "dev-02 has a larger quota", int(6.4 * DAY), int(6.4 * DAY) + 60, np.flatnonzero(self.service == "public")
+        )
         return above
 
     def _nodes(self, minute: np.ndarray) -> np.ndarray:
@@ -373,8 +396,13 @@ class Hospital:
         self.event("hole in the log", hole, hole + 20, range(len(self.routes)))
         self.event("hole in the log of a node", half, half + 45, range(len(self.routes)), True)
         scans = np.repeat(random.integers(0, minutes, minutes // 700), 40)
-        second = np.concatenate([scans * 60 + random.exponential(30, len(scans)), random.uniform(0, minutes * 60, minutes // 20)])
-        path = random.choice(["/.env", "/wp-login.php", "/admin.php", "/.git/config", "/robots.txt", "/fhir", "/api/v1/pods"], len(second))
+        second = np.concatenate(
+            [scans * 60 + random.exponential(30, len(scans)), random.uniform(0, minutes * 60, minutes // 20)]
+        )
+        path = random.choice(
+            ["/.env", "/wp-login.php", "/admin.php", "/.git/config", "/robots.txt", "/fhir", "/api/v1/pods"],
+            len(second),
+        )
         strangers = pl.DataFrame({"second": second, "uri": path}).with_columns(
             endpoint=pl.lit(-1, pl.Int64), consumer=pl.lit(NAMES.index(""), pl.Int64), node=pl.lit("gw-blue-1"), status=pl.lit(404, pl.Int64),
             latency_ms=pl.Series(random.lognormal(1.5, 0.5, len(second))),
@@ -426,7 +454,11 @@ def autoregressive(random: np.random.Generator, minutes: int, spread: float, mem
     """What wanders around 0 with this standard deviation and memory (minutes)."""
     every = 10
     keep = np.exp(-every / memory)
-    steps, values, last = random.normal(0, spread * np.sqrt(1 - keep**2), minutes // every + 2), [], random.normal(0, spread)
+    steps, values, last = (
+        random.normal(0, spread * np.sqrt(1 - keep**2), minutes // every + 2),
+        [],
+        random.normal(0, spread),
+    )
     for step in steps:
         last = keep * last + step
         values.append(last)
@@ -436,9 +468,14 @@ def autoregressive(random: np.random.Generator, minutes: int, spread: float, mem
 def tried_again(random: np.random.Generator, hospital: Hospital, calls: pl.DataFrame) -> pl.DataFrame:
     """The calls and what webhooks and insurers send again after 5xx: after 10, 30, 90, 270 seconds, until it works."""
     again = [calls]
-    failed = calls.filter(pl.col("status") >= 500, pl.Series(np.isin(hospital.service, ("hooks", "claims"))).gather(calls["endpoint"]).alias("x"))
+    failed = calls.filter(
+        pl.col("status") >= 500,
+        pl.Series(np.isin(hospital.service, ("hooks", "claims"))).gather(calls["endpoint"]).alias("x"),
+    )
     for pause in (10, 30, 90, 270):
-        failed = failed.with_columns(second=pl.col("second") + pause * pl.Series(random.uniform(0.9, 1.3, failed.height)))
+        failed = failed.with_columns(
+            second=pl.col("second") + pause * pl.Series(random.uniform(0.9, 1.3, failed.height))
+        )
         works = pl.Series(random.uniform(0, 1, failed.height) < 0.55)
         again.append(failed.with_columns(status=pl.when(works).then(200).otherwise("status")))
         failed = failed.filter(~works)
@@ -521,7 +558,10 @@ def draw(random: np.random.Generator, hospital: Hospital, kind: str, grade: str)
         fault.code = int(random.choice([410, 415, 501, 405, 423]))
     elif kind == "node_outage":
         rolled = start >= 7.1 * DAY + 60
-        fault.node, fault.code = f"gw-{'green' if rolled else 'blue'}-{random.integers(1, 4)}", int(random.choice([500, 502]))
+        fault.node, fault.code = (
+            f"gw-{'green' if rolled else 'blue'}-{random.integers(1, 4)}",
+            int(random.choice([500, 502])),
+        )
         fault.endpoints = [int(e) for e in np.flatnonzero(shares > 0.02)]
         fault.share = min(2 * fault.share, 1)
         if 6.9 * DAY < start < 7.1 * DAY + 60:
@@ -547,17 +587,27 @@ def happen(random: np.random.Generator, hospital: Hospital, fault: Fault, calls:
     elif fault.kind == "traffic_spike":
         more = SPIKE[fault.grade] - 1
         rest = calls.filter(scope)
-        extra = rest.sample(int(rest.height * more), with_replacement=True, seed=int(random.integers(1 << 31))) if rest.height else rest
-        after = pl.concat([calls, extra.with_columns(second=pl.col("second") + pl.Series(random.uniform(-40, 40, extra.height)))]).sort("second")
+        extra = (
+            rest.sample(int(rest.height * more), with_replacement=True, seed=int(random.integers(1 << 31)))
+            if rest.height
+            else rest
+        )
+        after = pl.concat(
+            [calls, extra.with_columns(second=pl.col("second") + pl.Series(random.uniform(-40, 40, extra.height)))]
+        ).sort("second")
         fault.affected = dict(extra.group_by("endpoint").len().iter_rows())
         return after
     elif fault.kind in ("latency_step", "latency_drift"):
         hit, factor = scope, SLOWER[fault.grade]
         by = pl.lit(factor) if fault.kind == "latency_step" else 1 + (factor - 1) * grown
-        after = calls.with_columns(latency_ms=pl.when(hit).then((pl.col("latency_ms") * by).clip(1, 30_000)).otherwise("latency_ms"))
+        after = calls.with_columns(
+            latency_ms=pl.when(hit).then((pl.col("latency_ms") * by).clip(1, 30_000)).otherwise("latency_ms")
+        )
     elif fault.kind == "latency_tail":
         hit = scope & (uniform < {"easy": 0.2, "medium": 0.1, "hard": 0.05}[fault.grade])
-        after = calls.with_columns(latency_ms=pl.when(hit).then((pl.col("latency_ms") * 8).clip(1, 30_000)).otherwise("latency_ms"))
+        after = calls.with_columns(
+            latency_ms=pl.when(hit).then((pl.col("latency_ms") * 8).clip(1, 30_000)).otherwise("latency_ms")
+        )
     else:
         hit = scope & (uniform < fault.share * (grown if fault.kind == "slow_degradation" else 1.0))
         took = pl.lit(10_000.0) + fast if fault.code == 504 else fast
@@ -584,7 +634,12 @@ class Judge:
     def look(self, fault: Fault, calls: pl.DataFrame) -> None:
         """Fills the fault's figures: z of its best window and the highest z of a window without it, 0 where too few calls are hit."""
         slow = fault.kind in ("latency_drift", "slow_degradation")
-        span = max((fault.spells[0][1] - fault.spells[0][0]) if fault.spells else min(fault.end - fault.start, 720 if slow else 360), 5)
+        span = max(
+            (fault.spells[0][1] - fault.spells[0][0])
+            if fault.spells
+            else min(fault.end - fault.start, 720 if slow else 360),
+            5,
+        )
         step = max(span // 4, 1)
         starts = np.arange(0, self.hospital.minutes - span, step)
         inside = np.zeros(len(starts), bool)
@@ -626,9 +681,15 @@ class Judge:
             z = (number - expected) / np.sqrt(expected + 1)
             return z if fault.kind == "traffic_spike" else -z
         if fault.kind in ("latency_step", "latency_drift"):
-            hour = pl.Series(self.hospital.hour.astype(int)).gather((mine["second"] / 60).cast(pl.Int64).clip(0, self.hospital.minutes - 1))
-            seen = mine.with_columns(hour=hour).join(self.usual, on=["endpoint", "hour"], how="left", maintain_order="left")
-            return summed(seen, ((pl.col("latency_ms").log() - pl.col("usual")) / pl.col("spread")).fill_null(0)) / np.sqrt(number + 1)
+            hour = pl.Series(self.hospital.hour.astype(int)).gather(
+                (mine["second"] / 60).cast(pl.Int64).clip(0, self.hospital.minutes - 1)
+            )
+            seen = mine.with_columns(hour=hour).join(
+                self.usual, on=["endpoint", "hour"], how="left", maintain_order="left"
+            )
+            return summed(
+                seen, ((pl.col("latency_ms").log() - pl.col("usual")) / pl.col("spread")).fill_null(0)
+            ) / np.sqrt(number + 1)
         if fault.kind == "latency_tail":
             seen = mine.join(self.high, on="endpoint", how="left", maintain_order="left")
             return (summed(seen, pl.col("latency_ms") > pl.col("high")) - 0.02 * number) / np.sqrt(0.02 * number + 1)
