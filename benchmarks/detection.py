@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import bank
+import hospital
 import market
 import telco
 import worlds
@@ -63,11 +64,11 @@ def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float) 
     profile, seed = name.split(":")
     folder = work / f"{profile}-{seed}-{endpoints}-{days}"
     if not (folder / "done").exists():
-        makers = {"bank": bank.make, "market": market.make, "telco": telco.make}
+        makers = {"bank": bank.make, "hospital": hospital.make, "market": market.make, "telco": telco.make}
         make = makers.get(profile.removeprefix("quiet-"), worlds.make)
         worlds.write(make(profile, int(seed), endpoints, days, rate), folder)
         log = folder / "access.log"
-        options = Options(log_format=None if make is telco.make else worlds.LOG_FORMAT)
+        options = Options(log_format=None if make in (hospital.make, telco.make) else worlds.LOG_FORMAT)
         ingest(str(folder / "lake"), Request([str(log)], options), None)
         log.unlink()
         (folder / "done").touch()

@@ -85,10 +85,26 @@ def test_a_job_that_is_late_is_told_once_and_over_when_it_came() -> None:
     assert "Most of it came late, by 2026-05-08 06:" in found["explanation"].item()
 
 
-def test_a_job_that_stays_away_is_a_drop() -> None:
+def test_a_job_that_comes_an_hour_later_is_no_drop() -> None:
+    """As by a local clock, the day its zone's summer time ends."""
+    assert told(*JOB, *on_days(FRIDAY, (4,), 1_500, minutes=60)).height == 0
+
+
+def test_a_job_that_stays_away_is_a_drop_when_it_has_been_given_an_hour() -> None:
     found = told(*JOB)
     assert "traffic drop" in found["title"].item()
     assert "late" not in found["explanation"].item()
+    known = found["detected_at"].item()
+    assert known > START + timedelta(days=4, hours=4, minutes=10)
+    assert told(*JOB, now=known).height == 1
+    assert told(*JOB, now=known - timedelta(minutes=5)).height == 0
+
+
+def test_a_job_that_moved_is_its_consumers_habit_on_its_second_day_too() -> None:
+    """What is more on that day than on the one before is chance, and nobody's."""
+    moved = [*on_days(range(3), (3,), 1_500, minutes=60), *on_days(range(3, 5), (8,), 1_500, minutes=60)]
+    surges = told(*moved).filter(pl.col("title").str.contains("surge"))
+    assert surges.height == 0
 
 
 @pytest.mark.parametrize(("an_hour", "named"), [(55, []), (240, ["newcomer"])])

@@ -23,6 +23,7 @@ from apilens.detect.incidents import (
     Run,
     profile_of,
     reopened,
+    when_raised,
     windows_frame,
 )
 from apilens.detect.traffic import SURGE_FACTOR
@@ -41,6 +42,8 @@ JOB_FACTOR, JOB_HOUR_FACTOR, AROUND_JOB = 3.0, 2.0, 4 * HOUR
 BESIDE = 2 * HOUR
 #: A job that came at another hour has so much of what is missing at its own.
 MOVED = 0.5
+#: And is given an hour, as those who watch jobs give it: clocks change, jobs wait for others.
+GRACE = HOUR
 
 
 Verdict = Literal["news", "again", "usual"]
@@ -70,6 +73,7 @@ class _Look:
     known: int
     now: _Burst
     past: list[_Burst]
+    without: int  # days before: the last on which this time had no such surge
 
     @property
     def slow(self) -> bool:
@@ -100,7 +104,7 @@ def unusual(
 
     A surge that one consumer makes opens when it goes beyond this consumer's bursts of the seven days before on the endpoint, at
     whatever hour; one that many make together is left out only as the repetition of one that opened. rows: as baseline.fleet returns
-    them. The log is asked for ten windows at most per surge and doubling of its length, and only where past days had such bursts.
+    them. The log is asked for eleven windows at most per surge and doubling of its length, and only where past days had such bursts.
     """
     mine = [run for run in runs if run.signal == "traffic"]
     hit = {run.endpoint for run in mine}
@@ -113,7 +117,7 @@ def unusual(
         _moved(run, calls[run.endpoint]) if run.signal == "traffic" and run.direction == -1 else run
         for run in reopened(runs, opened)
     ]
-    return [run for run in kept if run is not None], again
+    return sorted((run for run in kept if run is not None), key=when_raised), again
 
 
 def recurring(incidents: list[Incident], again: list[tuple[Run, int]]) -> list[Incident]:
@@ -154,7 +158,14 @@ def _looks(run: Run, calls: Floats) -> Iterator[_Look]:
             if before[best] > 0:
                 last = begin + best + 1
                 past.append(_Burst(max(last - width, 0), last, float(before[best])))
-        yield _Look(run, known, _Burst(run.start, end, now), past)
+        yield _Look(run, known, _Burst(run.start, end, now), past, _day_without(calls, run.start, end))
+
+
+def _day_without(calls: Floats, start: int, end: int) -> int:
+    """How many days before the bins start .. end-1 the same time last had so few calls that theirs are a surge; 1 where it never had."""
+    now = calls[start:end].sum()
+    days = range(1, min(WEEK_DAYS, start // DAY) + 1)
+    return next((day for day in days if SURGE_FACTOR * calls[start - day * DAY : end - day * DAY].sum() < now), 1)
 
 
 def _age(calls: Floats) -> Ints:
@@ -188,13 +199,17 @@ def _seen(looks: list[_Look], fleet: Fleet, breakdown: Breakdown) -> list[_Seen]
     """What the log says of each look. It is asked about those only that the endpoint's own past, or few calls, make doubtful."""
     spans: list[tuple[int, int, int]] = []
     places: dict[int, int] = {}
+    day_before = DAY * MINUTES
     for at, look in enumerate(looks):
         if look.slow or look.held_against([burst.surplus for burst in look.past], BEYOND) != "news":
             places[at] = len(spans)
             endpoint, start, end = look.now.window(look.run.endpoint)
             spans += [
                 (endpoint, start, end),
-                (endpoint, max(start - DAY * MINUTES, 0), max(end - DAY * MINUTES, MINUTES)),
+                *(
+                    (endpoint, max(start - day, 0), max(end - day, MINUTES))
+                    for day in (day_before, look.without * day_before)
+                ),
                 (endpoint, max(start - WEEK_DAYS * DAY * MINUTES, 0) if look.slow else start, start),
                 *(burst.window(endpoint) for burst in look.past),
             ]
@@ -205,8 +220,13 @@ def _seen(looks: list[_Look], fleet: Fleet, breakdown: Breakdown) -> list[_Seen]
         if at not in places:
             result.append(_Seen("news"))
             continue
-        now, yesterday, week, *bursts = (parts.get((places[at] + n,), nothing) for n in range(3 + len(look.past)))
+        now, yesterday, without, week, *bursts = (
+            parts.get((places[at] + n,), nothing) for n in range(4 + len(look.past))
+        )
         profile = profile_of(look.run, now, yesterday, look.run.at_open)
+        if sum(max(more, 0.0) for more in profile.excess["consumer"].values()) < 0.5 * look.now.surplus:
+            # Yesterday had it too, as on the second day of a job that moved: what is more now is chance.
+            profile = profile_of(look.run, now, without, look.run.at_open)
         result.append(_told(look, profile.top("consumer"), now, week, bursts))
     return result
 
@@ -260,12 +280,14 @@ def _opened(looks: list[_Look], seen: list[_Seen]) -> tuple[dict[int, int | None
             raised.append(run)
         elif told.verdict == "again" and like is not None:
             again[id(run)] = run, like.middle
+            if told_before:
+                raised.append(run)
     return opened, [one for key, one in again.items() if opened[key] is None]
 
 
 def _moved(run: Run, calls: Floats) -> Run | None:
-    """A drop: None where it is a job of which most came at another hour of the twelve before; without its bins after the one in which most
-    had come, where that is a later hour; else as it is. calls: per bin, of its endpoint."""
+    """A drop: None where it is a job of which most came at another hour of the twelve before, or within the hour after, for which it waits;
+    without its bins after the one in which most had come, where that is later; else as it is. calls: per bin, of its endpoint."""
     width = run.opened + 1 - run.start
     sums, age = Sums(calls[None, :]), _age(calls)
     now, days = sums.window(width)[0], same_time(sums.window(width))[0]
@@ -277,13 +299,16 @@ def _moved(run: Run, calls: Floats) -> Run | None:
     if usual[at] < JOB_HOUR_FACTOR * around:
         return run
     # Windows that began in these twelve hours.
-    first = min(max(run.start - DAY // 2 + width, 0), at)
-    if (now - usual)[first : at + 1].max() >= MOVED * (usual[at] - now[at]):
+    first, told = min(max(run.start - DAY // 2 + width, 0), at), at + GRACE
+    if told >= len(calls) or (now - usual)[first : told + 1].max() >= MOVED * (usual[at] - now[at]):
         return None
+    run = replace(run, known=(told + 1) * MINUTES)
     end = min(int(run.bins[-1]) + DAY // 2, len(calls))
     lacking = np.cumsum(same_time(calls[None, :])[0][run.start : end] / age[run.start : end] - calls[run.start : end])
     back = np.flatnonzero(lacking <= (1 - MOVED) * np.maximum.accumulate(lacking)) + run.start
     came = back[back > at]
+    if len(came) and came[0] <= told:
+        return None
     return run if len(came) == 0 else _until(run, int(came[0]))
 
 

@@ -16,6 +16,7 @@ from scipy.special import bdtrc, gammainc
 
 from apilens import schema
 from apilens.detect.baseline import DAY, HOUR, MINUTES, Fleet, Ints, by_minute
+from apilens.detect.retries import moments
 
 #: Given schema.BREAKDOWN_WINDOWS, returns schema.BREAKDOWN of the calls in them.
 Breakdown = Callable[[pl.DataFrame], pl.DataFrame]
@@ -42,9 +43,9 @@ HINT_P = 0.01
 RECURRING_DAYS, YESTERDAY, SAME_CODE = 2, {1}, {1, 2, 7}
 #: One consumer's client errors are raised when they go on half an hour after the bin in which they began.
 PATIENCE = HOUR // 2
-#: So few failed calls within an hour may be one client's, who tried again: what it does within two minutes is one moment, and
-#: moments must be as improbable as calls. Picked on quiet worlds: of ten false tickets of four to six calls, none had three moments.
-FEW_CALLS, APART, MOMENTS_P, TWO_MOMENTS_P = 12.5, 2, 1e-5, 1e-6
+#: So few failed calls within an hour may be one client's, who tried again: its moments (retries.py)
+#: must be as improbable as calls. Picked on quiet worlds: of ten false tickets of four to six calls, none had three moments.
+FEW_CALLS, MOMENTS_P, TWO_MOMENTS_P = 12.5, 1e-5, 1e-6
 #: What a gateway answers to one client by nature. For others (422 of an app with all its users) the rule of habits.py lost faults.
 REFUSALS = (401, 403, 429)
 DIMENSIONS = ("consumer", "node", "upstream", "address")
@@ -72,10 +73,11 @@ class Profile:
         """The value with most of the excess, its share of the excess and its share of the calls."""
         excess = {value: max(part, 0.0) for value, part in self.excess[dimension].items()}
         total, calls = sum(excess.values()), sum(self.calls[dimension].values())
-        if total <= 0 or calls <= 0:
+        if total <= 0:
             return None, 0.0, 0.0
         value = max(excess, key=lambda name: (excess[name], name))
-        return value, excess[value] / total, self.calls[dimension][value] / calls
+        # A surge at a time that had no calls the day before is somebody's as well.
+        return value, excess[value] / total, self.calls[dimension][value] / calls if calls > 0 else 0.0
 
     def carrier(self, dimension: str) -> str | None:
         """The one value that carries the excess beyond chance, or None.
@@ -295,7 +297,7 @@ def convincing(runs: list[Run], rows: pl.DataFrame, fleet: Fleet, breakdown: Bre
         doubted = [
             known
             for known, begin, _ in few.get(at, [])
-            if not _improbable([one for one in tried[at] if begin <= one[0] < known], expected[at, known])
+            if not _improbable([one for one in tried[at] if begin <= one[0] < known], run.status, expected[at, known])
         ]
         opened = run.strong[~np.isin(run.strong, doubted)]
         if run.known not in doubted:
@@ -322,35 +324,29 @@ def _few(run: Run) -> list[tuple[int, int, float]]:
 
 def _tried(
     failures: list[tuple[int, int]], runs: list[Run], fleet: Fleet, breakdown: Breakdown
-) -> dict[int, list[tuple[int, str | None]]]:
-    """By place in `runs` the minutes with its failed calls, in their order, each with every consumer that had them.
+) -> dict[int, list[tuple[int, str | None, int]]]:
+    """By place in `runs` the minutes with its failed calls, in their order, each with every consumer that had them and how many.
 
     failures: such places and minutes.
     """
-    tried: dict[int, list[tuple[int, str | None]]] = {at: [] for at in range(len(runs))}
+    tried: dict[int, list[tuple[int, str | None, int]]] = {at: [] for at in range(len(runs))}
     if failures:
         windows = windows_frame([(runs[at].endpoint, minute, minute + 1) for at, minute in failures], fleet)
         codes = pl.Series("status_code", [runs[at].status for at, _ in failures], schema.BREAKDOWN["status_code"])
         of_them = windows.select("window_id", codes)
         found = breakdown(windows).join(of_them, on=["window_id", "status_code"], how="semi")
-        for window, consumer in found.select("window_id", "consumer").unique().sort("window_id").iter_rows():
+        each = found.group_by("window_id", "consumer").agg(pl.col("calls").sum()).sort("window_id")
+        for window, consumer, calls in each.iter_rows():
             at, minute = failures[window]
-            tried[at].append((minute, consumer))
+            tried[at].append((minute, consumer, calls))
     return tried
 
 
-def _improbable(tried: list[tuple[int, str | None]], expected: float) -> bool:
-    """Whether failed calls are beyond chance as moments. tried: minutes and consumers in their order; expected: calls.
-
-    Failed calls of one consumer less than APART minutes after those that were counted belong to them; where nobody is named, all
-    are one consumer's. Tail of a Poisson distribution.
-    """
-    moments, counted = 0, dict[str | None, int]()
-    for minute, consumer in tried:
-        if minute - counted.get(consumer, minute - APART) >= APART:
-            moments += 1
-            counted[consumer] = minute
-    return moments > 1 and float(gammainc(moments, expected)) < (MOMENTS_P if moments > 2 else TWO_MOMENTS_P)
+def _improbable(tried: list[tuple[int, str | None, int]], status: int | None, expected: float) -> bool:
+    """Whether failed calls are beyond chance as moments. tried, status: see retries.moments; expected: calls. Tail of a Poisson
+    distribution."""
+    seen = moments(tried, status)
+    return seen > 1 and float(gammainc(seen, expected)) < (MOMENTS_P if seen > 2 else TWO_MOMENTS_P)
 
 
 def _of_one(profile: Profile) -> bool:
