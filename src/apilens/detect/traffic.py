@@ -330,9 +330,11 @@ def _apart(
     share = then / (same_time(others.window(SHARE_REACH), ahead) + SHARE_PRIOR)
     lately = (own.past(SHARE_REACH, width) + LATELY_PRIOR * share) / (others.past(SHARE_REACH, width) + LATELY_PRIOR)
     old = np.arange(fleet.bins)[None, :] - born[:, None] >= APART_DAYS * DAY + width
-    known = (theirs > 0) & logged[None, :] & old & (forecast.days >= 2)
+    forecast_known = (theirs > 0) & logged[None, :]
+    known = forecast_known & old & (forecast.days >= 2)
     usual = theirs * share
-    judged = known & (usual >= MIN_EXPECTED / 2)
+    # How well it holds is learned from the second day on.
+    judged = forecast_known & (forecast.days >= 1) & (usual >= MIN_EXPECTED / 2)
     error = np.where(
         judged, ((own.window(width) - usual) ** 2 - usual * (1 + share)) / np.maximum(usual, 1.0) ** 2, 0.0
     )
