@@ -28,6 +28,7 @@ from apilens.detect import (
     incidents,
     lasting,
     latency,
+    launched,
     memory,
     new_status,
     nodes,
@@ -142,6 +143,7 @@ def find_candidates(
         runs = habits.unaccustomed(runs, rows, fleet, answers, log.refusals, accustomed)
         runs = scanners.unscanned(runs, rows, fleet, log.strangers, scanned)
         runs = nodes.suspected(runs, rows, fleet, answers)
+        runs = launched.apart(runs, rows, fleet, behind)
         problems = incidents.group(lasting.outlasting(runs, rows, fleet), fleet, answers)
         problems = bursts.recurring(problems, again)
         found.append(candidates.describe(problems, fleet, answers, now=now))
