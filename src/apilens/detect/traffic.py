@@ -37,6 +37,10 @@ from apilens.detect.baseline import (
 #: DETECTION: only where at least 10 calls are expected.
 MIN_EXPECTED = 10.0
 DROP_FACTOR, SURGE_FACTOR = 0.6, 1.7
+#: While but one day is known.
+YOUNG_DROP, YOUNG_SURGE = 0.3, 3.0
+#: Hours before a window that its first day is judged by, and the upper quartile of the square of a normal deviate.
+BEFORE, QUARTILE = 2 * HOUR, 1.323
 #: And so much in the last third of the window: what ended is no news.
 DROP_RECENT, SURGE_RECENT = 0.75, 1.35
 #: Squared coefficient of variation of a forecast, before the endpoint's own errors are known; weighs like a day of
@@ -136,7 +140,7 @@ def _may_open_within(series: Series, fleet: Fleet, since: int, width: int, anywa
         apart += weight * distance
     weights = np.maximum(weights, 1e-9)
     mean: Floats = held / weights
-    usable = (days >= 2) & logged[since:] & (mean >= MIN_EXPECTED - anomalies.SLACK)
+    usable = (days >= 1) & logged[since:] & (mean >= MIN_EXPECTED - anomalies.SLACK)
     variance = (1 + 1 / np.maximum(days, 1.0)) * mean + (MIN_SPREAD + apart / weights) * mean**2
     third = max(width // 3, 1)
     calls, recent, part = sums.window(width), sums.window(third), mean * third / width
@@ -302,6 +306,25 @@ def _hour_before(
     return mean, mean * (1 + share) + mean**2 / np.maximum(then, 1.0)
 
 
+def _first_day_spread(each: Floats, siblings: Floats, born: Ints, width: int) -> Floats:
+    """Per endpoint the squared coefficient of variation of windows of its first day around the two hours before them, moved as its siblings
+    have since; PRIOR_SPREAD where there were too few calls to tell.
+
+    What past days teach later (_window) is not known on the second day.
+    """
+    calls, others = Sums(each), Sums(siblings)
+    now, theirs = calls.window(width), others.window(width)
+    before, theirs_before = (of.past(BEFORE, width) * width / BEFORE for of in (calls, others))
+    usual = before * np.where(theirs_before >= MIN_EXPECTED, (theirs + 1) / (theirs_before + 1), 1.0)
+    age = np.arange(each.shape[1])[None, :] - born[:, None]
+    judged = (age >= BEFORE + width) & (age < DAY) & (usual >= MIN_EXPECTED / 2)
+    error = np.maximum((now - usual) ** 2 - usual * (1 + width / BEFORE), 0.0) / np.maximum(usual, 1.0) ** 2
+    ordered = np.sort(np.where(judged, error, np.inf), axis=1)
+    many = judged.sum(axis=1)
+    quartile = np.take_along_axis(ordered, (3 * many // 4 - (many > 0))[:, None].clip(0), axis=1)[:, 0]
+    return np.where(many >= HOUR, np.minimum(quartile, ERROR_LIMIT) / QUARTILE, PRIOR_SPREAD)
+
+
 def _log10_tail(k: Floats, mean: Floats, variance: Floats, direction: int) -> Floats:
     """log10 of the chance of k or more (direction 1) or k or fewer under a negative binomial of that mean and variance."""
     size = mean**2 / np.maximum(variance - mean, 1e-6)
@@ -424,9 +447,7 @@ def _frame(
 def _first_weekend(fleet: Fleet, born: Ints, logged: Bools, width: int) -> tuple[Bools, Bools]:
     """(endpoints, bins) Saturdays and Sundays without one before, and of these the bins whose past hours are still a
     Friday's somewhere: of neither is known how many of the endpoint's users work then."""
-    at = np.arange(fleet.bins)
-    # 1970-01-01 was a Thursday: 0 is Monday.
-    weekday = ((at + fleet.first_bin) // DAY + 3) % 7
+    at, weekday = np.arange(fleet.bins), _weekday(fleet)
     known = (at[None, :] - WEEK_DAYS * DAY >= born[:, None]) & (
         back(logged.astype(np.float64), WEEK_DAYS * DAY, 0.0) > 0
     )
@@ -434,6 +455,13 @@ def _first_weekend(fleet: Fleet, born: Ints, logged: Bools, width: int) -> tuple
     return first, first & ((weekday == 5) & ((at + fleet.first_bin) % DAY < WEEKEND_BEGINS + width + max(width, HOUR)))[
         None, :
     ]
+
+
+def _weekday(fleet: Fleet) -> Ints:
+    """Of each bin, UTC; 0 is Monday."""
+    # 1970-01-01 was a Thursday.
+    weekday: Ints = ((np.arange(fleet.bins) + fleet.first_bin) // DAY + 3) % 7
+    return weekday
 
 
 def _window(series: Series, steady: Floats, fleet: Fleet, width: int) -> pl.DataFrame:
@@ -446,13 +474,20 @@ def _window(series: Series, steady: Floats, fleet: Fleet, width: int) -> pl.Data
     calls, busy, each, born = calls[kept_rows], busy[kept_rows], series.calls[kept_rows], series.born[kept_rows]
     forecast = _forecast(born, fleet, each, calls, logged, width)
     mean = forecast.mean
-    usable = (forecast.days >= 2) & logged[None, :] & (mean >= MIN_EXPECTED) & busy
+    young = forecast.days < 2
+    # One working day says nothing of a Saturday, nor a Sunday of a Monday.
+    known = np.where(young, (forecast.days == 1) & ~np.isin(_weekday(fleet), [0, 5]), True)
+    usable = known & logged[None, :] & (mean >= MIN_EXPECTED) & busy
+    drop, surge = np.where(young, YOUNG_DROP, DROP_FACTOR), np.where(young, YOUNG_SURGE, SURGE_FACTOR)
     # Spread of this endpoint around the same forecast in the past week, beyond Poisson, as a squared coefficient of
     # variation.
     poisson = 1 + 1 / np.maximum(forecast.days, 1.0)
     error = np.where(usable, ((calls - mean) ** 2 - poisson * mean) / np.maximum(mean, 1.0) ** 2, 0.0)
     phi = np.maximum(spread(error, usable, fleet, prior=PRIOR_SPREAD, weight=DAY), MIN_SPREAD) + forecast.apart
     lately, lately_variance = _from_recent(each, calls, width, fleet, born, logged)
+    first_day = _first_day_spread(each, series.siblings[kept_rows], born, width)[:, None]
+    phi = np.where(young, np.maximum(phi, first_day), phi)
+    lately_variance = np.where(young, np.maximum(lately_variance, lately + first_day * lately**2), lately_variance)
     third = max(width // 3, 1)
     recent = window_sum(each, third)
     found = []
@@ -467,10 +502,10 @@ def _window(series: Series, steady: Floats, fleet: Fleet, width: int) -> pl.Data
             # More calls must last longer than ten minutes: without the two busiest bins.
             kept = (width - 2) / width
             k_all = np.maximum(calls - 2 * window_max(each, width), 0.0)
-            changed = (calls > SURGE_FACTOR * expected) & (recent > SURGE_RECENT * expected * third / width)
+            changed = (calls > surge * expected) & (recent > SURGE_RECENT * expected * third / width)
         else:
             kept, k_all = 1.0, calls
-            changed = (calls < DROP_FACTOR * expected) & (recent < DROP_RECENT * expected * third / width)
+            changed = (calls < drop * expected) & (recent < DROP_RECENT * expected * third / width)
         z = np.where(usable, direction * (k_all - kept * expected) / np.sqrt(np.maximum(variance, 1.0)), 0.0)
         rows, bins = np.nonzero(usable & changed & (z > 2.0))
         mu, k = kept * expected[rows, bins], k_all[rows, bins]
@@ -493,9 +528,9 @@ def _window(series: Series, steady: Floats, fleet: Fleet, width: int) -> pl.Data
             & (log10_p + log10_p_before < BOTH_LOG10_P - fleet.many[bins])
         )
         sudden &= (
-            (calls[rows, bins] > SURGE_FACTOR * lately[rows, bins])
+            (calls[rows, bins] > surge[rows, bins] * lately[rows, bins])
             if direction == 1
-            else (calls[rows, bins] < DROP_FACTOR * lately[rows, bins])
+            else (calls[rows, bins] < drop[rows, bins] * lately[rows, bins])
         )
         usual = habit(z, fleet, (rows[sudden], bins[sudden]))[rows, bins]
         opens = (z[rows, bins] > usual) & sudden
