@@ -98,9 +98,7 @@ def main() -> None:
     names = [name for item in given.worlds for name in SETS.get(item, [item])]
     by_profile: dict[str, Score] = {}
     for name in names:
-        folder = world_folder(
-            given.work, name, given.endpoints, given.days, given.calls_per_minute, given.go_live or 0
-        )
+        folder = world_folder(given.work, name, given.endpoints, given.days, given.calls_per_minute, given.go_live or 0)
         labels, catalog = (json.loads((folder / file).read_text()) for file in ("labels.json", "catalog.json"))
         if given.go_live is None:
             span = (0.0 if name.startswith("golive") else 4.0, None)

@@ -23,6 +23,7 @@ from apilens.detect import (
     campaigns,
     candidates,
     counting,
+    early_latency,
     errors,
     habits,
     incidents,
@@ -48,6 +49,7 @@ DETECTORS: dict[str, memory.Detector] = {
     "rate_limit": rate_limit.detect,
     "standing": standing.detect,
     "latency": latency.detect,
+    "early_latency": early_latency.detect,
     "traffic": traffic.detect,
 }
 #: Significant digits of a candidate's figures.
@@ -55,6 +57,7 @@ _FIGURES = 9
 MAY_OPEN: dict[str, memory.MayOpen] = {
     **dict.fromkeys(("errors", "new_status", "auth", "rate_limit"), counting.may_open),
     "latency": latency.may_open,
+    "early_latency": early_latency.may_open,
     "traffic": traffic.may_open,
 }
 
