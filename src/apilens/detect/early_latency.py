@@ -1,16 +1,17 @@
 """Slower answers within the first two days of an endpoint, before it has a past of days (latency.py).
 
 What is known by then are its calls so far and the two hours before. Neither knows the time of day, so only what is far beyond both opens:
-a step to almost twice the latency, or slow calls on a multiple of the usual share.
+a step to almost twice the latency. Slow calls on a multiple of the usual share were tried as well: one fault of nine in 24 go-lives.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
-from scipy.special import betainc, stdtr
+from scipy.special import stdtr
 
 from apilens.detect import anomalies
 from apilens.detect.baseline import DAY, HOUR, Bools, Fleet, Floats, Ints, Series, Sums, window_max
@@ -32,19 +33,16 @@ LOAD_ELASTICITY = 0.8
 #: least. On the second day that of the first is.
 WANDER, WANDER_WEIGHT, MIN_WANDER = 0.02, 4 * HOUR, 0.004
 DEGREES, DEGREES_PER_CALL = 100, 2
-#: A call is slow when it takes longer than 97 % of those of the hours before. Slow calls cluster: squared coefficient of variation.
-TAIL_SHARE, TAIL_FACTOR, MIN_SLOW, TAIL_SPREAD = 0.03, 4.0, 6, 0.3
 OPEN_LOG10_P = -5.5
 
 
 def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
-    """Anomalies (anomalies.ANOMALIES) of signal latency; observed and expected in ms (geometric mean) or as ratio of slow calls."""
+    """Anomalies (anomalies.ANOMALIES) of signal latency; observed and expected in ms (geometric mean)."""
     asked = np.flatnonzero(Sums(series.timed).window(WINDOWS[-1]).max(axis=1) >= MIN_TIMED)
     found = [anomalies.ANOMALIES.to_frame()]
-    for rows, piece in series.pieces(asked):
+    for rows, piece in replace(series, buckets=series.buckets.clear()).pieces(asked):
         early = _First(piece, fleet)
         found.extend(early.shifted(rows + series.first_endpoint, width) for width in WINDOWS)
-        found.extend(early.heavier(rows + series.first_endpoint, width) for width in WINDOWS)
     return anomalies.strongest(pl.concat(found))
 
 
@@ -70,28 +68,7 @@ class _First:
         self.timed, self.log_sum = Sums(self.each), Sums(self.each_log)
         self.log_sumsq = Sums(first(series.log_sumsq))
         self.loads = [Sums(first(calls)) for calls in (series.calls, series.beside)]
-        self.slow = self._slow(series)
         self.age = np.arange(columns.shape[1])
-
-    def _slow(self, series: Series) -> Floats:
-        """Per bin the calls above the q97 of the hours before."""
-        row, bin_, bucket = (series.buckets[name].to_numpy().astype(np.int64) for name in ("row", "bin", "bucket"))
-        calls = series.buckets["calls"].to_numpy().astype(np.float64)
-        at = bin_ - self.born[row]
-        kept = at < self.each.shape[1]
-        row, at, bucket, calls = row[kept], at[kept], bucket[kept], calls[kept]
-        if len(row) == 0:
-            return np.zeros_like(self.each)
-        bucket -= bucket.min()
-        shape = (len(self.born), self.each.shape[1] // HOUR + 1, int(bucket.max()) + 1)
-        hourly = np.zeros(shape)
-        np.add.at(hourly, (row, at // HOUR, bucket), calls)
-        below = np.cumsum(np.cumsum(hourly, axis=1) - hourly, axis=2)
-        limit = (below >= (1 - TAIL_SHARE) * below[:, :, -1:]).argmax(axis=2)
-        slow = np.zeros_like(self.each)
-        above = bucket > limit[row, at // HOUR]
-        np.add.at(slow, (row[above], at[above]), calls[above])
-        return slow
 
     def _usable(self, width: int) -> tuple[Floats, Floats, Bools]:
         """Calls of the windows, those before them, and which windows are asked."""
@@ -108,7 +85,7 @@ class _First:
         return crowd
 
     def shifted(self, endpoints: Ints, width: int) -> pl.DataFrame:
-        """Windows whose mean log latency lies above that of all calls before and of the two hours before."""
+        """Anomalies (anomalies.ANOMALIES) of windows whose mean log latency lies above that of all calls before and of the two hours before."""
         n, past_n, usable = self._usable(width)
         safe_n, safe_past = np.maximum(n, 1.0), np.maximum(past_n, 1.0)
         mean = self.log_sum.past(YOUNG, width) / safe_past
@@ -126,58 +103,9 @@ class _First:
         third = width // 3
         still = self.log_sum.window(third) > (expected + math.log(FACTOR) / 2) * self.timed.window(third)
         rows, at = np.nonzero(usable & (residual > math.log(FACTOR)) & (z > 2.5) & still)
-        chance = stdtr(np.minimum(DEGREES, DEGREES_PER_CALL * n[rows, at]), -z[rows, at])
         excess = n * (1 - np.exp(-np.maximum(residual, 0.0)))
-        observed = np.exp(whole / safe_n)
-        return self._frame(endpoints, rows, at, width, chance, "ms", (observed, np.exp(expected), n, excess))
-
-    def _wander(self, residual: Floats, sampling: Floats, usable: Bools) -> Floats:
-        """Variance of the windows around their forecast, from the upper side of those of the first day when that is over."""
-        first = usable & (self.age < DAY)[None, :]
-        above = np.minimum(2 * np.maximum(residual, 0.0) ** 2, 9 * (sampling + WANDER)) - sampling
-        learned = ((above * first).sum(axis=1) + WANDER_WEIGHT * WANDER) / (first.sum(axis=1) + WANDER_WEIGHT)
-        return np.where((self.age >= DAY)[None, :], np.maximum(learned, MIN_WANDER)[:, None], WANDER)
-
-    def heavier(self, endpoints: Ints, width: int) -> pl.DataFrame:
-        """Windows in which far more calls than usual are slow."""
-        n, past_n, usable = self._usable(width)
-        slow = Sums(self.slow)
-        share = (slow.past(YOUNG, width) + 100 * TAIL_SHARE) / (past_n + 100)
-        lately_n = self.timed.past(LATELY, width)
-        lately = (slow.past(LATELY, width) + LATELY_CALLS * share) / (lately_n + LATELY_CALLS)
-        expected = np.maximum(share, lately) * np.exp(np.maximum(self._crowd(width, YOUNG), self._crowd(width, LATELY)))
-        k = slow.window(width) - window_max(self.slow, width)
-        mean = n * expected * (width - 1) / width
-        third = width // 3
-        still = slow.window(third) > 1.5 * expected * self.timed.window(third)
-        rows, at = np.nonzero(usable & (k >= MIN_SLOW) & (k > TAIL_FACTOR * mean) & (k - mean > 0.1 * n) & still)
-        mu = np.maximum(mean[rows, at], 1e-9)
-        size = 1 / (TAIL_SPREAD + 1 / np.maximum(past_n[rows, at] * TAIL_SHARE, 1.0))
-        chance = betainc(k[rows, at], size, mu / (mu + size))
-        return self._frame(
-            endpoints,
-            rows,
-            at,
-            width,
-            chance,
-            "ratio",
-            (k / np.maximum(n, 1.0), expected, n, np.maximum(k - mean, 0.0)),
-        )
-
-    def _frame(
-        self,
-        endpoints: Ints,
-        rows: Ints,
-        at: Ints,
-        width: int,
-        chance: Floats,
-        unit: str,
-        measured: tuple[Floats, Floats, Floats, Floats],
-    ) -> pl.DataFrame:
-        """ANOMALIES of windows that end with `at`, counted from the first call; measured: observed, expected, n and excess."""
         bins = at + self.born[rows]
-        log10_p = anomalies.log10_tail(chance)
-        observed, expected, n, excess = (of[rows, at] for of in measured)
+        log10_p = anomalies.log10_tail(stdtr(np.minimum(DEGREES, DEGREES_PER_CALL * n[rows, at]), -z[rows, at]))
         return pl.DataFrame(
             {
                 "endpoint": endpoints[rows],
@@ -188,14 +116,21 @@ class _First:
                 "bin": bins,
                 "minutes": None,
                 "start_bin": bins - width + 1,
-                "opens": log10_p + self.fleet.many[bins] < OPEN_LOG10_P,
+                "opens": log10_p < OPEN_LOG10_P - self.fleet.many[bins],
                 "log10_p": log10_p,
-                "observed": observed,
-                "expected": expected,
-                "unit": unit,
-                "n": n,
-                "excess": excess,
+                "observed": np.exp(whole / safe_n)[rows, at],
+                "expected": np.exp(expected)[rows, at],
+                "unit": "ms",
+                "n": n[rows, at],
+                "excess": excess[rows, at],
             },
             schema=dict(anomalies.ANOMALIES),
             strict=False,
         ).filter(pl.col("log10_p") < anomalies.HOLD_LOG10_P)
+
+    def _wander(self, residual: Floats, sampling: Floats, usable: Bools) -> Floats:
+        """Variance of the windows around their forecast, from the upper side of those of the first day when that is over."""
+        first = usable & (self.age < DAY)[None, :]
+        above = np.minimum(2 * np.maximum(residual, 0.0) ** 2, 9 * (sampling + WANDER)) - sampling
+        learned = ((above * first).sum(axis=1) + WANDER_WEIGHT * WANDER) / (first.sum(axis=1) + WANDER_WEIGHT)
+        return np.where((self.age >= DAY)[None, :], np.maximum(learned, MIN_WANDER)[:, None], WANDER)
