@@ -62,7 +62,8 @@ class _First:
         rows = np.arange(len(columns))[:, None]
 
         def first(matrix: Floats) -> Floats:
-            return matrix[rows, np.minimum(columns, fleet.bins - 1)] * self.there
+            young: Floats = matrix[rows, np.minimum(columns, fleet.bins - 1)] * self.there
+            return young
 
         self.each, self.each_log = first(series.timed), first(series.log_sum)
         self.timed, self.log_sum = Sums(self.each), Sums(self.each_log)

@@ -39,12 +39,12 @@ def _alone(run: Run, rows: pl.DataFrame, upstreams: dict[int, str]) -> bool:
     mine = upstreams.get(run.endpoint)
     others = [endpoint for endpoint, name in upstreams.items() if name == mine and endpoint != run.endpoint]
     minutes = pl.when(pl.col("bin") == run.opened).then(run.known - run.opened * MINUTES).otherwise(MINUTES)
-    calls = pl.col("minute_calls").list.head(minutes).list.sum()
+    known = pl.col("minute_calls").list.head(minutes).list.sum()
     alike = pl.col("status_code") >= 500 if (run.status or 0) >= 500 else pl.col("status_code") == run.status
     found = (
         rows.filter(pl.col("bin").is_between(run.start, run.opened) & pl.col("endpoint").is_in(others))
         .group_by("endpoint")
-        .agg(calls.sum().alias("calls"), calls.filter(alike).sum().alias("failed"))
+        .agg(known.sum().alias("calls"), known.filter(alike).sum().alias("failed"))
     )
     failed, calls = (found[name].to_numpy() for name in ("failed", "calls"))
     expected = STILL * float(run.at_open["observed"]) * calls
