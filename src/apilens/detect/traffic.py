@@ -356,13 +356,17 @@ def _apart(
     forecast_known = (theirs > 0) & logged[None, :]
     known = forecast_known & old & (forecast.days >= 2)
     usual = theirs * share
-    # How well it holds is learned from the second day on.
-    judged = forecast_known & (forecast.days >= 1) & (usual >= MIN_EXPECTED / 2)
+    foretold = forecast_known & (forecast.days >= 1) & (usual >= MIN_EXPECTED / 2)
     error = np.where(
-        judged, ((own.window(width) - usual) ** 2 - usual * (1 + share)) / np.maximum(usual, 1.0) ** 2, 0.0
+        foretold, ((own.window(width) - usual) ** 2 - usual * (1 + share)) / np.maximum(usual, 1.0) ** 2, 0.0
     )
-    phi = spread(np.minimum(error, ERROR_LIMIT), judged, fleet, prior=PRIOR_SPREAD, weight=DAY / 2)
-    phi = np.maximum(phi, MIN_APART)
+    of_all, phi = (
+        spread(np.minimum(error, ERROR_LIMIT) * judged, judged, fleet, prior=PRIOR_SPREAD, weight=DAY / 2)
+        for judged in (foretold, foretold & known)
+    )
+    # On the first day on which it may open a window, all that is known of how well it holds are those before.
+    first = np.arange(fleet.bins)[None, :] - born[:, None] < (APART_DAYS + 1) * DAY + width
+    phi = np.maximum(np.where(first, np.maximum(of_all, phi), phi), MIN_APART)
     third = max(width // 3, 1)
     recent = window_sum(each, third)
     found = []
@@ -482,8 +486,10 @@ def _window(series: Series, steady: Floats, fleet: Fleet, width: int) -> pl.Data
     # Spread of this endpoint around the same forecast in the past week, beyond Poisson, as a squared coefficient of
     # variation.
     poisson = 1 + 1 / np.maximum(forecast.days, 1.0)
-    error = np.where(usable, ((calls - mean) ** 2 - poisson * mean) / np.maximum(mean, 1.0) ** 2, 0.0)
-    phi = np.maximum(spread(error, usable, fleet, prior=PRIOR_SPREAD, weight=DAY), MIN_SPREAD) + forecast.apart
+    # What one past day foretold says nothing of how well several do.
+    judged = usable & ~young
+    error = np.where(judged, ((calls - mean) ** 2 - poisson * mean) / np.maximum(mean, 1.0) ** 2, 0.0)
+    phi = np.maximum(spread(error, judged, fleet, prior=PRIOR_SPREAD, weight=DAY), MIN_SPREAD) + forecast.apart
     lately, lately_variance = _from_recent(each, calls, width, fleet, born, logged)
     first_day = _first_day_spread(each, series.siblings[kept_rows], born, width)[:, None]
     phi = np.where(young, np.maximum(phi, first_day), phi)
@@ -532,7 +538,7 @@ def _window(series: Series, steady: Floats, fleet: Fleet, width: int) -> pl.Data
             if direction == 1
             else (calls[rows, bins] < drop[rows, bins] * lately[rows, bins])
         )
-        usual = habit(z, fleet, (rows[sudden], bins[sudden]))[rows, bins]
+        usual = habit(np.where(young, 0.0, z), fleet, (rows[sudden], bins[sudden]))[rows, bins]
         opens = (z[rows, bins] > usual) & sudden
         found.append(
             _frame(
