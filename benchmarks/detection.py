@@ -1,8 +1,9 @@
 """`python benchmarks/detection.py`: the detector on worlds of worlds.py, by kind and grade of fault.
 
-Usage: python benchmarks/detection.py [train | heldout | PROFILE:SEED …] [--work DIR] [--endpoints 40] [--days 14]
+Usage: python benchmarks/detection.py [train | heldout | PROFILE:SEED …] [--work DIR] [--endpoints 40] [--days 14] [--go-live DAY]
 Worlds are made, ingested and kept in DIR; a world that is there already is only scanned again. Every call goes through a log
-file and `ingest`: what is scored is what a user gets.
+file and `ingest`: what is scored is what a user gets. With --go-live the log begins on that day of the world, and its first four
+days are scored: --days 7 --go-live 0 for worlds with faults on these, --days 9 --go-live 4 for the others, whose faults begin later.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import bank
 import hospital
 import market
+import polars as pl
 import telco
 import worlds
 from scoring import Score
@@ -59,14 +62,16 @@ SETS = {
 }
 
 
-def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float) -> Path:
-    """Folder with lake, labels.json and catalog.json of a world; made when it is not there."""
+def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float, begins: int = 0) -> Path:
+    """Folder with lake, labels.json and catalog.json of a world whose log begins on a day; made when it is not there."""
     profile, seed = name.split(":")
-    folder = work / f"{profile}-{seed}-{endpoints}-{days}"
+    folder = work / f"{profile}-{seed}-{endpoints}-{days}{f'-from{begins}' if begins else ''}"
     if not (folder / "done").exists():
         makers = {"bank": bank.make, "hospital": hospital.make, "market": market.make, "telco": telco.make}
         make = makers.get(profile.removeprefix("quiet-"), worlds.make)
-        worlds.write(make(profile, int(seed), endpoints, days, rate), folder)
+        world = make(profile, int(seed), endpoints, days, rate)
+        logged = world.calls.filter(pl.col("at") >= world.labels["t0"] + begins * 86_400)
+        worlds.write(replace(world, calls=logged), folder)
         log = folder / "access.log"
         options = Options(log_format=None if make in (hospital.make, telco.make) else worlds.LOG_FORMAT)
         ingest(str(folder / "lake"), Request([str(log)], options), None)
@@ -89,15 +94,18 @@ def main() -> None:
     parser.add_argument("--endpoints", type=int, default=40)
     parser.add_argument("--days", type=int, default=14)
     parser.add_argument("--calls-per-minute", type=float, default=60)
+    parser.add_argument("--go-live", type=int, metavar="DAY")
     given = parser.parse_args()
     names = [name for item in given.worlds for name in SETS.get(item, [item])]
     by_profile: dict[str, Score] = {}
     for name in names:
-        folder = world_folder(given.work, name, given.endpoints, given.days, given.calls_per_minute)
+        folder = world_folder(given.work, name, given.endpoints, given.days, given.calls_per_minute, given.go_live or 0)
         labels, catalog = (json.loads((folder / file).read_text()) for file in ("labels.json", "catalog.json"))
-        by_profile.setdefault(name.split(":")[0], Score()).add(
-            labels, catalog, candidates(folder), 0.0 if name.startswith("golive") else 4.0
-        )
+        if given.go_live is None:
+            span = (0.0 if name.startswith("golive") else 4.0, None)
+        else:
+            span = (given.go_live, given.go_live + 4.0)
+        by_profile.setdefault(name.split(":")[0], Score()).add(labels, catalog, candidates(folder), *span)
         print(f"{name} scored", file=sys.stderr)
     for profile, score in by_profile.items():
         print(f"== {profile}\n{score.table()}")

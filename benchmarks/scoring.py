@@ -48,19 +48,28 @@ class Score:
         return len(self.false) / self.endpoint_weeks
 
     def add(
-        self, labels: dict[str, Any], catalog: dict[str, Any], tickets: list[dict[str, Any]], warmup_days: float = 4.0
+        self,
+        labels: dict[str, Any],
+        catalog: dict[str, Any],
+        tickets: list[dict[str, Any]],
+        warmup_days: float = 4.0,
+        until_day: float | None = None,
     ) -> None:
-        """Count one world. tickets: rows of schema.CANDIDATES with times as datetimes."""
+        """Count one world: the faults that begin, and the false tickets that are raised, after the warm-up and before a day (None:
+        its end).
+
+        tickets: rows of schema.CANDIDATES with times as datetimes.
+        """
         number = {f"{one['method']} {one['path']}": one["id"] for one in catalog["endpoints"]}
-        begin = labels["t0"] + warmup_days * 86_400
-        faults = [fault for fault in labels["faults"] if fault["detectable"]]
-        self.endpoint_weeks += len(number) * (labels["minutes"] / 1440 - warmup_days) / 7
+        last_day = labels["minutes"] / 1440 if until_day is None else until_day
+        begin, end = (labels["t0"] + day * 86_400 for day in (warmup_days, last_day))
+        faults = [fault for fault in labels["faults"] if fault["detectable"] and begin <= fault["start"] < end]
+        self.endpoint_weeks += len(number) * (last_day - warmup_days) / 7
         hits: dict[str, list[dict[str, Any]]] = {fault["id"]: [] for fault in labels["faults"]}
         for ticket in tickets:
             raised = _seconds(ticket["detected_at"])
             if raised < begin:
                 continue
-            self.tickets += 1
             endpoints = {number.get(name, -1) for name in ticket["endpoints"]}
             fits = []
             for fault in labels["faults"]:
@@ -75,10 +84,13 @@ class Score:
             ]
             if fits:
                 hits[max(fits)[2]].append(ticket)
+            elif raised >= end:
+                continue
             elif known:
                 self.ambiguous.append(f"{text} [{known[0]}]")
             else:
                 self.false.append(text)
+            self.tickets += 1
         impact, score = [], []
         for fault in faults:
             key = (fault["kind"], fault["grade"])

@@ -25,11 +25,13 @@ from apilens.detect import (
     campaigns,
     candidates,
     counting,
+    early_latency,
     errors,
     habits,
     incidents,
     lasting,
     latency,
+    launched,
     memory,
     new_status,
     nodes,
@@ -49,6 +51,7 @@ DETECTORS: dict[str, memory.Detector] = {
     "rate_limit": rate_limit.detect,
     "standing": standing.detect,
     "latency": latency.detect,
+    "early_latency": early_latency.detect,
     "traffic": traffic.detect,
 }
 #: Those that look at calls and their status codes alone.
@@ -58,6 +61,7 @@ _FIGURES = 9
 MAY_OPEN: dict[str, memory.MayOpen] = {
     **dict.fromkeys(("errors", "new_status", "auth", "rate_limit"), counting.may_open),
     "latency": latency.may_open,
+    "early_latency": early_latency.may_open,
     "traffic": traffic.may_open,
 }
 
@@ -145,6 +149,7 @@ def find_candidates(
         runs = habits.unaccustomed(runs, rows, fleet, answers, log.refusals, accustomed)
         runs = scanners.unscanned(runs, rows, fleet, log.strangers, scanned)
         runs = nodes.suspected(runs, rows, fleet, answers)
+        runs = launched.apart(runs, rows, fleet, behind)
         problems = incidents.group(lasting.outlasting(runs, rows, fleet), fleet, answers)
         problems = bursts.recurring(problems, again)
         found.append(candidates.describe(problems, fleet, answers, now=now))
@@ -178,7 +183,7 @@ def judged(
         named = (
             ahead.named(known.outlook, fleet, rows, since, anyway)
             if since < fleet.bins
-            else dict.fromkeys(("latency", "traffic"), np.zeros(0, np.int64))
+            else dict.fromkeys(ahead.TOLD, np.zeros(0, np.int64))
         )
         few = memory.Few(named, lambda numbers: baseline.chunks(fleet, rows, behind, numbers))
         enough = DETECTORS.keys() - named.keys() <= OF_CODES

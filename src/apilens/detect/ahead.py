@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from apilens import schema
-from apilens.detect import baseline, latency, traffic
+from apilens.detect import baseline, early_latency, latency, traffic
 from apilens.detect.baseline import DAY, HOUR, Fleet, Ints, Series
 
 #: So many bins are read again: calls that come that late do not end what is known ahead.
@@ -23,6 +23,8 @@ REACH = HOUR + min(width for width, _ in latency.SHIFT_WINDOWS)
 #: Series of the new bins begin so long before them: with a window of a day, the longest on the day before, and the load of an hour.
 RECENT = DAY + max(baseline.GROWTH_WINDOWS) + 2 * HOUR
 
+#: The detectors of which `named` tells.
+TOLD = ("latency", "traffic", "early_latency")
 #: What is known of the bins [first, end), in epoch seconds / BIN_S: one row per endpoint. It holds as long as nothing before changes.
 OUTLOOK = pl.Schema(
     [*((name, pl.String) for name in schema.ENDPOINT), ("first", pl.Int64), ("end", pl.Int64), *latency.OUTLOOK.items()]
@@ -72,4 +74,5 @@ def named(outlook: pl.DataFrame, fleet: Fleet, rows: pl.DataFrame, since: int, a
         moved = traffic.may_open_by(past, series, fleet, since - begin, since, anyway)
         found["latency"].append(np.flatnonzero(new | slower) + series.first_endpoint)
         found["traffic"].append(np.flatnonzero(new | moved) + series.first_endpoint)
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+    young = np.flatnonzero(early_latency.young(fleet.born, fleet, since))
+    return {name: np.concatenate(parts) for name, parts in found.items()} | {"early_latency": young}

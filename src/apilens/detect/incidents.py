@@ -116,6 +116,7 @@ class Run:
     node: str | None = None  # that carries what failed alike on other endpoints as well (nodes.py)
     watched: bool = False  # followed until it recovered (lasting.py)
     recovered: int | None = None  # bin at whose end that was known; None: not yet
+    alone: bool = False  # began with the launch, and others behind its upstream are well (launched.py)
     came: int | None = None  # a late job: bin by which most of it had come; None: it is none, or has not
 
     @property
@@ -592,10 +593,10 @@ def _shared(mine: Profile, theirs: Profile, dimension: str) -> bool:
 
 
 def _same_upstream(run: Run, incident: Incident) -> bool:
-    """Both run into the same upstream, which is no matter of one consumer or node."""
+    """Both run into the same upstream, which is no matter of one consumer or node, nor of one endpoint since the launch."""
     mine, my_share, _ = run.profile.top("upstream")
     theirs, their_share, _ = incident.profile.top("upstream")
-    free = incident.consumer is None and incident.node is None
+    free = incident.consumer is None and incident.node is None and not (run.alone or incident.first.alone)
     return bool(mine) and mine == theirs and free and my_share > HINT_EXCESS and their_share > HINT_EXCESS
 
 

@@ -40,6 +40,10 @@ from apilens.detect.baseline import (
 #: DETECTION: only where at least 10 calls are expected.
 MIN_EXPECTED = 10.0
 DROP_FACTOR, SURGE_FACTOR = 0.6, 1.7
+#: While but one day is known.
+YOUNG_DROP, YOUNG_SURGE = 0.3, 3.0
+#: Hours before a window that its first day is judged by, and the upper quartile of the square of a normal deviate.
+BEFORE, QUARTILE = 2 * HOUR, 1.323
 #: And so much in the last third of the window: what ended is no news.
 DROP_RECENT, SURGE_RECENT = 0.75, 1.35
 #: Squared coefficient of variation of a forecast, before the endpoint's own errors are known; weighs like a day of
@@ -218,7 +222,7 @@ def _far(
             for day, value, known, apart in of_days
         ]
     )
-    usable = (days >= 2) & (mean >= MIN_EXPECTED - anomalies.SLACK)
+    usable = (days >= 1) & (mean >= MIN_EXPECTED - anomalies.SLACK)
     more = (
         usable
         & (calls > SURGE_FACTOR * mean - anomalies.SLACK)
@@ -440,6 +444,25 @@ def _hour_before(
     return mean, mean * (1 + share) + mean**2 / np.maximum(then, 1.0)
 
 
+def _first_day_spread(each: Floats, siblings: Floats, born: Ints, width: int) -> Floats:
+    """Per endpoint the squared coefficient of variation of windows of its first day around the two hours before them, moved as its siblings
+    have since; PRIOR_SPREAD where there were too few calls to tell.
+
+    What past days teach later (_window) is not known on the second day.
+    """
+    calls, others = Sums(each), Sums(siblings)
+    now, theirs = calls.window(width), others.window(width)
+    before, theirs_before = (of.past(BEFORE, width) * width / BEFORE for of in (calls, others))
+    usual = before * np.where(theirs_before >= MIN_EXPECTED, (theirs + 1) / (theirs_before + 1), 1.0)
+    age = np.arange(each.shape[1])[None, :] - born[:, None]
+    judged = (age >= BEFORE + width) & (age < DAY) & (usual >= MIN_EXPECTED / 2)
+    error = np.maximum((now - usual) ** 2 - usual * (1 + width / BEFORE), 0.0) / np.maximum(usual, 1.0) ** 2
+    ordered = np.sort(np.where(judged, error, np.inf), axis=1)
+    many = judged.sum(axis=1)
+    quartile = np.take_along_axis(ordered, (3 * many // 4 - (many > 0))[:, None].clip(0), axis=1)[:, 0]
+    return np.where(many >= HOUR, np.minimum(quartile, ERROR_LIMIT) / QUARTILE, PRIOR_SPREAD)
+
+
 def _log10_tail(k: Floats, mean: Floats, variance: Floats, direction: int) -> Floats:
     """log10 of the chance of k or more (direction 1) or k or fewer under a negative binomial of that mean and variance."""
     size = mean**2 / np.maximum(variance - mean, 1e-6)
@@ -468,14 +491,20 @@ def _apart(
     share = then / (same_time(others.window(SHARE_REACH), ahead) + SHARE_PRIOR)
     lately = (own.past(SHARE_REACH, width) + LATELY_PRIOR * share) / (others.past(SHARE_REACH, width) + LATELY_PRIOR)
     old = np.arange(fleet.bins)[None, :] - born[:, None] >= APART_DAYS * DAY + width
-    known = (theirs > 0) & logged[None, :] & old & (forecast.days >= 2)
+    forecast_known = (theirs > 0) & logged[None, :]
+    known = forecast_known & old & (forecast.days >= 2)
     usual = theirs * share
-    judged = known & (usual >= MIN_EXPECTED / 2)
+    foretold = forecast_known & (forecast.days >= 1) & (usual >= MIN_EXPECTED / 2)
     error = np.where(
-        judged, ((own.window(width) - usual) ** 2 - usual * (1 + share)) / np.maximum(usual, 1.0) ** 2, 0.0
+        foretold, ((own.window(width) - usual) ** 2 - usual * (1 + share)) / np.maximum(usual, 1.0) ** 2, 0.0
     )
-    phi = spread(np.minimum(error, ERROR_LIMIT), judged, fleet, prior=PRIOR_SPREAD, weight=DAY / 2)
-    phi = np.maximum(phi, MIN_APART)
+    of_all, phi = (
+        spread(np.minimum(error, ERROR_LIMIT) * judged, judged, fleet, prior=PRIOR_SPREAD, weight=DAY / 2)
+        for judged in (foretold, foretold & known)
+    )
+    # On the first day on which it may open a window, all that is known of how well it holds are those before.
+    first = np.arange(fleet.bins)[None, :] - born[:, None] < (APART_DAYS + 1) * DAY + width
+    phi = np.maximum(np.where(first, np.maximum(of_all, phi), phi), MIN_APART)
     third = max(width // 3, 1)
     recent = window_sum(each, third)
     found = []
@@ -561,9 +590,7 @@ def _frame(
 def _first_weekend(fleet: Fleet, born: Ints, logged: Bools, width: int) -> tuple[Bools, Bools]:
     """(endpoints, bins) Saturdays and Sundays without one before, and of these the bins whose past hours are still a
     Friday's somewhere: of neither is known how many of the endpoint's users work then."""
-    at = np.arange(fleet.bins)
-    # 1970-01-01 was a Thursday: 0 is Monday.
-    weekday = ((at + fleet.first_bin) // DAY + 3) % 7
+    at, weekday = np.arange(fleet.bins), _weekday(fleet)
     known = (at[None, :] - WEEK_DAYS * DAY >= born[:, None]) & (
         back(logged.astype(np.float64), WEEK_DAYS * DAY, 0.0) > 0
     )
@@ -571,6 +598,13 @@ def _first_weekend(fleet: Fleet, born: Ints, logged: Bools, width: int) -> tuple
     return first, first & ((weekday == 5) & ((at + fleet.first_bin) % DAY < WEEKEND_BEGINS + width + max(width, HOUR)))[
         None, :
     ]
+
+
+def _weekday(fleet: Fleet) -> Ints:
+    """Of each bin, UTC; 0 is Monday."""
+    # 1970-01-01 was a Thursday.
+    weekday: Ints = ((np.arange(fleet.bins) + fleet.first_bin) // DAY + 3) % 7
+    return weekday
 
 
 def _window(series: Series, steady: Floats, fleet: Fleet, width: int) -> pl.DataFrame:
@@ -583,13 +617,22 @@ def _window(series: Series, steady: Floats, fleet: Fleet, width: int) -> pl.Data
     calls, busy, each, born = calls[kept_rows], busy[kept_rows], series.calls[kept_rows], series.born[kept_rows]
     forecast = _forecast(born, fleet, each, calls, logged, width)
     mean = forecast.mean
-    usable = (forecast.days >= 2) & logged[None, :] & (mean >= MIN_EXPECTED) & busy
+    young = forecast.days < 2
+    # One working day says nothing of a Saturday, nor a Sunday of a Monday.
+    known = np.where(young, (forecast.days == 1) & ~np.isin(_weekday(fleet), [0, 5]), True)
+    usable = known & logged[None, :] & (mean >= MIN_EXPECTED) & busy
+    drop, surge = np.where(young, YOUNG_DROP, DROP_FACTOR), np.where(young, YOUNG_SURGE, SURGE_FACTOR)
     # Spread of this endpoint around the same forecast in the past week, beyond Poisson, as a squared coefficient of
     # variation.
     poisson = 1 + 1 / np.maximum(forecast.days, 1.0)
-    error = np.where(usable, ((calls - mean) ** 2 - poisson * mean) / np.maximum(mean, 1.0) ** 2, 0.0)
-    phi = np.maximum(spread(error, usable, fleet, prior=PRIOR_SPREAD, weight=DAY), MIN_SPREAD) + forecast.apart
+    # What one past day foretold says nothing of how well several do.
+    judged = usable & ~young
+    error = np.where(judged, ((calls - mean) ** 2 - poisson * mean) / np.maximum(mean, 1.0) ** 2, 0.0)
+    phi = np.maximum(spread(error, judged, fleet, prior=PRIOR_SPREAD, weight=DAY), MIN_SPREAD) + forecast.apart
     lately, lately_variance = _from_recent(each, calls, width, fleet, born, logged)
+    first_day = _first_day_spread(each, series.siblings[kept_rows], born, width)[:, None]
+    phi = np.where(young, np.maximum(phi, first_day), phi)
+    lately_variance = np.where(young, np.maximum(lately_variance, lately + first_day * lately**2), lately_variance)
     third = max(width // 3, 1)
     recent = window_sum(each, third)
     found = []
@@ -604,10 +647,10 @@ def _window(series: Series, steady: Floats, fleet: Fleet, width: int) -> pl.Data
             # More calls must last longer than ten minutes: without the two busiest bins.
             kept = (width - 2) / width
             k_all = np.maximum(calls - 2 * window_max(each, width), 0.0)
-            changed = (calls > SURGE_FACTOR * expected) & (recent > SURGE_RECENT * expected * third / width)
+            changed = (calls > surge * expected) & (recent > SURGE_RECENT * expected * third / width)
         else:
             kept, k_all = 1.0, calls
-            changed = (calls < DROP_FACTOR * expected) & (recent < DROP_RECENT * expected * third / width)
+            changed = (calls < drop * expected) & (recent < DROP_RECENT * expected * third / width)
         z = np.where(usable, direction * (k_all - kept * expected) / np.sqrt(np.maximum(variance, 1.0)), 0.0)
         rows, bins = np.nonzero(usable & changed & (z > 2.0))
         mu, k = kept * expected[rows, bins], k_all[rows, bins]
@@ -630,11 +673,11 @@ def _window(series: Series, steady: Floats, fleet: Fleet, width: int) -> pl.Data
             & (log10_p + log10_p_before < BOTH_LOG10_P - fleet.many[bins])
         )
         sudden &= (
-            (calls[rows, bins] > SURGE_FACTOR * lately[rows, bins])
+            (calls[rows, bins] > surge[rows, bins] * lately[rows, bins])
             if direction == 1
-            else (calls[rows, bins] < DROP_FACTOR * lately[rows, bins])
+            else (calls[rows, bins] < drop[rows, bins] * lately[rows, bins])
         )
-        usual = habit(z, fleet, (rows[sudden], bins[sudden]))[rows, bins]
+        usual = habit(np.where(young, 0.0, z), fleet, (rows[sudden], bins[sudden]))[rows, bins]
         opens = (z[rows, bins] > usual) & sudden
         found.append(
             _frame(
