@@ -56,6 +56,16 @@ def test_a_log_without_holes_has_no_gap(seed: int) -> None:
     assert gaps(instances(seed=seed, rate=0.3, days=9), days=9) == []
 
 
+@pytest.mark.parametrize("bins", range(1, 14))
+def test_a_log_of_minutes_is_judged_as_far_as_it_goes(bins: int) -> None:
+    begin = START + timedelta(hours=12)
+    frame = instances(days=1, rate=40).filter(
+        pl.col("bin_start").is_between(begin, begin + timedelta(minutes=5 * bins), closed="left")
+    )
+    assert frame.height == 3 * bins
+    assert find_gaps(frame, now=begin + timedelta(minutes=5 * bins)).is_empty()
+
+
 def test_one_that_stops_writing_while_the_others_go_on_is_named() -> None:
     assert gaps(instances(hole(2, "gw-1"))) == [("gw-1", timedelta(0), timedelta(hours=2))]
 

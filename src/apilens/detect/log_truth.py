@@ -125,7 +125,8 @@ def _around(total: Floats) -> Floats:
     """Mean of the hour around each bin; NaN where it is not over."""
     around = np.full_like(total, np.nan)
     half = HOUR // 2
-    around[: len(total) - half] = (window_sum(total, HOUR + 1) / (HOUR + 1))[half:]
+    over = (window_sum(total, HOUR + 1) / (HOUR + 1))[half:]  # none in a log of half an hour or less
+    around[: len(over)] = over
     return around
 
 
