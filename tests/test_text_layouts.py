@@ -481,3 +481,13 @@ def test_a_query_of_httpd_begins_with_its_question_mark() -> None:
     written = [("/a,b,", {"path": "/a,b", "query": None}), ("/a,?b,c", {"path": "/a", "query": "b,c"})]
     layout = "%{%d/%b/%Y:%H:%M:%S %z}t %>s %U,%q"
     check([(line.format(target), columns) for target, columns in written], log_format=layout)
+
+
+@pytest.mark.parametrize("damaged", ["17730648011250001x3", "177306480112500.123"])
+def test_a_point_whose_time_is_no_number_is_no_call(damaged: str) -> None:
+    point = "request,api=a{0},method=GET request=1i,retry=0i,status=200i,timing=7i {1}"
+    lines = [point.format(n, 1773064800125000123 + n) for n in range(20)]
+    block = Block("\n".join([*lines, point.format(99, damaged.ljust(19, "0"))]).encode())
+    part = parse(block, detect(block.head, Options(), "points").reader)
+    assert part.calls["timestamp"].null_count() == 0 and part.calls.height == 20
+    assert part.rejects["row"].to_list() == [20]

@@ -200,6 +200,7 @@ class TextLayout(Layout):
         inner = cut.collect_schema().names()
         read = typed(cut, self._fields, self.gateway, careful=False, derived=self.derived)
         fits += [pl.col(name) for name in read.collect_schema().names() if name.startswith("ok")]
+        fits.append(pl.col("timestamp").is_not_null())
         read = read.with_columns(fits=pl.all_horizontal(fits).fill_null(False))
         done = read.select("row", pl.exclude(*inner, r"^(?:w|ok)\d+$")).collect(engine="in-memory")
         good = done["fits"]
