@@ -452,7 +452,7 @@ def _explanation(
         factor = measured.observed / max(measured.expected, 1e-9)
         times = f"{factor:.1f}" if factor < 9.95 else f"{factor:,.0f}"
         sentences = [
-            f"{span}, {endpoints[0]} took {observed} (geometric mean), {times} times the {expected} of its baseline "
+            f"{span}, {endpoints[0]} took {observed} (geometric mean), {times} times the {expected} that its past, the time of day and its load let expect "
             f"(n = {measured.n:,} successful calls)."
         ]
     elif signal == "latency":
