@@ -215,10 +215,11 @@ def test_endpoints_leave_them_out_say_so_and_can_count_them(lake: Path) -> None:
     assert [(row["route"], row["calls"]) for row in ran.json()["endpoints"]] == [("/v1/carts", 5)]
     assert ran.json()["set_apart"] == {"bot": 3, "health_check": 42, "scanner": 0}
     said = "45 calls of bots (3) and health checks (42) are set apart; --include-synthetic counts them\n"
-    assert ran.err == said
+    window = "of 1 endpoint, 2026-03-09 14:00 to 2026-03-09 14:00 UTC\n"
+    assert ran.err == f"{said}5 calls {window}"
     both = apilens("endpoints", "--lake", lake, "--output", "json", "--include-synthetic")
     assert [(row["route"], row["calls"]) for row in both.json()["endpoints"]] == [("/health", 40), ("/v1/carts", 10)]
-    assert both.err == ""
+    assert both.err == "50 calls of 2 endpoints, 2026-03-09 14:00 to 2026-03-09 14:06 UTC\n"
 
 
 @pytest.mark.parametrize("exact", [False, True])
