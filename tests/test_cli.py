@@ -806,3 +806,23 @@ def test_endpoints_of_several_environments_are_told_apart(
     assert "<td>staging</td>" in (tmp_path / "r.html").read_text()
     print_candidates(candidates(candidate("a", environment="default"), candidate("b", environment="staging")))
     assert re.findall(r"default|staging", capsys.readouterr().out) == ["default", "staging"]
+
+
+def test_a_message_that_is_lost_on_a_full_disk_ends_nothing(tmp_path: Path) -> None:
+    """Neither the results that were to come nor the exit code: 1 would be a finding."""
+
+    def ran(*words: str) -> tuple[int, str]:
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [sys.executable, "-c", MAIN, *words], stdout=subprocess.PIPE, stderr=full, text=True, timeout=120
+            )
+        return done.returncode, done.stdout
+
+    log = tmp_path / "access.log"
+    log.write_text(
+        '203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "GET /v1/carts HTTP/1.1" 200 9 "-" "app"\n' * 40 + "odd\n"
+    )
+    assert ran("endpoints", "--lake", str(tmp_path / "none")) == (Exit.INPUT, "")
+    assert ran("endpoints", "--no-such") == (Exit.USAGE, "")
+    code, said = ran("look", str(log))
+    assert code in (Exit.DONE, Exit.PARTIAL) and "answered with" in said

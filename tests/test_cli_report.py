@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +56,13 @@ def test_folder_that_does_not_exist_is_wrong_usage_and_named(
 ) -> None:
     assert run(["report", "--out", str(tmp_path / "none" / "r.html")]) == Exit.USAGE
     assert "none/r.html: cannot be written (No such file or directory)" in capsys.readouterr().err
+
+
+def test_a_device_or_a_pipe_is_written_to_and_stays_one(asked: dict[str, Any], tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(pipe.read_text)
+        assert run(["report", "--out", str(pipe)]) == Exit.DONE
+        assert read.result(30) == "é" * 617_000
+    assert pipe.is_fifo()

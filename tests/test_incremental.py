@@ -27,6 +27,7 @@ from apilens.detect import judged as judged_by_all
 from apilens.detect.settings import anyway, sensitised
 from apilens.lake import DECIDED
 from apilens.pipeline.incidents import LOOK_BACK, past_of
+from apilens.store import open_store
 from commands import Ran, apilens, ingest
 
 START = datetime(2026, 3, 2, 7, tzinfo=UTC)
@@ -637,3 +638,31 @@ def test_the_past_begins_at_the_same_moment_for_a_week() -> None:
     assert all(
         LOOK_BACK <= START + timedelta(hours=5 * n) - at < LOOK_BACK + timedelta(days=7) for n, at in enumerate(moments)
     )
+
+
+def test_what_was_judged_stays_when_the_past_moves_on_and_its_edge_is_no_launch(tmp_path: Path) -> None:
+    """Scans of days 60, 66 and 84, whose pasts begin on other days: a fault in the days between keeps its candidate, and an
+    endpoint that failed a third of its calls then is not taken for one that was launched so."""
+    random, log, lake = np.random.default_rng(5), tmp_path / "access.log", tmp_path / "lake"
+    minutes = np.sort(random.choice(84 * 1440, 84 * 24 * 20, replace=False))
+    pay = np.where((minutes // 1440 < 30) & (random.random(len(minutes)) < 0.3), 500, 200)
+    orders = np.where((minutes // 1440 == 19) & (minutes % 1440 < 300), 500, 200)
+    log.write_text(
+        "".join(
+            f'203.0.113.9 - one [{START + timedelta(minutes=int(minute)):%d/%b/%Y:%H:%M:%S +0000}] "GET /{path} HTTP/1.1" {status} 9 "-" "app"\n'
+            for minute, failing, broken in zip(minutes.tolist(), pay.tolist(), orders.tolist(), strict=True)
+            for path, status in (("pay", failing), ("orders", broken), ("carts", 200), ("users", 200), ("items", 200))
+        )
+    )
+    ingest(lake, log)
+    state = f"sqlite:///{tmp_path}/state.db"
+    found = []
+    for day in (60, 66, 84):
+        ran = apilens(
+            "scan", "--lake", lake, "--state", state, "--now", f"{START + timedelta(days=day):%Y-%m-%dT%H:%MZ}"
+        )
+        assert ran.code == 0, ran.err
+        with open_store(state) as store:
+            found.append(store.candidates().select("id", "start").sort("start"))
+    assert [at.date() for at in found[0]["start"]] == [START.date(), (START + timedelta(days=19)).date()]
+    assert found[1].rows() == found[0].rows() and found[2].rows() == found[0].rows()

@@ -11,9 +11,9 @@ from unittest import mock
 
 import pytest
 
-from apilens.cli.commandline import shown_url
 from apilens.lake import open_lake
 from apilens.lens import Lens
+from apilens.objects import shown_url
 from apilens.store import default_state, open_store
 from apilens.window import Window
 from commands import apilens
@@ -129,6 +129,7 @@ def test_the_queue_names_its_problems_and_what_to_type_next(lake: Path) -> None:
 def test_a_password_in_the_url_of_the_state_is_not_printed() -> None:
     assert shown_url("postgresql+psycopg://ann:se/cr:et@host/x") == "postgresql+psycopg://ann:***@host/x"
     assert shown_url("sqlite:///a:b@c.db") == "sqlite:///a:b@c.db"
+    assert shown_url("postgresql://h/x?user=a&password=se/cret&x=1") == "postgresql://h/x?user=a&password=***&x=1"
 
 
 def test_one_item_is_shown_with_the_questions_to_send_back(lake: Path) -> None:

@@ -63,6 +63,12 @@ def is_url(path: str) -> bool:
     return _SCHEME.match(path) is not None
 
 
+def shown_url(url: str) -> str:
+    """The URL of a database without the passwords in it."""
+    url = re.sub(r"(?<=://)([^/@:]*):.*@", r"\1:***@", url)
+    return re.sub(r"(?i)([?&](?:ssl)?password=)[^&]*", r"\1***", url)
+
+
 def check(url: str, kind: type[ApilensError]) -> None:
     """Raises an error of `kind` for a URL that names no bucket, or a key that cannot be read."""
     found = _URL.fullmatch(url)

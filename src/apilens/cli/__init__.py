@@ -12,7 +12,9 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from difflib import get_close_matches
+from typing import Any, TextIO, cast
 
 import click
 
@@ -106,12 +108,31 @@ _KEEP_PAGES = f"dirty_decay_ms:1000,muzzy_decay_ms:1000,narenas:{max((os.cpu_cou
 _OBJECTS = 100_000
 
 
+class _Heedless:
+    """A stream whose failures end nothing: a message on a full disk is lost, and what it was about goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with a code of `Exit`."""
     gc.set_threshold(_OBJECTS)
     # A job may be started without one of them (`>&-`): the next file that is opened would take its place.
     sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = cast(TextIO, _Heedless(sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")))
     os.environ.setdefault("_RJEM_MALLOC_CONF", _KEEP_PAGES)  # read when Polars is loaded, so no later than here
     sys.exit(run(argv))
 
@@ -161,9 +182,12 @@ def run(argv: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else Exit.DONE
 
 
+_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+
+
 def _is_of_stdout(error: OSError) -> bool:
     """Whether a write to a stream failed, that of a file has its name: the disk behind `> FILE` is full, or went."""
-    return error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+    return error.filename is None and error.errno in _OF_DISKS
 
 
 def _leave_stdout() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping
 
 import click
 from click.core import ParameterSource
 
+from apilens import objects
 from apilens.reports.visible import safe
 
 #: Option -> its value; None: not given.
@@ -25,11 +25,7 @@ def lake_given(lake: str) -> Given:
     """`--lake`, and `--state` of commands that have it, where they were typed; the default and the environment hold for the next
     command as well."""
     context = click.get_current_context()
-    given = {"--lake": lake, "--state": shown_url(context.params.get("state"))}
+    state = context.params.get("state")
+    given = {"--lake": lake, "--state": None if state is None else objects.shown_url(state)}
     typed = {name: context.get_parameter_source(name[2:]) is ParameterSource.COMMANDLINE for name in given}
     return {name: value if typed[name] else None for name, value in given.items()}
-
-
-def shown_url(url: str | None) -> str | None:
-    """A URL without the password in it."""
-    return None if url is None else re.sub(r"(?<=://)([^/@:]*):.*@", r"\1:***@", url)

@@ -149,7 +149,8 @@ def queue(
             "the queue is empty: no candidates and no feedback; type: apilens scan, apilens feedback import FILE"
         )
     else:
-        what = "problems with silent consumers" if silent else "problems, times in UTC"
+        many = "problem" if ranked.height == 1 else "problems"
+        what = f"{many} with silent consumers" if silent else f"{many}, times in UTC"
         table(f"{ranked.height:,} {what}", columns, rows)
         if order == "weighted" and not silent and (why := surprise(ranked)) is not None:
             click.echo(why)

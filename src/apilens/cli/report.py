@@ -76,9 +76,12 @@ def report(
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all: who opens the file during a run sees the old report."""
+    """Whole or not at all: who opens the file during a run sees the old report. A device or a pipe is written to, not replaced."""
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+            return
         new.write_bytes(content)
         new.replace(path)
     except OSError as wrong:

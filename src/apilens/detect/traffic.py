@@ -133,6 +133,7 @@ def past_days(rows: pl.DataFrame, fleet: Fleet, since: int) -> Floats:
     endpoint, bin_ = rows["endpoint"].to_numpy(), rows["bin"].to_numpy()
     longest = max(GROWTH_WINDOWS) - 1
     size = longest + fleet.bins - since
+    assert size <= DAY, "a bin would belong to two of the days"
     begin = since - longest - WEEK_DAYS * DAY
     ago, place = np.divmod(bin_ - begin, DAY)
     there = (bin_ >= begin) & (ago < WEEK_DAYS) & (place < size)

@@ -202,6 +202,14 @@ def past_of(edge: datetime) -> datetime:
     return datetime.fromtimestamp((edge - LOOK_BACK).timestamp() // _WEEK_S * _WEEK_S, UTC)
 
 
+def _judged_from(first: datetime, ledger: pl.DataFrame) -> datetime:
+    """From when on a scan of the calls since `first` says what is a candidate. Where the lake begins before that, endpoints seem to
+    begin with `first`, and its week is baseline: scans of that time have judged it.
+    """
+    begin = ledger["first_start_time"].min()
+    return first + timedelta(days=7) if isinstance(begin, datetime) and begin < first else first
+
+
 def _replaced(ledger: pl.DataFrame) -> str:
     """Changes when a unit is read anew (`ingest --replace`): what a consumer or an upstream was called may change with it, and the
     rollups need not."""
@@ -262,7 +270,9 @@ def scan(
             found = wanted(found, lens.config.detect, now=edge)
             found = suspects.with_evidence(calls, found, metrics, friction, store.candidates())
             found = muted(found, [*lens.config.detect.mutes, *suspects.mutes(store)], now=moment)
-            changes = store.save_candidates(found, moment, Window(first, edge))
+            judged = _judged_from(first, lens.lake.ledger())
+            found = found.filter(pl.col("start") >= judged)
+            changes = store.save_candidates(found, moment, Window(judged, edge))
     window = lens.window(since, until, now=moment)
     if window.start is not None:
         found = found.filter(pl.col("end") > window.start)
