@@ -182,6 +182,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else Exit.DONE
 
 
+#: What a disk answers that is full, or gone.
 _OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 

@@ -66,13 +66,14 @@ def named(outlook: pl.DataFrame, fleet: Fleet, rows: pl.DataFrame, since: int, a
     recent = rows.filter(pl.col("bin") >= begin).with_columns(pl.col("bin") - begin)
     known = fleet.endpoints.join(outlook, on=schema.ENDPOINT, how="left", nulls_equal=True, maintain_order="left")
     past = traffic.past_days(rows, fleet, since)
-    found: dict[str, list[Ints]] = {"latency": [], "traffic": []}
+    slow: list[Ints] = []
+    moved: list[Ints] = []
     for series in baseline.chunks(late, recent):
         of = known.slice(series.first_endpoint, len(series.born))
         new = of["weeks"].is_null().to_numpy()
         slower = latency.may_open_by(of, series, late, first - begin, since - begin, anyway)
-        moved = traffic.may_open_by(past, series, fleet, since - begin, since, anyway)
-        found["latency"].append(np.flatnonzero(new | slower) + series.first_endpoint)
-        found["traffic"].append(np.flatnonzero(new | moved) + series.first_endpoint)
+        far = traffic.may_open_by(past, series, fleet, since - begin, since, anyway)
+        slow.append(np.flatnonzero(new | slower) + series.first_endpoint)
+        moved.append(np.flatnonzero(new | far) + series.first_endpoint)
     young = np.flatnonzero(early_latency.young(fleet.born, fleet, since))
-    return {name: np.concatenate(parts) for name, parts in found.items()} | {"early_latency": young}
+    return dict(zip(TOLD, (np.concatenate(slow), np.concatenate(moved), young), strict=True))

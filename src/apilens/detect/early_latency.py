@@ -1,7 +1,7 @@
 """Slower answers within the first two days of an endpoint, before it has a past of days (latency.py).
 
 What is known by then are its calls so far and the two hours before. Neither knows the time of day, so only what is far beyond both opens:
-a step to almost twice the latency. Slow calls on a multiple of the usual share were tried as well: one fault of nine in 24 go-lives.
+a step to almost twice the latency. Slow calls on a multiple of the usual share were tried as well, without a gain.
 """
 
 from __future__ import annotations

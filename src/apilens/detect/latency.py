@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import polars as pl
@@ -252,7 +252,7 @@ def _slower_than(
 #: before and on this one (NaN: too few calls); and which bins of the 24 hours before were bursts, counted back from the first.
 OUTLOOK = pl.Schema(
     [
-        ("weeks", pl.Array(pl.Float64, (len(SHIFT_WINDOWS) + 1) * 9)),
+        ("weeks", pl.Array(pl.Float64, (len(SHIFT_WINDOWS) + 1) * len(fields(_Before)))),
         ("around", pl.List(pl.Float64)),
         ("slow_before", pl.Float64),
         ("slow", pl.Float64),

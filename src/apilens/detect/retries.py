@@ -7,7 +7,8 @@ from collections.abc import Iterable
 #: Failed calls of one consumer so many minutes after the first of a moment are another, unless they are its repetitions.
 APART = 2
 #: Repetitions with growing pauses (after 10, 30, 90 s, or each after twice as long) come when the time since the first has grown so
-#: many times at least and at most, give or take a minute; and are at most a third of the calls that came at once, in the first two minutes.
+#: many times at least and at most, give or take a minute: the first of them within five minutes, for before it there is no pause to
+#: grow. They are at most a third of the calls that came at once, in the first two minutes.
 GROWN, MOST_GROWN, FEWER = 2, 5, 3
 
 

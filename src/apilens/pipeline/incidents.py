@@ -249,7 +249,8 @@ def scan(
         rollups = pl.concat([_days_before(earlier, begin).lazy(), rollups])
         launches = [begin, *launches]
     with lens.held() as calls:
-        remembered = Memory(lens.lake.recall(DECIDED), _replaced(lens.lake.ledger()))
+        ledger = lens.lake.ledger()
+        remembered = Memory(lens.lake.recall(DECIDED), _replaced(ledger))
         found = find_candidates(
             rollups,
             calls,
@@ -267,11 +268,10 @@ def scan(
             facts = suspects.facts(calls, store, blocks, edge)
             found, friction = suspects.of_calls(calls, found, facts, blocks, edge)
             found = pl.concat([found, suspects.of_metrics(metrics, found, blocks, edge)]).sort("detected_at", "id")
-            found = wanted(found, lens.config.detect, now=edge)
+            judged = _judged_from(first, ledger)
+            found = wanted(found.filter(pl.col("start") >= judged), lens.config.detect, now=edge)
             found = suspects.with_evidence(calls, found, metrics, friction, store.candidates())
             found = muted(found, [*lens.config.detect.mutes, *suspects.mutes(store)], now=moment)
-            judged = _judged_from(first, lens.lake.ledger())
-            found = found.filter(pl.col("start") >= judged)
             changes = store.save_candidates(found, moment, Window(judged, edge))
     window = lens.window(since, until, now=moment)
     if window.start is not None:

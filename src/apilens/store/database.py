@@ -50,7 +50,7 @@ def connect(url: str, *, create: bool) -> tuple[sa.Engine, str]:
         parsed = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError):
         raise UsageError(f"--state {url!r} is no database URL; expected for example sqlite:///state.db") from None
-    shown = objects.shown_url(parsed.render_as_string(hide_password=True))
+    shown = objects.shown_url(url)
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
         raise UsageError(f"--state {shown}: expected sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME")
     if parsed.get_backend_name() == "sqlite" and parsed.database:
