@@ -76,15 +76,16 @@ class JsonLayout(Layout):
         ).to_series()
         if not hopeful.any():
             return hopeful
-        found = self._extract(records.filter(hopeful)).select("row", "signed")
+        found = self._extract(self._json(records.filter(hopeful))).select("row", "signed")
         return records.join(found, on="row", how="left", maintain_order="left")["signed"].fill_null(False)
 
     def nearness(self, records: pl.DataFrame) -> float:
         """Half for being JSON objects, half for the signs, 0..1."""
-        objects = self._json(records).select(pl.col("deep") | pl.col("line").str.contains(r"^\s*\{").fill_null(False))
+        docs = self._json(records)
+        objects = docs.select(pl.col("deep") | pl.col("line").str.contains(r"^\s*\{").fill_null(False))
         if not objects.to_series().any():
             return 0.0  # no object, no sign: what is no JSON is not put into DuckDB for each layout
-        found = self._extract(records)
+        found = self._extract(docs)
         like = pl.col("valid") | pl.col("deep")
         return float(found.select((like.mean() + pl.col("signed").mean()) / 2).item() or 0.0)
 
@@ -105,7 +106,12 @@ class JsonLayout(Layout):
 
     def _look_into(self, records: pl.DataFrame) -> Parsed:
         """The same for any lines: all paths are asked for, and what else there is is found out."""
-        values = self._extract(records)
+        docs = self._json(records)
+        whole = docs["deep"] | closed(docs["line"]).fill_null(False)
+        cut_off = docs.filter(~whole).select("row", reason=pl.lit(self._no_object))
+        if cut_off.height == records.height:
+            return Parsed(records.select("row").clear(), cut_off)
+        values = self._extract(docs.filter(whole))
         no_calls = values.filter("filtered").select("row", pl.lit(None, pl.String).alias("reason"))
         if no_calls.height:
             values = values.filter(~pl.col("filtered"))
@@ -117,7 +123,7 @@ class JsonLayout(Layout):
             pl.when(~pl.col("valid")).then(
                 pl.when("deep")
                 .then(pl.lit(f"nested deeper than {DEEPEST}"))
-                .otherwise(pl.lit("not a JSON object" if self.json is None else f"no record of {self.gateway}"))
+                .otherwise(pl.lit(self._no_object))
             ),
             pl.when(~pl.col("signed")).then(
                 pl.lit("JSON, but ") + pl.coalesce("lacks", pl.lit(f"not of {self.gateway}"))
@@ -126,12 +132,17 @@ class JsonLayout(Layout):
         part = read_carefully(
             raws, self.paths, self.gateway, misfit=misfit, derived=self.derived, unused=self._outranked
         )
-        part = replace(part, rejects=pl.concat([part.rejects, no_calls]))
+        part = replace(part, rejects=pl.concat([part.rejects, no_calls, cut_off]).sort("row"))
         if part.calls.is_empty():
             return part
         called = records if part.calls.height == records.height else records.join(part.calls, on="row", how="semi")
         extras = self._extras(called)
         return part if extras.is_empty() else replace(part, calls=add_attributes(part.calls, extras))
+
+    @property
+    def _no_object(self) -> str:
+        """What is wrong with a line that is not even JSON."""
+        return "not a JSON object" if self.json is None else f"no record of {self.gateway}"
 
     @cached_property
     def _outranked(self) -> list[pl.Expr]:
@@ -250,7 +261,8 @@ class JsonLayout(Layout):
         name in the line. A line with more names than that has others.
         """
         docs = self._json(records)
-        plain = docs.filter(~docs["line"].str.contains(_UNCOUNTED)).drop_nulls("line")
+        # One line that is no JSON has DuckDB parse the thousands beside it one by one, and most of those are cut off.
+        plain = docs.filter(closed(docs["line"]) & ~docs["line"].str.contains(_UNCOUNTED))
         plain = plain.with_columns(named=_count_names(plain["line"]))
         # What was usual in the block before is so in the next, mostly.
         for usual in self._remembered:
@@ -346,13 +358,15 @@ class JsonLayout(Layout):
         return replace(usual, quick=quickest(raws, fields))
 
     def _json(self, records: pl.DataFrame) -> pl.DataFrame:
+        """Records (row, line) as row, line (the JSON; null where it is too deep) and deep."""
         records = records.select("row", "line", deep=too_deep(records["line"]))
-        line = pl.when(~pl.col("deep")).then("line")
+        line = pl.when(~pl.col("deep")).then("line") if records["deep"].any() else pl.col("line")
         return records.with_columns(line=line if self.json is None else pl.coalesce(self.json(line), line))
 
-    def _extract(self, records: pl.DataFrame) -> pl.DataFrame:
+    def _extract(self, docs: pl.DataFrame) -> pl.DataFrame:
+        """What `_sql` says of docs (row, line, deep), in their order."""
         with connection().cursor() as cursor:
-            cursor.register("records", self._json(records))
+            cursor.register("records", docs)
             values: pl.DataFrame = cursor.sql(self._sql).pl()
         return values.sort("row")  # DuckDB would carry every column through its sort
 
@@ -365,17 +379,18 @@ DEEPEST = 1000
 def too_deep(lines: pl.Series) -> pl.Series:
     """Whether each line that closes its brackets nests deeper than DEEPEST, told by those outside of strings."""
     # Nearly all lines are too short for that, or have too few brackets.
-    long = (lines.str.len_bytes() > 2 * DEEPEST) & (lines.str.count_matches(r"[\[{]") > DEEPEST)
-    if not long.any():
+    at = (lines.str.len_bytes() > 2 * DEEPEST).arg_true()
+    at = at.filter(lines.gather(at).str.count_matches(r"[\[{]") > DEEPEST)
+    if at.is_empty():
         return pl.repeat(False, len(lines), eager=True)
-    bare = lines.filter(long).str.replace_all(r'"(?:[^"\\]|\\.)*"', "").str.replace_all(r"[^\[\]{}]", "")
+    bare = lines.gather(at).str.replace_all(r'"(?:[^"\\]|\\.)*"', "").str.replace_all(r"[^\[\]{}]", "")
     text = np.frombuffer("".join(bare.to_list()).encode(), np.uint8)
     lengths = bare.str.len_bytes().to_numpy().astype(np.int64)
     starts = np.cumsum(lengths) - lengths
     level = np.concatenate(([0], np.cumsum(np.where((text == ord("[")) | (text == ord("{")), 1, -1))))
     # A segment ends where the next begins, with the level that both share.
     highest = np.maximum.reduceat(level, starts) - level[starts]
-    return pl.repeat(False, len(lines), eager=True).scatter(long.arg_true(), pl.Series(highest > DEEPEST))
+    return pl.repeat(False, len(lines), eager=True).scatter(at, pl.Series(highest > DEEPEST))
 
 
 #: Records from which on it pays to learn what is usual among them, and how many are learned from.
@@ -388,6 +403,11 @@ _EMPTY = ["", "-", "[]", "{}"]
 _NAMED = r'": ?[^ n]'
 #: What hides a name from being counted, or looks like one where it is read: escapes by number, white space around a colon.
 _UNCOUNTED = r'\\u|":  |"[ \t\r][ \t\r:]'
+
+
+def closed(lines: pl.Series) -> pl.Series:
+    """Whether each line ends as an object does; null stays null."""
+    return lines.str.strip_chars_end(" \t\r\n").str.ends_with("}")
 
 
 def _count_names(lines: pl.Series) -> pl.Series:
