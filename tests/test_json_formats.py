@@ -687,6 +687,8 @@ def test_what_lines_have_in_common_makes_no_difference_to_what_is_read(
     odd += [
         f"{json.dumps(record)[:-1]},{more}}}" for more in ('"m":  5', '"m" :5', '"m"  :5', '"m":5', '"m":"x\\u0022:1"')
     ]
+    odd += [texts[0][: len(texts[0]) * part // 8] for part in range(1, 8)] + [texts[0] + " \t", texts[0] + "}"]
+    odd += [texts[0].replace('":"', '":"\\x22', 1)]
     block = lines(*texts, *odd, *HOSTILE)
     reader = detect(lines(*texts), Options(), "x").reader
     told = {}

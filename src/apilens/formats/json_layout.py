@@ -402,7 +402,8 @@ _EMPTY = ["", "-", "[]", "{}"]
 #: A name and the beginning of its value, unless that is null: then it is as if there were no such name.
 _NAMED = r'": ?[^ n]'
 #: What hides a name from being counted, or looks like one where it is read: escapes by number, white space around a colon.
-_UNCOUNTED = r'\\u|":  |"[ \t\r][ \t\r:]'
+#: `\\x` is no JSON, but written by gateways that escape for another reader.
+_UNCOUNTED = r'\\[ux]|":  |"[ \t\r][ \t\r:]'
 
 
 def closed(lines: pl.Series) -> pl.Series:
