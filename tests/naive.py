@@ -150,11 +150,11 @@ _VERBS = {
 }
 
 
-def naive_percentile(values: list[float], percent: int) -> float | None:
+def naive_percentile(values: list[float], percent: int | Fraction) -> float | None:
     """The nearest rank: the smallest value with at least that share of all values at or below it."""
     if not values:
         return None
-    return sorted(values)[ceil(Fraction(percent, 100) * len(values)) - 1]
+    return sorted(values)[ceil(Fraction(percent) / 100 * len(values)) - 1]
 
 
 def naive_apdex(timed: list[tuple[float, int | None]], threshold_ms: float) -> float | None:
@@ -195,6 +195,7 @@ def naive_endpoints(
             "error_ratio": sum(500 <= code <= 599 for code in codes) / len(group),
             "client_error_ratio": sum(400 <= code <= 499 for code in codes) / len(group),
             **{f"p{p}_ms": naive_percentile([duration for duration, _ in timed], p) for p in (50, 90, 95, 99)},
+            "p999_ms": naive_percentile([duration for duration, _ in timed], Fraction("99.9")),
             "durations": len(timed),
             "apdex": naive_apdex(timed, apdex_ms),
             "response_bytes": sum(call["response_bytes"] or 0 for call in group),

@@ -27,7 +27,7 @@ from naive import naive_endpoints
 LAYOUT = '$remote_addr - $remote_user [$time_iso8601] "$request" $status $body_bytes_sent $request_time'
 START = datetime(2026, 3, 9, tzinfo=UTC)
 DAY = timedelta(days=1)
-FIGURES = ("calls", "durations", "p50_ms", "p90_ms", "p95_ms", "p99_ms")
+FIGURES = ("calls", "durations", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "p999_ms")
 #: All, whole days, days with parts of others around them, less than a day, open on a side.
 WINDOWS = [
     (None, None),

@@ -34,7 +34,7 @@ from naive import naive_endpoints, naive_percentile
 
 START = datetime(2026, 3, 9, 14, tzinfo=UTC)
 MEASURES = ["calls", "error_ratio", "client_error_ratio", "durations", "response_bytes", "first_seen", "last_seen"]
-PERCENTILES = ["p50_ms", "p90_ms", "p95_ms", "p99_ms"]
+PERCENTILES = ["p50_ms", "p90_ms", "p95_ms", "p99_ms", "p999_ms"]
 
 
 def record(rng: random.Random) -> dict[str, Any]:

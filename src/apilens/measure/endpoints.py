@@ -25,6 +25,7 @@ ENDPOINTS = table(
         "p90_ms": pl.Float64,
         "p95_ms": pl.Float64,
         "p99_ms": pl.Float64,
+        "p999_ms": pl.Float64,  # of 99.9 %
         "durations": pl.Int64,  # calls behind the percentiles
         "apdex": pl.Float64,  # 0..1; null: no duration was logged
         "response_bytes": pl.Int64,

@@ -23,6 +23,7 @@ WITH latencies AS (
         min(value_ms) FILTER (rank >= ceil(0.90 * durations)) AS p90_ms,
         min(value_ms) FILTER (rank >= ceil(0.95 * durations)) AS p95_ms,
         min(value_ms) FILTER (rank >= ceil(0.99 * durations)) AS p99_ms,
+        min(value_ms) FILTER (rank >= ceil(0.999 * durations)) AS p999_ms,
         (coalesce(sum(without_error) FILTER (value_ms <= $apdex_ms), 0)
             + coalesce(sum(without_error) FILTER (value_ms > $apdex_ms AND value_ms <= 4 * $apdex_ms), 0) / 2
         ) / max(durations) AS apdex
@@ -31,7 +32,7 @@ WITH latencies AS (
 )
 SELECT
     t.environment, t.service, t.method, t.route, t.calls, t.error_ratio, t.client_error_ratio,
-    q.p50_ms, q.p90_ms, q.p95_ms, q.p99_ms, coalesce(q.durations, 0) AS durations, q.apdex,
+    q.p50_ms, q.p90_ms, q.p95_ms, q.p99_ms, q.p999_ms, coalesce(q.durations, 0) AS durations, q.apdex,
     t.response_bytes, t.first_seen, t.last_seen
 FROM totals AS t
 LEFT JOIN quantiles AS q ON q.id = t.id

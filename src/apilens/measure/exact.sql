@@ -4,10 +4,11 @@
 CREATE OR REPLACE TEMP TABLE ranked AS
 SELECT
     id,
-    unnest([50, 90, 95, 99]) AS percent,
+    unnest([50, 90, 95, 99, 99.9]) AS percent,
     unnest([
         min(bucket) FILTER (rank >= ceil(0.50 * whole)), min(bucket) FILTER (rank >= ceil(0.90 * whole)),
-        min(bucket) FILTER (rank >= ceil(0.95 * whole)), min(bucket) FILTER (rank >= ceil(0.99 * whole))
+        min(bucket) FILTER (rank >= ceil(0.95 * whole)), min(bucket) FILTER (rank >= ceil(0.99 * whole)),
+        min(bucket) FILTER (rank >= ceil(0.999 * whole))
     ]) AS bucket
 FROM (
     SELECT id, bucket, sum(sum(n)) OVER (PARTITION BY id ORDER BY bucket) AS rank, sum(sum(n)) OVER (PARTITION BY id) AS whole
@@ -28,7 +29,8 @@ SELECT
     max({above}) FILTER (percent = 50) AS above_50, max({upto}) FILTER (percent = 50) AS upto_50,
     max({above}) FILTER (percent = 90) AS above_90, max({upto}) FILTER (percent = 90) AS upto_90,
     max({above}) FILTER (percent = 95) AS above_95, max({upto}) FILTER (percent = 95) AS upto_95,
-    max({above}) FILTER (percent = 99) AS above_99, max({upto}) FILTER (percent = 99) AS upto_99
+    max({above}) FILTER (percent = 99) AS above_99, max({upto}) FILTER (percent = 99) AS upto_99,
+    max({above}) FILTER (percent = 99.9) AS above_999, max({upto}) FILTER (percent = 99.9) AS upto_999
 FROM ranked
 JOIN totals AS t USING (id)
 GROUP BY ALL;
@@ -42,7 +44,8 @@ WHERE {condition} AND (
         WHEN duration_ms <= above_50 THEN false WHEN duration_ms <= upto_50 THEN true
         WHEN duration_ms <= above_90 THEN false WHEN duration_ms <= upto_90 THEN true
         WHEN duration_ms <= above_95 THEN false WHEN duration_ms <= upto_95 THEN true
-        WHEN duration_ms <= above_99 THEN false ELSE duration_ms <= upto_99
+        WHEN duration_ms <= above_99 THEN false WHEN duration_ms <= upto_99 THEN true
+        WHEN duration_ms <= above_999 THEN false ELSE duration_ms <= upto_999
     END
     {apdex}
 )
