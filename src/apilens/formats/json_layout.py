@@ -121,9 +121,7 @@ class JsonLayout(Layout):
         )
         misfit = pl.coalesce(
             pl.when(~pl.col("valid")).then(
-                pl.when("deep")
-                .then(pl.lit(f"nested deeper than {DEEPEST}"))
-                .otherwise(pl.lit(self._no_object))
+                pl.when("deep").then(pl.lit(f"nested deeper than {DEEPEST}")).otherwise(pl.lit(self._no_object))
             ),
             pl.when(~pl.col("signed")).then(
                 pl.lit("JSON, but ") + pl.coalesce("lacks", pl.lit(f"not of {self.gateway}"))
