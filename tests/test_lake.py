@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 from unittest import mock
@@ -147,6 +148,76 @@ def test_processes_that_ingest_overlapping_files_at_once_store_each_call_once(tm
     for result in results:
         assert result["read"] == result["stored"] + result["rejected"] + result["filtered"] + result["duplicate"]
         assert result["read"] == 9 * 501
+
+
+@contextmanager
+def before_the_commit(act: Callable[[], object]) -> Iterator[None]:
+    """What another run does once, when one is about to commit."""
+    commit, left = run.IngestRun._commit, [act]
+
+    def meanwhile(self: run.IngestRun, done: Any) -> None:
+        if done and left:
+            left.pop()()
+        commit(self, done)
+
+    with mock.patch.object(run.IngestRun, "_commit", meanwhile):
+        yield
+
+
+def test_two_runs_that_replace_the_same_at_once_lose_no_entry_of_the_ledger(tmp_path: Path) -> None:
+    paths, lake = parts(tmp_path / "logs", files=2, lines=20), tmp_path / "lake"
+    ingest(lake, *paths)
+    expected = totals(lake)
+    with before_the_commit(lambda: ingest(lake, *paths, "--replace")):
+        assert ingest(lake, paths[0], "--replace")["stored"] == 20
+    assert open_lake(str(lake)).ledger().height == 2
+    assert ingest(lake, *paths)["stored"] == 0
+    assert totals(lake) == expected
+
+
+def table_csv(n: int, rows: int) -> bytes:
+    """A table of some calls; what the first bytes say is the same in all of them."""
+    text = "".join(f"2026-03-{n + 1:02}T10:00:{i:02}Z,GET,/v1/items/{n},200,{i}\n" for i in range(rows))
+    return f"timestamp,method,path,status,duration_ms\n{text}".encode()
+
+
+@pytest.mark.parametrize("theirs", [5, 15])
+def test_tables_with_the_same_header_keep_no_other_run_from_its_own(tmp_path: Path, theirs: int) -> None:
+    lake, other, own = tmp_path / "lake", tmp_path / "other.csv", tmp_path / "own.csv"
+    other.write_bytes(table_csv(1, theirs))
+    own.write_bytes(table_csv(2, 10))
+    with before_the_commit(lambda: ingest(lake, other)), mock.patch.object(run, "_RETRIES", 1):
+        assert ingest(lake, own)["stored"] == 10  # without reading it again
+
+
+@pytest.mark.parametrize("theirs", [5, 15])
+def test_a_piece_that_another_run_takes_meanwhile_is_known_whether_shorter_or_longer(
+    tmp_path: Path, theirs: int
+) -> None:
+    lake, other, own = tmp_path / "lake", tmp_path / "other.csv", tmp_path / "own.csv"
+    other.write_bytes(table_csv(1, theirs))
+    own.write_bytes(table_csv(1, 10))
+    with before_the_commit(lambda: ingest(lake, other)):
+        assert ingest(lake, own)["stored"] == max(10 - theirs, 0)
+    assert len(calls(lake)) == max(theirs, 10)
+
+
+def test_a_pipe_that_would_have_to_be_read_twice_is_said_and_loses_nothing(tmp_path: Path) -> None:
+    lake, other = tmp_path / "lake", tmp_path / "other.csv"
+    other.write_bytes(table_csv(1, 5))
+    with before_the_commit(lambda: ingest(lake, other)):
+        ran = apilens("ingest", "--lake", lake, "-", stdin=table_csv(2, 10))
+    assert ran.code == 75 and "feed it again" in ran.err
+    assert ingest(lake, "-", stdin=table_csv(2, 10))["stored"] == 10
+
+
+def test_small_tables_with_the_same_header_are_committed_together(tmp_path: Path) -> None:
+    logs, lake = tmp_path / "logs", tmp_path / "lake"
+    logs.mkdir()
+    for n in range(12):
+        (logs / f"{n:02}.csv").write_bytes(table_csv(n, 20 - n))
+    assert ingest(lake, logs)["stored"] == sum(20 - n for n in range(12))
+    assert open_lake(str(lake)).table("calls").version() == 1
 
 
 # -- a lake that must not be touched -------------------------------------------------------------------------------

@@ -28,11 +28,7 @@ def is_beginning(lake: Lake, unit: Unit, known: Mapping[str, Any]) -> bool:
     made = unit.entry
     if not made["stored"] and not made["rejected"]:
         return True
-    if made["stored"] > known["stored"] or made["rejected"] > known["rejected"]:
-        return False
-    if made["stored"] and not (
-        known["first_start_time"] <= made["first_start_time"] and made["last_start_time"] <= known["last_start_time"]
-    ):
+    if not may_be_beginning(made, known):
         return False
     end = int(made["bytes"])
     window = ALWAYS
@@ -44,6 +40,15 @@ def is_beginning(lake: Lake, unit: Unit, known: Mapping[str, Any]) -> bool:
     return all(
         _placed(ours[name], made["offset"], said).equals(_placed(theirs[name].filter(of_it), known["offset"], said))
         for name, said in (("calls", _SAID), ("rejects", ["record", "raw"]))
+    )
+
+
+def may_be_beginning(made: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """Whether what the ledger says of two units lets the one be the beginning of the other."""
+    if made["stored"] > known["stored"] or made["rejected"] > known["rejected"]:
+        return False
+    return not made["stored"] or bool(
+        known["first_start_time"] <= made["first_start_time"] and made["last_start_time"] <= known["last_start_time"]
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -131,6 +131,21 @@ def cut(
         yield Piece(unit_id, head_sha256, block, unit, longer)
         state.bytes += taken
         state.lines += block.line_count
+
+
+def reads_differently(stream: Stream, origin: Origin, first: Known, others: Sequence[Known]) -> bool:
+    """Whether an input whose first piece was `first`, opened once more, begins with one of some other units; True also where
+    that cannot be told: it begins with something else by now, or a unit is longer than a piece."""
+    most = max(one.bytes for one in (first, *others))
+    if most > BLOCK_BYTES:
+        return True
+    buffer, ended = bytearray(), False
+    while not ended and len(buffer) <= most:
+        data = stream.read(_READ)
+        ended = not data
+        buffer += data
+    itself = _longest(buffer, origin, [first], ended)[2]
+    return itself is None or _longest(buffer, origin, list(others), ended)[2] is not None
 
 
 def _short_enough(buffer: bytearray, length: int, first: int, *, ended: bool) -> int:

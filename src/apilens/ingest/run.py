@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import polars as pl
 
@@ -23,11 +24,11 @@ from apilens.errors import (
 )
 from apilens.formats import Detection, FoundLayout, Options, check_options, detect, doubts
 from apilens.formats.block import Block, Reader
-from apilens.ingest.cut_short import is_beginning
+from apilens.ingest.cut_short import is_beginning, may_be_beginning
 from apilens.ingest.enrich import Declared
 from apilens.ingest.forget import tombstone
 from apilens.ingest.layout_files import layouts_from
-from apilens.ingest.pieces import Cut, Known, Origin, cut
+from apilens.ingest.pieces import Cut, Known, Origin, cut, reads_differently
 from apilens.ingest.rollup import finish_rollups
 from apilens.ingest.sources import Input, expand, last_changed, open_input, sizes
 from apilens.ingest.unit import Counts
@@ -83,6 +84,8 @@ class Request:
 class _Job:
     """A new piece on its way through the workers."""
 
+    item: Input
+    origin: Origin
     report: InputReport
     head_sha256: str
     longer: tuple[Known, ...]
@@ -162,6 +165,12 @@ class IngestRun:
             # Another writer committed a piece that begins like ours: with its ledger in hand the input reads differently.
             self._remember(self.lake.ledger())
             work = [(item, report) for item, report in work if report.name in self._contested]
+            for item, _ in work:
+                if item.comes_once:
+                    raise LockedError(
+                        f"{item.name}: another run committed what begins alike meanwhile, and a pipe cannot be read twice;"
+                        " what was committed stays, feed it again"
+                    )
             for _, report in work:
                 report.counts = Counts()
                 report.formats.clear()
@@ -177,7 +186,7 @@ class IngestRun:
             def take() -> None:
                 job = jobs.popleft()
                 made = job.future.result()
-                if job.longer:
+                if self._may_be_beginning(job, made, done):
                     self._commit(done)  # what it may be the beginning of
                     done.clear()
                     if self._is_beginning(job, made):
@@ -261,7 +270,7 @@ class IngestRun:
                 file = item.path if stream.as_it_is else None
                 task = Task(piece, origin, declared, attempt, self.now, file)
                 future = workers.submit(task, reader or Reader())
-                yield _Job(report, piece.head_sha256, piece.longer, future)
+                yield _Job(item, origin, report, piece.head_sha256, piece.longer, future)
                 reader = reader and reader.after(piece.block)
         finally:
             self._passed += stream.position
@@ -308,6 +317,14 @@ class IngestRun:
         report.why = report.why or "known: ingested before"
         again = self._own.get(unit_id) == report.name  # read once more after another writer got in between
         report.counts += _counts_of(entry) if again else _as_duplicate(_counts_of(entry))
+
+    def _may_be_beginning(self, job: _Job, made: Written, done: Sequence[_Done]) -> bool:
+        """Whether to look into the lake for a longer unit that begins with a piece: not for each of many tables with the same header."""
+        if not job.longer:
+            return False
+        entries = {each.made.unit.unit_id: each.made.unit.entry for each in done}
+        known = [self._entries.get(one.unit_id) or entries.get(one.unit_id) for one in job.longer]
+        return any(entry is not None and may_be_beginning(made.unit.entry, entry) for entry in known)
 
     def _is_beginning(self, job: _Job, made: Written) -> bool:
         """Whether the lake holds a piece already, as the beginning of a longer one; it is accounted for then."""
@@ -366,17 +383,42 @@ class IngestRun:
                 done = [each for each in done if each.made.unit.unit_id not in written]
                 fresh = fresh.filter(~pl.col("unit_id").is_in(written))
             others = fresh.filter(~pl.col("unit_id").is_in(list(self._entries)))
-            begun = set(others["head_sha256"])
+            alike = {str(head): rows.to_dicts() for (head,), rows in others.group_by("head_sha256")}
             same = set(others["unit_id"])
+            at_hand = fresh.filter(pl.col("unit_id").is_in([each.made.unit.unit_id for each in done]))
+            attempts = dict(at_hand.select("unit_id", "attempt").iter_rows())
             new = []
             for each in done:
-                taken = each.made.unit.unit_id in same
-                if each.job.head_sha256 in begun and not taken:
+                unit = each.made.unit
+                taken = unit.unit_id in same
+                replaced = not taken and attempts.get(unit.unit_id, 0) >= unit.attempt
+                if replaced or (not taken and self._reads_differently(each, alike.get(each.job.head_sha256, []))):
                     self._contested.add(each.job.report.name)
                 if each.job.report.name not in self._contested and not taken:
                     new.append(each)
             self.lake.commit([each.made.unit for each in new])
         return others, [*ours, *new]
+
+    def _reads_differently(self, each: _Done, theirs: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether an input may have to be read again, since other runs committed units that begin like a piece of it.
+
+        Tables and W3C logs all begin with the same line: most often the units are other ones.
+        """
+        job, unit = each.job, each.made.unit
+        if not theirs or unit.entry["offset"] or job.item.comes_once:
+            return bool(theirs)
+        longer = [entry for entry in theirs if entry["bytes"] > unit.entry["bytes"]]
+        if any(is_beginning(self.lake, unit, entry) for entry in longer):
+            return True
+        others = [Known(entry["unit_id"], entry["bytes"]) for entry in theirs]
+        try:
+            stream = open_input(job.item)
+        except InputError:
+            return True  # it went away; who reads it again says so
+        try:
+            return reads_differently(stream, job.origin, Known(unit.unit_id, unit.entry["bytes"]), others)
+        finally:
+            stream.close()
 
 
 def _counts_of(entry: Mapping[str, object]) -> Counts:

@@ -58,6 +58,11 @@ class Input:
     bytes: int | None = None
     changed: datetime | None = None
 
+    @property
+    def comes_once(self) -> bool:
+        """Whether its bytes are gone when they were read: standard input, a pipe."""
+        return self.url is None and (self.path is None or (self.path.exists() and not self.path.is_file()))
+
 
 def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
     """The inputs behind files, folders (recursively, hidden files left out), globs, URLs of objects and `-`; each once. Nothing of a lake is one.
