@@ -9,6 +9,8 @@ import json
 import lzma
 import os
 import re
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -171,6 +173,24 @@ def test_an_archive_of_known_bytes_adds_nothing_and_an_archive_first_makes_the_p
     assert ingest(desk / "other", "archive")["stored"] == 40
     assert ingest(desk / "other", "a.log")["duplicate"] == 40
     assert calls(desk / "lake") == calls(desk / "other")
+
+
+def test_of_a_cut_archive_every_whole_line_that_can_be_decoded_is_kept(desk: Path) -> None:
+    whole = gzip.compress(log(range(2000)))
+    for left in range(8, 5000, 1000):
+        packed = whole[:-left]
+        (desk / "cut.gz").write_bytes(packed)
+        done = ingest(desk / "lake", desk / "cut.gz", "--source", str(left))
+        assert done["exit_code"] == 4
+        assert done["stored"] == zlib.decompressobj(31).decompress(packed).count(b"\n")
+
+
+def test_zstd_that_begins_with_a_frame_to_be_skipped_is_read(desk: Path) -> None:
+    skipped = b"\x5a\x2a\x4d\x18" + struct.pack("<I", 3) + b"abc"
+    (desk / "parallel.zst").write_bytes(
+        skipped + zstandard.compress(log(range(10))) + skipped + zstandard.compress(log(range(10, 20)))
+    )
+    assert ingest(desk / "lake", desk / "parallel.zst")["stored"] == 20
 
 
 def test_rotated_copied_linked_moved_and_piped_data_are_known(desk: Path) -> None:

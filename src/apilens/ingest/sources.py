@@ -33,6 +33,8 @@ _EXPANSION_GRACE = 64 << 20
 _MAGIC = {
     b"\x1f\x8b": "gzip",
     b"\x28\xb5\x2f\xfd": "zstd",
+    # Frames to be skipped, with which what was compressed in parallel (pzstd) begins: RFC 8878, section 3.1.2.
+    **{bytes([kind, 0x2A, 0x4D, 0x18]): "zstd" for kind in range(0x50, 0x60)},
     b"BZh": "bzip2",
     b"\xfd7zXZ\x00": "xz",
     b"PAR1": "parquet",
@@ -344,6 +346,9 @@ class _Members:
                 if not self._input:
                     if self._fresh:
                         return b""
+                    # isal takes input whose text is more than a step, and keeps the rest.
+                    if held := self._member.decompress(b"", self._STEP):
+                        return bytes(held)
                     raise EOFError("it was cut short")
             if self._fresh and not self._input.strip(b"\0"):
                 self._input = b""  # padding behind the last member
