@@ -17,6 +17,8 @@ from unittest import mock
 
 import polars as pl
 import pytest
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
 from apilens.config import Config
 from apilens.errors import ConflictError, LakeError
@@ -143,6 +145,28 @@ def test_vacuum_takes_what_a_killed_run_left_and_no_file_of_a_run_that_goes_on(t
     assert fresh.exists() and not stale.exists()
     assert totals(lake) == before
     assert apilens("lake", "vacuum", "--lake", lake, "--retention-hours", "-1").code == 2
+
+
+def test_vacuum_deletes_what_it_can_before_it_writes_to_a_disk_that_is_full(tmp_path: Path) -> None:
+    lake = commits(tmp_path, 3)
+    before = totals(lake)
+    apilens("lake", "compact", "--lake", lake)
+    full = DeltaError("Kernel error: No space left on device (os error 28)")
+    with mock.patch.multiple(DeltaTable, create_checkpoint=mock.Mock(side_effect=full)):
+        ran = apilens("lake", "vacuum", "--retention-hours", "0", "--lake", lake)
+    assert ran.code == 3 and "No space left on device" in ran.err and "Traceback" not in ran.err
+    tables = ("calls", "rollups", "rejects", "ingests")
+    assert all(len(list((lake / table).rglob("merged-*.parquet"))) == 1 for table in ("calls", "rollups", "ingests"))
+    assert sum(len([*(lake / table).glob("*.parquet"), *(lake / table).glob("date*/*")]) for table in tables) == 4
+    assert totals(lake) == before
+
+
+def test_a_file_that_vacuum_may_not_delete_is_said(tmp_path: Path) -> None:
+    lake = commits(tmp_path, 2)
+    apilens("lake", "compact", "--lake", lake)
+    with mock.patch.object(Path, "unlink", side_effect=PermissionError(13, "Permission denied")):
+        ran = apilens("lake", "vacuum", "--retention-hours", "0", "--lake", lake)
+    assert ran.code == 3 and "Permission denied" in ran.err and "Traceback" not in ran.err
 
 
 @pytest.mark.parametrize("compacted", [False, True], ids=["as ingested", "compacted"])

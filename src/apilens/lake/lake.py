@@ -189,7 +189,7 @@ class Lake(Committed):
             size = self.storage.write_parquet(f"{name}/{path}", rows, level)
         except (OSError, pl.exceptions.ComputeError) as error:
             raise LakeError(
-                f"{self.storage.uri(f'{name}/{path}')}: cannot be written ({error}); nothing of it counts. Make room, then run it again"
+                f"{self.storage.uri(f'{name}/{path}')}: cannot be written ({error}); nothing of it counts. Make room or mend the rights, then run it again"
             ) from None
         column = TIME.get(name)
         first, last = (rows[column].min(), rows[column].max()) if column else (None, None)
@@ -385,6 +385,19 @@ class Lake(Committed):
                 raise LakeError(words(error, self.storage.uri(name))) from None
             raise LakeError(
                 f"{self.storage.uri(name)}: the commit cannot be written ({cause(error)}); nothing in it counts. Make room or mend the rights, then run it again"
+            ) from None
+
+    def shorten_log(self, name: Table) -> None:
+        """Put the log of a table into a checkpoint and delete what of it is too old. Raises LakeError when that cannot be written."""
+        table = self.table(name)
+        try:
+            table.create_checkpoint()
+            table.cleanup_metadata()
+        except (OSError, DeltaError) as error:
+            if is_failure(error):
+                raise LakeError(words(error, self.storage.uri(name))) from None
+            raise LakeError(
+                f"{self.storage.uri(name)}: the checkpoint of its log cannot be written ({cause(error)}); no row is changed. Make room or mend the rights, then run it again"
             ) from None
 
     def save_text(self, name: str, text: str) -> None:

@@ -147,7 +147,12 @@ class Folder:
 
     def delete(self, paths: Sequence[str]) -> None:
         for path in paths:
-            (self._root / path).unlink(missing_ok=True)
+            try:
+                (self._root / path).unlink(missing_ok=True)
+            except OSError as error:
+                raise LakeError(
+                    f"{self.uri(path)}: cannot be deleted ({error.strerror}); mend the rights, then run it again"
+                ) from None
 
     def write_parquet(self, path: str, rows: pl.DataFrame, level: int) -> int:
         target = self._root / path
@@ -237,10 +242,12 @@ class Bucket:
         return sorted(meta["path"].rpartition("/")[2] for meta in found)
 
     def delete(self, paths: Sequence[str]) -> None:
-        with objects.explained(self._url, LakeError):
-            for path in paths:
-                with suppress(FileNotFoundError):
-                    self._store.delete(path)
+        def gone(path: str) -> None:
+            with suppress(FileNotFoundError):
+                self._store.delete(path)
+
+        with objects.explained(self._url, LakeError), ThreadPoolExecutor(_REQUESTS) as pool:
+            list(pool.map(gone, paths))
 
     def write_parquet(self, path: str, rows: pl.DataFrame, level: int) -> int:
         data = BytesIO()
