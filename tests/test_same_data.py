@@ -108,6 +108,33 @@ def test_lookback_leaves_out_what_did_not_change_and_never_what_a_run_has_missed
     assert len(ingest(lake, logs, "--lookback", "0s")["inputs"]) == 1  # looked at until it can be read to its end
 
 
+@pytest.mark.parametrize("pattern", ["", "*/*.log"])
+def test_lookback_takes_old_files_that_came_with_their_folder_or_by_a_link(pattern: str, tmp_path: Path) -> None:
+    logs, lake = tmp_path / "logs", tmp_path / "lake"
+    for folder in ("known", "moved"):
+        (tmp_path / folder).mkdir()
+    logs.mkdir()
+    shutil.move(tmp_path / "known", logs / "known")
+    (logs / "known" / "a.log").write_bytes(log(range(5)))
+    (tmp_path / "moved" / "b.log").write_bytes(log(range(5, 15)))
+    (tmp_path / "c.log").write_bytes(log(range(15, 17)))
+    time.sleep(0.05)
+    assert ingest(lake, logs / pattern, "--lookback", "0s")["stored"] == 5
+    time.sleep(0.05)
+    shutil.move(tmp_path / "moved", logs / "moved")  # the files in it do not change by that
+    done = ingest(lake, logs / pattern, "--lookback", "0s")
+    assert (done["stored"], done["unchanged_inputs"]) == (10, 1)
+    time.sleep(0.05)
+    (logs / "known" / "c.log").symlink_to(tmp_path / "c.log")
+    assert ingest(lake, logs / pattern, "--lookback", "0s")["stored"] == 2
+
+
+def test_replacing_with_lookback_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_bytes(log(range(5)))
+    ran = apilens("ingest", tmp_path / "a.log", "--replace", "--lookback", "0s", "--lake", tmp_path / "lake")
+    assert ran.code == 2 and "--lookback" in ran.err
+
+
 @pytest.mark.parametrize("compacted", [False, True])
 def test_a_copy_in_the_making_adds_nothing(tmp_path: Path, compacted: bool) -> None:
     lake, path = tmp_path / "lake", tmp_path / "access.log"

@@ -16,7 +16,7 @@ import polars as pl
 
 from apilens import cluster
 from apilens.config import load_config
-from apilens.errors import ApilensError, Exit, InputError, LakeError
+from apilens.errors import ApilensError, Exit, InputError, LakeError, UsageError
 from apilens.formats import Detection, Options, detect
 from apilens.formats.block import Parsed, Reader, parse
 from apilens.formats.fields import rebuild
@@ -59,6 +59,8 @@ def ingest(
     in cluster.scheduler; None: threads of this process.
     Raises UsageError, ConfigError, LakeError, and LockedError while another run reads the same; problems of one input stand in its report.
     """
+    if request.replace and request.lookback is not None:
+        raise UsageError("--replace parses what is known once more, which --lookback leaves out; give one of them")
     began = time.monotonic()
     settings = load_config(config or _config_inside(request.paths))
     opened = open_lake(lake, create=True)
