@@ -171,6 +171,17 @@ def test_a_copy_that_has_its_headers_alone_at_first_adds_nothing(tmp_path: Path)
     assert ingest(lake, copy)["stored"] == 40
 
 
+def test_the_log_of_another_server_that_differs_in_names_alone_is_no_copy_cut_short(tmp_path: Path) -> None:
+    head = "#Software: Microsoft Internet Information Services 10.0\n"
+    head += "#Fields: date time s-computername s-ip cs-method cs-uri-stem c-ip sc-status time-taken\n"
+    for server, probes in (("1", 20), ("2", 5)):
+        text = "".join(
+            f"2026-03-09 10:00:{i:02} WEB{server} 10.0.0.{server} GET /health 10.9.9.9 200 1\n" for i in range(probes)
+        )
+        (tmp_path / f"web{server}.log").write_text(head + text)
+        assert ingest(tmp_path / "lake", tmp_path / f"web{server}.log")["stored"] == probes
+
+
 def test_a_new_log_that_begins_like_an_older_one_is_stored_whole(tmp_path: Path) -> None:
     lake, path = tmp_path / "lake", tmp_path / "access.log"
     path.write_bytes(log(range(100)))
