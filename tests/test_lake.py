@@ -369,3 +369,14 @@ def test_text_that_is_written_as_categories_is_text_to_every_reader(tmp_path: Pa
     assert pl.read_parquet(file).equals(rows)
     assert [str(field.type) for field in pq.read_schema(file)] == ["large_string"] * 2
     assert duckdb.read_parquet(file).fetchall() == rows.rows()
+
+
+@pytest.mark.parametrize(("rows", "kept"), [(1 << 18, False), ((1 << 18) + 1, True)])
+def test_only_a_file_of_several_row_groups_says_what_values_each_has(tmp_path: Path, rows: int, kept: bool) -> None:
+    lake = open_lake(str(tmp_path / "lake"), create=True)
+    frame = pl.DataFrame({"attempt": range(rows), "reason": pl.Series([None], dtype=pl.String).new_from_index(0, rows)})
+    written = lake.write_file("rejects", frame, {}, "a")
+    groups = pq.ParquetFile(lake.storage.uri(f"rejects/{written.path}")).metadata
+    each = [groups.row_group(i) for i in range(groups.num_row_groups)]
+    assert all(group.column(0).statistics.has_min_max is kept for group in each)
+    assert sum(group.column(1).statistics.null_count for group in each) == rows

@@ -99,6 +99,8 @@ class Block:
         """The lines that say how those after them are read, of each kind the last (W3C extended log format); where no line
         begins with one, those that hold one: a wrapper may stand around them.
         """
+        if b"#" not in self.data:
+            return b""
         bare = self.data.startswith(b"#") or b"\n#" in self.data
         found = []
         for mark in (b"#Software:", b"#Start-Date:", b"#Date:", b"#Fields:"):

@@ -247,22 +247,23 @@ class IngestRun:
             report.doubts = doubts(options)
         stream = open_input(item)
         report.compression = stream.compression
-        state, head, reader, before, said = Cut(), None, None, b"", b""
+        state, head, reader, said = Cut(), None, None, b""
         try:
             for piece in cut(stream, origin, self._known, state, final=self.request.final):
                 # Of the input, known or not: that is where a table names its columns.
                 if head is None and piece.block.has_records:
                     head = piece.block.head
-                if reader is None:  # it remembers what blocks before said once there is one
-                    before, said = said, Block(said + piece.block.directives).directives
                 self.progress(self._passed + stream.position, self._size, piece.block.line_count)
-                if piece.known is not None and (not self.request.replace or piece.unit_id in self._begun):
-                    self._count_duplicate(piece.unit_id, report)
-                    continue
-                if reader is None and head is not None:
+                known = piece.known is not None and (not self.request.replace or piece.unit_id in self._begun)
+                if reader is None and head is not None and not known:
                     detection = detect(head, options, item.name)
                     _describe(report, detection)
-                    reader = detection.reader.after(Block(before))
+                    reader = detection.reader.after(Block(said))
+                if reader is None:  # it remembers what blocks say once there is one
+                    said = Block(said + piece.block.directives).directives
+                if known:
+                    self._count_duplicate(piece.unit_id, report)
+                    continue
                 entry = self._entries.get(piece.unit_id)
                 attempt = 1 if entry is None else int(entry["attempt"]) + 1
                 self._begun.add(piece.unit_id)

@@ -202,6 +202,8 @@ def _applied(rows: pl.DataFrame, merges: tuple[Merge, ...]) -> pl.DataFrame:
         schema={"service": pl.String, "prefix": pl.String, "keep": pl.List(pl.String)},
     )
     for depth in range(MAX_SEGMENTS):
+        if rows[str(depth)].null_count() == rows.height:
+            break  # no route is that deep
         segment = pl.col(str(depth))
         merged = pl.col("keep").is_not_null() & segment.is_not_null() & ~_kept(segment)
         rows = (
