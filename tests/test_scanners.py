@@ -117,16 +117,17 @@ def test_what_clients_met_is_told_of_those_that_were_refused_in_the_window() -> 
     scanner = nameless(calls, FAULT, 12, endpoints=3)
     neighbour = scanner.with_columns(client_ip=pl.lit("203.0.113.9"), route=pl.lit("/elsewhere"))
     answered = scanner.with_columns(start_time=pl.lit(FAULT) - timedelta(days=2), status_code=pl.lit(200, pl.Int16))
+    beside = answered.with_columns(route=pl.lit("/where it was never refused"))
     asked = pl.DataFrame(
         [("default", None, "GET", busiest(calls), FAULT, FAULT + timedelta(minutes=5), 401)],
         schema=schema.STRANGERS_ASKED,
         orient="row",
     )
     with duckdb.connect() as connection:
-        connection.register("calls", pl.concat([calls, scanner, neighbour, answered]).to_arrow())
+        connection.register("calls", pl.concat([calls, scanner, neighbour, answered, beside]).to_arrow())
         found = strangers(connection, asked)
     assert found["client"].unique().to_list() == [f"198.51.100. {AGENT}"]
-    # Until the end of the window, on all its endpoints; of answers an hour is one row.
+    # Until the end of the window, on all its endpoints; of answers an hour is one row, on those endpoints only.
     assert found.filter(pl.col("refused") == 401)["calls"].sum() == 6
     assert found.filter(pl.col("refused").is_null()).height == 3
 

@@ -181,7 +181,7 @@ STRANGERS_ASKED = table(
     {**{name: BREAKDOWN_WINDOWS[name] for name in BREAKDOWN_WINDOWS if name != "window_id"}, "status_code": pl.Int16}
 )
 
-#: One row per (environment, client, endpoint, status code, minute) with refusals; one per hour with answers.
+#: One row per (environment, client, endpoint, status code, minute) with refusals; one per hour with answers, of endpoints with both.
 STRANGERS = table(
     {
         "environment": pl.String,

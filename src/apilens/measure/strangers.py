@@ -16,7 +16,8 @@ BEFORE = timedelta(days=7)
 
 
 def strangers(connection: duckdb.DuckDBPyConnection, asked: pl.DataFrame) -> pl.DataFrame:
-    """Rows of schema.STRANGERS of each client that had one of the asked status codes in one of the asked windows, and no name then.
+    """Rows of schema.STRANGERS of each client that had one of the asked status codes in one of the asked windows, and no name then; of answers
+    those of endpoints on which it was refused, too.
 
     connection: one with a view or table `calls` (columns of schema.CALLS). asked: schema.STRANGERS_ASKED. A client is a block of
     addresses (256 of IPv4, a /64 of IPv6) with one user agent; calls with neither are nobody's.
