@@ -167,9 +167,7 @@ class Airline:
         self.kind = np.array([route[5] for route in routes])
         self.codes = [route[6] for route in routes]
         self.method = [route[1] for route in routes]
-        self.paths = [
-            route[2].replace("/v1", f"/v{1 + i // len(ROUTES)}") for i, route in enumerate(routes)
-        ]
+        self.paths = [route[2].replace("/v1", f"/v{1 + i // len(ROUTES)}") for i, route in enumerate(routes)]
         self.cached = np.array([route[2] in CACHED for route in routes])
         self.services = sorted(set(self.service))
         self.of_service = np.array([self.services.index(name) for name in self.service])
@@ -179,14 +177,21 @@ class Airline:
         # what wanders: one path per service, minutes
         self.wander = np.stack([_ornstein(random, self.minutes, 300, 0.09) for _ in self.services])
         self.deployed = [
-            (float(random.uniform(0.3, days - 0.2) * DAY * 60), s) for s in range(len(self.services)) for _ in range(random.poisson(1.6 * days / 14))
+            (float(random.uniform(0.3, days - 0.2) * DAY * 60), s)
+            for s in range(len(self.services))
+            for _ in range(random.poisson(1.6 * days / 14))
         ]
         for at, s in self.deployed:
             self.tell("deployment", at, at + 900, np.flatnonzero(self.of_service == s), open_to=False)
 
     def tell(self, what: str, start: float, end: float, endpoints: np.ndarray, *, open_to: bool) -> None:
         """Note an event; open_to: somebody on call may have liked to hear of it."""
-        event = {"what": what, "start": WEDNESDAY + int(start), "end": WEDNESDAY + int(end), "endpoints": [int(e) for e in endpoints]}
+        event = {
+            "what": what,
+            "start": WEDNESDAY + int(start),
+            "end": WEDNESDAY + int(end),
+            "endpoints": [int(e) for e in endpoints],
+        }
         self.events.append(event)
         if open_to:
             self.ambiguous.append(event)
@@ -198,13 +203,19 @@ class Airline:
         self.in_slot = np.full((4, hours), -1)
         rollout = int(self.random.uniform(0.35, 0.6) * hours)
         for slot in range(4):
-            up = np.ones(hours, bool) if slot < 2 else ((np.arange(hours) % 24 >= 7 + slot) & (np.arange(hours) % 24 < 23 - slot))
+            up = (
+                np.ones(hours, bool)
+                if slot < 2
+                else ((np.arange(hours) % 24 >= 7 + slot) & (np.arange(hours) % 24 < 23 - slot))
+            )
             for hour in np.flatnonzero(up):
                 if hour == rollout or hour == 0 or not up[hour - 1]:
                     letters = "".join(self.random.choice(list("bcdfghjklmnpqrstvwxz2456789"), 5))
                     self.pods.append(f"traefik-{'6d9f7c' if hour < rollout else '5b84cd'}-{letters}")
                 self.in_slot[slot, hour] = len(self.pods) - 1
-        self.tell("rollout of the gateway", rollout * 3600, rollout * 3600 + 900, np.arange(len(self.rate)), open_to=False)
+        self.tell(
+            "rollout of the gateway", rollout * 3600, rollout * 3600 + 900, np.arange(len(self.rate)), open_to=False
+        )
 
     # traffic -----------------------------------------------------------------------------------------------------------------
 
@@ -316,7 +327,9 @@ class Airline:
     def _opened(self, at: float, calls: int, phones: np.ndarray, weight: np.ndarray) -> Calls:
         names, share = CLIENTS["phones"]
         consumer = self.random.choice([CONSUMERS.index(name) for name in names], calls, p=share)
-        return self._calls(at + self.random.gamma(1.3, 70, calls), self.random.choice(phones, calls, p=weight), consumer)
+        return self._calls(
+            at + self.random.gamma(1.3, 70, calls), self.random.choice(phones, calls, p=weight), consumer
+        )
 
     def _visitors(self) -> list[Calls]:
         """Scanners try tokens on a few endpoints; anonymous, refused."""
@@ -475,7 +488,9 @@ def _drawn(
     for _ in range(60):
         minutes = min(length * random.lognormal(0, 0.4), 4 * DAY)
         begin = 4.3 * DAY
-        start = max((random.uniform(begin, latest - minutes) for _ in range(3)), key=lambda m: counts[busy, int(m // 60)].sum())
+        start = max(
+            (random.uniform(begin, latest - minutes) for _ in range(3)), key=lambda m: counts[busy, int(m // 60)].sum()
+        )
         end = min(start + minutes, latest)
         spans, code, upstream, consumer, node = [(start * 60, end * 60)], None, None, None, None
         endpoints = [int(random.choice(busier if SIGNALS.get(kind) in ("latency", "traffic") else busy))]
@@ -507,7 +522,11 @@ def _drawn(
             nights = [start + day * DAY + random.normal(0, 4) for day in range(days)]
             spans = [(at * 60, (at + minutes) * 60) for at in nights]
             end = min(nights[-1] + minutes, latest)
-        clash = [o for o in others if set(o.endpoints) & set(endpoints) and o.start < (end + DAY / 2) * 60 and o.end > (start - DAY / 2) * 60]
+        clash = [
+            o
+            for o in others
+            if set(o.endpoints) & set(endpoints) and o.start < (end + DAY / 2) * 60 and o.end > (start - DAY / 2) * 60
+        ]
         wide = kind == "node_outage"
         if not clash or (wide and not [o for o in clash if o.start < (end + 90) * 60 and o.end > (start - 90) * 60]):
             return Fault(kind, grade, spans[0][0], end * 60, endpoints, code, upstream, consumer, node, spans)
@@ -544,7 +563,9 @@ def _done(random: np.random.Generator, world: Airline, calls: Calls, quiet: Call
             retried.at = retried.at + pause * random.uniform(0.5, 1.5, len(again))
             fails = random.random(len(again)) < share
             retried.status = np.where(fails, retried.status, 200)
-            retried.ms = np.where(fails, retried.ms, world.median[retried.endpoint] * random.lognormal(0, 0.3, len(again)))
+            retried.ms = np.where(
+                fails, retried.ms, world.median[retried.endpoint] * random.lognormal(0, 0.3, len(again))
+            )
             first = len(calls)
             calls = calls.and_those(retried)
             again = first + np.flatnonzero(fails)
@@ -552,7 +573,11 @@ def _done(random: np.random.Generator, world: Airline, calls: Calls, quiet: Call
         failed = lambda those: np.isin(those.status, codes)  # noqa: E731
         slot = fault.holds(calls, world) & fault.lasts(calls.at)
         fault.affected = int((slot & failed(calls)).sum())
-        fault.z = _stands_out(fault, world, calls, quiet, lambda those: failed(those).astype(float), "share") if fault.affected >= 5 else 0.0
+        fault.z = (
+            _stands_out(fault, world, calls, quiet, lambda those: failed(those).astype(float), "share")
+            if fault.affected >= 5
+            else 0.0
+        )
         per_endpoint = np.bincount(calls.endpoint[slot & failed(calls)], minlength=len(world.rate))
         if len(fault.endpoints) > 1:
             fault.endpoints = [e for e in fault.endpoints if per_endpoint[e] >= 2]
@@ -569,7 +594,11 @@ def _done(random: np.random.Generator, world: Airline, calls: Calls, quiet: Call
         calls.ms[hit] = np.minimum(calls.ms[hit] * factor, 30_000)
         fault.affected = len(hit)
         tail = {e: np.quantile(quiet.ms[quiet.endpoint == e], 0.97) for e in fault.endpoints}
-        value = (lambda those: (those.ms > tail[fault.endpoints[0]]).astype(float)) if fault.kind == "latency_tail" else (lambda those: np.log(those.ms))
+        value = (
+            (lambda those: (those.ms > tail[fault.endpoints[0]]).astype(float))
+            if fault.kind == "latency_tail"
+            else (lambda those: np.log(those.ms))
+        )
         fault.z = _stands_out(fault, world, calls, quiet, value, "share") if fault.affected >= 20 else 0.0
     else:
         if fault.kind == "traffic_spike":
@@ -581,7 +610,11 @@ def _done(random: np.random.Generator, world: Airline, calls: Calls, quiet: Call
             gone = mine[random.random(len(mine)) >= left]
             fault.affected = len(gone)
             calls = calls.where(np.setdiff1d(np.arange(len(calls)), gone))
-        fault.z = _stands_out(fault, world, calls, quiet, lambda those: np.ones(len(those)), "count") if fault.affected >= 20 else 0.0
+        fault.z = (
+            _stands_out(fault, world, calls, quiet, lambda those: np.ones(len(those)), "count")
+            if fault.affected >= 20
+            else 0.0
+        )
     return calls
 
 
