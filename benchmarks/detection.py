@@ -68,7 +68,13 @@ def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float, 
     profile, seed = name.split(":")
     folder = work / f"{profile}-{seed}-{endpoints}-{days}{f'-from{begins}' if begins else ''}"
     if not (folder / "done").exists():
-        makers = {"airline": airline.make, "bank": bank.make, "hospital": hospital.make, "market": market.make, "telco": telco.make}
+        makers = {
+            "airline": airline.make,
+            "bank": bank.make,
+            "hospital": hospital.make,
+            "market": market.make,
+            "telco": telco.make,
+        }
         make = makers.get(profile.removeprefix("quiet-"), worlds.make)
         world = make(profile, int(seed), endpoints, days, rate)
         logged = world.calls.filter(pl.col("at") >= world.labels["t0"] + begins * 86_400)
