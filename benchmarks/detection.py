@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import airline
 import bank
 import hospital
 import market
@@ -67,13 +68,19 @@ def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float, 
     profile, seed = name.split(":")
     folder = work / f"{profile}-{seed}-{endpoints}-{days}{f'-from{begins}' if begins else ''}"
     if not (folder / "done").exists():
-        makers = {"bank": bank.make, "hospital": hospital.make, "market": market.make, "telco": telco.make}
+        makers = {
+            "airline": airline.make,
+            "bank": bank.make,
+            "hospital": hospital.make,
+            "market": market.make,
+            "telco": telco.make,
+        }
         make = makers.get(profile.removeprefix("quiet-"), worlds.make)
         world = make(profile, int(seed), endpoints, days, rate)
         logged = world.calls.filter(pl.col("at") >= world.labels["t0"] + begins * 86_400)
         worlds.write(replace(world, calls=logged), folder)
         log = folder / "access.log"
-        options = Options(log_format=None if make in (hospital.make, telco.make) else worlds.LOG_FORMAT)
+        options = Options(log_format=None if make in (airline.make, hospital.make, telco.make) else worlds.LOG_FORMAT)
         ingest(str(folder / "lake"), Request([str(log)], options), None)
         log.unlink()
         (folder / "done").touch()

@@ -368,6 +368,24 @@ def test_calls_that_take_three_times_as_long_are_a_latency_candidate() -> None:
     assert overlapping(scan(calls), 120)["signal"].to_list() == ["latency"]
 
 
+def test_slowness_that_goes_down_from_bin_to_bin_is_no_candidate_and_one_that_stays_is() -> None:
+    """A cache answers four of five calls ten times as fast; after a deployment it is empty, and fills."""
+    calls = quiet_world(1)
+    lot = pl.Series(np.random.default_rng(1).random(calls.height))
+    begin = FAULT.replace(minute=10)
+
+    def signals(*hits: float) -> list[str]:
+        share = pl.lit(0.8)
+        for i, each in enumerate(hits):
+            share = pl.when(during(5, begin + timedelta(minutes=5 * i))).then(each).otherwise(share)
+        hit = (pl.col("route") == busiest(calls)) & (lot < share)
+        cached = pl.when(hit).then(pl.col("duration_ms") / 10).otherwise("duration_ms")
+        return overlapping(scan(calls.with_columns(duration_ms=cached)), 30)["signal"].to_list()
+
+    assert signals(0.0, 0.25, 0.6, 0.75) == []
+    assert signals(0.3, 0.3, 0.3, 0.3) == ["latency"]
+
+
 def test_the_same_slowness_two_days_later_is_a_candidate_again() -> None:
     """What went wrong once in a week is no habit that would excuse the next time."""
     calls = quiet_world(1)

@@ -45,6 +45,8 @@ DRIFT_WINDOW, DRIFT_SKIP, DRIFT_FACTOR = DAY, 3 * DAY, 1.15
 TAIL_SHARE = 0.03
 TAIL_FACTOR = 3.0
 MIN_TIMED = 8
+#: A shift waits while it passes: against so many bins before, by so many standard errors. See _passes.
+PASSING_BINS, PASSING_ERRORS = 3, 2.5
 #: Means of heavy-tailed latencies are not normal: Student's t asks a shift for 5.0 standard errors to open, a drift for 5.9.
 #: Those of a handful of calls are even less so: of ten calls, 6.8.
 T_DEGREES, DRIFT_DEGREES = 100, 30
@@ -625,10 +627,29 @@ def _shift(
     rows, bins = np.nonzero(slower)
     degrees = np.minimum(T_DEGREES, DEGREES_PER_CALL * n[rows, bins])
     log10_p = anomalies.log10_tail(stdtr(degrees, -z[rows, bins]))
-    opens = _opens(log10_p + fleet.many[bins], z, rows, bins, comparable[rows, bins], fleet)
+    lasting = comparable[rows, bins] & ~_passes(series, rows, bins, expected[rows, bins], variance)
+    opens = _opens(log10_p + fleet.many[bins], z, rows, bins, lasting, fleet)
     excess = n * (1.0 - np.exp(-np.maximum(residual, 0.0)))
     observed = np.exp(s / safe_n)
     return _frame(series, rows, bins, width, log10_p, opens, observed, np.exp(expected), "ms", n, excess), slower
+
+
+def _passes(series: Series, rows: Ints, bins: Ints, expected: Floats, variance: Floats) -> Bools:
+    """Whether slowness goes down by itself, as it does while caches fill after a deployment: (row, bin) is less than half as slow (of logs)
+    as one of the bins before it, beyond what is chance with so few calls."""
+    spread = np.broadcast_to(variance, series.timed.shape)[rows, bins]
+
+    def slowness(ago: int) -> tuple[Floats, Floats]:
+        at = np.maximum(bins - ago, 0)
+        n = series.timed[rows, at]
+        return np.where(n > 0, series.log_sum[rows, at] / np.maximum(n, 1.0) - expected, 0.0), np.maximum(n, 0.5)
+
+    now, n = slowness(0)
+    passes = np.zeros(len(rows), dtype=bool)
+    for ago in range(1, PASSING_BINS + 1):
+        before, calls = slowness(ago)
+        passes |= (now < before / 2) & (before - now > PASSING_ERRORS * np.sqrt(spread * (1 / n + 1 / calls)))
+    return passes
 
 
 def _opens(log10_p: Floats, z: Floats, rows: Ints, bins: Ints, may: Bools, fleet: Fleet) -> Bools:
