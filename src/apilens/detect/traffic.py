@@ -511,8 +511,12 @@ def _apart(
     found = []
     for direction in (-1, 1):
         if direction == 1:
-            week_ago = back(around_max(calls, HOUR // 2), WEEK_DAYS * DAY, 0.0)
-            mean = np.maximum(np.maximum(theirs * np.maximum(share, lately), forecast.mean), week_ago)
+            # What was more on this weekday than siblings let expect then (a weekly report) may come again.
+            near, theirs_near = (
+                back(around_max(each_week, HOUR // 2), WEEK_DAYS * DAY, 0.0) for each_week in (calls, theirs)
+            )
+            mean = theirs * np.maximum(share, lately) + np.maximum(near - theirs_near * share, 0.0)
+            mean = np.maximum(mean, forecast.mean)
             kept = (width - 2) / width
             k = np.maximum(calls - 2 * window_max(each, width), 0.0)
             changed = (calls > SURGE_FACTOR * mean) & (recent > SURGE_RECENT * mean * third / width)
