@@ -488,6 +488,40 @@ def test_a_quarter_of_an_hour_is_enough_for_siblings_to_tell_what_is_beyond_doub
     assert (opened["endpoint"].unique().to_list(), opened["bin"].min()) == ([0], begin + bins - 1)
 
 
+@pytest.mark.parametrize(
+    ("alone_last_week", "found"), [(False, [0]), (True, [])], ids=["busy with its siblings", "a weekly report"]
+)
+def test_a_busier_week_ago_excuses_a_surge_only_where_siblings_were_not_busier_as_well(
+    alone_last_week: bool, found: list[int]
+) -> None:
+    random = np.random.default_rng(5)
+    days, now = 11, slice(10 * 288 + 140, 10 * 288 + 158)
+    week_ago = slice(now.start - 7 * 288, now.stop - 7 * 288)
+    users = np.repeat(np.exp(random.normal(0, 0.3, days * 24)), 12)
+    users[week_ago], users[now] = 1.0, 1.0
+    rate = np.stack([users * 60, users * 90, users * 80, *np.full((3, len(users)), 10.0)])
+    rate[: 1 if alone_last_week else 3, week_ago] *= 2.5
+    rate[0, now] *= 2.5
+    fleet, rows = baseline.fleet(_rollups_of(random.poisson(rate)), _bins(days))
+    (series,) = baseline.chunks(fleet, rows, dict.fromkeys(range(3), "svc"))
+    opened = traffic.detect(series, fleet).filter("opens", pl.col("bin").is_between(now.start, now.stop))
+    assert opened["endpoint"].unique().to_list() == found
+
+
+@pytest.mark.parametrize(("left", "found"), [(0.0, [0]), (0.4, [])], ids=["silence", "fewer users"])
+def test_on_a_first_weekend_siblings_tell_silence_alone(left: float, found: list[int]) -> None:
+    """How many of its users work on a Saturday nobody knows yet."""
+    random = np.random.default_rng(5)
+    days, now = 6, slice(5 * 288 + 200, 5 * 288 + 218)
+    users = np.repeat(np.exp(random.normal(0, 0.7, days * 24)), 12)
+    rate = np.stack([users * 60, users * 90, users * 80, *np.full((3, len(users)), 10.0)])
+    rate[0, now] *= left
+    fleet, rows = baseline.fleet(_rollups_of(random.poisson(rate)), _bins(days))
+    (series,) = baseline.chunks(fleet, rows, dict.fromkeys(range(3), "svc"))
+    opened = traffic.detect(series, fleet).filter("opens", pl.col("bin").is_between(now.start, now.stop))
+    assert opened["endpoint"].unique().to_list() == found
+
+
 def test_jobs_of_its_own_do_not_hide_that_an_endpoint_leaves_its_siblings() -> None:
     """At odd hours, so that no past day expects them; they are no part of what its users ask for."""
     random = np.random.default_rng(5)

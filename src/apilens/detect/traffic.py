@@ -508,6 +508,7 @@ def _apart(
     phi = np.maximum(np.where(first, np.maximum(of_all, phi), phi), MIN_APART)
     third = max(width // 3, 1)
     recent = window_sum(each, third)
+    weekend = _first_weekend(fleet, born, logged, width)[0]
     found = []
     for direction in (-1, 1):
         if direction == 1:
@@ -524,8 +525,8 @@ def _apart(
             mean = np.minimum(theirs * np.minimum(share, lately), forecast.mean)
             kept, k = 1.0, calls
             changed = (calls < DROP_FACTOR * mean) & (recent < DROP_RECENT * mean * third / width)
-            # Which share of its users works at weekends is each endpoint's own.
-            changed &= ~_first_weekend(fleet, born, logged, width)[0]
+            # Which share of its users works at weekends is each endpoint's own: only silence beyond doubt is told.
+            changed &= ~weekend | (calls < YOUNG_DROP * mean)
         sampling = mean * (1 + share) + mean**2 / (then + 1)
         variance = kept**2 * (sampling + phi * mean**2) + (kept - kept**2) * mean
         expected = kept * mean
@@ -537,6 +538,7 @@ def _apart(
         rows, bins = np.nonzero(far & changed & (deviance > 2.5))
         log10_p = _log10_tail(k[rows, bins], expected[rows, bins], variance[rows, bins], direction)
         least, beyond = _alone(direction, width)
+        least = np.where((direction == -1) & weekend[rows, bins], BOTH_LOG10_P, least)
         strong = log10_p < least - fleet.many[bins]
         usually = habit(deviance, fleet, (rows[strong], bins[strong]))[rows, bins]
         opens = strong & (deviance[rows, bins] > beyond * usually)
