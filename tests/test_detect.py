@@ -424,7 +424,16 @@ def test_a_day_on_which_its_upstream_is_busier_than_ever_is_no_drift(busier: flo
                 log_duration_sumsq=pl.Series(n * (mean**2 + 0.16))
             )
         )
-    rows = pl.concat(frames).with_columns(
+    rollups = _timed_rollups(pl.concat(frames))
+    fleet, parts = baseline.fleet(rollups, _bins(days))
+    (series,) = baseline.chunks(fleet, parts, {0: "svc", 1: "svc"})
+    found = latency.detect(series, fleet).filter("opens", pl.col("bin") - pl.col("start_bin") == 287)
+    assert (0 in found["endpoint"]) == drifts
+
+
+def _timed_rollups(table: pl.DataFrame) -> pl.DataFrame:
+    """schema.ROLLUPS of bin_start (bins since START), route, calls answered with 200, and their log_duration_sum and log_duration_sumsq."""
+    rows = table.with_columns(
         bin_start=pl.from_epoch(pl.col("bin_start") * schema.BIN_S + int(START.timestamp())).dt.replace_time_zone(
             "UTC"
         ),
@@ -434,14 +443,26 @@ def test_a_day_on_which_its_upstream_is_busier_than_ever_is_no_drift(busier: flo
         bucket=pl.concat_list(pl.lit(100)),
         bucket_calls=pl.concat_list("calls"),
     )
-    rollups = rows.select(
+    return rows.select(
         (pl.col(name) if name in rows.columns else pl.lit(None)).cast(dtype).alias(name)
         for name, dtype in schema.ROLLUPS.items()
     )
-    fleet, parts = baseline.fleet(rollups, _bins(days))
-    (series,) = baseline.chunks(fleet, parts, {0: "svc", 1: "svc"})
-    found = latency.detect(series, fleet).filter("opens", pl.col("bin") - pl.col("start_bin") == 287)
-    assert (0 in found["endpoint"]) == drifts
+
+
+@pytest.mark.parametrize(("slower", "opens"), [(2.5, True), (1.6, False)])
+def test_a_call_more_than_ever_does_not_excuse_what_is_twice_as_slow(slower: float, opens: bool) -> None:
+    """Of a client that calls as often each day the load is known by steps, and one call more may be the next of them."""
+    random = np.random.default_rng(1)
+    bins, days = np.arange(12 * 288), 12
+    now = (bins >= 11 * 288 + 100) & (bins < 11 * 288 + 136)
+    calls = np.where(bins >= 11 * 288, 43, 42)
+    mean = np.log(80) + np.where(now, np.log(slower), 0.0) + random.normal(0, 0.4, len(bins)) / np.sqrt(calls)
+    table = pl.DataFrame({"bin_start": bins, "route": "/a", "calls": calls, "log_duration_sum": calls * mean})
+    rollups = _timed_rollups(table.with_columns(log_duration_sumsq=pl.Series(calls * (mean**2 + 0.16))))
+    fleet, rows = baseline.fleet(rollups, _bins(days))
+    (series,) = baseline.chunks(fleet, rows)
+    found = latency.detect(series, fleet).filter("opens", pl.col("unit") == "ms", pl.col("bin") < 11 * 288 + 136)
+    assert (found.height > 0) == opens
 
 
 def test_an_endpoint_that_nobody_calls_any_more_is_a_traffic_candidate() -> None:
