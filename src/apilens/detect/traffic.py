@@ -538,8 +538,8 @@ def _apart(
         rows, bins = np.nonzero(far & changed & (deviance > 2.5))
         log10_p = _log10_tail(k[rows, bins], expected[rows, bins], variance[rows, bins], direction)
         least, beyond = _alone(direction, width)
-        least = np.where((direction == -1) & weekend[rows, bins], BOTH_LOG10_P, least)
-        strong = log10_p < least - fleet.many[bins]
+        needed = np.where((direction == -1) & weekend[rows, bins], BOTH_LOG10_P, least)
+        strong = log10_p < needed - fleet.many[bins]
         usually = habit(deviance, fleet, (rows[strong], bins[strong]))[rows, bins]
         opens = strong & (deviance[rows, bins] > beyond * usually)
         found.append(
