@@ -442,7 +442,16 @@ def test_a_day_on_which_its_upstream_is_busier_than_ever_is_no_drift(busier: flo
                 log_duration_sumsq=pl.Series(n * (mean**2 + 0.16))
             )
         )
-    rows = pl.concat(frames).with_columns(
+    rollups = _timed_rollups(pl.concat(frames))
+    fleet, parts = baseline.fleet(rollups, _bins(days))
+    (series,) = baseline.chunks(fleet, parts, {0: "svc", 1: "svc"})
+    found = latency.detect(series, fleet).filter("opens", pl.col("bin") - pl.col("start_bin") == 287)
+    assert (0 in found["endpoint"]) == drifts
+
+
+def _timed_rollups(table: pl.DataFrame) -> pl.DataFrame:
+    """schema.ROLLUPS of bin_start (bins since START), route, calls answered with 200, and their log_duration_sum and log_duration_sumsq."""
+    rows = table.with_columns(
         bin_start=pl.from_epoch(pl.col("bin_start") * schema.BIN_S + int(START.timestamp())).dt.replace_time_zone(
             "UTC"
         ),
@@ -452,14 +461,26 @@ def test_a_day_on_which_its_upstream_is_busier_than_ever_is_no_drift(busier: flo
         bucket=pl.concat_list(pl.lit(100)),
         bucket_calls=pl.concat_list("calls"),
     )
-    rollups = rows.select(
+    return rows.select(
         (pl.col(name) if name in rows.columns else pl.lit(None)).cast(dtype).alias(name)
         for name, dtype in schema.ROLLUPS.items()
     )
-    fleet, parts = baseline.fleet(rollups, _bins(days))
-    (series,) = baseline.chunks(fleet, parts, {0: "svc", 1: "svc"})
-    found = latency.detect(series, fleet).filter("opens", pl.col("bin") - pl.col("start_bin") == 287)
-    assert (0 in found["endpoint"]) == drifts
+
+
+@pytest.mark.parametrize(("slower", "opens"), [(2.5, True), (1.6, False)])
+def test_a_call_more_than_ever_does_not_excuse_what_is_twice_as_slow(slower: float, opens: bool) -> None:
+    """Of a client that calls as often each day the load is known by steps, and one call more may be the next of them."""
+    random = np.random.default_rng(1)
+    bins, days = np.arange(12 * 288), 12
+    now = (bins >= 11 * 288 + 100) & (bins < 11 * 288 + 136)
+    calls = np.where(bins >= 11 * 288, 43, 42)
+    mean = np.log(80) + np.where(now, np.log(slower), 0.0) + random.normal(0, 0.4, len(bins)) / np.sqrt(calls)
+    table = pl.DataFrame({"bin_start": bins, "route": "/a", "calls": calls, "log_duration_sum": calls * mean})
+    rollups = _timed_rollups(table.with_columns(log_duration_sumsq=pl.Series(calls * (mean**2 + 0.16))))
+    fleet, rows = baseline.fleet(rollups, _bins(days))
+    (series,) = baseline.chunks(fleet, rows)
+    found = latency.detect(series, fleet).filter("opens", pl.col("unit") == "ms", pl.col("bin") < 11 * 288 + 136)
+    assert (found.height > 0) == opens
 
 
 def test_an_endpoint_that_nobody_calls_any_more_is_a_traffic_candidate() -> None:
@@ -504,6 +525,40 @@ def test_a_quarter_of_an_hour_is_enough_for_siblings_to_tell_what_is_beyond_doub
     (series,) = baseline.chunks(fleet, rows, dict.fromkeys(range(3), "svc"))
     opened = traffic.detect(series, fleet).filter("opens", pl.col("bin") >= begin)
     assert (opened["endpoint"].unique().to_list(), opened["bin"].min()) == ([0], begin + bins - 1)
+
+
+@pytest.mark.parametrize(
+    ("alone_last_week", "found"), [(False, [0]), (True, [])], ids=["busy with its siblings", "a weekly report"]
+)
+def test_a_busier_week_ago_excuses_a_surge_only_where_siblings_were_not_busier_as_well(
+    alone_last_week: bool, found: list[int]
+) -> None:
+    random = np.random.default_rng(5)
+    days, now = 11, slice(10 * 288 + 140, 10 * 288 + 158)
+    week_ago = slice(now.start - 7 * 288, now.stop - 7 * 288)
+    users = np.repeat(np.exp(random.normal(0, 0.3, days * 24)), 12)
+    users[week_ago], users[now] = 1.0, 1.0
+    rate = np.stack([users * 60, users * 90, users * 80, *np.full((3, len(users)), 10.0)])
+    rate[: 1 if alone_last_week else 3, week_ago] *= 2.5
+    rate[0, now] *= 2.5
+    fleet, rows = baseline.fleet(_rollups_of(random.poisson(rate)), _bins(days))
+    (series,) = baseline.chunks(fleet, rows, dict.fromkeys(range(3), "svc"))
+    opened = traffic.detect(series, fleet).filter("opens", pl.col("bin").is_between(now.start, now.stop))
+    assert opened["endpoint"].unique().to_list() == found
+
+
+@pytest.mark.parametrize(("left", "found"), [(0.0, [0]), (0.4, [])], ids=["silence", "fewer users"])
+def test_on_a_first_weekend_siblings_tell_silence_alone(left: float, found: list[int]) -> None:
+    """How many of its users work on a Saturday nobody knows yet."""
+    random = np.random.default_rng(5)
+    days, now = 6, slice(5 * 288 + 200, 5 * 288 + 218)
+    users = np.repeat(np.exp(random.normal(0, 0.7, days * 24)), 12)
+    rate = np.stack([users * 60, users * 90, users * 80, *np.full((3, len(users)), 10.0)])
+    rate[0, now] *= left
+    fleet, rows = baseline.fleet(_rollups_of(random.poisson(rate)), _bins(days))
+    (series,) = baseline.chunks(fleet, rows, dict.fromkeys(range(3), "svc"))
+    opened = traffic.detect(series, fleet).filter("opens", pl.col("bin").is_between(now.start, now.stop))
+    assert opened["endpoint"].unique().to_list() == found
 
 
 def test_jobs_of_its_own_do_not_hide_that_an_endpoint_leaves_its_siblings() -> None:

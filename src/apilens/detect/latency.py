@@ -73,6 +73,9 @@ LOAD_RIDGE = 0.005
 LOAD_STEPS, LOAD_CALLS, LOAD_PRIOR = 3, 20, 30
 #: A load is known when it was there for twenty minutes in all.
 LOAD_BINS = 4
+#: A load that was never seen is no excuse for being so many times as slow as is explained: its steps are coarse, and where calls come as often
+#: every day one call more may be the next step. Without a limit it cost nine false tickets (decision 13).
+UNSEEN_FACTOR = 2.0
 #: Twice the calls may take 1.75 times as long (a queue near its limit; picked on two kinds of worlds).
 LOAD_ELASTICITY = 0.8
 #: A bin with so many times the usual calls (and three standard deviations) is a burst.
@@ -611,12 +614,12 @@ def _shift(
     own = window_sum(own * series.timed, width) / safe_n
     expected = past_mean + np.maximum(explained, own + profile + np.maximum(recent, 0.0)) + usual.crowd
     usable = (n >= MIN_TIMED) & (past_n >= 50) & (_age(series, fleet) >= behind + YOUNG)
-    comparable = 2 * window_sum(unseen * series.timed, width) <= n
     # A single slow bin is a pause of the garbage collector or one huge request: the others must be slow without it.
     each = series.log_sum - series.timed * past_mean
     worst = np.maximum(window_max(each, width), 0.0)
     rest = (s - worst - safe_n * past_mean) / (safe_n * (1 - 1 / width))
     residual = np.where(usable, rest + past_mean - expected, 0.0)
+    comparable = (2 * window_sum(unseen * series.timed, width) <= n) | (residual > math.log(UNSEEN_FACTOR))
     sampling = variance * (1 / (safe_n * (1 - 1 / width)) + 1 / (profile_n + PROFILE_CALLS))
     # Only the upper side is asked for: without its worst bin a window is faster than forecast, mostly.
     above = 2 * np.minimum(np.maximum(residual, 0.0) ** 2, 9 * (sampling + PRIOR_WANDER))

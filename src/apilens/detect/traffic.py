@@ -508,11 +508,16 @@ def _apart(
     phi = np.maximum(np.where(first, np.maximum(of_all, phi), phi), MIN_APART)
     third = max(width // 3, 1)
     recent = window_sum(each, third)
+    weekend = _first_weekend(fleet, born, logged, width)[0]
     found = []
     for direction in (-1, 1):
         if direction == 1:
-            week_ago = back(around_max(calls, HOUR // 2), WEEK_DAYS * DAY, 0.0)
-            mean = np.maximum(np.maximum(theirs * np.maximum(share, lately), forecast.mean), week_ago)
+            # What was more on this weekday than siblings let expect then (a weekly report) may come again.
+            near, theirs_near = (
+                back(around_max(each_week, HOUR // 2), WEEK_DAYS * DAY, 0.0) for each_week in (calls, theirs)
+            )
+            mean = theirs * np.maximum(share, lately) + np.maximum(near - theirs_near * share, 0.0)
+            mean = np.maximum(mean, forecast.mean)
             kept = (width - 2) / width
             k = np.maximum(calls - 2 * window_max(each, width), 0.0)
             changed = (calls > SURGE_FACTOR * mean) & (recent > SURGE_RECENT * mean * third / width)
@@ -520,8 +525,8 @@ def _apart(
             mean = np.minimum(theirs * np.minimum(share, lately), forecast.mean)
             kept, k = 1.0, calls
             changed = (calls < DROP_FACTOR * mean) & (recent < DROP_RECENT * mean * third / width)
-            # Which share of its users works at weekends is each endpoint's own.
-            changed &= ~_first_weekend(fleet, born, logged, width)[0]
+            # Which share of its users works at weekends is each endpoint's own: only silence beyond doubt is told.
+            changed &= ~weekend | (calls < YOUNG_DROP * mean)
         sampling = mean * (1 + share) + mean**2 / (then + 1)
         variance = kept**2 * (sampling + phi * mean**2) + (kept - kept**2) * mean
         expected = kept * mean
@@ -533,7 +538,8 @@ def _apart(
         rows, bins = np.nonzero(far & changed & (deviance > 2.5))
         log10_p = _log10_tail(k[rows, bins], expected[rows, bins], variance[rows, bins], direction)
         least, beyond = _alone(direction, width)
-        strong = log10_p < least - fleet.many[bins]
+        needed = np.where((direction == -1) & weekend[rows, bins], BOTH_LOG10_P, least)
+        strong = log10_p < needed - fleet.many[bins]
         usually = habit(deviance, fleet, (rows[strong], bins[strong]))[rows, bins]
         opens = strong & (deviance[rows, bins] > beyond * usually)
         found.append(
