@@ -48,6 +48,7 @@ def outlasting(runs: list[Run], rows: pl.DataFrame, fleet: Fleet) -> list[Run]:
     parts = rows.filter(pl.col("endpoint").is_in(watched)).partition_by("endpoint", as_dict=True)
     timed: dict[int, _Timed] = {}
     result: list[Run] = []
+    places: dict[tuple[int, str, int | None, int], list[int]] = {}  # of the runs of each series in result
     for run in runs:
         if not _is_followed(run):
             result.append(run)
@@ -62,7 +63,11 @@ def outlasting(runs: list[Run], rows: pl.DataFrame, fleet: Fleet) -> list[Run]:
         else:
             failed = by_bin(part.filter(pl.col("status_code") == run.status), fleet.bins)
             followed = _followed(run, failed, by_bin(part, fleet.bins))
-        result = [*(_ended_with(earlier, followed) for earlier in result), followed]
+        earlier = places.setdefault(run.series, [])
+        for place in earlier:
+            result[place] = _ended_with(result[place], followed)
+        earlier.append(len(result))
+        result.append(followed)
     return result
 
 
@@ -113,12 +118,12 @@ def _is_followed(run: Run) -> bool:
 
 
 def _ended_with(run: Run, later: Run) -> Run:
-    """The run, which ends at the latest when a later one of its series recovers.
+    """The run, which ends at the latest when `later`, of its series, recovers.
 
     An outage that began as one call in two hundred would need a thousand good ones to be over, and be the home of the next.
     """
     over = run.recovered is not None and later.recovered is not None and run.recovered <= later.recovered
-    if later.series != run.series or later.recovered is None or over or not run.watched:
+    if later.recovered is None or over or not run.watched:
         return run
     return replace(run, bins=run.bins[run.bins <= max(later.bins[-1], run.opened)], recovered=later.recovered)
 
@@ -188,7 +193,7 @@ def _rhythm(timed: _Timed, mean: float, past: slice) -> Floats:
     """(DAY) by how much the log latency of the two hours around each time of day was above the mean on the days of `past`; held back by
     PROFILE_CALLS calls. Of bins since the first one, not of midnight."""
     at = np.arange(past.start, past.stop) % DAY
-    n, total = (np.bincount(at, each[past], DAY) for each in (timed.n, timed.total))
+    n, total = (np.bincount(at, each[past], DAY).astype(np.float64) for each in (timed.n, timed.total))
     rhythm: Floats = _around(total - n * mean) / (_around(n) + PROFILE_CALLS)
     return rhythm
 
@@ -198,7 +203,7 @@ def _still_missing(run: Run, calls: Floats, load: Floats) -> Run:
     time of day on the seven days before it began. load: see Fleet."""
     past = slice(max(run.start - WEEK_DAYS * DAY, 0), run.start)
     at = np.arange(past.start, past.stop) % DAY
-    mine, every = (_around(np.bincount(at, each[past], DAY)) for each in (calls, load))
+    mine, every = (_around(np.bincount(at, each[past], DAY).astype(np.float64)) for each in (calls, load))
     expected = (mine / np.maximum(every, 1.0))[np.arange(len(calls)) % DAY] * load
     begin, end = run.opened + 1, run.opened + 1 + FOR_GOOD
     left = float(run.at_open["observed"]) / max(float(run.at_open["expected"]), 1e-9)
