@@ -209,6 +209,13 @@ def test_a_burst_of_errors_is_one_candidate_with_its_status_and_endpoint() -> No
     assert len(found["request_ids"][0]) == 20
 
 
+@pytest.mark.parametrize(("code", "category"), [(400, "training_gap"), (499, "capacity"), (409, "bug")])
+def test_what_many_get_wrong_and_what_they_do_not_wait_for_is_no_bug(code: int, category: str) -> None:
+    calls = quiet_world(1)
+    found = overlapping(scan(failing(calls, during(40) & (pl.col("route") == busiest(calls)), code)), 40)
+    assert found.select("signal", "category").rows() == [("errors", category)]
+
+
 def test_how_many_were_hit_is_unknown_where_no_call_names_its_consumer() -> None:
     calls = quiet_world(1).with_columns(consumer=pl.lit(None, dtype=pl.String))
     found = overlapping(scan(failing(calls, during(40) & (pl.col("route") == busiest(calls)), 500)), 40)

@@ -161,6 +161,15 @@ def test_cut_at_any_time_the_same_friction_is_known() -> None:
         assert then["id"].to_list() == whole.filter(pl.col("detected_at") <= now)["id"].to_list()
 
 
+def test_a_surge_made_by_polling_is_one_ticket() -> None:
+    found = find_friction(*rows_of([0.02] * 12 + [0.9], signal="polling"), now=START + timedelta(days=9))
+    surge = {"id": "i", "signal": "traffic", "environment": "default", "endpoints": ["GET /x"], "detected_at": found["detected_at"][0], "observed": 90.0, "expected": 9.0}  # fmt: skip
+    alone, evidence = behind(found, pl.DataFrame([surge], schema=schema.CANDIDATES))
+    assert (alone.height, [one["name"] for one in evidence["i"]]) == (0, ["polling"])
+    drop = surge | {"observed": 1.0}
+    assert behind(found, pl.DataFrame([drop], schema=schema.CANDIDATES))[0].height == 1
+
+
 def test_the_other_side_of_a_known_incident_is_its_evidence() -> None:
     found = find_friction(*rows_of([0.02] * 12 + [0.4]), now=START + timedelta(days=9))
     incident = {"id": "i", "signal": "errors", "environment": "default", "endpoints": ["GET /x"], "detected_at": found["detected_at"][0]}  # fmt: skip

@@ -151,7 +151,7 @@ def find_candidates(
         runs = nodes.suspected(runs, rows, fleet, answers)
         runs = launched.apart(runs, rows, fleet, behind)
         problems = incidents.group(lasting.outlasting(runs, rows, fleet), fleet, answers)
-        problems = bursts.recurring(problems, again)
+        problems = lasting.coming_back(bursts.recurring(problems, again), rows, fleet)
         found.append(candidates.describe(problems, fleet, answers, now=now))
         if known is not before:
             windows, said = answers.asked()

@@ -13,6 +13,7 @@ import polars as pl
 
 from apilens import schema
 from apilens.detect.baseline import HOUR, MINUTES, Fleet
+from apilens.detect.counting import OPEN_LOG10_P
 from apilens.detect.incidents import (
     HINT_EXCESS,
     HINT_TRAFFIC,
@@ -33,6 +34,8 @@ PER_BIN = " calls per 5 minutes"
 SEVERITY_CUTS = ((0.75, "critical"), (0.5, "high"), (0.25, "medium"))
 #: Gateway answers that speak of the system behind it.
 DEPENDENCY_CODES = (502, 503, 504)
+#: The caller hung up: NGINX and AWS ALB. What many consumers get wrong at once.
+ABORTS, MISTAKES = (499, 460), (400, 404, 422)
 _CODES = frozenset(HTTPStatus)
 
 
@@ -176,7 +179,7 @@ def _candidate(
         "service": services.pop() if len(services) == 1 else None,
         "endpoints": endpoints,
         "signal": signal,
-        "category": _category(signal, codes, hint, len(consumers)),
+        "category": _category(signal, incident.first.direction, codes, hint, len(consumers)),
         "severity": next((word for cut, word in SEVERITY_CUTS if severity >= cut), "low"),
         "hint": hint,
         "affected_consumers": consumers[:MAX_CONSUMERS],
@@ -237,6 +240,8 @@ def _measure(signal: str, evidence: list[tuple[Run, pl.DataFrame]]) -> _Measured
         if main.at_peak["unit"] == "ms" and timed:
             own = next(part for run, part in evidence if run is main).filter(pl.col("status_code") < 400)
             observed = math.exp(float(own["log_duration_sum"].sum()) / max(int(own["timed"].sum()), 1))
+            # A trailing forecast has learned what lasts by its peak; what was expected when it began holds.
+            expected = float(main.at_open["expected"]) if main.watched else expected
             slower = max(1 - expected / observed, 0.0)
             return _Measured(observed, expected, "ms", timed, timed * slower, profile)
         observed = float(main.at_peak["observed"])
@@ -342,11 +347,11 @@ def _severity(signal: str, direction: int, measured: _Measured, codes: list[int]
     return max(1.0 - factor, 0.0)
 
 
-def _category(signal: str, codes: list[int], hint: dict[str, str | None], consumers: int) -> str:
+def _category(signal: str, direction: int, codes: list[int], hint: dict[str, str | None], consumers: int) -> str:
     """What kind of work it asks for. One consumer with 4xx: configured wrongly; many consumers from one day to the
-    next: a bug, or
-    for 404 and 422, which follow from how an interface is used, a gap in training or documentation."""
-    if signal == "rate_limit" or signal == "latency":
+    next: a bug, or for 400, 404 and 422, which follow from how an interface is used, a gap in training or documentation.
+    Callers that hang up found it too slow."""
+    if signal in ("rate_limit", "latency") or (signal == "traffic" and direction == 1):
         return "capacity"
     if signal == "traffic":
         return "dependency" if hint["upstream"] else "capacity" if hint["consumer"] else "bug"
@@ -356,10 +361,12 @@ def _category(signal: str, codes: list[int], hint: dict[str, str | None], consum
         return "configuration"
     if codes and codes[0] in DEPENDENCY_CODES:
         return "dependency"
+    if codes and codes[0] in ABORTS:
+        return "capacity"
     if codes and codes[0] < 500:
         if hint["consumer"]:
             return "configuration"
-        return "training_gap" if codes[0] in (404, 422) and consumers >= 3 else "bug"
+        return "training_gap" if codes[0] in MISTAKES and consumers >= 3 else "bug"
     return "bug"
 
 
@@ -379,7 +386,7 @@ def _amount(value: float, unit: str) -> str:
         if value >= 999.5:
             return f"{value / 1000:.2g} s" if value < 9_950 else f"{value / 1000:,.0f} s"
         return f"{value:,.0f} ms" if value >= 10 else f"{value:.2g} ms"
-    return (f"{value:,.0f}" if value >= 10 else f"{value:.2g}") + PER_BIN
+    return (f"{value:,.0f}" if value >= 10 else f"{value:.2g}" if value >= 0.05 or value == 0 else "<0.05") + PER_BIN
 
 
 def _what(signal: str, codes: list[int], direction: int, unit: str) -> str:
@@ -481,7 +488,9 @@ def _explanation(
         sentences.append(f"Side effects: {', '.join(side)}.")
     if incident.repeats:
         sentences.append(f"It came back {len(incident.repeats)} more time{'s' if len(incident.repeats) > 1 else ''}.")
-    chance = float(incident.first.at_open["log10_p"])
+    # Of what opens with its second minute the log10_p is that of one minute; both were below this.
+    most = OPEN_LOG10_P if codes else 0.0
+    chance = min(float(incident.first.at_open["log10_p"]), most)
     sentences.append(
         f"A scan at {detected_at:%Y-%m-%d %H:%M} UTC would have raised it (chance of this by accident 10^{math.floor(chance):d})."
     )

@@ -53,7 +53,7 @@ class Threshold:
 THRESHOLDS = {
     "retries": Threshold("bug", 20, 3, 0.05, 0.15, ("errors", "latency", "rate_limit"), "{calls} calls ({share}) repeat one that had just failed"),
     "abandonment": Threshold("bug", 10, 3, 0.02, 0.08, ("errors", "latency", "auth"), "{calls} times a consumer stopped working right behind an error"),
-    "polling": Threshold("enhancement", 300, 1, 0.2, 0.5, (), "{calls} calls ({share}) ask for the same thing over and over"),
+    "polling": Threshold("enhancement", 300, 1, 0.2, 0.5, ("traffic",), "{calls} calls ({share}) ask for the same thing over and over"),
     "auth_loop": Threshold("configuration", 30, 1, 0.0, 0.0, ("auth",), "{calls} refusals in a loop"),
     "client_mistakes": Threshold("training_gap", 30, 3, 0.1, 0.3, ("errors",), "{consumers} consumers get it wrong in {share} of the calls"),
     "quota": Threshold("capacity", 20, 1, 0.05, 0.15, ("rate_limit",), "{calls} calls ({share}) refused for a used-up quota"),
@@ -226,6 +226,7 @@ def behind(found: pl.DataFrame, incidents: pl.DataFrame) -> tuple[pl.DataFrame, 
                 one
                 for one in reversed(known)
                 if one["signal"] in THRESHOLDS[row["signal"]].behind
+                and (one["signal"] != "traffic" or one["observed"] > one["expected"])
                 and one["environment"] == row["environment"]
                 and set(one["endpoints"]) & set(row["endpoints"])
                 and row["detected_at"] - CAUSE <= one["detected_at"] <= row["detected_at"]

@@ -492,10 +492,22 @@ def _name(incident: Incident) -> None:
 
 def _goes_on(run: Run, incident: Incident) -> bool:
     """Whether the run is the same endpoint, signal and code again, shortly after."""
-    last = max((other.last_strong(run.known) for other in incident.runs if other.series == run.series), default=None)
+    mine = [other for other in incident.runs if other.series == run.series]
+    last = max((other.last_strong(run.known) for other in mine), default=None)
     if last is None or not _compatible(run, incident):
         return False
-    return run.start <= last + max(FLAP, 2 * (incident.first.opened - incident.first.start))
+    lasts = max((other.last(run.known) for other in mine if _still_going(run, other)), default=last)
+    return run.start <= max(last, lasts) + max(FLAP, 2 * (incident.first.opened - incident.first.start))
+
+
+def _still_going(run: Run, other: Run) -> bool:
+    """Whether run is what `other` found, which has not recovered; of latency not the next step on top of it, one as large as the first."""
+    if not other.watched or run.status is not None:
+        return False
+    if run.signal == "traffic":
+        return True
+    now, observed = float(run.at_open["observed"]), float(other.at_open["observed"])
+    return run.at_open["unit"] == "ms" and now / observed <= observed / float(other.at_open["expected"])
 
 
 def _belongs(run: Run, incident: Incident, launch: int) -> bool:

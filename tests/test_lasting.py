@@ -1,0 +1,109 @@
+"""How long a candidate goes on: as long as its problem does, though the baseline has learned it, and no longer."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from test_detect import FAULT, busiest, during, failing, overlapping, quiet_world, scan
+
+LASTS = timedelta(hours=5)
+
+
+def slow(calls: pl.DataFrame, where: pl.Expr, factor: float = 2.5) -> pl.DataFrame:
+    return calls.with_columns(duration_ms=pl.when(where).then(pl.col("duration_ms") * factor).otherwise("duration_ms"))
+
+
+def missing(calls: pl.DataFrame, where: pl.Expr, share: float) -> pl.DataFrame:
+    lot = pl.Series(np.random.default_rng(2).random(calls.height) < share)
+    return calls.filter(~(where & lot))
+
+
+def of(found: pl.DataFrame, route: str) -> pl.DataFrame:
+    return found.filter(pl.col("endpoints").list.first() == f"GET {route}", pl.col("detected_at") >= FAULT)
+
+
+def ended(found: pl.DataFrame) -> datetime:
+    (state,), (end,) = found["state"], found["end"]
+    assert state == "ended"
+    assert isinstance(end, datetime)
+    return end
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_slowness_that_stays_is_one_open_candidate(world: int) -> None:
+    calls = quiet_world(world)
+    route = busiest(calls)
+    found = of(scan(slow(calls, (pl.col("start_time") >= FAULT) & (pl.col("route") == route))), route)
+    assert found.select("signal", "state").rows() == [("latency", "open")]
+    assert found["observed"][0] / found["expected"][0] == pytest.approx(2.5, rel=0.25)
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_slowness_has_ended_when_it_has(world: int) -> None:
+    calls = quiet_world(world)
+    route = busiest(calls)
+    where = during(int(LASTS.total_seconds()) // 60) & (pl.col("route") == route)
+    found = of(scan(slow(calls, where)), route).filter(pl.col("signal") == "latency")
+    assert abs(ended(found) - (FAULT + LASTS)) <= timedelta(minutes=30)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.9])
+def test_calls_that_stay_away_are_one_open_candidate(share: float) -> None:
+    calls = quiet_world(1)
+    route = busiest(calls)
+    found = of(scan(missing(calls, (pl.col("start_time") >= FAULT) & (pl.col("route") == route), share)), route)
+    assert found.select("signal", "state").rows() == [("traffic", "open")]
+    lost = calls.filter(pl.col("start_time") >= FAULT, pl.col("route") == route).height * share
+    assert found["excess_calls"][0] == pytest.approx(lost, rel=0.25)
+
+
+def test_calls_that_came_back_have() -> None:
+    calls = quiet_world(1)
+    route = busiest(calls)
+    where = during(int(LASTS.total_seconds()) // 60) & (pl.col("route") == route)
+    assert abs(ended(of(scan(missing(calls, where, 1.0)), route)) - (FAULT + LASTS)) <= timedelta(minutes=30)
+
+
+def test_calls_that_are_missing_for_a_week_are_missed_no_longer() -> None:
+    calls = quiet_world(1, endpoints=8, days=14)
+    route = busiest(calls)
+    found = of(scan(missing(calls, (pl.col("start_time") >= FAULT) & (pl.col("route") == route), 1.0)), route)
+    assert timedelta(days=7) <= ended(found) - FAULT <= timedelta(days=7, hours=12)
+
+
+def test_what_comes_back_every_day_at_its_hour_goes_on_as_long_as_it_does() -> None:
+    """Two days of it are an endpoint's habit to the detectors; the third and the fourth prolong the candidate all the same."""
+    calls = quiet_world(1)
+    route, days = busiest(calls), range(-2, 2)
+    for day in days:
+        calls = failing(calls, during(20, FAULT + timedelta(days=day)) & (pl.col("route") == route), 500)
+    found = scan(calls).filter(pl.col("signal") == "errors", pl.col("endpoints").list.contains(f"GET {route}"))
+    assert abs(ended(found) - FAULT - timedelta(days=1, minutes=20)) <= timedelta(minutes=10)
+    assert "It came back 3 more times." in found["explanation"][0]
+    # From the five minutes that it begins in to those that it ends in.
+    whole = sum(
+        calls.filter(during(25, FAULT + timedelta(days=day, minutes=-2)), pl.col("route") == route).height
+        for day in days
+    )
+    assert found["n"][0] == whole
+
+
+def test_a_day_without_it_is_no_occurrence() -> None:
+    calls = quiet_world(1)
+    route = busiest(calls)
+    for day in (-2, -1):
+        calls = failing(calls, during(20, FAULT + timedelta(days=day)) & (pl.col("route") == route), 500)
+    found = scan(calls).filter(pl.col("signal") == "errors", pl.col("endpoints").list.contains(f"GET {route}"))
+    assert "It came back 1 more time." in found["explanation"][0]
+
+
+def test_what_two_minutes_prove_is_not_called_likely() -> None:
+    """Of what opens with its second minute the chance of one of them, a thousandth, is not that of both."""
+    calls = quiet_world(3)
+    found = overlapping(scan(failing(calls, during(40) & (pl.col("route") == busiest(calls, 6)), 500)), 40)
+    (text,) = found["explanation"]
+    assert int(text.rpartition("by accident 10^")[2].rstrip(").")) <= -5
