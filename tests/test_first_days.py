@@ -94,6 +94,30 @@ def test_a_monday_is_not_judged_by_a_sunday_alone() -> None:
     assert found == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("usual", "now"),
+    [
+        (30.0, 3.0),  # a first holiday: nobody comes in the morning
+        (3.0, 15.0),  # a first working day: everybody does, within four hours
+    ],
+    ids=["holiday", "working day"],
+)
+@pytest.mark.parametrize("sudden", [False, True])
+def test_a_day_of_another_kind_is_told_only_when_it_sets_in_at_once(usual: float, now: float, sudden: bool) -> None:
+    """An endpoint that is used by day, among others that are used alike day and night, on the fourth day."""
+    random = np.random.default_rng(4)
+    hour = np.arange(4 * 288) % 288 / 12
+    office = np.clip(np.minimum(hour - 6, 20 - hour) / 4, 0, 1)
+    rate = np.full((6, 4 * 288), 20.0)
+    rate[0] = 3 + (usual - 3) * office
+    today = slice(3 * 288 + (12 * 12 if sudden else 0), None)
+    rate[0, today] = 3 + (now - 3) * (1 if sudden else office[today])
+    fleet, rows = baseline.fleet(_rollups_of(random.poisson(rate)), _bins(4))
+    (series,) = baseline.chunks(fleet, rows)
+    opened = traffic.detect(series, fleet).filter("opens", pl.col("bin") >= 3 * 288)
+    assert opened.is_empty() != sudden
+
+
 def test_two_mistakes_of_a_launch_behind_one_upstream_are_two_candidates() -> None:
     calls = quiet_world(1, days=2)
     behind = calls.filter(pl.col("upstream_name") == "svc-1")

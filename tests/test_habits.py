@@ -79,6 +79,35 @@ def test_what_a_client_never_had_is_a_candidate_at_once() -> None:
     assert len(raised(calls)) == 1
 
 
+@pytest.mark.parametrize(("answered", "told"), [(4, 0), (1, 1)], ids=["limit", "fault"])
+def test_what_a_limit_refuses_of_a_client_that_calls_more_is_no_candidate(answered: int, told: int) -> None:
+    """Two to four calls a minute until then; now six are refused each minute beside as many as ever, or instead of most of them."""
+    calls = quiet_world(1, endpoints=6)
+    of = calls.filter(pl.col("route") == busiest(calls, 3)).head(1)
+
+    def each_minute(start: datetime, minutes: int, many: pl.Expr, status: int) -> pl.DataFrame:
+        at = pl.select(minute=pl.int_range(minutes)).with_columns(many=many).select(pl.col("minute").repeat_by("many"))
+        seconds = at.explode("minute").drop_nulls()["minute"] * 60
+        return (
+            pl.concat([of] * len(seconds))
+            .with_columns(
+                start_time=pl.lit(start) + pl.duration(seconds=seconds),
+                status_code=pl.lit(status, pl.Int16),
+                consumer=pl.lit(CLIENT),
+                request_id=pl.format("c{}-{}", pl.lit(status), pl.int_range(len(seconds))),
+            )
+            .select(calls.columns)
+            .cast(dict(calls.schema))
+        )
+
+    more = [
+        each_minute(FAULT - timedelta(days=2), 2 * 1440, 2 + pl.col("minute") % 3, 200),
+        each_minute(FAULT, 30, pl.lit(answered), 200),
+        each_minute(FAULT, 30, pl.lit(6), 429),
+    ]
+    assert len(raised(pl.concat([calls, *more]).sort("start_time"))) == told
+
+
 def test_of_a_client_whose_refusals_are_over_the_log_is_not_asked_again() -> None:
     """Scans that remember say what those from nothing say: while it goes on, when it is over, later, and when more of it comes late."""
     calls = at_its_quota(now=300, minutes=30)
@@ -113,10 +142,12 @@ def test_of_a_client_whose_refusals_are_over_the_log_is_not_asked_again() -> Non
 def test_refusals_are_counted_per_consumer_code_endpoint_and_minute() -> None:
     calls = at_its_quota(now=40)
     start, end = FAULT.replace(minute=10), FAULT.replace(minute=20)
-    asked = pl.DataFrame([("default", CLIENT, 429, start, end)], schema=schema.REFUSALS_ASKED, orient="row")
+    spans = [("default", CLIENT, code, start, end) for code in (429, None)]
+    asked = pl.DataFrame(spans, schema=schema.REFUSALS_ASKED, orient="row")
     with duckdb.connect() as connection:
         connection.register("calls", calls.to_arrow())
-        counted = refusals(connection, asked).sort("minute")
+        every = refusals(connection, asked).sort("minute")
+    counted, in_all = (every.filter(pl.col("status_code").eq_missing(code)) for code in (429, None))
     wanted = (
         calls.filter(pl.col("consumer") == CLIENT, pl.col("start_time").is_between(start, end, closed="left"))
         .group_by(minute=pl.col("start_time").dt.truncate("1m"))
@@ -126,3 +157,6 @@ def test_refusals_are_counted_per_consumer_code_endpoint_and_minute() -> None:
     assert wanted["calls"].sum() > 0
     assert counted.select("minute", "calls").equals(wanted)
     assert counted["route"].unique().to_list() == [busiest(calls, 3)]
+    # All of its calls were refused, on one endpoint.
+    assert in_all.select("minute", "calls").equals(wanted)
+    assert in_all.select("service", "method", "route").unique().rows() == [(None, None, None)]

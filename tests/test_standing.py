@@ -31,3 +31,29 @@ def test_two_endpoints_that_fail_since_the_launch_are_two_candidates() -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_launch_without_faults_has_no_candidates(seed: int) -> None:
     assert scan(quiet_world(seed, days=2))["title"].to_list() == []
+
+
+@pytest.mark.parametrize(
+    ("route", "code", "share", "told"),
+    [
+        ("/lab/results/{id}", 404, 0.22, False),  # not there yet
+        ("/lab/results/{id}", 404, 0.6, True),
+        ("/lab/results", 404, 0.22, True),
+        ("/lab/results/{id}", 403, 0.22, True),
+        ("/appointments", 409, 0.22, False),
+        ("/oauth2/token", 401, 0.22, False),
+        ("/oauth2/token", 401, 0.8, True),
+        ("/oauth2/token", 403, 0.22, True),
+        ("/tokenizers", 401, 0.22, True),
+    ],
+)
+def test_what_an_answer_means_on_such_a_route_is_no_fault_of_the_launch(
+    route: str, code: int, share: float, told: bool
+) -> None:
+    calls = quiet_world(1, days=1)
+    calls = calls.with_columns(route=pl.when(pl.col("route") == busiest(calls)).then(pl.lit(route)).otherwise("route"))
+    found = scan(failing(calls, pl.col("route") == route, code, share))
+    standing = found.filter(
+        pl.col("start") == pl.col("start").min(), pl.col("hint").struct.field("status") == str(code)
+    )
+    assert standing["endpoints"].to_list() == [[f"GET {route}"]] * told

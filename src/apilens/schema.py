@@ -151,12 +151,12 @@ BREAKDOWN = table(
     }
 )
 
-#: One row per consumer and status code whose calls are counted.
+#: One row per consumer and status code whose calls are counted; no two of the same.
 REFUSALS_ASKED = table(
     {
         "environment": pl.String,
         "consumer": pl.String,
-        "status_code": pl.Int16,
+        "status_code": pl.Int16,  # null: all calls
         "start": TIMESTAMP,
         "end": TIMESTAMP,
     }
@@ -167,7 +167,7 @@ REFUSALS = table(
     {
         "environment": pl.String,
         "consumer": pl.String,
-        "status_code": pl.Int16,
+        "status_code": pl.Int16,  # null: all calls, on all endpoints together
         "service": pl.String,
         "method": pl.String,
         "route": pl.String,

@@ -42,6 +42,8 @@ YOUNG = 2 * DAY
 YOUNG_RATIO = 0.02
 YOUNG_CLIENT_RATIO = 0.05
 YOUNG_WAIT = 6 * HOUR
+#: What it had until then says more than what others have: against so many calls of these, where it had more than they.
+YOUNG_PRIOR_CALLS = 30.0
 #: DETECTION: at least 3 calls in at least 3 minutes, excess at least 0.4 points and 1.5 times.
 MIN_CALLS = 3
 MIN_MINUTES = 3
@@ -152,8 +154,11 @@ class Events:
         end = self.bin[at] - width + 1
         k, n = self.between(at, end - WEEK_DAYS * DAY, end)
         least = np.where(self.code[at] >= 500, YOUNG_RATIO, YOUNG_CLIENT_RATIO)
-        prior = np.where(self.age[at] < YOUNG, np.maximum(self.prior[at], least), self.prior[at])
+        young = self.age[at] < YOUNG
+        prior = np.where(young, np.maximum(self.prior[at], least), self.prior[at])
         ratio = (k + PRIOR_CALLS * prior) / (n + PRIOR_CALLS)
+        own = (k + YOUNG_PRIOR_CALLS * prior) / (n + YOUNG_PRIOR_CALLS)
+        ratio = np.where(young & (self.code[at] < 500), np.maximum(ratio, own), ratio)
         if width < DAY:
             reach = max(width, HOUR)
             hits, calls, worst = np.zeros(len(at)), np.zeros(len(at)), np.zeros(len(at))
@@ -269,7 +274,8 @@ def _window(
         & (k - n * events.prior[at] >= n * least)
         & (recent >= 0.2 * k)
     )
-    asked &= (events.age[at] >= YOUNG_WAIT) | (events.code[at] >= 500)
+    # Before the window, not in it: what is there since the first call is for standing.py to say.
+    asked &= (events.age[at] >= YOUNG_WAIT + width) | (events.code[at] >= 500)
     if not asked.any():
         return anomalies.ANOMALIES.to_frame()
     at, minute, k, n, two, server = at[asked], minute[asked], k[asked], n[asked], two[asked], server[asked]

@@ -22,6 +22,11 @@ Told = tuple[str | int | None, ...]
 #: A consumer must beat the second worst day of the last week by this factor. How often quotas and tokens run out has a heavier
 #: tail than errors have (counting.HABIT_FACTOR): such clients beat the factor 1.5 on 9 of 80 days, 2.5 on one.
 BEYOND = 3.0
+#: A limit that does its job refuses a client only in minutes in which it answers as many calls as in this share of the client's other
+#: minutes of the day before; one that is set wrongly answers fewer. So many other minutes tell. Who is refused so many times what is answered
+#: runs away, which is news. Picked on banks and telecoms, whose clients at their quota reach 2 times; a share of 0.9 excused a limit that
+#: was wrong while a nightly job ran.
+CAPPED, OTHER_MINUTES, RUNAWAY = 0.99, 30, 4.0
 
 
 def unaccustomed(
@@ -36,7 +41,7 @@ def unaccustomed(
     never did.
 
     Its habit: BEYOND times the calls with this code that it had, on all endpoints, within as much time on the second
-    worst of the seven days before. rows: as baseline.fleet returns them. decided: by told() the minutes in which runs opened, as
+    worst of the seven days before; and what a rate limit refuses while it does its job, whether it did so before or not. rows: as baseline.fleet returns them. decided: by told() the minutes in which runs opened, as
     an earlier scan found; of them the log is not asked again. Afterwards what was found of these runs.
     """
     decided = {} if decided is None else decided
@@ -71,6 +76,7 @@ def _when_beyond(
             client[at],
             of_endpoint[(client[at].endpoint,)],
             of_consumer.get((consumer, client[at].status), nothing),
+            of_consumer.get((consumer, None), nothing),
             fleet,
         )
         for at, consumer in consumers.items()
@@ -94,11 +100,14 @@ def _carriers(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> dict[int, 
 
 
 def _refused(runs: list[Run], consumers: dict[int, str], fleet: Fleet, refusals: Refusals) -> pl.DataFrame:
-    """What these consumers had of these codes: consumer, status_code, endpoint, minute (from bin 0 on), calls."""
+    """What these consumers had of these codes: consumer, status_code, endpoint, minute (from bin 0 on), calls. And what those of 429 had in
+    all, with neither code nor endpoint."""
     spans = pl.DataFrame(
         [
-            (consumer, runs[at].status, (runs[at].opened - (WEEK_DAYS + 2) * DAY) * MINUTES, int(runs[at].strong[-1]))
+            (consumer, status, (runs[at].opened - days * DAY) * MINUTES, int(runs[at].strong[-1]))
             for at, consumer in consumers.items()
+            for status, days in ((runs[at].status, WEEK_DAYS + 2), (None, 2))
+            if status is not None or runs[at].status == 429
         ],
         schema={"consumer": pl.String, "status_code": pl.Int16, "start": pl.Int64, "end": pl.Int64},
         orient="row",
@@ -113,18 +122,20 @@ def _refused(runs: list[Run], consumers: dict[int, str], fleet: Fleet, refusals:
     )
     return (
         refusals(asked)
-        .join(fleet.endpoints, on=list(schema.ENDPOINT), nulls_equal=True)
+        .join(fleet.endpoints, on=list(schema.ENDPOINT), how="left", nulls_equal=True)
+        .filter(pl.col("status_code").is_null() | pl.col("endpoint").is_not_null())
         .with_columns(pl.col("minute").dt.epoch("s") // 60 - fleet.first_bin * MINUTES)
     )
 
 
-def _beyond(run: Run, part: pl.DataFrame, mine: pl.DataFrame, fleet: Fleet) -> int | None:
+def _beyond(run: Run, part: pl.DataFrame, mine: pl.DataFrame, every: pl.DataFrame, fleet: Fleet) -> int | None:
     """The first minute at whose end the run opens, and the consumer has more than it is used to or is not alone; None: there is none.
 
-    part: rows of the run's endpoint; mine: calls of the consumer with the run's code.
+    part: rows of the run's endpoint; mine: calls of the consumer with the run's code; every: of 429 all its calls.
     """
+    refused, called = _per_minute(mine, fleet), _per_minute(every, fleet)
     total, own = (
-        so_far(_per_minute(mine, fleet)),
+        so_far(refused),
         so_far(_per_minute(mine.filter(pl.col("endpoint") == run.endpoint), fleet)),
     )
     failed = so_far(by_minute(part.filter(pl.col("status_code") == run.status), 0, fleet.bins))
@@ -135,9 +146,25 @@ def _beyond(run: Run, part: pl.DataFrame, mine: pl.DataFrame, fleet: Fleet) -> i
         alone = own[known] - own[first] >= HINT_EXCESS * excess
         # Two minutes vary more than five: a window of a bin is the least that is compared.
         usual = BEYOND * _second_worst(total, known, max(known - first, MINUTES), fleet)
-        if not alone or total[known] - total[first] >= usual:
+        news = total[known] - total[first] >= usual and not _capped(refused, called, first, known)
+        if not alone or news:
             return int(known)
     return None
+
+
+def _capped(refused: Floats, called: Floats, first: int, known: int) -> bool:
+    """Whether a limit only kept a consumer from calling more than it mostly does, in the minutes first .. known-1.
+
+    refused, called: its calls by minute, with 429 and in all (none: of another code).
+    """
+    answered = called - refused
+    lately = slice(max(known - DAY * MINUTES, 0), known)
+    other = answered[lately][(called[lately] > 0) & (refused[lately] == 0)]
+    limited = refused[first:known] > 0
+    if len(other) < OTHER_MINUTES or not limited.any():
+        return False
+    let_through = float(answered[first:known][limited].mean())
+    return let_through >= max(float(np.quantile(other, CAPPED)), float(refused[first:known][limited].mean()) / RUNAWAY)
 
 
 def _second_worst(total: Floats, known: int, width: int, fleet: Fleet) -> float:

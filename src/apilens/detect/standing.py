@@ -22,8 +22,13 @@ WAIT = 2 * HOUR
 MIN_HITS, MIN_CALLS, MIN_HOURS = 8, 30, 3
 #: Beyond doubt (99.9 %) more than this share of all calls, and so many times what three quarters of the peers have. 404 and 400
 #: are part of how some interfaces are used; 5xx are not. Picked on worlds whose endpoints differ in their usual errors.
-LEAST_SHARE = {"errors": 0.04, "client": 0.12, "auth": 0.06, "rate_limit": 0.06}
-PEER_FACTOR = 4.0
+LEAST_SHARE = {"server": 0.06, "client": 0.12, "refused": 0.06, "missing": 0.08, "lookup": 0.3, "credentials": 0.5}
+#: Codes that say something of what was asked for: an item that is not there (yet), where a route with a variable is read (RFC 9110,
+#: 15.5.5), or that was changed meanwhile (15.5.10, 15.5.11, 15.5.13). Without a variable, 404 says that the route itself is missing.
+CONFLICT = (409, 410, 412)
+#: Who asks for a token or logs in is told 401 for a wrong secret (RFC 6749, 5.2): that is what these are for.
+CREDENTIALS = r"(?i)\b(oauth2?|tokens?|log-?in|sign-?in|sessions?|auth|authenticate|otp|password|mfa)\b"
+PEER_FACTOR = 3.0
 DOUBT = 0.001
 
 
@@ -41,14 +46,9 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     young, k, n = young[enough], k[enough], n[enough]
     if len(young) == 0:
         return anomalies.ANOMALIES.to_frame()
-    client = (events.code[young] >= 400) & (events.code[young] < 500)
     auth, limited = np.isin(events.code[young], [401, 403]), events.code[young] == 429
     signal = np.select([auth, limited], ["auth", "rate_limit"], "errors")
-    least = np.select(
-        [auth, limited, client],
-        [LEAST_SHARE["auth"], LEAST_SHARE["rate_limit"], LEAST_SHARE["client"]],
-        LEAST_SHARE["errors"],
-    )
+    least = _least(events, fleet, series.first_endpoint)[young]
     least = np.maximum(least, PEER_FACTOR * _peers(events, young))
     low = betaincinv(k + 0.5, n - k + 0.5, DOUBT)
     # Still so in the last two hours that had calls enough to tell, and in several hours.
@@ -82,6 +82,27 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
         },
         schema=dict(anomalies.ANOMALIES),
         strict=False,
+    )
+
+
+def _least(events: Events, fleet: Fleet, first_endpoint: int) -> Floats:
+    """Per event the share of its code that is a fault on such a route."""
+    names = fleet.endpoints[first_endpoint + events.row].select(
+        lookup=pl.col("method").is_in(["GET", "HEAD"]) & pl.col("route").str.contains("{", literal=True),
+        credentials=pl.col("route").str.contains(CREDENTIALS),
+    )
+    lookup, credentials = (names[name].fill_null(False).to_numpy() for name in names.columns)
+    code = events.code
+    return np.select(
+        [
+            code >= 500,
+            (code == 401) & credentials,
+            np.isin(code, CONFLICT) | (code == 404) & lookup,
+            code == 404,
+            np.isin(code, [403, 429]),
+        ],
+        [LEAST_SHARE[name] for name in ("server", "credentials", "lookup", "missing", "refused")],
+        LEAST_SHARE["client"],
     )
 
 

@@ -72,6 +72,8 @@ MIN_APART = 0.01
 #: Endpoints follow the fleet's growth up to so much of its logarithm (a guess, held against worlds with unequal
 #: weekends).
 GROWTH_SPREAD = 0.35
+#: In an endpoint's first week more or fewer calls set in at once: beyond the hours before by so many roots of what these let expect.
+SET_IN = 3.0
 #: Spread between days of the same kind, as a squared coefficient of variation.
 DAY_SPREAD = 0.02
 #: No forecast is more certain than this squared coefficient of variation.
@@ -87,7 +89,8 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     found = [anomalies.ANOMALIES.to_frame()]
     for rows, piece in replace(series, buckets=series.buckets.clear()).pieces(_busy(series)):
         steady = without_bursts(piece.calls)
-        far = anomalies.strongest(pl.concat([_window(piece, steady, fleet, width) for width in GROWTH_WINDOWS]))
+        begun = {direction: np.zeros(piece.calls.shape, dtype=np.bool_) for direction in (-1, 1)}
+        far = anomalies.strongest(pl.concat([_window(piece, steady, fleet, width, begun) for width in GROWTH_WINDOWS]))
         found.append(
             far.with_columns(endpoint=pl.Series(rows[far["endpoint"]] + series.first_endpoint, dtype=pl.Int64))
         )
@@ -594,6 +597,13 @@ def _frame(
     ).filter(pl.col("log10_p") < anomalies.HOLD_LOG10_P)
 
 
+def _within_a_day(begun: Bools) -> Bools:
+    """(endpoints, bins) whether one of the day's bins that end with each is true."""
+    at = np.arange(begun.shape[1])
+    within: Bools = at - np.maximum.accumulate(np.where(begun, at, -DAY), axis=1) < DAY
+    return within
+
+
 def _first_weekend(fleet: Fleet, born: Ints, logged: Bools, width: int) -> tuple[Bools, Bools]:
     """(endpoints, bins) Saturdays and Sundays without one before, and of these the bins whose past hours are still a
     Friday's somewhere: of neither is known how many of the endpoint's users work then."""
@@ -614,7 +624,9 @@ def _weekday(fleet: Fleet) -> Ints:
     return weekday
 
 
-def _window(series: Series, steady: Floats, fleet: Fleet, width: int) -> pl.DataFrame:
+def _window(series: Series, steady: Floats, fleet: Fleet, width: int, begun: dict[int, Bools]) -> pl.DataFrame:
+    """Anomalies of windows of a width. begun: by direction, (endpoints, bins) where one that opens set in at once, in windows up to an
+    hour; to be filled by these, from the shortest on."""
     calls = window_sum(series.calls, width)
     # Bins without any call in the whole fleet are missing data: they are nobody's drop, and no day to compare with.
     logged = window_sum((fleet.load > 0).astype(np.float64), width) >= width
@@ -640,6 +652,8 @@ def _window(series: Series, steady: Floats, fleet: Fleet, width: int) -> pl.Data
     first_day = _first_day_spread(each, series.siblings[kept_rows], born, width)[:, None]
     phi = np.where(young, np.maximum(phi, first_day), phi)
     lately_variance = np.where(young, np.maximum(lately_variance, lately + first_day * lately**2), lately_variance)
+    hours_before, half_before = (Sums(each).past(span, width) * width / span for span in (BEFORE, HOUR // 2))
+    old = np.arange(fleet.bins)[None, :] - born[:, None] >= WEEK_DAYS * DAY + width
     third = max(width // 3, 1)
     recent = window_sum(each, third)
     found = []
@@ -686,6 +700,15 @@ def _window(series: Series, steady: Floats, fleet: Fleet, width: int) -> pl.Data
         )
         usual = habit(np.where(young, 0.0, z), fleet, (rows[sudden], bins[sudden]))[rows, bins]
         opens = (z[rows, bins] > usual) & sudden
+        # Of a weekday that nobody has seen nothing is known but how it began: what only fails to rise with days of another kind (a first
+        # holiday), or rises over hours (a first working day), has set in with no failure. Longer windows may tell how it goes on.
+        hours, factor = (
+            (np.maximum(hours_before, half_before), SURGE_FACTOR) if direction == 1 else (hours_before, DROP_FACTOR)
+        )
+        at_once = (direction * (calls - factor * hours) > 0) & (direction * (calls - hours) > SET_IN * np.sqrt(hours))
+        if width <= HOUR:
+            begun[direction][kept_rows[rows], bins] |= opens & at_once[rows, bins]
+        opens &= old[rows, bins] | _within_a_day(begun[direction])[kept_rows[rows], bins]
         found.append(
             _frame(
                 kept_rows[rows] + series.first_endpoint,

@@ -1,18 +1,18 @@
 -- How often consumers were answered with some codes: one row per (environment, consumer, status code, endpoint, minute).
--- `asked` holds one (environment, consumer, status code) and its time per row; bots, scanners and health checks are left out unless $synthetic.
+-- `asked` holds one (environment, consumer, status code) and its time per row; of a null code all calls count, on all endpoints together. Bots, scanners and health checks are left out unless $synthetic.
 SELECT
     c.environment,
     c.consumer,
-    c.status_code,
-    c.service,
-    c.method,
-    c.route,
+    a.status_code,
+    CASE WHEN a.status_code IS NOT NULL THEN c.service END AS service,
+    CASE WHEN a.status_code IS NOT NULL THEN c.method END AS method,
+    CASE WHEN a.status_code IS NOT NULL THEN c.route END AS route,
     date_trunc('minute', c.start_time) AS minute,
     count(*) AS calls
 FROM calls AS c
-SEMI JOIN asked AS a
+JOIN asked AS a
   ON c.consumer = a.consumer
- AND c.status_code = a.status_code
+ AND (a.status_code IS NULL OR c.status_code = a.status_code)
  AND c.environment IS NOT DISTINCT FROM a.environment
  AND c.start_time >= a."start"
  AND c.start_time < a."end"
