@@ -74,6 +74,9 @@ MIN_APART = 0.01
 GROWTH_SPREAD = 0.35
 #: In an endpoint's first week more or fewer calls set in at once: beyond the hours before by so many roots of what these let expect.
 SET_IN = 3.0
+#: A job is missing at once when it stays away: on so many days before there were so many times the calls of the hours before.
+#: No morning begins that steeply.
+JOB_DAYS, JOB_FACTOR = 3, 3.0
 #: Spread between days of the same kind, as a squared coefficient of variation.
 DAY_SPREAD = 0.02
 #: No forecast is more certain than this squared coefficient of variation.
@@ -604,6 +607,16 @@ def _within_a_day(begun: Bools) -> Bools:
     return within
 
 
+def _due(calls: Floats, hours: Floats) -> Bools:
+    """(endpoints, bins) whether a job began at this time on each of JOB_DAYS days before. hours: what the hours before let expect of a window."""
+    began = (calls > JOB_FACTOR * hours) & (calls - hours > SET_IN * np.sqrt(hours))
+    due: Bools = np.ones(calls.shape, dtype=np.bool_)
+    for days in range(1, JOB_DAYS + 1):
+        due[:, : days * DAY] = False
+        due[:, days * DAY :] &= began[:, : -days * DAY]
+    return due
+
+
 def _first_weekend(fleet: Fleet, born: Ints, logged: Bools, width: int) -> tuple[Bools, Bools]:
     """(endpoints, bins) Saturdays and Sundays without one before, and of these the bins whose past hours are still a
     Friday's somewhere: of neither is known how many of the endpoint's users work then."""
@@ -625,8 +638,8 @@ def _weekday(fleet: Fleet) -> Ints:
 
 
 def _window(series: Series, steady: Floats, fleet: Fleet, width: int, begun: dict[int, Bools]) -> pl.DataFrame:
-    """Anomalies of windows of a width. begun: by direction, (endpoints, bins) where one that opens set in at once, in windows up to an
-    hour; to be filled by these, from the shortest on."""
+    """Anomalies of windows of a width. begun: by direction, (endpoints, bins) where one that opens set in at once, or a job was due, in
+    windows up to an hour; to be filled by these, from the shortest on."""
     calls = window_sum(series.calls, width)
     # Bins without any call in the whole fleet are missing data: they are nobody's drop, and no day to compare with.
     logged = window_sum((fleet.load > 0).astype(np.float64), width) >= width
@@ -708,6 +721,8 @@ def _window(series: Series, steady: Floats, fleet: Fleet, width: int, begun: dic
         at_once = (direction * (calls - factor * hours) > 0) & (direction * (calls - hours) > SET_IN * np.sqrt(hours))
         if width <= HOUR:
             begun[direction][kept_rows[rows], bins] |= opens & at_once[rows, bins]
+            if direction == -1:
+                begun[direction][kept_rows] |= _due(calls, hours)
         opens &= old[rows, bins] | _within_a_day(begun[direction])[kept_rows[rows], bins]
         found.append(
             _frame(
