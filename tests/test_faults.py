@@ -61,7 +61,14 @@ def test_a_full_disk_at_any_moment_is_said_and_the_next_run_makes_up_for_it(tiny
     ingest(tmp_path / "whole", old, new)
     expected, failed = totals(tmp_path / "whole"), 0
     lake = tiny / "lake"
-    for left in (0, 8 << 10, 60 << 10, 100 << 10, 140 << 10, 172 << 10):
+    for left in (
+        0,
+        8 << 10,
+        *range(44 << 10, 68 << 10, 4 << 10),
+        100 << 10,
+        172 << 10,
+        *range(296 << 10, 320 << 10, 4 << 10),
+    ):
         ingest(lake, old)
         before = totals(lake)
         ballast = filled(tiny, left)

@@ -50,6 +50,8 @@ DECIDED = "decided.bin"
 #: Files of the ledger above which a commit puts those together that have at most so many rows: every run reads all of them, at
 #: a third of a millisecond each. Picked.
 _LEDGER_FILES, _LEDGER_ROWS = 32, 50_000
+#: More than one commit takes in a table's log.
+_ROOM = 256 << 10
 #: What the library of the tables takes for something else in a path: escapes, separators, line ends.
 _UNSAFE = re.compile(r"%[0-9A-Fa-f]{2}|[\\\x00-\x1f]")
 #: In a URL also its other parts, and what those who list a bucket take for a pattern.
@@ -260,7 +262,8 @@ class Lake(Committed):
         rejects = [added(ours[path]) for path in ours.keys() - {file.path for file in known_rejects}]
         if dead or rejects:
             self.transact("rejects", [*dead, *rejects])
-        self._register("calls", units)
+        with self.storage.kept_free(_ROOM):  # on a full disk calls would be seen without their rollups
+            self._register("calls", units)
         self._register("rollups", units)
 
     def _still_there(self, units: Sequence[Unit]) -> None:

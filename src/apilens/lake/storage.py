@@ -13,7 +13,7 @@ import time
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -76,6 +76,9 @@ class Storage(Protocol):
 
     def write_parquet(self, path: str, rows: pl.DataFrame, level: int) -> int:
         """Write rows as one zstd-compressed Parquet file, whole or not at all; its bytes."""
+
+    def kept_free(self, size: int) -> AbstractContextManager[None]:
+        """Context: so many bytes of the disk, which are free again at its end. Raises LakeError where there are fewer."""
 
     def lost(self, files: Sequence[str], *, ask: bool = False) -> str | None:
         """The first of these files (as named by uri) that is not there, as far as that is cheap to know; ask: in any case."""
@@ -173,6 +176,20 @@ class Folder:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
             raise
 
+    @contextmanager
+    def kept_free(self, size: int) -> Iterator[None]:
+        path = self._root / "_apilens" / "room"
+        try:
+            try:
+                path.write_bytes(bytes(size))
+            except OSError as error:
+                raise LakeError(
+                    f"{self.uri('_apilens')}: there is no room for what is read ({error.strerror}); nothing of it counts. Make room, then run it again"
+                ) from None
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
     def lost(self, files: Sequence[str], *, ask: bool = False) -> str | None:
         return next((file for file in files if not os.path.exists(file)), None)  # noqa: PTH110 - half the time of Path
 
@@ -261,6 +278,9 @@ class Bucket:
         with objects.explained(self._url, LakeError):
             self._store.put(path, data.getbuffer())
         return data.tell()
+
+    def kept_free(self, size: int) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def lost(self, files: Sequence[str], *, ask: bool = False) -> str | None:
         if not ask:
