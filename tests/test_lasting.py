@@ -51,6 +51,22 @@ def test_slowness_has_ended_when_it_has(world: int) -> None:
     assert abs(ended(found) - (FAULT + LASTS)) <= timedelta(minutes=30)
 
 
+def test_slowness_goes_on_behind_hours_that_were_worse() -> None:
+    calls = quiet_world(1)
+    route = busiest(calls)
+    calls = slow(calls, (pl.col("start_time") >= FAULT) & (pl.col("route") == route), 2.0)
+    worse = during(4 * 60, FAULT + timedelta(hours=36)) & (pl.col("route") == route)
+    assert of(scan(slow(calls, worse, 4.0)), route)["state"].to_list() == ["open"]
+
+
+def test_slowness_that_began_small_has_ended_when_it_has() -> None:
+    calls = quiet_world(1)
+    route = busiest(calls)
+    calls = slow(calls, during(60) & (pl.col("route") == route), 1.5)
+    calls = slow(calls, during(4 * 60, FAULT + timedelta(hours=1)) & (pl.col("route") == route), 3.0)
+    assert abs(ended(of(scan(calls), route)) - (FAULT + LASTS)) <= timedelta(minutes=30)
+
+
 @pytest.mark.parametrize("share", [1.0, 0.9])
 def test_calls_that_stay_away_are_one_open_candidate(share: float) -> None:
     calls = quiet_world(1)

@@ -120,8 +120,11 @@ def _is_followed(run: Run) -> bool:
 def _ended_with(run: Run, later: Run) -> Run:
     """The run, which ends at the latest when `later`, of its series, recovers.
 
-    An outage that began as one call in two hundred would need a thousand good ones to be over, and be the home of the next.
+    An outage that began as one call in two hundred would need a thousand good ones to be over, and be the home of the next. Of slow
+    (missing) calls the first run alone knows what was usual: what comes on top of them is over when they are as slow as before it.
     """
+    if run.status is None:
+        return run
     over = run.recovered is not None and later.recovered is not None and run.recovered <= later.recovered
     if later.recovered is None or over or not run.watched:
         return run
