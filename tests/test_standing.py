@@ -57,3 +57,11 @@ def test_what_an_answer_means_on_such_a_route_is_no_fault_of_the_launch(
         pl.col("start") == pl.col("start").min(), pl.col("hint").struct.field("status") == str(code)
     )
     assert standing["endpoints"].to_list() == [[f"GET {route}"]] * told
+
+
+def test_what_first_days_prove_is_not_called_less_likely_than_it_is() -> None:
+    """A standing fault opens at one in a thousand, other status codes at one in a hundred thousand."""
+    calls = quiet_world(1, days=1)
+    found = scan(failing(calls, pl.col("route") == busiest(calls), 500, 0.1))
+    (text,) = found.filter(pl.col("start") == pl.col("start").min())["explanation"]
+    assert int(text.rpartition("by accident 10^")[2].rstrip(").")) == -4

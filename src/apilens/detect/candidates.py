@@ -488,9 +488,10 @@ def _explanation(
         sentences.append(f"Side effects: {', '.join(side)}.")
     if incident.repeats:
         sentences.append(f"It came back {len(incident.repeats)} more time{'s' if len(incident.repeats) > 1 else ''}.")
-    # Of what opens with its second minute the log10_p is that of one minute; both were below this.
-    most = OPEN_LOG10_P if codes else 0.0
-    chance = min(float(incident.first.at_open["log10_p"]), most)
+    # Of what opens with its second minute the log10_p is that of one minute; both were below this, but what stands since the launch is not.
+    opening = incident.first.at_open
+    most = OPEN_LOG10_P if incident.first.status is not None and opening["detector"] != "standing" else 0.0
+    chance = min(float(opening["log10_p"]), most)
     sentences.append(
         f"A scan at {detected_at:%Y-%m-%d %H:%M} UTC would have raised it (chance of this by accident 10^{math.floor(chance):d})."
     )

@@ -196,7 +196,7 @@ def runs_of(found: pl.DataFrame) -> list[Run]:
         .with_columns(lasts=span <= pl.max_horizontal(2 * span.filter("opens").first().over("run"), HOUR))
     )
     result = []
-    measures = ["observed", "expected", "unit", "n", "excess", "log10_p"]
+    measures = ["detector", "observed", "expected", "unit", "n", "excess", "log10_p"]
     for part in rows.partition_by("run", maintain_order=True):
         opening = part.filter("opens").row(0, named=True)
         peak = part.filter(pl.col("excess") == pl.col("excess").max()).row(0, named=True)
