@@ -48,7 +48,7 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
         return anomalies.ANOMALIES.to_frame()
     auth, limited = np.isin(events.code[young], [401, 403]), events.code[young] == 429
     signal = np.select([auth, limited], ["auth", "rate_limit"], "errors")
-    least = _least(events, fleet, series.first_endpoint)[young]
+    least = _least(events.code[young], fleet.endpoints[events.row[young] + series.first_endpoint])
     least = np.maximum(least, PEER_FACTOR * _peers(events, young))
     low = betaincinv(k + 0.5, n - k + 0.5, DOUBT)
     # Still so in the last two hours that had calls enough to tell, and in several hours.
@@ -85,14 +85,13 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     )
 
 
-def _least(events: Events, fleet: Fleet, first_endpoint: int) -> Floats:
-    """Per event the share of its code that is a fault on such a route."""
-    names = fleet.endpoints[first_endpoint + events.row].select(
+def _least(code: Ints, endpoints: pl.DataFrame) -> Floats:
+    """The share of each code that is a fault on such a route; endpoints: those, row by row."""
+    names = endpoints.select(
         lookup=pl.col("method").is_in(["GET", "HEAD"]) & pl.col("route").str.contains("{", literal=True),
         credentials=pl.col("route").str.contains(CREDENTIALS),
     )
     lookup, credentials = (names[name].fill_null(False).to_numpy() for name in names.columns)
-    code = events.code
     return np.select(
         [
             code >= 500,
