@@ -118,6 +118,23 @@ def test_a_day_of_another_kind_is_told_only_when_it_sets_in_at_once(usual: float
     assert opened.is_empty() != sudden
 
 
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_job_that_comes_does_not_make_its_endpoints_first_holiday_a_drop(comes: bool) -> None:
+    """One that stays away is told, before the office would open."""
+    random = np.random.default_rng(4)
+    hour = np.arange(4 * 288) % 288 / 12
+    rate = np.full((6, 4 * 288), 20.0)
+    rate[0] = 3 + 27 * np.clip(np.minimum(hour - 6, 20 - hour) / 4, 0, 1)
+    rate[0, 3 * 288 :] = 3
+    for day in range(4 if comes else 3):
+        rate[0, day * 288 + 24 : day * 288 + 36] = 40
+    fleet, rows = baseline.fleet(_rollups_of(random.poisson(rate)), _bins(4))
+    (series,) = baseline.chunks(fleet, rows)
+    opened = traffic.detect(series, fleet).filter("opens", pl.col("bin") >= 3 * 288)
+    assert opened.is_empty() == comes
+    assert comes or opened["bin"].min() == 3 * 288 + 30
+
+
 def test_two_mistakes_of_a_launch_behind_one_upstream_are_two_candidates() -> None:
     calls = quiet_world(1, days=2)
     behind = calls.filter(pl.col("upstream_name") == "svc-1")

@@ -638,7 +638,7 @@ def _weekday(fleet: Fleet) -> Ints:
 
 
 def _window(series: Series, steady: Floats, fleet: Fleet, width: int, begun: dict[int, Bools]) -> pl.DataFrame:
-    """Anomalies of windows of a width. begun: by direction, (endpoints, bins) where one that opens set in at once, or a job was due, in
+    """Anomalies of windows of a width. begun: by direction, (endpoints, bins) where one that opens set in at once, or a due job was missing, in
     windows up to an hour; to be filled by these, from the shortest on."""
     calls = window_sum(series.calls, width)
     # Bins without any call in the whole fleet are missing data: they are nobody's drop, and no day to compare with.
@@ -722,7 +722,7 @@ def _window(series: Series, steady: Floats, fleet: Fleet, width: int, begun: dic
         if width <= HOUR:
             begun[direction][kept_rows[rows], bins] |= opens & at_once[rows, bins]
             if direction == -1:
-                begun[direction][kept_rows] |= _due(calls, hours)
+                begun[direction][kept_rows] |= _due(calls, hours) & (calls < DROP_FACTOR * expected)
         opens &= old[rows, bins] | _within_a_day(begun[direction])[kept_rows[rows], bins]
         found.append(
             _frame(
