@@ -107,7 +107,7 @@ class JsonLayout(Layout):
     def _look_into(self, records: pl.DataFrame) -> Parsed:
         """The same for any lines: all paths are asked for, and what else there is is found out."""
         docs = self._json(records)
-        whole = docs["deep"] | closed(docs["line"]).fill_null(False)
+        whole = docs["deep"] | _closed(docs["line"]).fill_null(False)
         cut_off = docs.filter(~whole).select("row", reason=pl.lit(self._no_object))
         if cut_off.height == records.height:
             return Parsed(records.select("row").clear(), cut_off)
@@ -260,7 +260,7 @@ class JsonLayout(Layout):
         """
         docs = self._json(records)
         # One line that is no JSON has DuckDB parse the thousands beside it one by one, and most of those are cut off.
-        plain = docs.filter(closed(docs["line"]) & ~docs["line"].str.contains(_UNCOUNTED))
+        plain = docs.filter(_closed(docs["line"]) & ~docs["line"].str.contains(_UNCOUNTED))
         plain = plain.with_columns(named=_count_names(plain["line"]))
         # What was usual in the block before is so in the next, mostly.
         for usual in self._remembered:
@@ -404,7 +404,7 @@ _NAMED = r'": ?[^ n]'
 _UNCOUNTED = r'\\[ux]|":  |"[ \t\r][ \t\r:]'
 
 
-def closed(lines: pl.Series) -> pl.Series:
+def _closed(lines: pl.Series) -> pl.Series:
     """Whether each line ends as an object does; null stays null."""
     return lines.str.strip_chars_end(" \t\r\n").str.ends_with("}")
 

@@ -16,7 +16,8 @@ def refusals(
 ) -> pl.DataFrame:
     """Rows of schema.REFUSALS for pairs of a consumer and a status code, on all endpoints of their environment.
 
-    connection: one with a view or table `calls` (columns of schema.CALLS). asked: schema.REFUSALS_ASKED. Calls of bots, scanners and health checks are left out unless
+    connection: one with a view or table `calls` (columns of schema.CALLS). asked: schema.REFUSALS_ASKED, each pair once (calls count in each
+    row that asks for them); of a null code all calls count, on all endpoints together. Calls of bots, scanners and health checks are left out unless
     include_synthetic.
     """
     if asked.is_empty():
