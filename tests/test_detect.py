@@ -24,7 +24,11 @@ from apilens.detect import (
     lasting,
     latency,
     traffic,
+    traffic_forecast,
 )
+from apilens.detect.bins import DAY, around_max, back, same_time, window_max, window_sum
+from apilens.detect.convincing import convincing
+from apilens.detect.runs import Run
 from apilens.measure.breakdown import breakdown
 from apilens.measure.clients import clients
 from apilens.measure.refusals import refusals
@@ -326,10 +330,10 @@ def test_client_errors_of_one_consumer_are_raised_when_they_last(
         assert timedelta(minutes=least) <= detected - FAULT <= timedelta(minutes=least + 20)
 
 
-def six_failures() -> incidents.Run:
+def six_failures() -> Run:
     """Of twelve calls until minute 9 of an only endpoint."""
     at = {"observed": 0.5, "expected": 0.01, "unit": "ratio", "n": 12, "excess": 6, "log10_p": -9.0}
-    return incidents.Run(
+    return Run(
         endpoint=0, signal="errors", status=500, direction=1, start=1, known=9, bins=np.array([1]), early={},
         strong=np.array([9]), proofs=[], at_open=at, at_peak=at, expected=0.01,
     )  # fmt: skip
@@ -354,7 +358,7 @@ def test_a_broken_call_that_one_client_tries_again_is_one_moment(consumers: list
         asked.append(windows.height)
         return found
 
-    assert [one.known for one in incidents.convincing([run], rows, fleet, breakdown_of)] == opens
+    assert [one.known for one in convincing([run], rows, fleet, breakdown_of)] == opens
     assert asked == [4]
 
 
@@ -403,17 +407,17 @@ def test_the_same_slowness_two_days_later_is_a_candidate_again() -> None:
 
 
 def test_a_day_with_an_incident_leaves_the_habit_to_the_other_days() -> None:
-    strength = np.ones((1, 8 * baseline.DAY))
-    noon = 3 * baseline.DAY + 144
+    strength = np.ones((1, 8 * DAY))
+    noon = 3 * DAY + 144
     strength[0, noon] = 9
     shape, _ = baseline.fleet(rollups_of(quiet_world(1, endpoints=2)), _bins(8))
     none, one = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)), (np.array([0]), np.array([noon]))
-    day = 5 * baseline.DAY
+    day = 5 * DAY
     assert baseline.habit(strength, shape, none)[0, day] == pytest.approx(1.2 * baseline.HABIT_HIGHEST * 9)
     assert baseline.habit(strength, shape, one)[0, day] == pytest.approx(1.2 * baseline.HABIT_SECOND)
     # What happened on two days is a habit, incident or not.
-    strength[0, noon + baseline.DAY] = 9
-    twice = np.array([0, 0]), np.array([noon, noon + baseline.DAY])
+    strength[0, noon + DAY] = 9
+    twice = np.array([0, 0]), np.array([noon, noon + DAY])
     assert baseline.habit(strength, shape, twice)[0, day] == pytest.approx(1.2 * baseline.HABIT_SECOND * 9)
 
 
@@ -621,7 +625,7 @@ def test_a_drop_that_other_hours_made_up_for_is_told_by_its_worst_window() -> No
         "unit": "calls",
         "log10_p": -9.0,
     }
-    drop = incidents.Run(
+    drop = Run(
         endpoint=0, signal="traffic", status=None, direction=-1, start=0, known=30, bins=np.array([5, 60, 119]), early={},
         strong=np.array([30]), proofs=[], at_open=figures, at_peak=figures, expected=10.0,
     )  # fmt: skip
@@ -706,9 +710,9 @@ def test_what_peers_do_later_in_the_hour_changes_no_standing_fault() -> None:
 def test_the_highest_of_a_window_is_that_of_its_bins(bins: int, width: int) -> None:
     matrix = np.random.default_rng(bins).permutation(3 * bins).reshape(3, bins) - 20.0
     ends = [matrix[:, max(end - width, 0) : end].max(axis=1) for end in range(1, bins + 1)]
-    assert baseline.window_max(matrix, width).T.tolist() == np.array(ends).tolist()
+    assert window_max(matrix, width).T.tolist() == np.array(ends).tolist()
     near = [matrix[0, max(at - width, 0) : at + width + 1].max() for at in range(bins)]
-    assert baseline.around_max(matrix[0], width).tolist() == near
+    assert around_max(matrix[0], width).tolist() == near
 
 
 def test_more_endpoints_later_change_nothing_before() -> None:
@@ -722,26 +726,26 @@ def test_more_endpoints_later_change_nothing_before() -> None:
 
 @pytest.mark.parametrize("ahead", [0, 7])
 def test_the_same_time_of_seven_days_is_summed_day_by_day(ahead: int) -> None:
-    matrix = np.random.default_rng(1).random((2, 10 * baseline.DAY + 5))
-    slow = sum(baseline.back(matrix, day * baseline.DAY - ahead, 0.0) for day in range(1, 8))
-    assert np.allclose(baseline.same_time(matrix, ahead), slow)
+    matrix = np.random.default_rng(1).random((2, 10 * DAY + 5))
+    slow = sum(back(matrix, day * DAY - ahead, 0.0) for day in range(1, 8))
+    assert np.allclose(same_time(matrix, ahead), slow)
 
 
 @pytest.mark.parametrize("width", [3, 48])
 def test_what_comes_late_is_told_from_the_past_only(width: int) -> None:
-    each = np.random.default_rng(1).poisson(3.0, (2, 4 * baseline.DAY)).astype(float)
-    cut = 3 * baseline.DAY + 17
-    whole, known = (traffic._late(part, width) for part in (each, each[:, :cut]))
+    each = np.random.default_rng(1).poisson(3.0, (2, 4 * DAY)).astype(float)
+    cut = 3 * DAY + 17
+    whole, known = (traffic_forecast._late(part, width) for part in (each, each[:, :cut]))
     assert np.array_equal(whole[:, :cut], known)
 
 
 @pytest.mark.parametrize("width", [3, 6, 12])
 def test_a_job_that_may_come_half_an_hour_off_is_expected_in_no_window(width: int) -> None:
-    each = np.zeros((1, 6 * baseline.DAY))
-    due = np.arange(6) * baseline.DAY + 100
+    each = np.zeros((1, 6 * DAY))
+    due = np.arange(6) * DAY + 100
     each[0, due], each[0, due + 1] = 60, 40
-    past = baseline.same_time(baseline.window_sum(each, width))
-    left = traffic._late(each, width)
+    past = same_time(window_sum(each, width))
+    left = traffic_forecast._late(each, width)
     # In longer windows it may stay inside however late it is; those that end with or begin after it are missed first.
     ends = due[-1] + np.array([1, width - 1])
     assert (past[0, ends] > 0).all()
@@ -750,7 +754,7 @@ def test_a_job_that_may_come_half_an_hour_off_is_expected_in_no_window(width: in
 
 def _bins(days: int) -> tuple[int, int]:
     first = int(START.timestamp()) // schema.BIN_S
-    return first, first + days * baseline.DAY
+    return first, first + days * DAY
 
 
 def test_the_same_problem_a_day_later_has_the_same_fingerprint_and_another_id() -> None:

@@ -10,7 +10,9 @@ import pytest
 
 from apilens import schema
 from apilens.detect import baseline, incidents, nodes
-from apilens.detect.baseline import DAY, HOUR, MINUTES
+from apilens.detect.bins import DAY, HOUR, MINUTES
+from apilens.detect.breakdowns import Breakdown
+from apilens.detect.runs import Profile, Run
 from test_detect import START
 
 ENDPOINTS = 4
@@ -34,7 +36,7 @@ def fleet_and_rows(failed: dict[int, int] | None = None, bins: int = 10 * DAY) -
 
 def run_of(
     endpoint: int, signal: str, start: int, opened: int, last: int, *, status: int | None = None, direction: int = 1
-) -> incidents.Run:
+) -> Run:
     figures: dict[str, float | str] = {
         "observed": 0.2 if status else 20.0,
         "expected": 0.01 if status else 10.0,
@@ -44,13 +46,13 @@ def run_of(
         "log10_p": -9.0,
     }
     known = (opened + 1) * MINUTES
-    return incidents.Run(
+    return Run(
         endpoint=endpoint, signal=signal, status=status, direction=direction, start=start, known=known, bins=np.arange(start, last + 1),
         early={}, strong=np.array([known]), proofs=[], at_open=figures, at_peak=figures, expected=10.0,
     )  # fmt: skip
 
 
-def behind(upstreams: list[str], *, before: int = 50) -> incidents.Breakdown:
+def behind(upstreams: list[str], *, before: int = 50) -> Breakdown:
     """A breakdown in which each endpoint has its upstream, 100 slow calls and 100 that failed with 503; of the same time a day before, of
     which the detector asks in each third window, so many."""
 
@@ -70,7 +72,7 @@ def behind(upstreams: list[str], *, before: int = 50) -> incidents.Breakdown:
     return breakdown
 
 
-def grouped(runs: list[incidents.Run], breakdown: incidents.Breakdown) -> list[list[int]]:
+def grouped(runs: list[Run], breakdown: Breakdown) -> list[list[int]]:
     fleet, _ = fleet_and_rows()
     return [[run.endpoint for run in one.runs] for one in incidents.group(runs, fleet, breakdown)]
 
@@ -116,7 +118,7 @@ def test_what_comes_back_at_its_hour_is_one_ticket(signal: str, days: list[int],
     found = []
     for number, day in enumerate(days):
         run = run_of(0, signal, day * DAY + 5, day * DAY + 7, day * DAY + 9, status=status)
-        found.append(incidents.Incident([run], incidents.Profile(), consumer=f"app-{number}" if others else None))
+        found.append(incidents.Incident([run], Profile(), consumer=f"app-{number}" if others else None))
     kept = incidents._fold(found, fleet)
     assert len(kept) == tickets
     assert len(kept[0].repeats) == 2 - tickets
@@ -131,7 +133,7 @@ def test_what_happens_where_calls_have_failed_for_a_day_is_a_ticket_of_its_own(
     assert grouped([failing, run_of(0, "traffic", at, at + 3, at + 6)], behind(["a"] * 4)) == tickets
 
 
-def nodes_of(share: Callable[[int], str]) -> incidents.Breakdown:
+def nodes_of(share: Callable[[int], str]) -> Breakdown:
     """Two calls in ten fail, on the node that an endpoint has them on; the others are on four nodes alike."""
 
     def breakdown(windows: pl.DataFrame) -> pl.DataFrame:

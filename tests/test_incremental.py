@@ -22,8 +22,21 @@ from scipy.special import betainc
 
 from apilens import histogram, schema
 from apilens.config import Detect
-from apilens.detect import DETECTORS, MAY_OPEN, ahead, anomalies, baseline, incidents, latency, memory, traffic
+from apilens.detect import (
+    DETECTORS,
+    MAY_OPEN,
+    ahead,
+    anomalies,
+    baseline,
+    latency,
+    latency_bounds,
+    memory,
+    traffic_forecast,
+)
 from apilens.detect import judged as judged_by_all
+from apilens.detect.bins import HOUR, Bools, Sums
+from apilens.detect.latency_load import Totals, without_busy_bins
+from apilens.detect.runs import runs_of
 from apilens.detect.settings import anyway, sensitised
 from apilens.lake import DECIDED
 from apilens.pipeline.incidents import LOOK_BACK, past_of
@@ -118,7 +131,7 @@ def runs_of_all(rollups: pl.DataFrame, now: datetime, settings: Detect) -> list[
 
 
 def told(abnormal: pl.DataFrame) -> list[dict[str, object]]:
-    found = [{name: getattr(run, name) for name in run.__slots__} for run in incidents.runs_of(abnormal)]
+    found = [{name: getattr(run, name) for name in run.__slots__} for run in runs_of(abnormal)]
     return [
         {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in run.items()}
         for run in found
@@ -217,10 +230,10 @@ def test_a_chance_by_the_least_expectation_and_spread_is_the_least(
     def chance(expected: float, spread: float) -> float:
         variance = (1 + 1 / days) * expected + spread * expected**2
         var = kept**2 * variance + (kept - kept**2) * expected
-        return float(traffic._log10_tail(k, np.array([kept * expected]), np.array([var]), direction)[0])
+        return float(traffic_forecast.log10_chance(k, np.array([kept * expected]), np.array([var]), direction)[0])
 
     rule = chance(mean * further**direction, spread * wider)
-    assert rule > traffic.EACH_LOG10_P or chance(mean, spread) <= rule + anomalies.SLACK
+    assert rule > traffic_forecast.EACH_LOG10_P or chance(mean, spread) <= rule + anomalies.SLACK
     over, calls = latency.MIN_OVER, np.ceil(k * further)
 
     def slow(expected: float, over: float) -> float:
@@ -284,15 +297,15 @@ def test_what_is_known_beforehand_bounds_what_a_series_of_weeks_says(
     now, whole = cut(fleet, series, bins)
     told: list[Any] = []
 
-    def seen(*given: Any) -> baseline.Bools:
+    def seen(*given: Any) -> Bools:
         told.extend(given)
         return np.zeros(20, dtype=bool)
 
-    monkeypatch.setattr(latency, "_slower_than", seen)
+    monkeypatch.setattr(latency_bounds, "_slower_than", seen)
     ahead.named(parts[0], now, rows.filter(pl.col("bin") < bins), since, -math.inf)
     bound_of, piece, _, slow = told[:4]
-    bare = latency._without_bursts(whole)
-    exact_slow = latency._slow_calls(bare, now)
+    bare = without_busy_bins(whole)
+    exact_slow = latency.count_slow(bare, now)
     assert (bare.timed[:, -288:] < whole.timed[:, -288:]).any(), "no bursts, nothing shown"
     for mine, exact, last in (
         (piece.timed, bare.timed, 288 + 12),
@@ -301,9 +314,9 @@ def test_what_is_known_beforehand_bounds_what_a_series_of_weeks_says(
         (slow[1], exact_slow[1], 48 + 12),
     ):
         assert exact[:, -last:].any() and mine[:, -last:].tolist() == exact[:, -last:].tolist()
-    totals, sums = latency._Totals(bare, now), [baseline.Sums(each) for each in exact_slow]
+    totals, sums = Totals(bare, now), [Sums(each) for each in exact_slow]
     for width in (*dict(latency.SHIFT_WINDOWS), latency.DRIFT_WINDOW):
-        week, bound = latency._week_before(totals, sums[0], sums[1], width, since), bound_of(width)
+        week, bound = latency_bounds._week_before(totals, sums[0], sums[1], width, since), bound_of(width)
         assert week.enough.any()
         for name in ("mean", "variance", "slope", "offset", "share"):
             assert (getattr(bound, name) <= getattr(week, name) + 1e-9).all(), (name, width)
@@ -349,8 +362,8 @@ def test_what_may_open_sees_the_bursts_as_a_scan_of_all_does() -> None:
         0, calls, calls, 0 * calls, np.zeros(1, np.int64), calls, 3 * calls, 9 * calls, nothing, nothing
     )
     since = len(bins) - 1
-    first, oldest = since - latency.REACH, since - latency.SHIFT_WINDOWS[-1][0] - baseline.HOUR - 15 * 288
-    late, whole = (latency._without_bursts(each).timed for each in (series.since(first), series))
+    first, oldest = since - latency_bounds.REACH, since - latency.SHIFT_WINDOWS[-1][0] - HOUR - 15 * 288
+    late, whole = (without_busy_bins(each).timed for each in (series.since(first), series))
     assert whole[0, oldest:].tolist() == late[0, oldest - first :].tolist()
 
 
@@ -502,7 +515,7 @@ def test_a_problem_goes_on_though_nothing_new_opens(rows: list[tuple[int, int, b
     def detect(series: baseline.Series, fleet: baseline.Fleet) -> pl.DataFrame:
         return of.filter(pl.lit(len(series.born) == 1) & (pl.col("bin") < fleet.bins))
 
-    def may_open(series: baseline.Series, fleet: baseline.Fleet, since: int, _: float) -> baseline.Bools:
+    def may_open(series: baseline.Series, fleet: baseline.Fleet, since: int, _: float) -> Bools:
         return np.array([detect(series, fleet).filter(pl.col("opens"))["bin"].max() or 0]) >= since  # type: ignore[operator]
 
     known, bins = None, 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from apilens.detect.incidents import Profile
 from apilens.detect.retries import moments
+from apilens.detect.runs import Profile
 
 #: After 10, 30, 90 and 270 s more; after 1, 2, 4, … s until ten minutes; three calls at once that go on as the first does.
 BACKOFF = [(4, 2), (5, 1), (6, 1), (12, 1)]

@@ -31,6 +31,7 @@ from apilens.detect import (
     incidents,
     lasting,
     latency,
+    latency_bounds,
     launched,
     memory,
     new_status,
@@ -41,7 +42,12 @@ from apilens.detect import (
     scanners,
     standing,
     traffic,
+    traffic_bounds,
 )
+from apilens.detect.bins import MINUTES, Ints
+from apilens.detect.breakdowns import upstreams_of
+from apilens.detect.convincing import patient
+from apilens.detect.runs import runs_of
 from apilens.detect.settings import anyway, sensitised
 
 DETECTORS: dict[str, memory.Detector] = {
@@ -60,9 +66,9 @@ OF_CODES = {"errors", "new_status", "auth", "rate_limit", "standing"}
 _FIGURES = 9
 MAY_OPEN: dict[str, memory.MayOpen] = {
     **dict.fromkeys(("errors", "new_status", "auth", "rate_limit"), counting.may_open),
-    "latency": latency.may_open,
+    "latency": latency_bounds.may_open,
     "early_latency": early_latency.may_open,
-    "traffic": traffic.may_open,
+    "traffic": traffic_bounds.may_open,
 }
 
 
@@ -120,7 +126,7 @@ def find_candidates(
         endpoints = baseline.numbered(names)
         rows = baseline.narrow(part, endpoints, first)
         bins = memory.digests(endpoints, rows, last + 1 - first)
-        if (last + 1) * baseline.MINUTES > minute:
+        if (last + 1) * MINUTES > minute:
             # What is said of a bin that is not over does not hold, even if nothing more comes.
             bins[-1] = ~bins[-1]
         before = remembered.of(str(environment))
@@ -130,17 +136,17 @@ def find_candidates(
         fleet = baseline.together(endpoints, rows, (first, last + 1), launch, moved, since)
         holds = (first + since) * schema.BIN_S
         answers = memory.Answers(log.breakdown, before, datetime.fromtimestamp(holds, UTC))
-        behind = incidents.upstreams_of(fleet, answers)
+        behind = upstreams_of(fleet, answers)
         abnormal, known = judged(fleet, rows, behind, before, bins, least)
         fresh = pooled.refusals(log.clients, rows, fleet, since, datetime.fromtimestamp(minute * 60, UTC))
         together = pl.concat([memory.pooled_before(before, fleet, since), fresh])
         abnormal = pl.concat([abnormal, together])
-        over = pl.col("bin") * baseline.MINUTES + pl.col("minutes").fill_null(baseline.MINUTES)
-        abnormal = abnormal.filter(over <= minute - first * baseline.MINUTES)
+        over = pl.col("bin") * MINUTES + pl.col("minutes").fill_null(MINUTES)
+        abnormal = abnormal.filter(over <= minute - first * MINUTES)
         if settings is not None:
             abnormal = sensitised(abnormal, fleet.endpoints, settings, anomalies.OPEN_LOG10_P)
         abnormal = nowhere.existing(abnormal, rows)
-        runs = incidents.patient(incidents.runs_of(abnormal), rows, fleet, answers)
+        runs = patient(runs_of(abnormal), rows, fleet, answers)
         runs = campaigns.without_campaigns(runs, fleet, answers)
         accustomed, scanned = (
             ({}, {}) if before is None else (memory.decided(before.habits, since), memory.decided(before.scans, since))
@@ -174,7 +180,7 @@ def judged(
     rows: pl.DataFrame,
     behind: dict[int, str],
     known: memory.Known | None,
-    seen: baseline.Ints,
+    seen: Ints,
     anyway: float,
 ) -> tuple[pl.DataFrame, memory.Known]:
     """memory.judge of a fleet by all rules; rows as baseline.fleet returns them, behind: upstreams by endpoint, for the others see there."""
@@ -199,12 +205,9 @@ def judged(
 def _until(rollups: pl.LazyFrame, minute: int) -> pl.LazyFrame:
     """Rollups of the minutes before a minute (since 1970). Of the bin in which that lies only the calls are cut, as only those of
     status codes are looked at before a bin is over."""
-    over = minute % baseline.MINUTES
+    over = minute % MINUTES
     begun = pl.lit(datetime.fromtimestamp((minute - over) * 60, UTC), schema.ROLLUPS["bin_start"])
-    known = [
-        (pl.col("minute_calls").list.get(at) if at < over else pl.lit(0)).cast(pl.Int32)
-        for at in range(baseline.MINUTES)
-    ]
+    known = [(pl.col("minute_calls").list.get(at) if at < over else pl.lit(0)).cast(pl.Int32) for at in range(MINUTES)]
     running = rollups.filter(pl.col("bin_start") == begun).with_columns(minute_calls=pl.concat_list(known))
     running = running.with_columns(calls=pl.col("minute_calls").list.sum().cast(pl.Int64))
     return pl.concat([rollups.filter(pl.col("bin_start") < begun), running.filter(pl.col("calls") > 0)])

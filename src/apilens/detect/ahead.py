@@ -13,21 +13,28 @@ import numpy as np
 import polars as pl
 
 from apilens import schema
-from apilens.detect import baseline, early_latency, latency, traffic
-from apilens.detect.baseline import DAY, HOUR, Fleet, Ints, Series
+from apilens.detect import baseline, early_latency, latency, latency_bounds, traffic_bounds
+from apilens.detect.baseline import Fleet, Series
+from apilens.detect.bins import DAY, HOUR, Ints
+from apilens.detect.movements import GROWTH_WINDOWS
 
 #: So many bins are read again: calls that come that late do not end what is known ahead.
 LATE = 3
 #: What the shortest window is compared with ends so long before it.
 REACH = HOUR + min(width for width, _ in latency.SHIFT_WINDOWS)
 #: Series of the new bins begin so long before them: with a window of a day, the longest on the day before, and the load of an hour.
-RECENT = DAY + max(baseline.GROWTH_WINDOWS) + 2 * HOUR
+RECENT = DAY + max(GROWTH_WINDOWS) + 2 * HOUR
 
 #: The detectors of which `named` tells.
 TOLD = ("latency", "traffic", "early_latency")
 #: What is known of the bins [first, end), in epoch seconds / BIN_S: one row per endpoint. It holds as long as nothing before changes.
 OUTLOOK = pl.Schema(
-    [*((name, pl.String) for name in schema.ENDPOINT), ("first", pl.Int64), ("end", pl.Int64), *latency.OUTLOOK.items()]
+    [
+        *((name, pl.String) for name in schema.ENDPOINT),
+        ("first", pl.Int64),
+        ("end", pl.Int64),
+        *latency_bounds.OUTLOOK.items(),
+    ]
 )
 
 
@@ -43,7 +50,7 @@ def made_of(chunks: Iterable[Series], fleet: Fleet, made: list[pl.DataFrame]) ->
             first=pl.lit(first + fleet.first_bin, pl.Int64),
             end=pl.lit(end + fleet.first_bin, pl.Int64),
         )
-        made.append(names.hstack(latency.outlook(series, fleet, first, end)))
+        made.append(names.hstack(latency_bounds.outlook(series, fleet, first, end)))
         yield series
 
 
@@ -65,14 +72,14 @@ def named(outlook: pl.DataFrame, fleet: Fleet, rows: pl.DataFrame, since: int, a
     late = fleet.since(begin)
     recent = rows.filter(pl.col("bin") >= begin).with_columns(pl.col("bin") - begin)
     known = fleet.endpoints.join(outlook, on=schema.ENDPOINT, how="left", nulls_equal=True, maintain_order="left")
-    past = traffic.past_days(rows, fleet, since)
+    past = traffic_bounds.past_days(rows, fleet, since)
     slow: list[Ints] = []
     moved: list[Ints] = []
     for series in baseline.chunks(late, recent):
         of = known.slice(series.first_endpoint, len(series.born))
         new = of["weeks"].is_null().to_numpy()
-        slower = latency.may_open_by(of, series, late, first - begin, since - begin, anyway)
-        far = traffic.may_open_by(past, series, fleet, since - begin, since, anyway)
+        slower = latency_bounds.may_open_by(of, series, late, first - begin, since - begin, anyway)
+        far = traffic_bounds.may_open_by(past, series, fleet, since - begin, since, anyway)
         slow.append(np.flatnonzero(new | slower) + series.first_endpoint)
         moved.append(np.flatnonzero(new | far) + series.first_endpoint)
     young = np.flatnonzero(early_latency.young(fleet.born, fleet, since))

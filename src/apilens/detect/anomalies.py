@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from apilens.detect.baseline import Floats
+from apilens.detect.bins import Floats
 
 #: One row per (endpoint, detector, status_code, bin): the windows that end with this bin are abnormal. One more where that was
 #: plain enough to open before the bin was over.

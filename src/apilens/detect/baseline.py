@@ -1,33 +1,21 @@
 """Rollups → per-endpoint 5-minute series, and what is normal for them, from the past only.
 
-Time is counted in bins since the first one; a *window* of w bins that ends with bin b covers bins b-w+1 .. b. Status
-codes are sparse (one row per endpoint, code and bin), calls and latency moments dense (endpoints × bins), so a chunk
-of endpoints at a time bounds the memory.
+Status codes are sparse (one row per endpoint, code and bin), calls and latency moments dense (endpoints × bins), so a
+chunk of endpoints at a time bounds the memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import copy
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from apilens import schema
+from apilens.detect.bins import DAY, HOUR, MINUTES, WEEK_DAYS, Bools, Counts, Floats, Ints, Sums, same_time
+from apilens.detect.movements import GROWTH_WINDOWS, by_group, growth_of, risen_in
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Counts = npt.NDArray[np.int32]
-Bools = npt.NDArray[np.bool_]
-
-DAY = 86_400 // schema.BIN_S
-HOUR = 3_600 // schema.BIN_S
-#: Minutes of a bin.
-MINUTES = schema.BIN_S // 60
-#: Trailing baseline: a week holds every hour of the week once (DETECTION: trailing 7 days).
-WEEK_DAYS = 7
 #: More calls than so many times the typical are a burst: a job, a crawler, one long session.
 STEADY_FACTOR = 2.0
 #: Endpoints evaluated at once: 256 × 8,640 bins (30 days) × 8 bytes is 18 MB per matrix.
@@ -44,21 +32,8 @@ HABIT_SECOND, HABIT_HIGHEST = 1.35, 1.05
 FLEET_GROUPS = 512
 #: A fleet of so many endpoints is what thresholds were picked on.
 FEW = 40
-#: Windows of the traffic detector, in bins.
-GROWTH_WINDOWS = (3, 6, 12, 48)
-#: So many groups with so many calls at least tell the growth; with fewer, only the same weekday a week ago compares.
-MIN_GROUPS = 4
-MIN_GROUP_CALLS = 8
-#: So much more than usual on such a share of the groups is a payday or a campaign, which each endpoint follows by a factor of its own.
-RISEN_FACTOR, RISEN_SHARE = 1.7, 0.25
-#: Fewer groups rise together by chance where traffic comes in bursts.
-RISEN_GROUPS = 12
 #: Log durations are known to one part in so many, a power of two.
 EXACT = float(1 << 20)
-#: Difference of log growth between a window and the hour around it that only missing logs explain.
-HOLE = 0.4
-
-
 #: The rollups of a fleet, narrow enough to hold those of 10,000 endpoints for a month.
 ROWS = pl.Schema(
     [
@@ -206,38 +181,6 @@ class Series:
         )
 
 
-class Sums:
-    """A matrix (endpoints, bins) whose sums over windows are asked for more than once."""
-
-    def __init__(self, matrix: Floats, since: int = 0) -> None:
-        """since: sums are returned for this bin and the later ones; what lies before it counts all the same."""
-        self._total = np.cumsum(matrix, axis=-1)
-        self._since = since
-
-    def tail(self, since: int) -> Sums:
-        """The same sums, returned from another bin on."""
-        other = copy(self)
-        other._since = since
-        return other
-
-    def window(self, width: int) -> Floats:
-        """See window_sum."""
-        return self.past(width, 0)
-
-    def past(self, width: int, skip: int) -> Floats:
-        """Sum over the `width` bins that end `skip` bins before each bin; 0.0 where there is no past."""
-        total, since, bins = self._total, self._since, self._total.shape[-1]
-        out = np.zeros((*total.shape[:-1], bins - since))
-        # Columns whose window begins with the series, and those whose window lies inside it.
-        first = min(max(skip - since, 0), bins - since)
-        inside = min(max(skip + width - since, 0), bins - since)
-        out[..., first:inside] = total[..., since + first - skip : since + inside - skip]
-        if inside < bins - since:
-            end, low = bins - skip, since + inside - skip
-            np.subtract(total[..., low:end], total[..., low - width : end - width], out=out[..., inside:])
-        return out
-
-
 def fleet(rollups: pl.DataFrame | pl.LazyFrame, bins: tuple[int, int], launch: int = 0) -> tuple[Fleet, pl.DataFrame]:
     """The fleet of one environment, and its rollups as ROWS.
 
@@ -300,10 +243,10 @@ def together(
     launched = max(launch - first_bin, 0)
     # What is new, with the past that it is compared with.
     begin = max(since - WEEK_DAYS * DAY - max(GROWTH_WINDOWS), 0)
-    groups = _grouped(rows, group, begin, count)
+    groups = by_group(rows, group, begin, count)
     moved = np.full((1 + WEEK_DAYS * len(GROWTH_WINDOWS), count), np.nan)
-    moved[0, begin:] = _risen(groups, logged=bool(load[:begin].any()))
-    moved[1:, begin:] = np.concatenate([*_growth(groups, since - begin).values()])
+    moved[0, begin:] = risen_in(groups, logged=bool(load[:begin].any()))
+    moved[1:, begin:] = np.concatenate([*growth_of(groups, since - begin).values()])
     if known is not None:
         moved[:, :since] = known.to_numpy().T[:, :since]
     growth = dict(zip(GROWTH_WINDOWS, moved[1:].reshape(-1, WEEK_DAYS, count), strict=True))
@@ -326,75 +269,6 @@ def together(
             [_median(share[max(0, day - WEEK_DAYS) : day]) for day in range(shape.days)]
         )
     return shape
-
-
-def _grouped(rows: pl.DataFrame, group: Ints, begin: int, end: int) -> Floats:
-    """(groups, bins) calls in the bins begin .. end-1. group: that of each endpoint."""
-    endpoint, bin_, calls = (rows[name].to_numpy() for name in ("endpoint", "bin", "calls"))
-    if begin:
-        late = bin_ >= begin
-        endpoint, bin_, calls = endpoint[late], bin_[late] - begin, calls[late]
-    shape = (int(group.max(initial=0)) + 1, end - begin)
-    sums = np.bincount(group[endpoint] * shape[1] + bin_, calls, shape[0] * shape[1])
-    return sums.astype(np.float64, copy=False).reshape(shape)
-
-
-def _growth(groups: Floats, since: int) -> dict[int, Floats]:
-    """By window of GROWTH_WINDOWS: (7, bins) by which factor the fleet's traffic changed since the same time 1..7 days ago;
-    NaN: cannot be told.
-
-    groups: (groups, bins) calls; since: bins before are not asked for. Medians over an hour, which are steadier, except where the window itself says
-    something quite different: a hole in the logs.
-    """
-    middles = {span: _middle_growth(window_sum(groups, span), since) for span in {*GROWTH_WINDOWS, HOUR}}
-    result = {}
-    for width in GROWTH_WINDOWS:
-        growth, own = middles[max(width, HOUR)], middles[width]
-        differs = np.isnan(growth) | (np.abs(np.log((own + 0.01) / (growth + 0.01))) > HOLE)
-        growth = np.where(~np.isnan(own) & differs, own, growth)
-        growth[WEEK_DAYS - 1, np.isnan(growth).all(axis=0)] = 1.0
-        result[width] = np.where((growth > 0.05) & (growth < 20), growth, np.nan)
-    return result
-
-
-def _middle_growth(calls: Floats, since: int) -> Floats:
-    """(7, bins) median over groups of calls in relation to those of 1..7 days ago; NaN: too few groups have calls enough."""
-    # Groups that never have enough, most of a quarter of an hour's, would only be sorted.
-    each = np.ascontiguousarray(calls[(calls >= MIN_GROUP_CALLS).any(axis=1)].T)
-    growth = np.full((WEEK_DAYS, len(each)), np.nan)
-    for day in range(1, WEEK_DAYS + 1):
-        # As many bins at once as the processor's cache holds, see PIECE.
-        for first in range(max(day * DAY, since), len(each), DAY):
-            now = each[first : first + DAY]
-            before = each[first - day * DAY :][: len(now)]
-            enough = before >= MIN_GROUP_CALLS
-            known = np.count_nonzero(enough, axis=1)
-            at = np.flatnonzero(known >= MIN_GROUPS)
-            # What is not known comes last.
-            ratio = np.divide(now, before, out=np.full(before.shape, np.inf), where=enough)
-            ratio.sort(axis=1)
-            low, high = (ratio[at, place] for place in ((known[at] - 1) // 2, known[at] // 2))
-            growth[day - 1, at + first] = (low + high) / 2
-    return growth
-
-
-def _risen(groups: Floats, logged: bool) -> Bools:
-    """(bins) whether in the quarter of an hour that ends with a bin many groups had far more calls than the hour before, and than at
-    this time of the seven days before.
-
-    groups: (groups, bins) calls. Of groups that have MIN_GROUP_CALLS to be expected by both. logged: whether there were calls before.
-    """
-    quarter = HOUR // 4
-    calls = window_sum(groups, quarter)
-    begun = np.maximum.accumulate(groups.any(axis=0)) | logged
-    there = same_time(begun.astype(np.float64)[None, :])
-    before = back(window_sum(groups, HOUR), quarter, 0.0) * quarter / HOUR
-    days = same_time(calls) / np.maximum(there, 1.0)
-    known = np.minimum(before, days) >= MIN_GROUP_CALLS
-    rose = (known & (calls > RISEN_FACTOR * np.maximum(before, days))).sum(axis=0)
-    told = known.sum(axis=0)
-    risen: Bools = (told >= RISEN_GROUPS) & (rose >= MIN_GROUPS) & (rose >= RISEN_SHARE * told)
-    return risen
 
 
 def _median(values: Floats) -> float:
@@ -581,57 +455,6 @@ def by_minute(rows: pl.DataFrame, first: int, end: int) -> Floats:
 def by_bin(rows: pl.DataFrame, bins: int) -> Floats:
     """Calls in each of the first bins. rows: ROWS of one endpoint."""
     return np.bincount(rows["bin"].to_numpy(), rows["calls"].to_numpy(), bins).astype(np.float64)
-
-
-def so_far(calls: Floats) -> Floats:
-    """Sums of what is before each place, and of all: one more than there are calls."""
-    sums: Floats = np.r_[0.0, np.cumsum(calls)]
-    return sums
-
-
-def window_sum(matrix: Floats, width: int) -> Floats:
-    """Sum over the window of `width` bins that ends with each bin; shorter where the series begins."""
-    return Sums(matrix).window(width)
-
-
-def window_max(matrix: Floats, width: int) -> Floats:
-    """Highest value in the window of `width` bins that ends with each bin; shorter where the series begins."""
-    # Windows twice as wide at each step: half the time of scipy.ndimage, which takes 0.2 s to import.
-    highest, span = matrix, 1
-    while span < width:
-        step = min(span, width - span)
-        wider = highest.copy()
-        np.maximum(highest[..., step:], highest[..., :-step], out=wider[..., step:])
-        highest, span = wider, span + step
-    return highest
-
-
-def around_max(matrix: Floats, reach: int) -> Floats:
-    """Highest value within `reach` bins of each bin."""
-    padded = np.concatenate([matrix, np.repeat(matrix[..., -1:], reach, axis=-1)], axis=-1)
-    return window_max(padded, 2 * reach + 1)[..., reach:]
-
-
-def back(matrix: Floats, bins: int, fill: float) -> Floats:
-    """Each bin's value `bins` earlier; `fill` where there is none."""
-    out = np.empty_like(matrix)
-    out[..., :bins] = fill
-    if bins < matrix.shape[-1]:
-        out[..., bins:] = matrix[..., : matrix.shape[-1] - bins]
-    return out
-
-
-def same_time(matrix: Floats, ahead: int = 0) -> Floats:
-    """Sum over the same time, or `ahead` bins later (less than a day), of the seven days before each bin."""
-    rows, bins = matrix.shape
-    days = -(-(bins + ahead) // DAY)
-    total = np.zeros((rows, (days + 1) * DAY))
-    total[:, DAY : DAY + bins] = matrix
-    total = total.reshape(rows, days + 1, DAY)
-    np.cumsum(total, axis=1, out=total)
-    out = total[:, :days].copy()
-    out[:, WEEK_DAYS:] -= total[:, : max(days - WEEK_DAYS, 0)]
-    return out.reshape(rows, days * DAY)[:, ahead : ahead + bins]
 
 
 def habit(matrix: Floats, shape: Fleet, strong: tuple[Ints, Ints]) -> Floats:

@@ -14,19 +14,12 @@ import numpy as np
 import polars as pl
 
 from apilens import schema
-from apilens.detect.baseline import DAY, HOUR, MINUTES, WEEK_DAYS, Fleet, Floats, Ints, Sums, by_bin, same_time
-from apilens.detect.incidents import (
-    HINT_EXCESS,
-    HINT_TRAFFIC,
-    Breakdown,
-    Incident,
-    Run,
-    profile_of,
-    reopened,
-    when_raised,
-    windows_frame,
-)
-from apilens.detect.traffic import SURGE_FACTOR
+from apilens.detect.baseline import Fleet, by_bin
+from apilens.detect.bins import DAY, HOUR, MINUTES, WEEK_DAYS, Floats, Ints, Sums, same_time
+from apilens.detect.breakdowns import Breakdown, profile_of, windows_frame
+from apilens.detect.incidents import Incident
+from apilens.detect.runs import HINT_EXCESS, HINT_TRAFFIC, Run, reopened, when_raised
+from apilens.detect.traffic_forecast import SURGE_FACTOR
 
 #: A consumer's burst must be so many times that of its second highest day, and its highest. Picked on worlds whose campaigns reach 2.4 and
 #: 1.3 times, their faults 3.9 and 3.5.

@@ -7,8 +7,10 @@ problem of one endpoint, unless one consumer makes these calls.
 from __future__ import annotations
 
 from apilens import schema
-from apilens.detect.baseline import DAY, HOUR, MINUTES, Fleet
-from apilens.detect.incidents import Breakdown, Run, profile_of, reopened, windows_frame
+from apilens.detect.baseline import Fleet
+from apilens.detect.bins import DAY, HOUR, MINUTES
+from apilens.detect.breakdowns import Breakdown, profile_of, windows_frame
+from apilens.detect.runs import Run, reopened
 
 
 def without_campaigns(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Run]:

@@ -12,18 +12,12 @@ import numpy as np
 import polars as pl
 
 from apilens import schema
-from apilens.detect.baseline import HOUR, MINUTES, Fleet
+from apilens.detect.baseline import Fleet
+from apilens.detect.bins import HOUR, MINUTES
+from apilens.detect.breakdowns import Breakdown, profile_of, windows_frame
 from apilens.detect.counting import OPEN_LOG10_P
-from apilens.detect.incidents import (
-    HINT_EXCESS,
-    HINT_TRAFFIC,
-    Breakdown,
-    Incident,
-    Profile,
-    Run,
-    profile_of,
-    windows_frame,
-)
+from apilens.detect.incidents import Incident
+from apilens.detect.runs import HINT_EXCESS, HINT_TRAFFIC, Profile, Run
 
 #: Minutes without anything abnormal after which an incident has ended: 90, or as long as its calls are apart.
 QUIET = HOUR * 3 // 2

@@ -13,7 +13,8 @@ import polars as pl
 from scipy.special import betainc
 
 from apilens.detect import anomalies
-from apilens.detect.baseline import DAY, HOUR, MINUTES, WEEK_DAYS, Bools, Fleet, Floats, Ints, Series
+from apilens.detect.baseline import Fleet, Series
+from apilens.detect.bins import DAY, HOUR, MINUTES, WEEK_DAYS, Bools, Floats, Ints
 
 #: 5 minutes to a day, in bins (DETECTION: 5 m, 15 m, 1 h, 4 h, 24 h; those between find what is not so strong sooner).
 WINDOWS = (1, 2, 3, 6, 12, 24, 48, 288)
@@ -21,7 +22,7 @@ WINDOWS = (1, 2, 3, 6, 12, 24, 48, 288)
 #: outage would be counted with the last of the one before.
 SOON = HOUR // 2
 #: Two minutes are enough where a server fails a quarter of the calls or more, with at least a minute between them: chances of the
-#: window as a whole and without its worst minute. Whether they are two clients' is asked later (incidents.convincing). A client error
+#: window as a whole and without its worst minute. Whether they are two clients' is asked later (convincing.py). A client error
 #: that was not there in the week before (no 401, 403 or 429, which are not asked that) needs a smaller share, and at
 #: the chances below no share: servers hiccup in pairs, and 499 is a client that gave up on one. In twelve worlds that gave no false ticket;
 #: the same for servers (at lower chances) four.
@@ -56,7 +57,7 @@ PARTS = 12
 #: Errors open sooner than slowness and traffic (anomalies.OPEN_LOG10_P): they are rarer and less whimsical. Measured on three worlds,
 #: 4xx as well as 5xx: no more false tickets.
 OPEN_LOG10_P = -5.0
-#: A window must beat the second worst day of the last week by this factor (see baseline.second_highest_day).
+#: A window must beat the second worst day of the last week by this factor (see baseline.habit).
 HABIT_FACTOR = 1.5
 
 

@@ -14,7 +14,8 @@ import polars as pl
 from scipy.special import stdtr
 
 from apilens.detect import anomalies
-from apilens.detect.baseline import DAY, HOUR, Bools, Fleet, Floats, Ints, Series, Sums, window_max
+from apilens.detect.baseline import Fleet, Series
+from apilens.detect.bins import DAY, HOUR, Bools, Floats, Ints, Sums, window_max
 
 #: From then on latency.py knows two days.
 YOUNG = 2 * DAY

@@ -12,8 +12,11 @@ import numpy as np
 import polars as pl
 
 from apilens import schema
-from apilens.detect.baseline import DAY, MINUTES, WEEK_DAYS, Fleet, Floats, by_minute, so_far
-from apilens.detect.incidents import HINT_EXCESS, REFUSALS, Breakdown, Run, reopened, windows_frame
+from apilens.detect.baseline import Fleet, by_minute
+from apilens.detect.bins import DAY, MINUTES, WEEK_DAYS, Floats, so_far
+from apilens.detect.breakdowns import Breakdown, windows_frame
+from apilens.detect.incidents import REFUSALS
+from apilens.detect.runs import HINT_EXCESS, Run, reopened
 
 #: Given schema.REFUSALS_ASKED, returns schema.REFUSALS.
 Refusals = Callable[[pl.DataFrame], pl.DataFrame]

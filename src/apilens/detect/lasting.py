@@ -15,9 +15,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from apilens.detect.baseline import DAY, HOUR, WEEK_DAYS, Bools, Fleet, Floats, by_bin, window_sum
-from apilens.detect.incidents import Incident, Run
+from apilens.detect.baseline import Fleet, by_bin
+from apilens.detect.bins import DAY, HOUR, WEEK_DAYS, Bools, Floats, window_sum
+from apilens.detect.incidents import Incident
 from apilens.detect.latency import PRIOR_WANDER, PROFILE_CALLS
+from apilens.detect.runs import Run
 
 #: Log likelihood ratio at which recovery is believed (one in twenty is wrong), and above which more failures are not
 #: saved up: however bad it was, recovery shows equally soon. Source: Page, Continuous inspection schemes, Biometrika

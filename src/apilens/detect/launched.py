@@ -10,8 +10,10 @@ from dataclasses import replace
 
 import polars as pl
 
-from apilens.detect.baseline import MINUTES, Fleet
-from apilens.detect.incidents import SAME_UPSTREAM, Run
+from apilens.detect.baseline import Fleet
+from apilens.detect.bins import MINUTES
+from apilens.detect.incidents import SAME_UPSTREAM
+from apilens.detect.runs import Run
 
 #: Half of the run's share of failed calls on another endpoint is the same problem. So many failed calls must be expected by that: fewer
 #: calls tell nothing.

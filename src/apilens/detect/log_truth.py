@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 
 from apilens import schema
-from apilens.detect.baseline import DAY, HOUR, WEEK_DAYS, Floats, around_max, back, window_sum
-from apilens.detect.incidents import Breakdown
+from apilens.detect.bins import DAY, HOUR, WEEK_DAYS, Floats, around_max, back, window_sum
+from apilens.detect.breakdowns import Breakdown
 
 #: A gap is at least so many bins long, and so many calls must be missing: a Poisson process is that silent once in 1e13.
 LEAST_BINS, LEAST_CALLS = 3, 30.0

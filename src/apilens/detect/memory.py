@@ -25,16 +25,17 @@ import polars as pl
 
 from apilens import schema
 from apilens.detect import ahead, anomalies, baseline
-from apilens.detect.baseline import DAY, HOUR, MINUTES, Bools, Fleet, Ints, Series
+from apilens.detect.baseline import Fleet, Series
+from apilens.detect.bins import DAY, HOUR, MINUTES, Bools, Ints
+from apilens.detect.breakdowns import Breakdown
 from apilens.detect.habits import Told
-from apilens.detect.incidents import Breakdown
 
 Detector = Callable[[Series, Fleet], pl.DataFrame]
 #: Given series, fleet, a bin and log10 of a chance: which rows of the series can have an anomaly in that bin or later that
 #: opens by its rule, or whose chance is no higher.
 MayOpen = Callable[[Series, Fleet, int, float], Bools]
 
-#: A window of a day may prolong a problem whose last abnormal bin is so long ago (incidents.QUIET before its start).
+#: A window of a day may prolong a problem whose last abnormal bin is so long ago (runs.QUIET before its start).
 LIVE = DAY + HOUR
 #: Bits of a digest: those of 2^19 rows of one bin still add up in 63.
 _DIGEST_BITS = 44

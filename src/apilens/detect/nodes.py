@@ -11,8 +11,11 @@ from dataclasses import replace
 import polars as pl
 
 from apilens import schema
-from apilens.detect.baseline import MINUTES, Fleet
-from apilens.detect.incidents import EVERYWHERE, HINT_EXCESS, Breakdown, Run, profile_of, windows_frame
+from apilens.detect.baseline import Fleet
+from apilens.detect.bins import MINUTES
+from apilens.detect.breakdowns import Breakdown, profile_of, windows_frame
+from apilens.detect.incidents import EVERYWHERE
+from apilens.detect.runs import HINT_EXCESS, Run
 
 #: Where so many calls of a run failed, they tell themselves whose they are.
 FEW_CALLS = 30

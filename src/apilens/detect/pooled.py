@@ -15,10 +15,11 @@ from scipy.special import gammainc
 
 from apilens import schema
 from apilens.detect import anomalies
-from apilens.detect.baseline import CHUNK, DAY, HOUR, MINUTES, WEEK_DAYS, Fleet, Floats, Ints, Series
+from apilens.detect.baseline import CHUNK, Fleet, Series
+from apilens.detect.bins import DAY, HOUR, MINUTES, WEEK_DAYS, Floats, Ints
 from apilens.detect.counting import PRIOR_CALLS, RATIO_FLOOR, excess_of_codes
 from apilens.detect.habits import BEYOND
-from apilens.detect.incidents import HINT_EXCESS
+from apilens.detect.runs import HINT_EXCESS
 
 #: Given an environment, start, since and end, returns schema.CLIENTS of the calls in [start, end) of those that were refused in [since, end).
 Clients = Callable[[str | None, datetime, datetime, datetime], pl.DataFrame]

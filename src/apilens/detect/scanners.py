@@ -13,9 +13,11 @@ import numpy as np
 import polars as pl
 
 from apilens import schema
-from apilens.detect.baseline import DAY, MINUTES, WEEK_DAYS, Bools, Fleet, Ints, by_minute, so_far
+from apilens.detect.baseline import Fleet, by_minute
+from apilens.detect.bins import DAY, MINUTES, WEEK_DAYS, Bools, Ints, so_far
+from apilens.detect.breakdowns import windows_frame
 from apilens.detect.habits import Told, told
-from apilens.detect.incidents import HINT_EXCESS, Run, reopened, windows_frame
+from apilens.detect.runs import HINT_EXCESS, Run, reopened
 
 #: Given schema.STRANGERS_ASKED, returns schema.STRANGERS.
 Strangers = Callable[[pl.DataFrame], pl.DataFrame]

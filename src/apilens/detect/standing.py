@@ -11,7 +11,8 @@ import polars as pl
 from scipy.special import betainc, betaincinv
 
 from apilens.detect import anomalies
-from apilens.detect.baseline import DAY, HOUR, Fleet, Floats, Ints, Series
+from apilens.detect.baseline import Fleet, Series
+from apilens.detect.bins import DAY, HOUR, Floats, Ints
 from apilens.detect.counting import Events
 
 #: So long after the first call (the go-live) a fault can still be one of the launch (DETECTION: days 0-4).

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from apilens import schema
-from apilens.detect.baseline import DAY, HOUR, WEEK_DAYS, Bools, Floats, back, window_max, window_sum
+from apilens.detect.bins import DAY, HOUR, WEEK_DAYS, Bools, Floats, back, window_max, window_sum
 from apilens.metrics.naming import UNITS, Rule
 
 #: Share in use from which a resource is short, where nothing else is said. Ours, on the side of silence: 80 % of a CPU is no problem.

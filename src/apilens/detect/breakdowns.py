@@ -1,0 +1,111 @@
+"""What is asked of the log beside its rollups: whose calls those of a window were, and who of them carries a run's excess."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import polars as pl
+
+from apilens import schema
+from apilens.detect.baseline import Fleet
+from apilens.detect.bins import MINUTES
+from apilens.detect.runs import DIMENSIONS, Profile, Run
+
+#: Given schema.BREAKDOWN_WINDOWS, returns schema.BREAKDOWN of the calls in them.
+Breakdown = Callable[[pl.DataFrame], pl.DataFrame]
+
+
+def windows_frame(spans: list[tuple[int, int, int]], fleet: Fleet) -> pl.DataFrame:
+    """schema.BREAKDOWN_WINDOWS of (endpoint, start, end), numbered in their order; in minutes since bin 0 began."""
+    frame = pl.DataFrame(
+        {
+            "window_id": np.arange(len(spans)),
+            "endpoint": [span[0] for span in spans],
+            "start": [span[1] * 60 + fleet.first_bin * schema.BIN_S for span in spans],
+            "end": [span[2] * 60 + fleet.first_bin * schema.BIN_S for span in spans],
+        },
+        schema={"window_id": pl.Int64, "endpoint": pl.Int64, "start": pl.Int64, "end": pl.Int64},
+    )
+    times = [
+        pl.from_epoch(name, "s").cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias(name)
+        for name in ("start", "end")
+    ]
+    return (
+        frame.with_columns(times)
+        .join(fleet.endpoints, on="endpoint", how="left", maintain_order="left")
+        .select(*schema.BREAKDOWN_WINDOWS)
+    )
+
+
+def upstreams_of(fleet: Fleet, breakdown: Breakdown) -> dict[int, str]:
+    """The upstream that most of an endpoint's first calls went to, where the log names one.
+
+    Of the first five minutes, so that a scan at any later time says the same.
+    """
+    spans = [(endpoint, bin_ * MINUTES, (bin_ + 1) * MINUTES) for endpoint, bin_ in enumerate(fleet.born.tolist())]
+    windows = windows_frame(spans, fleet)
+    found = (
+        breakdown(windows)
+        .filter(pl.col("upstream").is_not_null())
+        .group_by("window_id", "upstream")
+        .agg(pl.col("calls").sum())
+        .sort("window_id", "calls", "upstream", descending=[False, True, False])
+        .unique("window_id", keep="first", maintain_order=True)
+    )
+    # A window for each endpoint, in the order of their numbers.
+    return dict(found.select("window_id", "upstream").iter_rows())
+
+
+def profile_of(run: Run, now: pl.DataFrame, before: pl.DataFrame, measured: Mapping[str, float | str]) -> Profile:
+    """Who carries a run's excess: `now` is the breakdown of its window, `before` that of the same time a day earlier, `measured`
+    its at_open; its at_peak where the future may have a say.
+
+    Errors: failed calls above the expected ratio of each value's calls. Latency: log time above what was expected.
+    Traffic: calls above (below) those of the day before.
+    """
+    expected = float(measured["expected"])
+    profile = Profile(sizes=4.0 if run.signal == "latency" else 1.0)
+    calls = pl.col("calls").sum()
+    if run.signal == "traffic":
+        then = _by_value(now, "calls", pl.lit(0, pl.Int64).alias("before"))
+        ago = _by_value(before, pl.lit(0, pl.Int64).alias("calls"), pl.col("calls").alias("before"))
+        ago = pl.concat([then, ago])
+        told = _told(ago, pl.col("before").sum(), run.direction * (calls - pl.col("before").sum()))
+    elif run.signal == "latency":
+        slow = now.filter((pl.col("status_code") < 400) & (pl.col("timed") > 0))
+        usual = math.log(expected) if measured["unit"] == "ms" else _mean_log(before, otherwise=slow)
+        timed = pl.col("timed").sum()
+        told = _told(
+            _by_value(slow, "timed", "log_duration_sum"), timed, pl.col("log_duration_sum").sum() - timed * usual
+        )
+    else:
+        hit = pl.col("calls").filter(pl.col("status_code") == run.status).sum()
+        told = _told(_by_value(now, "calls", "status_code"), calls, hit - expected * calls)
+    for name, value, of_value, excess in told.iter_rows():
+        profile.calls[name][value], profile.excess[name][value] = of_value, excess
+    return profile
+
+
+def _by_value(part: pl.DataFrame, *measures: pl.Expr | str) -> pl.DataFrame:
+    """Some measures of a breakdown's rows once for each dimension: `dimension`, its `value` ("" where it is not known) and they."""
+    rows = part.select(*(pl.col(name).fill_null("") for name in DIMENSIONS), *measures)
+    return rows.unpivot(on=DIMENSIONS, index=rows.columns[len(DIMENSIONS) :], variable_name="dimension")
+
+
+def _told(rows: pl.DataFrame, calls: pl.Expr, excess: pl.Expr) -> pl.DataFrame:
+    """dimension, value, calls and excess of _by_value's rows, in order. One question for all dimensions: a small one costs as long as
+    a group does."""
+    of_each = rows.group_by("dimension", "value").agg(
+        calls.cast(pl.Float64).alias("told_calls"), excess.cast(pl.Float64).alias("told_excess")
+    )
+    return of_each.sort("dimension", "value")
+
+
+def _mean_log(before: pl.DataFrame, *, otherwise: pl.DataFrame) -> float:
+    """Mean log duration of the calls of the day before, or of others where it had none. Both are breakdowns."""
+    for part in (before.filter(pl.col("status_code") < 400), otherwise):
+        if timed := int(part["timed"].sum()):
+            return float(part["log_duration_sum"].sum()) / timed
+    return 0.0

@@ -1,0 +1,284 @@
+"""Which endpoints could open in latency.py, by bounds on its expectations: from few sums, and of bins that are yet to come."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import polars as pl
+from scipy.special import betainc, stdtr
+
+from apilens.detect import anomalies
+from apilens.detect.baseline import Fleet, Series
+from apilens.detect.bins import DAY, HOUR, Bools, Floats, Sums, window_max
+from apilens.detect.latency import (
+    CLEAR_LOG10_P,
+    DEGREES_PER_CALL,
+    DRIFT_DEGREES,
+    DRIFT_FACTOR,
+    DRIFT_SKIP,
+    DRIFT_WINDOW,
+    MIN_OVER,
+    MIN_TIMED,
+    MIN_WANDER,
+    SHIFT_WINDOWS,
+    T_DEGREES,
+    TAIL_FACTOR,
+    TAIL_SHARE,
+    count_above,
+    count_slow,
+    limits_of_buckets,
+    slow_limits,
+)
+from apilens.detect.latency_load import WEEK, Totals, calm_bins, on_load, only_bins, usual_calls, without_busy_bins
+
+#: What a window is compared with lies within so many bins: slow calls with those of their week, each day of it with the week
+#: by which slow is told, and that with the week by which bursts are; a drift with less.
+REACH = 3 * WEEK + 2 * DAY
+
+
+def may_open(series: Series, fleet: Fleet, since: int, anyway: float) -> Bools:
+    """Which rows of the series can have an anomaly in bin `since` or later that opens by its rule, or whose chance is `anyway`
+    (its log10) or less.
+
+    What detect() asks a window for, as far as it follows from a few sums: an expectation is never below the week's mean
+    with the fleet's load, and no spread below its floor.
+    """
+    first = max(since - REACH, 0)
+    fleet, late, since = fleet.since(first), series.since(first), since - first
+    timed = Sums(late.timed, since)
+    widths = (*(width for width, _ in SHIFT_WINDOWS), DRIFT_WINDOW)
+    most = [timed.window(width).max(axis=1) for width in widths]
+    asked = np.flatnonzero(np.max(most, axis=0) >= MIN_TIMED)
+    # Those with few calls together, see detect().
+    asked = asked[np.argsort(-most[0][asked], kind="stable")]
+    found = np.zeros(len(series.born), dtype=bool)
+    for rows, piece in late.pieces(asked):
+        found[rows] = _may_be_slower(without_busy_bins(piece), fleet, since, anyway)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What the week before says of windows of one size; (endpoints, bins), or (endpoints, 1): the bound of all bins that lets more open."""
+
+    enough: Bools  # calls of that week
+    mean: Floats
+    mean_of_bins: Floats  # from `width` bins sooner on: the mean by which each bin of a window is told to be its worst
+    variance: Floats
+    slope: Floats  # by load: slope * today's + offset is explained
+    offset: Floats
+    n: Floats
+    share: Floats  # of slow calls
+    enough_of_share: Bools
+
+
+def _may_be_slower(series: Series, fleet: Fleet, since: int, anyway: float) -> Bools:
+    totals = Totals(series, fleet)
+    slow, timed = count_slow(series, fleet)
+    slow_sums, timed_sums = Sums(slow), Sums(timed)
+
+    def before(width: int) -> _Before:
+        return _week_before(totals, slow_sums, timed_sums, width, since)
+
+    return _slower_than(before, series, totals, (slow, timed), (slow_sums, timed_sums), fleet.many, since, anyway)
+
+
+def _week_before(totals: Totals, slow: Sums, timed: Sums, width: int, since: int) -> _Before:
+    """What is known of the windows of a size that end in bin `since` or later, whatever they hold; of a drift there is no share."""
+    behind = DRIFT_WINDOW + DRIFT_SKIP if width == DRIFT_WINDOW else width + HOUR
+    of, sooner = totals.tail(since), totals.tail(max(since - width, 0))
+    past_n = of.timed.past(WEEK, behind)
+    mean, variance, slope, load_mean = on_load(of, behind)
+    if width == DRIFT_WINDOW:
+        mean_of_bins, share, enough = mean, np.zeros_like(mean), np.zeros(mean.shape, dtype=bool)
+    else:
+        mean_of_bins = sooner.log_sum.past(WEEK, behind) / np.maximum(sooner.timed.past(WEEK, behind), 1.0)
+        among = timed.tail(since).past(WEEK, behind)
+        share = (slow.tail(since).past(WEEK, behind) + 100 * TAIL_SHARE) / (among + 100)
+        enough = among >= 50
+    return _Before(past_n >= 50, mean, mean_of_bins, variance, slope, -slope * load_mean, past_n, share, enough)
+
+
+def _slower_than(
+    before: Callable[[int], _Before],
+    series: Series,
+    totals: Totals,
+    slow: tuple[Floats, Floats],
+    slow_sums: tuple[Sums, Sums],
+    many: Floats,
+    since: int,
+    anyway: float,
+) -> Bools:
+    """Which rows can have a window that ends in bin `since` or later and opens, by what is known before it.
+
+    series: without bursts; totals: its sums; slow: slow calls, and those they are counted among; many: as in Fleet.
+    """
+    found = np.zeros(len(series.born), dtype=bool)
+    slow_calls, among = slow_sums[0].tail(since), slow_sums[1].tail(since)
+    shift_or_tail, drift = (
+        np.maximum(rule - many[since:], anyway) + anomalies.SLACK for rule in (CLEAR_LOG10_P, anomalies.OPEN_LOG10_P)
+    )
+    of = totals.tail(since)
+    for width, factor in SHIFT_WINDOWS:
+        n, counted = of.timed.window(width), among.window(width)
+        if max(n.max(initial=0), counted.max(initial=0)) < MIN_TIMED:
+            continue
+        week = before(width)
+        # Some bins sooner, because a window is asked for without its worst bin.
+        begin = max(since - width, 0)
+        new = slice(since - begin, None)
+        rest_n = np.maximum(n, 1.0) * (1 - 1 / width)
+        worst = window_max(series.log_sum[:, begin:] - series.timed[:, begin:] * week.mean_of_bins, width)[:, new]
+        explained = week.slope * (of.load.window(width) / np.maximum(n, 1.0)) + week.offset
+        above = (
+            of.log_sum.window(width) - np.maximum(worst, 0.0) - np.maximum(n, 1.0) * week.mean
+        ) / rest_n - explained
+        enough = (n >= MIN_TIMED) & week.enough
+        rows, bins = np.nonzero(enough & (above > math.log(factor) - anomalies.SLACK))
+        variance = np.broadcast_to(week.variance, n.shape)[rows, bins]
+        n, rest_n, above = (of_all[rows, bins] for of_all in (n, rest_n, above))
+        z = above / np.sqrt(variance / rest_n + MIN_WANDER)
+        chance = anomalies.log10_tail(stdtr(np.minimum(T_DEGREES, DEGREES_PER_CALL * n), -z))
+        found[rows[chance <= shift_or_tail[bins]]] = True
+        k = slow_calls.window(width) - window_max(slow[0][:, begin:], width)[:, new]
+        least = counted * week.share * (width - 1) / width
+        third = max(width // 3, 1)
+        heavier = (
+            (counted >= MIN_TIMED)
+            & week.enough_of_share
+            & (k >= 4)
+            & (k > TAIL_FACTOR * least - anomalies.SLACK)
+            & (k - least > 0.05 * counted - anomalies.SLACK)
+        )
+        heavier &= slow_calls.window(third) > 1.5 * week.share * among.window(third) - anomalies.SLACK
+        rows, bins = np.nonzero(heavier)
+        k, least = k[rows, bins], least[rows, bins]
+        shape = least / MIN_OVER
+        chance = anomalies.log10_tail(betainc(k, shape, least / (least + shape)))
+        found[rows[chance <= shift_or_tail[bins]]] = True
+    n = of.timed.window(DRIFT_WINDOW)
+    if found.all() or n.max(initial=0) < MIN_TIMED:
+        return found
+    week = before(DRIFT_WINDOW)
+    explained = week.slope * (of.load.window(DRIFT_WINDOW) / np.maximum(n, 1.0)) + week.offset
+    above = of.log_sum.window(DRIFT_WINDOW) / np.maximum(n, 1.0) - week.mean - explained
+    rows, bins = np.nonzero((n >= MIN_TIMED) & week.enough & (above > math.log(DRIFT_FACTOR) - anomalies.SLACK))
+    variance, past_n = (np.broadcast_to(each, n.shape)[rows, bins] for each in (week.variance, week.n))
+    z = above[rows, bins] / np.sqrt(variance / n[rows, bins] + variance / past_n)
+    chance = anomalies.log10_tail(stdtr(DRIFT_DEGREES, -z))
+    found[rows[chance <= drift[bins]]] = True
+    return found
+
+
+#: Of an endpoint, what is known of bins some of which are yet to come: of windows of each size the bounds of what the week before says of them
+#: (_Before's fields, one by one); calls at the same time of the days before, bin by bin; from which bucket on calls are slow on the day
+#: before and on this one (NaN: too few calls); and which bins of the 24 hours before were bursts, counted back from the first.
+OUTLOOK = pl.Schema(
+    [
+        ("weeks", pl.Array(pl.Float64, (len(SHIFT_WINDOWS) + 1) * len(fields(_Before)))),
+        ("around", pl.List(pl.Float64)),
+        ("slow_before", pl.Float64),
+        ("slow", pl.Float64),
+        ("bursts", pl.List(pl.Int32)),
+    ]
+)
+
+
+def outlook(series: Series, fleet: Fleet, first: int, end: int) -> pl.DataFrame:
+    """OUTLOOK of the bins first .. end-1, all of one UTC day and few enough that what the shortest window is compared with ends before them;
+    one row per endpoint of the series."""
+    begin = max(first - REACH, 0)
+    later = end - fleet.bins
+    fleet, late, first, end = _longer(fleet.since(begin), later), series.since(begin), first - begin, end - begin
+    day = int(fleet.day_of(np.array([first]))[0])
+    found = []
+    for _, bare in late.pieces(np.arange(len(series.born))):
+        padding = ((0, 0), (0, later))
+        piece = replace(
+            bare,
+            calls=np.pad(bare.calls, padding),
+            timed=np.pad(bare.timed, padding),
+            log_sum=np.pad(bare.log_sum, padding),
+            log_sumsq=np.pad(bare.log_sumsq, padding),
+        )
+        around = usual_calls(piece)
+        calm = calm_bins(piece.calls, around)
+        piece = only_bins(piece, calm)
+        totals, slow_from = Totals(piece, fleet), slow_limits(piece, fleet)
+        slow, timed = (Sums(each) for each in count_above(piece, limits_of_buckets(piece, fleet, slow_from)))
+        weeks = [
+            _bounds(_week_before(totals, slow, timed, width, first)) for width in (*dict(SHIFT_WINDOWS), DRIFT_WINDOW)
+        ]
+        row, burst = np.nonzero(~calm[:, max(first - DAY, 0) : first])
+        bursts = [(burst[row == at] + max(-DAY, -first)).tolist() for at in range(len(piece.born))]
+        found.append(
+            pl.DataFrame(
+                {
+                    "weeks": np.concatenate(weeks, axis=1),
+                    "around": around[:, first:end].tolist(),
+                    "slow_before": slow_from[:, day - 1] if day else np.full(len(bursts), np.nan),
+                    "slow": slow_from[:, day],
+                    "bursts": bursts,
+                },
+                schema=OUTLOOK,
+            )
+        )
+    return pl.concat([OUTLOOK.to_frame(), *found])
+
+
+def _longer(fleet: Fleet, bins: int) -> Fleet:
+    """With so many more bins, of which nothing is known."""
+    return replace(
+        fleet,
+        bins=fleet.bins + bins,
+        load=np.pad(fleet.load, (0, bins)),
+        many=np.pad(fleet.many, (0, bins), mode="edge"),
+    )
+
+
+def _bounds(week: _Before) -> Floats:
+    """(endpoints, fields) of each endpoint what lets most open: of a higher mean, load and share less is beyond it, of more calls more sure."""
+    lowest = (week.mean, week.variance, week.slope, week.offset, week.share)
+    mean, variance, slope, offset, share = (each.min(axis=1) for each in lowest)
+    mean_of_bins, n = (each.max(axis=1) for each in (week.mean_of_bins, week.n))
+    enough, enough_of_share = (each.any(axis=1) for each in (week.enough, week.enough_of_share))
+    bounds: Floats = np.stack([enough, mean, mean_of_bins, variance, slope, offset, n, share, enough_of_share], axis=1)
+    return bounds
+
+
+def may_open_by(known: pl.DataFrame, series: Series, fleet: Fleet, first: int, since: int, anyway: float) -> Bools:
+    """may_open of a series of the last bins alone: too many where the bounds of what is known are wide.
+
+    known: OUTLOOK of the endpoints of the series (null: all is null, and false is returned); first: its first bin. The series begins a day and
+    some hours sooner, or with the first call.
+    """
+    told = np.flatnonzero(known["weeks"].is_not_null())
+    found = np.zeros(len(series.born), dtype=bool)
+    if len(told) == 0:
+        return found
+    if len(told) < len(found):
+        known, series = known[told], series.only(told)
+    bins = series.calls.shape[1]
+    calm = np.ones(series.calls.shape, dtype=bool)
+    each = known.select(pl.int_range(pl.len()).alias("row"), "bursts").explode("bursts").drop_nulls()
+    calm[each["row"].to_numpy(), each["bursts"].to_numpy() + first] = False
+    around = np.array(known["around"].to_list())[:, : bins - first]
+    calm[:, first:] = calm_bins(series.calls, around)
+    piece = only_bins(series, calm)
+    totals = Totals(piece, fleet)
+    midnight = first - (fleet.first_bin + first) % DAY
+    row, today = piece.buckets["row"].to_numpy(), piece.buckets["bin"].to_numpy() >= midnight
+    slow_from = (known[name].cast(pl.Float64).fill_null(np.nan).to_numpy()[row] for name in ("slow", "slow_before"))
+    slow = count_above(piece, np.where(today, *slow_from))
+    weeks = known["weeks"].to_numpy().reshape(len(told), len(SHIFT_WINDOWS) + 1, -1)
+
+    def before(width: int) -> _Before:
+        at = [*dict(SHIFT_WINDOWS), DRIFT_WINDOW].index(width)
+        enough, mean, mean_of_bins, variance, slope, offset, n, share, enough_of_share = weeks[:, at].T[:, :, None]
+        return _Before(enough > 0, mean, mean_of_bins, variance, slope, offset, n, share, enough_of_share > 0)
+
+    found[told] = _slower_than(before, piece, totals, slow, (Sums(slow[0]), Sums(slow[1])), fleet.many, since, anyway)
+    return found
