@@ -55,7 +55,7 @@ MIN_FACTOR = 1.5
 #: The worst twelfth of a window is left out (DETECTION: the worst minute).
 PARTS = 12
 #: Errors open sooner than slowness and traffic (anomalies.OPEN_LOG10_P): they are rarer and less whimsical. Measured on three worlds,
-#: 4xx as well as 5xx: no more false tickets.
+#: 4xx as well as 5xx: no more false tickets. Of many endpoints they must be the rarer, as those (Fleet.many).
 OPEN_LOG10_P = -5.0
 #: A window must beat the second worst day of the last week by this factor (see baseline.habit).
 HABIT_FACTOR = 1.5
@@ -294,7 +294,8 @@ def _window(
         np.where(small, *chances)
         for chances in ((TWO_SMALL_LOG10_P, TWO_LOG10_P), (TWO_SMALL_REST_LOG10_P, TWO_REST_LOG10_P))
     )
-    proven = np.where(two, (whole_log10_p < whole_least) & (log10_p < rest_least), log10_p < OPEN_LOG10_P)
+    many = events.fleet.many[events.bin[at]]
+    proven = np.where(two, (whole_log10_p < whole_least - many) & (log10_p < rest_least), log10_p < OPEN_LOG10_P - many)
     proven &= ~two | server | (past == 0)
     opens = effect & proven & (k >= habit_factor * events.habit(at, k))
     keep = effect & (log10_p < anomalies.HOLD_LOG10_P) & (opens | (~two & (minute == MINUTES)))
