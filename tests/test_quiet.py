@@ -110,3 +110,15 @@ def test_slow_calls_of_which_load_explains_a_part_must_be_the_more(busier: float
     fleet, series = seen(rows, days)
     found = DETECTORS["latency"](series, fleet).filter("opens", pl.col("unit") == "ratio", pl.col("bin") >= 11 * DAY)
     assert (found.height > 0) == told
+
+
+def test_five_times_as_many_endpoints_are_asked_for_more_than_five_times_the_certainty() -> None:
+    """Windows of quiet fleets that are ten times less probable are not ten times rarer."""
+    bins = np.arange(400)
+    rows = pl.concat(
+        pl.DataFrame({"route": f"/{at}", "bin": bins if at < 40 else bins[100:], "status_code": 200, "calls": 1})
+        for at in range(200)
+    )
+    fleet, _ = seen(rows, 2)
+    assert fleet.many[99] == 0
+    assert 1.5 < fleet.many[100] < 2

@@ -32,6 +32,10 @@ HABIT_SECOND, HABIT_HIGHEST = 1.35, 1.05
 FLEET_GROUPS = 512
 #: A fleet of so many endpoints is what thresholds were picked on.
 FEW = 40
+#: By how many decades windows get rarer for each decade of chance that is asked for: those of quiet worlds that are ten times less probable, by the
+#: detectors' own words, are 2.5 times rarer (by detector 0.2 to 0.5 decades: what makes them is no noise but small events). So five times as many
+#: endpoints need 1.75 decades more, not 0.7, for the same number of false tickets.
+RARER = 0.4
 #: Log durations are known to one part in so many, a power of two.
 EXACT = float(1 << 20)
 #: The rollups of a fleet, narrow enough to hold those of 10,000 endpoints for a month.
@@ -61,7 +65,7 @@ class Fleet:
     load: Floats  # (bins) calls of all endpoints; 0: nothing was logged, which is missing data and not a drop
     growth: dict[int, Floats]  # window in bins → (7, bins) factor of its traffic since 1..7 days ago; NaN: unknown
     risen: Bools  # (bins) calls have just risen on many endpoints at once
-    many: Floats  # (bins) by how much log10 of a chance must be lower for looking at so many endpoints (Bonferroni)
+    many: Floats  # (bins) by how much log10 of a chance must be lower for looking at so many endpoints (RARER)
     launch: int  # bin of the go-live; not after any first call where none was named
     code_ratio: dict[int, Floats]  # status_code → (days) median daily share of all calls over the 7 days before
     born: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # (endpoints) first bin with a call
@@ -239,7 +243,7 @@ def together(
     first_calls = rows.lazy().group_by("endpoint").agg(pl.col("bin").min()).collect()
     born = np.full(endpoints.height, count)
     born[first_calls["endpoint"].to_numpy()] = first_calls["bin"].to_numpy()
-    many = np.log10(np.maximum(np.cumsum(np.bincount(born, minlength=count)) / FEW, 1.0))
+    many = np.log10(np.maximum(np.cumsum(np.bincount(born, minlength=count)) / FEW, 1.0)) / RARER
     launched = max(launch - first_bin, 0)
     # What is new, with the past that it is compared with.
     begin = max(since - WEEK_DAYS * DAY - max(GROWTH_WINDOWS), 0)
