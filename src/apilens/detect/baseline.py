@@ -30,8 +30,8 @@ HABIT_SECOND, HABIT_HIGHEST = 1.35, 1.05
 #: Traffic of so many hashed groups of endpoints tells what the whole fleet did; the median over groups ignores the odd
 #: one out.
 FLEET_GROUPS = 512
-#: A fleet of so many endpoints is what thresholds were picked on.
-FEW = 40
+#: A fleet of so many endpoints is what thresholds were picked on: worlds of 40, in whose logs scanners and retired routes make up to six more.
+FEW = 46
 #: By how many decades windows get rarer for each decade of chance that is asked for: those of quiet worlds that are ten times less probable, by the
 #: detectors' own words, are 2.5 times rarer (by detector 0.2 to 0.5 decades: what makes them is no noise but small events). So five times as many
 #: endpoints need 1.75 decades more, not 0.7, for the same number of false tickets.
