@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from apilens import schema
-from apilens.detect import baseline, incidents, nodes
+from apilens.detect import alone, baseline, incidents, nodes
 from apilens.detect.bins import DAY, HOUR, MINUTES
 from apilens.detect.breakdowns import Breakdown
 from apilens.detect.runs import Profile, Run
@@ -88,6 +88,26 @@ def test_what_gets_slower_for_days_behind_one_upstream_is_one_ticket(
     first = run_of(0, "latency", DAY, 2 * DAY, 9 * DAY)
     later = run_of(1, "latency", 5 * DAY - length, 5 * DAY, 9 * DAY)
     assert grouped([first, later], behind(upstreams)) == tickets
+
+
+@pytest.mark.parametrize(("slower", "tickets"), [((0, 1), [[0], [1]]), ((0, 1, 2), [[0, 1]]), ((0, 1, 2, 3), [[0, 1]])])
+def test_days_of_slowness_are_the_upstreams_where_half_of_the_others_have_them(
+    slower: tuple[int, ...], tickets: list[list[int]]
+) -> None:
+    """Four endpoints behind one upstream with a call a bin; the first two were raised as twice as slow, on the eleventh day and half a day later."""
+    bins = 13 * DAY
+    rows = pl.DataFrame({"endpoint": np.repeat(np.arange(4), bins), "bin": np.tile(np.arange(bins), 4)}).with_columns(
+        status_code=200,
+        durations=1,
+        log_duration_sum=np.log(10)
+        + pl.when((pl.col("bin") >= 10 * DAY) & pl.col("endpoint").is_in(slower)).then(np.log(2)).otherwise(0.0),
+    )
+    fleet, _ = fleet_and_rows(bins=bins)
+    runs = [run_of(one, "latency", at - DAY, at, bins - 1) for one, at in ((0, 11 * DAY), (1, 11 * DAY + DAY // 2))]
+    told = alone.apart(runs, rows, fleet, dict.fromkeys(range(4), "a"))
+    # When the first was raised there was nothing to tell it from.
+    assert not told[0].alone
+    assert [[run.endpoint for run in one.runs] for one in incidents.group(told, fleet, behind(["a"] * 4))] == tickets
 
 
 @pytest.mark.parametrize(("direction", "before"), [(-1, 200), (1, 50)], ids=["drop", "surge"])

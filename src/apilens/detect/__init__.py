@@ -18,6 +18,7 @@ from apilens import schema
 from apilens.config import Detect
 from apilens.detect import (
     ahead,
+    alone,
     anomalies,
     auth,
     baseline,
@@ -32,7 +33,6 @@ from apilens.detect import (
     lasting,
     latency,
     latency_bounds,
-    launched,
     memory,
     new_status,
     nodes,
@@ -155,7 +155,7 @@ def find_candidates(
         runs = habits.unaccustomed(runs, rows, fleet, answers, log.refusals, accustomed)
         runs = scanners.unscanned(runs, rows, fleet, log.strangers, scanned)
         runs = nodes.suspected(runs, rows, fleet, answers)
-        runs = launched.apart(runs, rows, fleet, behind)
+        runs = alone.apart(runs, rows, fleet, behind)
         problems = incidents.group(lasting.outlasting(runs, rows, fleet), fleet, answers)
         problems = lasting.coming_back(bursts.recurring(problems, again), rows, fleet)
         found.append(candidates.describe(problems, fleet, answers, now=now))

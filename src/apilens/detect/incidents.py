@@ -149,7 +149,7 @@ def _belongs(run: Run, incident: Incident, launch: int) -> bool:
         together = _same_upstream(run, incident) or _shared(run.profile, incident.profile, "node")
         # The window of a day may have begun anywhere in it; and what gets slower for days shows on each endpoint when it may.
         inside = run.start <= incident.start and run.opened <= first.opened + SAME_UPSTREAM
-        slowly = min(run.opened - run.start, first.opened - first.start) >= DAY - 1
+        slowly = run.lasts_a_day and first.lasts_a_day
         return (near <= SAME_UPSTREAM or inside or slowly) and together
     if run.signal == first.signal == "traffic":
         if run.direction != first.direction:
@@ -210,7 +210,7 @@ def _shared(mine: Profile, theirs: Profile, dimension: str) -> bool:
 
 
 def _same_upstream(run: Run, incident: Incident) -> bool:
-    """Both run into the same upstream, which is no matter of one consumer or node, nor of one endpoint since the launch."""
+    """Both run into the same upstream, which is no matter of one consumer or node, nor of one endpoint alone."""
     mine, my_share, _ = run.profile.top("upstream")
     theirs, their_share, _ = incident.profile.top("upstream")
     free = incident.consumer is None and incident.node is None and not (run.alone or incident.first.alone)

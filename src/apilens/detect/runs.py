@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from scipy.special import bdtrc
 
-from apilens.detect.bins import HOUR, MINUTES, Ints
+from apilens.detect.bins import DAY, HOUR, MINUTES, Ints
 
 #: An anomaly goes on while its abnormal windows are not further apart than this (DETECTION: 45-90 quiet minutes).
 QUIET = HOUR
@@ -86,7 +86,7 @@ class Run:
     node: str | None = None  # that carries what failed alike on other endpoints as well (nodes.py)
     watched: bool = False  # followed until it recovered (lasting.py)
     recovered: int | None = None  # bin at whose end that was known; None: not yet
-    alone: bool = False  # began with the launch, and others behind its upstream are well (launched.py)
+    alone: bool = False  # others behind its upstream are well (alone.py)
     came: int | None = None  # a late job: bin by which most of it had come; None: it is none, or has not
 
     @property
@@ -98,6 +98,11 @@ class Run:
     def opened(self) -> int:
         """The bin in which it was raised."""
         return (self.known - 1) // MINUTES
+
+    @property
+    def lasts_a_day(self) -> bool:
+        """Whether it is slowness that only windows of a day told (latency.py: drifts)."""
+        return self.signal == "latency" and self.opened - self.start >= DAY - 1
 
     def last(self, upto: int) -> int:
         """Last abnormal bin known at the end of minute `upto`; a watched run goes on until its recovery is known."""
