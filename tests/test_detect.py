@@ -631,9 +631,26 @@ def test_a_drop_that_other_hours_made_up_for_is_told_by_its_worst_window() -> No
     )  # fmt: skip
     for calls, told in ((1320, (1.0, 9.0)), (600, (5.0, 10.0))):
         part = pl.DataFrame({"calls": [calls]})
-        measured = candidates._measure("traffic", [(drop, part)])
+        measured = candidates._measure("traffic", [(drop, part)], 600)
         assert (measured.observed, measured.expected) == told
         assert measured.excess >= 48.0
+
+
+def test_calls_of_a_drop_that_goes_on_are_those_of_the_time_that_as_many_were_expected_in() -> None:
+    """Its last bins had more than half of the usual: they go on as long as it has not recovered."""
+    figures: dict[str, float | str] = {
+        "observed": 1.0,
+        "expected": 10.0,
+        "excess": 9.0,
+        "unit": "calls",
+        "log10_p": -9.0,
+    }
+    drop = Run(
+        endpoint=0, signal="traffic", status=None, direction=-1, start=0, known=30, bins=np.arange(8), early={},
+        strong=np.array([30]), proofs=[], at_open=figures, at_peak=figures, expected=10.0, watched=True,
+    )  # fmt: skip
+    measured = candidates._measure("traffic", [(drop, pl.DataFrame({"calls": [36]}))], 60)
+    assert (measured.observed, measured.expected, measured.excess) == (3.0, 10.0, 84.0)
 
 
 def test_a_code_that_was_never_there_is_found_below_the_share_of_ordinary_errors() -> None:

@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 
 from apilens import schema
-from apilens.detect import alone, baseline, incidents, nodes
+from apilens.detect import alone, anomalies, baseline, incidents, nodes
 from apilens.detect.bins import DAY, HOUR, MINUTES
 from apilens.detect.breakdowns import Breakdown
-from apilens.detect.runs import Profile, Run
+from apilens.detect.runs import Profile, Run, runs_of
 from test_detect import START
 
 ENDPOINTS = 4
@@ -192,3 +192,15 @@ def test_a_node_is_told_by_what_fails_alike_elsewhere(
     early = run_of(0, "errors", 0, 0, 1, status=502)
     early.known = 0
     assert nodes.suspected([early], rows, fleet, nodes_of(share))[0].node is None
+
+
+def test_what_opens_in_longer_windows_for_days_is_one_later_occurrence() -> None:
+    """It was one for each bin: the windows of a day did not count as what the next ones go on from."""
+    bins = np.r_[20:24, 320:2400]
+    figures = {"log10_p": -9.0, "observed": 2.0, "expected": 1.0, "unit": "ms", "n": 9, "excess": 1.0}
+    named = {"endpoint": 0, "detector": "latency", "signal": "latency", "status_code": None, "direction": 1}
+    found = pl.DataFrame({"bin": bins, "start_bin": np.where(bins < 24, bins - 2, bins - 287)}).with_columns(
+        minutes=None, opens=True, **{name: pl.lit(value) for name, value in (named | figures).items()}
+    )
+    runs = runs_of(found.select(pl.col(name).cast(dtype) for name, dtype in anomalies.ANOMALIES.items()))
+    assert [(run.start, run.bins[0], run.bins[-1]) for run in runs] == [(18, 20, 23), (36, 323, 2399)]

@@ -56,7 +56,7 @@ def describe(incidents: list[Incident], fleet: Fleet, breakdown: Breakdown, *, n
     for number, incident in enumerate(incidents):
         for run in _main_runs(incident):
             owners.append((number, run))
-            asked.append((run.endpoint, run.start * MINUTES, min((run.last(minute) + 1) * MINUTES, minute)))
+            asked.append((run.endpoint, run.start * MINUTES, _end(run, minute)))
     parts = breakdown(windows_frame(asked, fleet)) if asked else schema.BREAKDOWN.to_frame()
     by_window = {int(key[0]): part for key, part in parts.group_by("window_id")}
     evidence: list[list[tuple[Run, pl.DataFrame]]] = [[] for _ in incidents]
@@ -67,6 +67,11 @@ def describe(incidents: list[Incident], fleet: Fleet, breakdown: Breakdown, *, n
         _candidate(incident, part, names, fleet, minute) for incident, part in zip(incidents, evidence, strict=True)
     ]
     return pl.DataFrame(rows, schema=schema.CANDIDATES)
+
+
+def _end(run: Run, minute: int) -> int:
+    """The minute until which a run is told at the end of another."""
+    return min((run.last(minute) + 1) * MINUTES, minute)
 
 
 def _main_runs(incident: Incident) -> list[Run]:
@@ -143,7 +148,7 @@ def _candidate(
     minute: int,
 ) -> dict[str, object]:
     signal = _signal(incident)
-    measured = _measure(signal, evidence)
+    measured = _measure(signal, evidence, minute)
     last = max(run.last(minute) for run, _ in evidence)
     # The bin that is not over yet, where that is abnormal already, ends now.
     start, end = _time(incident.start * MINUTES, fleet), _time(min((last + 1) * MINUTES, minute), fleet)
@@ -207,8 +212,8 @@ def _codes(evidence: list[tuple[Run, pl.DataFrame]]) -> list[int]:
     return sorted(excess, key=lambda code: (-excess[code], code))
 
 
-def _measure(signal: str, evidence: list[tuple[Run, pl.DataFrame]]) -> _Measured:
-    """Observed against expected over the incident's windows, added up over its endpoints."""
+def _measure(signal: str, evidence: list[tuple[Run, pl.DataFrame]], minute: int) -> _Measured:
+    """Observed against expected over the incident's windows, added up over its endpoints. minute: up to which it is told."""
     profile = Profile()
     for run, part in evidence:
         profile = profile.plus(
@@ -218,11 +223,12 @@ def _measure(signal: str, evidence: list[tuple[Run, pl.DataFrame]]) -> _Measured
     expected = float(main.at_peak["expected"])
     if signal == "traffic":
         calls = sum(int(part["calls"].sum()) for _, part in evidence)
-        spans = sum(run.expected * (int(run.bins[-1]) + 1 - run.start) for run, _ in evidence)
+        bins = {id(run): _end(run, minute) / MINUTES - run.start for run, _ in evidence}
+        spans = sum(run.expected * bins[id(run)] for run, _ in evidence)
         # The window of the peak reaches back to before it began, and its hour is not every hour: what is said of [start, end)
         # is counted in it.
         of_main = next(int(part["calls"].sum()) for run, part in evidence if run is main)
-        observed, usual = of_main / (int(main.bins[-1]) + 1 - main.start), main.expected
+        observed, usual = of_main / bins[id(main)], main.expected
         if main.direction * (observed - usual) <= 0:
             # Abnormal for hours out of a day in which it made up for them: the worst window says it.
             observed, usual = float(main.at_peak["observed"]), expected

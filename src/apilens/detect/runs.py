@@ -132,18 +132,11 @@ def runs_of(found: pl.DataFrame) -> list[Run]:
         found.with_columns(known=known)
         .sort(*series, "known", nulls_last=True, maintain_order=True)
         .with_columns(new=(pl.col("start_bin") > pl.col("bin").shift(1).over(series) + QUIET).fill_null(True))
-        .with_columns(chain=pl.col("new").cum_sum())
-        # A burst of minutes echoes in the windows of a day long after it ended: only windows of its own size prolong
-        # it.
-        .with_columns(size=pl.max_horizontal(2 * span.filter("opens").first().over("chain"), HOUR))
-        .with_columns(lasts=span <= pl.col("size"))
-        .with_columns(
-            strong=pl.when(pl.col("opens") & pl.col("lasts")).then("bin").forward_fill().shift(1).over("chain")
-        )
-        .with_columns(again=pl.col("opens") & (pl.col("start_bin") > pl.col("strong") + NEW_OCCURRENCE))
-        .with_columns(run=(pl.col("new") | pl.col("again").fill_null(False)).cum_sum())
+    )
+    rows = (
+        rows.with_columns(run=(pl.col("new") | _again(rows)).cum_sum())
         .filter(pl.col("opens").any().over("run"))
-        # A new occurrence may be a slower one: its own first window says how long its windows are.
+        # A burst of minutes echoes in the windows of a day long after it ended: only windows of its own size prolong it.
         .with_columns(lasts=span <= pl.max_horizontal(2 * span.filter("opens").first().over("run"), HOUR))
     )
     result = []
@@ -171,6 +164,26 @@ def runs_of(found: pl.DataFrame) -> list[Run]:
             )
         )
     return sorted(result, key=when_raised)
+
+
+def _again(rows: pl.DataFrame) -> pl.Series:
+    """Which rows are a new occurrence on top of what goes on: they open, and begin NEW_OCCURRENCE after the last window that opened
+    and was not longer than those of its own occurrence may be.
+
+    rows: ANOMALIES in the order of their series, and `new`: where a row has nothing to do with the one before. A new occurrence may
+    be a slower one: its own first window says how long its windows are.
+    """
+    opening = rows.with_columns(at=pl.int_range(pl.len()), chain=pl.col("new").cum_sum()).filter("opens")
+    again = np.zeros(rows.height, dtype=np.bool_)
+    known, longest, strong = 0, 0, 0
+    for begin, end, at, chain in opening.select("start_bin", "bin", "at", "chain").iter_rows():
+        span = end - begin + 1
+        again[at] = chain == known and begin > strong + NEW_OCCURRENCE
+        if chain != known or again[at]:
+            known, longest = chain, max(2 * span, HOUR)
+        if span <= longest:
+            strong = end
+    return pl.Series(again)
 
 
 def when_raised(run: Run) -> tuple[int, int, float, int, str]:
