@@ -170,8 +170,8 @@ class Portal:
 
     def __post_init__(self) -> None:
         random, routes = self.random, ROUTES[: self.endpoints]
-        if len(routes) < self.endpoints or self.endpoints < 24 or self.days < 9:
-            raise ValueError(f"a portal has 24 to {len(ROUTES)} endpoints and at least 9 days")
+        if len(routes) < self.endpoints or self.endpoints < 36 or self.days < 9:
+            raise ValueError(f"a portal has 36 to {len(ROUTES)} endpoints and at least 9 days")
         self.backend, self.method, self.path, rates, medians, self.kind, self.answers = map(
             list, zip(*routes, strict=True)
         )
@@ -773,8 +773,9 @@ def _traffic_z(fault: Fault, world: Portal, at: np.ndarray, here: int) -> float:
         return 0.0
     mean = counts.mean()
     daily = abs(here - mean) / np.sqrt(max(mean, 1) + counts.var())
-    if fault.kind == "silence":  # no call at all is plain where the emptiest of those windows had many
-        daily = max(daily, (counts.min() - here) / np.sqrt(counts.min() + 1))
+    # What lies beyond the emptiest (fullest) of those windows is plain, however far they lie apart.
+    low, high = counts.min(), counts.max()
+    daily = max(daily, (low - here) / np.sqrt(low + 1), (here - high) / np.sqrt(high + 1))
     length = fault.end - fault.start
     edges = np.arange(fault.start % length, world.minutes * 60, length)
     found = np.diff(np.searchsorted(at, edges))
@@ -804,7 +805,7 @@ def _ticks(random: np.random.Generator, period: float, jitter: float, end: float
 
 
 def make(profile: str, seed: int, endpoints: int = 40, days: int = 14, calls_per_minute: float = 60.0) -> World:
-    """A world; profile `portal`, or `quiet-portal` for the same one without faults. 24 to 43 endpoints, at least 9 days."""
+    """A world; profile `portal`, or `quiet-portal` for the same one without faults. 36 to 43 endpoints, at least 9 days."""
     world = Portal(np.random.default_rng([seed, 2604]), endpoints, days, calls_per_minute)
     calls = world.answered(world.traffic())
     faults: list[Fault] = []
