@@ -20,6 +20,7 @@ import bank
 import hospital
 import market
 import polars as pl
+import portal
 import telco
 import worlds
 from scoring import Score
@@ -73,6 +74,7 @@ def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float, 
             "bank": bank.make,
             "hospital": hospital.make,
             "market": market.make,
+            "portal": portal.make,
             "telco": telco.make,
         }
         make = makers.get(profile.removeprefix("quiet-"), worlds.make)
@@ -80,7 +82,9 @@ def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float, 
         logged = world.calls.filter(pl.col("at") >= world.labels["t0"] + begins * 86_400)
         worlds.write(replace(world, calls=logged), folder)
         log = folder / "access.log"
-        options = Options(log_format=None if make in (airline.make, hospital.make, telco.make) else worlds.LOG_FORMAT)
+        options = Options(
+            log_format=None if make in (airline.make, hospital.make, portal.make, telco.make) else worlds.LOG_FORMAT
+        )
         ingest(str(folder / "lake"), Request([str(log)], options), None)
         log.unlink()
         (folder / "done").touch()

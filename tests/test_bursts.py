@@ -100,6 +100,13 @@ def test_a_job_that_stays_away_is_a_drop_when_it_has_been_given_an_hour() -> Non
     assert told(*JOB, now=known - timedelta(minutes=5)).height == 0
 
 
+def test_a_busier_evening_before_is_not_the_job_that_stays_away() -> None:
+    evenings = [*on_days(range(3), (17,), 1_500, minutes=60), *on_days(range(3, 4), (17,), 2_700, minutes=60)]
+    friday = START + timedelta(days=4)
+    found = told(*JOB, *evenings).filter(pl.col("detected_at").is_between(friday, friday + timedelta(hours=6)))
+    assert "traffic drop" in found["title"].item()
+
+
 def test_a_job_that_moved_is_its_consumers_habit_on_its_second_day_too() -> None:
     """What is more on that day than on the one before is chance, and nobody's."""
     moved = [*on_days(range(3), (3,), 1_500, minutes=60), *on_days(range(3, 5), (8,), 1_500, minutes=60)]

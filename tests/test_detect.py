@@ -883,6 +883,25 @@ def test_scanners_are_left_out() -> None:
     assert scan(pl.concat([calls, bots, bots]).sort("start_time"))["id"].to_list() == scan(calls)["id"].to_list()
 
 
+@pytest.mark.parametrize(("answered", "status", "raised"), [(0, 400, 0), (1, 400, 1), (0, 502, 1)])
+def test_a_wave_of_what_was_no_request_is_no_error_of_an_endpoint(answered: int, status: int, raised: int) -> None:
+    """Without method and path; unless the log has calls like that which are answered, or a server failed."""
+    calls = quiet_world(1)
+    junk = (
+        calls.filter(during(30))
+        .gather_every(20)
+        .with_columns(method=pl.lit(None, pl.String), route=pl.lit(None, pl.String))
+    )
+
+    def some(count: int, code: int, days: int = 0) -> pl.DataFrame:
+        ago = pl.col("start_time") - timedelta(days=days)
+        return junk.head(count).with_columns(status_code=pl.lit(code, pl.Int16), start_time=ago)
+
+    earlier = [some(5, 400, days) for days in (1, 2, 4)] + [some(50, 200, 3)] * answered
+    found = scan(pl.concat([calls, *earlier, some(50, status)]).sort("start_time"))
+    assert found.filter(pl.col("endpoints").list.contains("- -")).height == raised
+
+
 def test_nothing_to_look_at_gives_an_empty_table_of_candidates() -> None:
     with duckdb.connect() as connection:
         found = find_candidates(schema.ROLLUPS.to_frame(), Logged(connection), now=START)

@@ -145,7 +145,7 @@ def find_candidates(
         abnormal = abnormal.filter(over <= minute - first * MINUTES)
         if settings is not None:
             abnormal = sensitised(abnormal, fleet.endpoints, settings, anomalies.OPEN_LOG10_P)
-        abnormal = nowhere.existing(abnormal, rows)
+        abnormal = nowhere.existing(abnormal, rows, fleet.endpoints)
         runs = patient(runs_of(abnormal), rows, fleet, answers)
         runs = campaigns.without_campaigns(runs, fleet, answers)
         accustomed, scanned = (

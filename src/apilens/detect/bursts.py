@@ -293,7 +293,9 @@ def _moved(run: Run, calls: Floats) -> Run | None:
         return run
     # Windows that began in these twelve hours.
     first, told = min(max(run.start - DAY // 2 + width, 0), at), at + GRACE
-    if told >= len(calls) or (now - usual)[first : told + 1].max() >= MOVED * (usual[at] - now[at]):
+    # A morning with half as many people again as usual is no job.
+    came_elsewhere = np.where(now > JOB_FACTOR * usual, now - usual, 0.0)
+    if told >= len(calls) or came_elsewhere[first : told + 1].max() >= MOVED * (usual[at] - now[at]):
         return None
     run = replace(run, known=(told + 1) * MINUTES)
     end = min(int(run.bins[-1]) + DAY // 2, len(calls))
