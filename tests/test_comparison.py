@@ -7,9 +7,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
+from apilens import schema
 from apilens.lens import Lens
+from apilens.measure.trends import trends
 from commands import apilens, ingest
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
@@ -120,6 +123,32 @@ def test_trends_tell_slower_from_growing_and_take_a_step_for_none(lake: Path) ->
     assert found["/slower"]["latency_per_week"] == pytest.approx(0.08, abs=0.03)
     assert found["/grows"]["weeks_to_double"] == pytest.approx(7.3, rel=0.4)
     assert "slower" in apilens("trends", "--lake", lake).out
+
+
+def wandering(seed: int, growth: float) -> pl.DataFrame:
+    """Rollups of ten endpoints and 60 days, each day of which resembles the one before (0.8), whose latency grows weekly."""
+    random = np.random.default_rng(seed)
+    days, endpoints = 60, 10
+    level = np.zeros((days, endpoints))
+    for day in range(1, days):
+        level[day] = 0.8 * level[day - 1] + random.normal(0, 0.06, endpoints)
+    rows = [
+        (START + timedelta(days=day), f"/e{one}", 1_000, 1_000 * (4 + level[day, one] + np.log(growth) * day / 7))
+        for day in range(days)
+        for one in range(endpoints)
+    ]
+    given = pl.DataFrame(rows, schema=["bin_start", "route", "calls", "log_duration_sum"], orient="row")
+    given = given.with_columns(durations="calls", status_code=pl.lit(200), method=pl.lit("GET"))
+    return given.select(
+        pl.col(name).cast(dtype) if name in given.columns else pl.lit(None, dtype).alias(name)
+        for name, dtype in schema.ROLLUPS.items()
+    )
+
+
+def test_days_that_resemble_the_day_before_are_no_trend_and_a_trend_among_them_is_found() -> None:
+    found = sum(trends(wandering(seed, 1.0))["finding"].count() for seed in range(10))
+    assert found <= 2  # of 100; 18 where days are taken for independent
+    assert sum(trends(wandering(seed, 1.10))["finding"].count() for seed in range(3)) >= 24  # of 30
 
 
 def test_calls_that_name_no_consumer_are_followed_by_their_address(
