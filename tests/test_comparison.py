@@ -12,6 +12,7 @@ import pytest
 
 from apilens import schema
 from apilens.lens import Lens
+from apilens.measure.compare import compare
 from apilens.measure.trends import trends
 from commands import apilens, ingest
 
@@ -70,6 +71,35 @@ def test_only_the_endpoint_that_broke_is_worse_and_the_exit_code_says_so(lake: P
 def test_the_same_window_twice_is_the_same_and_turned_round_worse_is_better(lake: Path) -> None:
     assert set(verdicts(lake, "2026-03-20..2026-03-25", "2026-03-20..2026-03-25").values()) == {"same"}
     assert verdicts(lake, "2026-04-01..2026-04-06", "2026-03-27..2026-04-01")["/breaks"] == "better"
+
+
+def unrest(seed: int, bins: int, factor: float = 1.0) -> pl.DataFrame:
+    """Rollups of 200 endpoints and some bins of 50 calls, which are slower or faster from bin to bin (0.2), all times a factor."""
+    random = np.random.default_rng(seed)
+    rows = [
+        (START + timedelta(minutes=5 * at), f"/e{one}", 50, 50 * level, 50 * (level**2 + 1))
+        for at in range(bins)
+        for one, level in enumerate(random.normal(4 + np.log(factor), 0.2, 200))
+    ]
+    given = pl.DataFrame(
+        rows, schema=["bin_start", "route", "calls", "log_duration_sum", "log_duration_sumsq"], orient="row"
+    ).with_columns(durations="calls", status_code=pl.lit(200), method=pl.lit("GET"))
+    return given.select(
+        pl.col(name).cast(dtype) if name in given.columns else pl.lit(None, dtype).alias(name)
+        for name, dtype in schema.ROLLUPS.items()
+    )
+
+
+def test_a_few_bins_tell_little_of_their_spread_and_the_interval_says_so() -> None:
+    """Of 1,000 pairs of windows that are alike about 50 may lie outside their interval, and none should have a verdict."""
+    outside = wrong = 0
+    for seed in range(5):
+        found = compare(unrest(seed, 4), unrest(seed + 100, 4))
+        outside += found.filter(~pl.lit(1.0).is_between("latency_low", "latency_high")).height
+        wrong += found.filter(pl.col("verdict") != "same").height
+    assert outside <= 55  # 70 by the normal quantile
+    assert wrong <= 5
+    assert compare(unrest(1, 12), unrest(2, 12, 2.0))["verdict"].to_list().count("worse") >= 190
 
 
 def test_what_is_no_window_is_said_with_what_to_type(lake: Path) -> None:
