@@ -110,7 +110,7 @@ def test_the_seconds_of_a_bin_that_has_just_begun_silence_no_page() -> None:
 
 
 def test_a_period_with_calls_in_each_of_its_bins_is_measured_as_a_whole() -> None:
-    frame = rollups([(NOW - timedelta(minutes=5 * i), "/pay", 200, 1, 1.0) for i in range(0, 300)])
+    frame = rollups([(NOW - timedelta(minutes=5 * i), "/pay", 200, 1, 1.0) for i in range(300)])
     found = budgets(frame, [Slo("pay", 0.99, days=1)], now=NOW + timedelta(minutes=2))
     assert found["coverage"].item() == 1.0
 
@@ -175,7 +175,10 @@ def test_openslo_and_sloth_become_objectives(tmp_path: Path) -> None:
         (SLOTH.replace("99.9", "0.999"), r"in percent. Next: 99\.9$"),
         (OPENSLO.replace("op: lte, ", ""), "op of SLO 'pay-fast' is None; expected lt or lte"),
         (OPENSLO.replace("op: lte", "op: gte"), "op of SLO 'pay-fast' is 'gte'; expected lt or lte"),
-        (OPENSLO.replace("timeWindow: [{duration: 4w, isRolling: true}]", "timeWindows: [{count: 7, unit: Day}]"), "expected timeWindow"),
+        (
+            OPENSLO.replace("timeWindow: [{duration: 4w, isRolling: true}]", "timeWindows: [{count: 7, unit: Day}]"),
+            "expected timeWindow",
+        ),
     ],
 )
 def test_a_document_that_cannot_be_used_is_named_with_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:

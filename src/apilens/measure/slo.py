@@ -156,12 +156,13 @@ def read_slos(documents: list[object], file: str) -> list[Slo]:
         for document in documents:
             if not isinstance(document, dict):
                 continue
-            if document.get("kind") == "PrometheusServiceLevel":
-                document = _mapping(document.get("spec"))
             if document.get("kind") == "SLO":
                 found += _openslo(document)
-            elif isinstance(document.get("slos"), list):
-                found += [_sloth(document, one) for one in document["slos"] if isinstance(one, dict)]
+                continue
+            sloth = _mapping(document.get("spec")) if document.get("kind") == "PrometheusServiceLevel" else document
+            slos = sloth.get("slos")
+            if isinstance(slos, list):
+                found += [_sloth(sloth, one) for one in slos if isinstance(one, dict)]
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
     if not found:
