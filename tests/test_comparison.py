@@ -7,9 +7,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
+from apilens import schema
 from apilens.lens import Lens
+from apilens.measure.compare import compare
+from apilens.measure.trends import trends
 from commands import apilens, ingest
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
@@ -69,6 +73,35 @@ def test_the_same_window_twice_is_the_same_and_turned_round_worse_is_better(lake
     assert verdicts(lake, "2026-04-01..2026-04-06", "2026-03-27..2026-04-01")["/breaks"] == "better"
 
 
+def unrest(seed: int, bins: int, factor: float = 1.0) -> pl.DataFrame:
+    """Rollups of 200 endpoints and some bins of 50 calls, which are slower or faster from bin to bin (0.2), all times a factor."""
+    random = np.random.default_rng(seed)
+    rows = [
+        (START + timedelta(minutes=5 * at), f"/e{one}", 50, 50 * level, 50 * (level**2 + 1))
+        for at in range(bins)
+        for one, level in enumerate(random.normal(4 + np.log(factor), 0.2, 200))
+    ]
+    given = pl.DataFrame(
+        rows, schema=["bin_start", "route", "calls", "log_duration_sum", "log_duration_sumsq"], orient="row"
+    ).with_columns(durations="calls", status_code=pl.lit(200), method=pl.lit("GET"))
+    return given.select(
+        pl.col(name).cast(dtype) if name in given.columns else pl.lit(None, dtype).alias(name)
+        for name, dtype in schema.ROLLUPS.items()
+    )
+
+
+def test_a_few_bins_tell_little_of_their_spread_and_the_interval_says_so() -> None:
+    """Of 1,000 pairs of windows that are alike about 50 may lie outside their interval, and none should have a verdict."""
+    outside = wrong = 0
+    for seed in range(5):
+        found = compare(unrest(seed, 4), unrest(seed + 100, 4))
+        outside += found.filter(~pl.lit(1.0).is_between("latency_low", "latency_high")).height
+        wrong += found.filter(pl.col("verdict") != "same").height
+    assert outside <= 55  # 70 by the normal quantile
+    assert wrong <= 5
+    assert compare(unrest(1, 12), unrest(2, 12, 2.0))["verdict"].to_list().count("worse") >= 190
+
+
 def test_what_is_no_window_is_said_with_what_to_type(lake: Path) -> None:
     ran = apilens("compare", "--lake", lake, "--before", "2d", "--after", "1d..now")
     assert ran.code == 2
@@ -120,6 +153,32 @@ def test_trends_tell_slower_from_growing_and_take_a_step_for_none(lake: Path) ->
     assert found["/slower"]["latency_per_week"] == pytest.approx(0.08, abs=0.03)
     assert found["/grows"]["weeks_to_double"] == pytest.approx(7.3, rel=0.4)
     assert "slower" in apilens("trends", "--lake", lake).out
+
+
+def wandering(seed: int, growth: float) -> pl.DataFrame:
+    """Rollups of ten endpoints and 60 days, each day of which resembles the one before (0.8), whose latency grows weekly."""
+    random = np.random.default_rng(seed)
+    days, endpoints = 60, 10
+    level = np.zeros((days, endpoints))
+    for day in range(1, days):
+        level[day] = 0.8 * level[day - 1] + random.normal(0, 0.06, endpoints)
+    rows = [
+        (START + timedelta(days=day), f"/e{one}", 1_000, 1_000 * (4 + level[day, one] + np.log(growth) * day / 7))
+        for day in range(days)
+        for one in range(endpoints)
+    ]
+    given = pl.DataFrame(rows, schema=["bin_start", "route", "calls", "log_duration_sum"], orient="row")
+    given = given.with_columns(durations="calls", status_code=pl.lit(200), method=pl.lit("GET"))
+    return given.select(
+        pl.col(name).cast(dtype) if name in given.columns else pl.lit(None, dtype).alias(name)
+        for name, dtype in schema.ROLLUPS.items()
+    )
+
+
+def test_days_that_resemble_the_day_before_are_no_trend_and_a_trend_among_them_is_found() -> None:
+    found = sum(trends(wandering(seed, 1.0))["finding"].count() for seed in range(10))
+    assert found <= 3  # of 100; 7 where days are taken for independent
+    assert sum(trends(wandering(seed, 1.10))["finding"].count() for seed in range(3)) >= 24  # of 30
 
 
 def test_calls_that_name_no_consumer_are_followed_by_their_address(

@@ -94,6 +94,14 @@ def test_the_consumer_that_stopped_calling_is_named() -> None:
     assert carriers(calls(3).filter(~inside(pl.col("consumer") == "3")), "traffic", None) == [("consumer", "3")]
 
 
+@pytest.mark.parametrize("share", [1.0, 0.7, 0.1])
+def test_calls_that_everybody_made_fewer_of_are_nobodys(share: float) -> None:
+    """What is missing of each is a small difference of large numbers: its chance is that of the numbers, not of itself."""
+    for seed in range(5):
+        kept = pl.Series(np.random.default_rng(seed).random(4_000) < share)
+        assert carriers(calls(seed).filter(~inside(pl.lit(True)) | kept), "traffic", None) == []
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_failure_of_everybody_is_nobodys(seed: int) -> None:
     broken = calls(seed).with_columns(

@@ -213,6 +213,17 @@ def test_a_deployment_just_before_is_named(lake: Path, state: str, tmp_path: Pat
     assert "old" not in row["explanation"]
 
 
+def test_a_deployment_behind_the_five_minutes_in_which_it_began_is_not_what_it_began_after(
+    lake: Path, state: str, tmp_path: Path
+) -> None:
+    (row,) = scan(lake, state, NOW).rows()
+    start = datetime.fromisoformat(row["start"])
+    for minutes, named in ((4, True), (5, False)):
+        mark = f'[[marks]]\ntime = {(start + timedelta(minutes=minutes)).isoformat()}\nlabel = "pay 1.9"\n'
+        (row,) = scan(lake, state, NOW, *configured(tmp_path, mark)).rows()
+        assert ("after 'pay 1.9'" in row["explanation"]) is named, minutes
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

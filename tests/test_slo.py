@@ -12,7 +12,7 @@ from apilens import histogram, schema
 from apilens.config import Config, load_config
 from apilens.errors import ConfigError
 from apilens.lens import load_slos
-from apilens.measure.slo import Slo, budgets
+from apilens.measure.slo import Slo, budgets, longest
 from commands import apilens, ingest
 
 NOW = datetime(2026, 3, 29, tzinfo=UTC)
@@ -97,6 +97,24 @@ def test_slow_calls_are_bad_where_the_objective_has_a_limit() -> None:
     assert one(frame, Slo("pay", 0.9))["bad"] == 0
 
 
+def test_the_seconds_of_a_bin_that_has_just_begun_silence_no_page() -> None:
+    """Two seconds after the hour one good call has come: the last five minutes are still all but lost."""
+    failing = [(NOW - timedelta(minutes=5 * i), "/pay", 500, 10, 1.0) for i in range(1, 13)]
+    fine = [(NOW - timedelta(minutes=5 * i), "/pay", 200, 10, 1.0) for i in range(13, 600)]
+    frame = rollups([(NOW, "/pay", 200, 1, 1.0), *failing, *fine])
+    late = NOW + timedelta(seconds=2)
+    found = budgets(frame, [Slo("pay", 0.99)], now=late).row(0, named=True)
+    assert found["alert"] == "page"
+    assert found["burn_1h"] == pytest.approx(100 * 120 / 121)
+    assert longest([Slo("pay", 0.99, days=1)], late).start == NOW - timedelta(days=1)
+
+
+def test_a_period_with_calls_in_each_of_its_bins_is_measured_as_a_whole() -> None:
+    frame = rollups([(NOW - timedelta(minutes=5 * i), "/pay", 200, 1, 1.0) for i in range(300)])
+    found = budgets(frame, [Slo("pay", 0.99, days=1)], now=NOW + timedelta(minutes=2))
+    assert found["coverage"].item() == 1.0
+
+
 @pytest.mark.parametrize("objective", [1.0, 0.0, 1.2])
 def test_an_objective_without_a_budget_is_refused(objective: float) -> None:
     with pytest.raises(ConfigError, match="less than 100 %"):
@@ -121,6 +139,13 @@ slos:
   - {name: available, objective: 99.9}
 """
 
+KUBERNETES = """
+apiVersion: sloth.slok.dev/v1
+kind: PrometheusServiceLevel
+metadata: {name: sloth-slo-shop}
+spec: {service: shop, slos: [{name: available, objective: 99.9}]}
+"""
+
 
 def test_openslo_and_sloth_become_objectives(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(OPENSLO)
@@ -131,6 +156,8 @@ def test_openslo_and_sloth_become_objectives(tmp_path: Path) -> None:
         Slo("pay-fast slow", 0.995, "* /v1/pay*", None, 2000.0, 28),
         Slo("available", 99.9 / 100, "*", "shop", None, 30),
     ]
+    (tmp_path / "c.yaml").write_text(KUBERNETES)
+    assert load_slos(Config(), [str(tmp_path / "c.yaml")]) == [found[2]]
 
 
 @pytest.mark.parametrize(
@@ -144,12 +171,32 @@ def test_openslo_and_sloth_become_objectives(tmp_path: Path) -> None:
         (SLOTH.replace("99.9", "often"), "expected a number"),
         (OPENSLO.replace("4w", "soon"), "expected for example 28d"),
         ("a: 1", "holds no SLO"),
+        (SLOTH.replace(", objective: 99.9", ""), "is missing; expected a number"),
+        (SLOTH.replace("99.9", "0.999"), r"in percent. Next: 99\.9$"),
+        (OPENSLO.replace("op: lte, ", ""), "op of SLO 'pay-fast' is None; expected lt or lte"),
+        (OPENSLO.replace("op: lte", "op: gte"), "op of SLO 'pay-fast' is 'gte'; expected lt or lte"),
+        (
+            OPENSLO.replace("timeWindow: [{duration: 4w, isRolling: true}]", "timeWindows: [{count: 7, unit: Day}]"),
+            "expected timeWindow",
+        ),
     ],
 )
 def test_a_document_that_cannot_be_used_is_named_with_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "x.yaml").write_text(text)
     with pytest.raises(ConfigError, match=said):
         load_slos(Config(), [str(tmp_path / "x.yaml")])
+
+
+def test_an_objective_that_no_call_is_about_is_no_success(tmp_path: Path) -> None:
+    """A gate whose service the logs do not name, or whose pattern has a slip, must not be green."""
+    (tmp_path / "access.log").write_text('203.0.113.9 - - [02/Mar/2026:10:00:00 +0000] "GET /v1/pay HTTP/1.1" 200 9\n')
+    ingest(tmp_path / "lake", tmp_path / "access.log")
+    (tmp_path / "slo.yaml").write_text(SLOTH)
+    ran = apilens("slo", "--lake", tmp_path / "lake", "--slo", tmp_path / "slo.yaml", "--fail-on", "page")
+    assert ran.code == 4
+    assert "'available' has no call of service 'shop' in its 30 days" in ran.err
+    (tmp_path / "slo.yaml").write_text(SLOTH.replace("99.9}", '99.9, labels: {endpoints: "GET /v1/pay"}}'))
+    assert apilens("slo", "--lake", tmp_path / "lake", "--slo", tmp_path / "slo.yaml").code == 0
 
 
 def test_the_command_reads_the_configuration_and_fails_on_a_page(tmp_path: Path) -> None:

@@ -503,8 +503,10 @@ def load_slos(config: Config, files: Sequence[str]) -> list[Slo]:
     for file in files:
         try:
             text = Path(file).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{file}: cannot be read: {error}") from None
+        except OSError as error:
+            raise ConfigError(f"{file}: cannot be read: {error.strerror or error}") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"{file}: is no UTF-8 text; expected an OpenSLO or Sloth document") from None
         found += read_slos(list(documents(text, file)), file)
     if not found:
         raise ConfigError("no objective is set; next: [[slo]] in apilens.toml, or apilens slo --slo FILE")

@@ -41,7 +41,8 @@ def slo(
 
     settings = load_config(config)
     lens = Lens(lake, settings)
-    found = lens.budgets(load_slos(settings, files), now=moment(now) or lens.data_end or datetime.now(UTC))
+    wanted = load_slos(settings, files)
+    found = lens.budgets(wanted, now=moment(now) or lens.data_end or datetime.now(UTC))
     if output == "ndjson":
         click.echo(ndjson_text(found), nl=False)
     elif output == "json":
@@ -80,5 +81,16 @@ def slo(
                 for row in found.iter_rows(named=True)
             ),
         )
+    objectives = {one.name: one for one in wanted}
+    silent = [objectives[name] for name in found.filter(found["calls"] == 0)["name"]]
+    for one in silent:
+        about = f"service {one.service!r}" if one.service is not None else f"endpoints {one.endpoints!r}"
+        click.echo(
+            f"{one.name!r} has no call of {about} in its {one.days} days: nothing is measured, and nothing can be said;"
+            " what the calls name: apilens endpoints --output json",
+            err=True,
+        )
+    if silent:
+        return Exit.PARTIAL
     loud = {"page": ["page"], "ticket": ["page", "ticket"], None: []}[fail_on]
     return Exit.FINDINGS if found.filter(found["alert"].is_in(loud)).height else Exit.DONE

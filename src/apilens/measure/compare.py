@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
 
 import polars as pl
 
@@ -37,15 +36,18 @@ FALSE_DISCOVERIES = 0.05
 #: Changes below these are no matter, however certain (picked: half a point, a tenth).
 MIN_ERROR_DIFFERENCE, MIN_LATENCY_FACTOR = 0.005, 1.10
 MIN_CALLS = 30
-_Z = NormalDist().inv_cdf(0.975)
 
 
 def compare(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     """COMPARISON of two windows. before, after: schema.ROLLUPS, any order; bots, scanners and health checks left out.
 
     Calls of one moment share their fate, so the five-minute bin is what counts as independent: the variance is that of
-    a ratio over clusters, and not less than that of single calls. Source: Cochran, Sampling Techniques, section 2.11.
+    a ratio over clusters, and not less than that of single calls. Few bins tell their spread badly: intervals and verdicts are
+    Student's, with the degrees of freedom of Welch; a window of one bin tells none, and is taken for single calls.
+    Sources: Cochran, Sampling Techniques, section 2.11; Welch, Biometrika 34 (1947) 28.
     """
+    from scipy.special import stdtrit  # takes half a second to import
+
     sides = [
         _ratios(side).rename({name: f"{name}_{word}" for name in _SUMS})
         for side, word in ((before, "before"), (after, "after"))
@@ -57,13 +59,18 @@ def compare(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
         pl.col("calls_before", "calls_after").fill_null(0),
         error_difference=errors,
         error_se=(pl.col("error_var_before") + pl.col("error_var_after")).sqrt(),
+        error_df=_freedom("error"),
         log_factor=latency,
         latency_se=(pl.col("log_var_before") + pl.col("log_var_after")).sqrt(),
+        latency_df=_freedom("log"),
+    )
+    rows = rows.with_columns(
+        pl.Series(f"{name}_t", stdtrit(rows[f"{name}_df"].to_numpy(), 0.975)) for name in ("error", "latency")
     )
     enough = pl.min_horizontal("calls_before", "calls_after") >= MIN_CALLS
     rows = rows.with_columns(enough=enough)
     significant = _discoveries(
-        pl.concat([_two_sided(rows, "error_difference", "error_se"), _two_sided(rows, "log_factor", "latency_se")])
+        pl.concat([_two_sided(rows, "error_difference", "error"), _two_sided(rows, "log_factor", "latency")])
     )
     error_matters = (pl.col("error_difference").abs() >= MIN_ERROR_DIFFERENCE) & significant.head(rows.height)
     slow_matters = (pl.col("log_factor").abs() >= math.log(MIN_LATENCY_FACTOR)) & significant.tail(rows.height)
@@ -85,13 +92,13 @@ def compare(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     return (
         rows.with_columns(
             verdict=verdict,
-            error_low=pl.col("error_difference") - _Z * pl.col("error_se"),
-            error_high=pl.col("error_difference") + _Z * pl.col("error_se"),
+            error_low=pl.col("error_difference") - pl.col("error_t") * pl.col("error_se"),
+            error_high=pl.col("error_difference") + pl.col("error_t") * pl.col("error_se"),
             latency_before_ms=pl.col("log_ms_before").exp(),
             latency_after_ms=pl.col("log_ms_after").exp(),
             latency_factor=pl.col("log_factor").exp(),
-            latency_low=(pl.col("log_factor") - _Z * pl.col("latency_se")).exp(),
-            latency_high=(pl.col("log_factor") + _Z * pl.col("latency_se")).exp(),
+            latency_low=(pl.col("log_factor") - pl.col("latency_t") * pl.col("latency_se")).exp(),
+            latency_high=(pl.col("log_factor") + pl.col("latency_t") * pl.col("latency_se")).exp(),
         )
         .sort(
             pl.col("verdict") != "worse",
@@ -103,7 +110,16 @@ def compare(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-_SUMS = ("calls", "error_ratio", "error_var", "log_ms", "log_var")
+_SUMS = ("calls", "error_ratio", "error_var", "error_df", "log_ms", "log_var", "log_df")
+#: Degrees of freedom from which on Student's t is normal, for all that matters.
+_MANY = 1e6
+
+
+def _freedom(name: str) -> pl.Expr:
+    """Degrees of freedom of the difference of two estimates, from the variance and degrees of freedom of each; null: none."""
+    variances = [pl.col(f"{name}_var_{side}") for side in ("before", "after")]
+    parts = [v**2 / pl.col(f"{name}_df_{side}") for v, side in zip(variances, ("before", "after"), strict=True)]
+    return ((variances[0] + variances[1]) ** 2 / (parts[0] + parts[1])).fill_nan(_MANY).clip(1, _MANY)
 
 
 def _ratios(rollups: pl.DataFrame) -> pl.DataFrame:
@@ -134,19 +150,24 @@ def _ratios(rollups: pl.DataFrame) -> pl.DataFrame:
         n.alias("calls"),
         pl.col("r").first().alias("error_ratio"),
         pl.max_horizontal(binomial, spread).alias("error_var"),
+        pl.when(spread > binomial).then(clusters - 1).otherwise(_MANY).cast(pl.Float64).alias("error_df"),
         pl.col("m").first().fill_nan(None).alias("log_ms"),
         pl.max_horizontal(single, clustered).fill_nan(None).alias("log_var"),
+        pl.when(clustered > single).then(clusters - 1).otherwise(_MANY).cast(pl.Float64).alias("log_df"),
     )
 
 
-def _two_sided(rows: pl.DataFrame, value: str, error: str) -> pl.Series:
+def _two_sided(rows: pl.DataFrame, value: str, name: str) -> pl.Series:
     """p of each row's change against none; 1.0 where there are too few calls."""
-    z = rows.select(
-        pl.when(pl.col("enough")).then((pl.col(value) / pl.col(error).clip(1e-12)).abs()).otherwise(0.0).fill_null(0.0)
+    t = rows.select(
+        pl.when(pl.col("enough"))
+        .then((pl.col(value) / pl.col(f"{name}_se").clip(1e-12)).abs())
+        .otherwise(0.0)
+        .fill_null(0.0)
     ).to_series()
-    from scipy.special import ndtr  # takes half a second to import
+    from scipy.special import stdtr
 
-    return pl.Series("p", 2 * ndtr(-z.to_numpy()))
+    return pl.Series("p", 2 * stdtr(rows[f"{name}_df"].fill_null(_MANY).to_numpy(), -t.to_numpy()))
 
 
 def _discoveries(p: pl.Series) -> pl.Series:

@@ -23,7 +23,7 @@ CARRIERS = table(
         "excess": pl.Float64,  # calls above (latency: log ms above, traffic: calls more or fewer than) the day before
         "excess_share": pl.Float64,  # of the excess of all values of the dimension, 0..1
         "traffic_share": pl.Float64,  # of the calls, 0..1
-        "p": pl.Float64,  # chance of so much of the excess by its share of the traffic, times the values looked at, at most 1
+        "p": pl.Float64,  # chance of so much of it (see explain) by its share of the traffic, times the values looked at, at most 1
         "carries": pl.Boolean,
     }
 )
@@ -46,7 +46,9 @@ def explain(
 
     signal: schema.SIGNALS; status: the code of errors. A value carries the change when it has at least half of the excess,
     more than its share of the calls, and that is beyond chance: one-sided binomial tail, Bonferroni over all values of all
-    dimensions that were tested. A dimension with a single value explains nothing. Source: as Adtributor's (Bhagwan et al.,
+    dimensions that were tested. Of errors and latency the excess is held against the share of the calls; of traffic, where the
+    excess is the small difference of two large numbers, all calls of the window (fewer, or more) against the share in the day before.
+    A dimension with a single value explains nothing. Source: as Adtributor's (Bhagwan et al.,
     NSDI 2014) explanatory power and surprise, with a test in place of its thresholds.
     """
     params = {
@@ -104,7 +106,12 @@ def explain(
     hits = np.floor(rows["excess"].fill_null(0.0).to_numpy())
     n = np.maximum(np.ceil(rows["total"].fill_null(0.0).to_numpy()), hits)
     traffic_share = rows["traffic_share"].fill_null(0.0).to_numpy()
-    p = np.where(hits >= 1, betainc(np.maximum(hits, 1), np.maximum(n - hits + 1, 1), traffic_share), 1.0)
+    if signal == "traffic":
+        hits, n = rows["calls"].to_numpy(), rows.select(pl.col("calls").sum().over("dimension")).to_series().to_numpy()
+    if signal == "traffic" and direction < 0:
+        p = np.where(n > hits, betainc(np.maximum(n - hits, 1), hits + 1, 1 - traffic_share), 1.0)
+    else:
+        p = np.where(hits >= 1, betainc(np.maximum(hits, 1), np.maximum(n - hits + 1, 1), traffic_share), 1.0)
     tested = int((rows["values"] > 1).sum())
     carries = (
         (pl.col("p") < SIGNIFICANT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
@@ -70,7 +71,11 @@ BURN_WINDOWS = (
 
 def budgets(rollups: pl.DataFrame, objectives: list[Slo], *, now: datetime) -> pl.DataFrame:
     """BUDGETS as of `now`. rollups: schema.ROLLUPS of the longest period before it, any order; bots, scanners and health
-    checks are left out. A period that begins before the first call counts as unmeasured there."""
+    checks are left out. A period that begins before the first call counts as unmeasured there.
+
+    Every window reaches back to the start of the five minutes in which it begins: the last five minutes are never the few
+    seconds of the bin that has just begun, in which a single good call would silence a page.
+    """
     real = rollups.filter(pl.col("synthetic_type").is_null())
     return pl.DataFrame([_budget(real, slo, now) for slo in objectives], schema=BUDGETS)
 
@@ -80,9 +85,8 @@ def _budget(rollups: pl.DataFrame, slo: Slo, now: datetime) -> dict[str, object]
     endpoint = pl.concat_str(pl.col("method").fill_null("-"), pl.lit(" "), pl.col("route").fill_null("-"))
     names = rollups.select(endpoint.alias("endpoint")).to_series().unique()
     matching = [name for name in names if fnmatchcase(name, slo.endpoints)]
-    mine = rollups.filter(
-        endpoint.is_in(matching) & (pl.col("bin_start") >= now - period) & (pl.col("bin_start") < now)
-    )
+    first = _bin_of(now - period)
+    mine = rollups.filter(endpoint.is_in(matching) & (pl.col("bin_start") >= first) & (pl.col("bin_start") < now))
     if slo.service is not None:
         mine = mine.filter(pl.col("service") == slo.service)
     failed = (pl.col("status_code") >= 500).fill_null(True)
@@ -91,7 +95,7 @@ def _budget(rollups: pl.DataFrame, slo: Slo, now: datetime) -> dict[str, object]
     calls, wrong = int(bins["calls"].sum()), int(bins["bad"].sum())
 
     def burn(span: timedelta) -> float | None:
-        part = bins.filter(pl.col("bin_start") >= now - span)
+        part = bins.filter(pl.col("bin_start") >= _bin_of(now - span))
         n = int(part["calls"].sum())
         return int(part["bad"].sum()) / n / (1 - slo.objective) if n else None
 
@@ -118,7 +122,7 @@ def _budget(rollups: pl.DataFrame, slo: Slo, now: datetime) -> dict[str, object]
         "calls": calls,
         "bad": wrong,
         "good_ratio": 1 - wrong / calls if calls else None,
-        "coverage": bins.height / (period.total_seconds() / BIN_S),
+        "coverage": bins.height / math.ceil((now - first).total_seconds() / BIN_S),
         "budget_left": left,
         **dict(zip(("burn_1h", "burn_6h", "burn_1d", "burn_3d"), burns, strict=True)),
         "hours_left": hours,
@@ -133,12 +137,16 @@ def _slow(limit_ms: float) -> pl.Expr:
 
 
 def longest(objectives: list[Slo], now: datetime) -> Window:
-    """The window that all periods lie in."""
-    return Window(now - timedelta(days=max(slo.days for slo in objectives)), now)
+    """The window that all periods lie in, from the start of the five minutes in which the longest begins."""
+    return Window(_bin_of(now - timedelta(days=max(slo.days for slo in objectives))), now)
+
+
+def _bin_of(moment: datetime) -> datetime:
+    return moment - timedelta(seconds=moment.timestamp() % BIN_S)
 
 
 def read_slos(documents: list[object], file: str) -> list[Slo]:
-    """Objectives of OpenSLO (v1, kind SLO) or Sloth (prometheus/v1) documents.
+    """Objectives of OpenSLO (v1, kind SLO) or Sloth (prometheus/v1, or Kubernetes' PrometheusServiceLevel) documents.
 
     Which calls they are about is told by the label or annotation `endpoints` ("GET /v1/*"), else by the service; a query of a
     monitoring system is not run. Raises ConfigError naming the file and what is missing.
@@ -150,8 +158,11 @@ def read_slos(documents: list[object], file: str) -> list[Slo]:
                 continue
             if document.get("kind") == "SLO":
                 found += _openslo(document)
-            elif isinstance(document.get("slos"), list):
-                found += [_sloth(document, one) for one in document["slos"] if isinstance(one, dict)]
+                continue
+            sloth = _mapping(document.get("spec")) if document.get("kind") == "PrometheusServiceLevel" else document
+            slos = sloth.get("slos")
+            if isinstance(slos, list):
+                found += [_sloth(sloth, one) for one in slos if isinstance(one, dict)]
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
     if not found:
@@ -162,6 +173,10 @@ def read_slos(documents: list[object], file: str) -> list[Slo]:
 def _openslo(document: dict[str, object]) -> list[Slo]:
     metadata, spec = _mapping(document.get("metadata")), _mapping(document.get("spec"))
     name = str(metadata.get("name") or "unnamed")
+    if "timeWindows" in spec:
+        raise ConfigError(
+            f"SLO {name!r} has timeWindows, as OpenSLO v1alpha; expected timeWindow. Next: timeWindow: [{{duration: 28d, isRolling: true}}]"
+        )
     windows = spec.get("timeWindow")
     first = _mapping(windows[0]) if isinstance(windows, list) and windows else {}
     objectives = spec.get("objectives")
@@ -171,7 +186,11 @@ def _openslo(document: dict[str, object]) -> list[Slo]:
     for number, one in enumerate(map(_mapping, objectives)):
         percent = one.get("targetPercent")
         target, part = (one.get("target"), 1) if percent is None else (percent, 100)
-        value = one.get("value") if one.get("op") in ("lt", "lte") else None
+        value = one.get("value")
+        if value is not None and one.get("op") not in ("lt", "lte"):
+            raise ConfigError(
+                f"op of SLO {name!r} is {one.get('op')!r}; expected lt or lte beside a value: calls are good that took less"
+            )
         result.append(
             Slo(
                 name if len(objectives) == 1 else f"{name} {one.get('displayName') or number + 1}",
@@ -189,6 +208,8 @@ def _openslo(document: dict[str, object]) -> list[Slo]:
 def _sloth(document: dict[str, object], one: dict[str, object]) -> Slo:
     name = str(one.get("name") or "unnamed")
     share = _number(one.get("objective"), f"objective of SLO {name!r}")
+    if 0 < share <= 1:
+        raise ConfigError(f"objective of SLO {name!r} is {share:g} %; Sloth's is in percent. Next: {100 * share:g}")
     return Slo(
         name, share / 100, endpoints=_endpoints(one), service=_service(document.get("service"), one), days=30
     )  # Sloth's default period
@@ -223,7 +244,7 @@ def _number(value: object, what: str) -> float:
     try:
         return float(str(value))
     except ValueError:
-        raise ConfigError(f"{what} is {value!r}; expected a number") from None
+        raise ConfigError(f"{what} is {'missing' if value is None else repr(value)}; expected a number") from None
 
 
 def _days(duration: str, name: str) -> int:

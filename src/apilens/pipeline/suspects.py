@@ -162,7 +162,7 @@ def with_evidence(
     marks = lens.marks
     for row in rows:
         # A candidate begins with a five-minute bin, its deployment somewhere in it.
-        near = [one for one in marks if -_BIN <= row["start"] - one.time <= timedelta(hours=1)]
+        near = [one for one in marks if -_BIN < row["start"] - one.time <= timedelta(hours=1)]
         row["explanation"] += _after_marks(near, row["start"])
     fresh = [row for row in rows if row["signal"] in SIGNALS and not _unchanged(row, before.get(row["id"]))]
     explained = {row["id"] for row in sorted(fresh, key=lambda row: row["start"], reverse=True)[:_MOST_EXPLAINED]}
