@@ -104,11 +104,9 @@ def _add_columns(lake: Lake) -> None:
             there = {field.name for field in table.schema().fields}
             fields = Schema.from_arrow(TABLES[name].to_frame().to_arrow().schema).fields
             missing = [field for field in fields if field.name not in there]
-            try:
-                if missing:
+            if missing:
+                with lake.explained(name, "its new columns cannot be written", "no row is changed"):
                     table.alter.add_columns(missing)
-            except (OSError, DeltaError) as error:
-                raise LakeError(f"{lake.storage.uri(name)}: cannot be written ({cause(error)})") from None
         lake.save_text("lake.json", json.dumps({**marker, "columns": columns}) + "\n")
 
 
@@ -371,36 +369,37 @@ class Lake(Committed):
         table = table or self.table(name)
         if self._seen.hold is not None:
             self._seen.hold.check()
-        try:
-            table.create_write_transaction(
-                list(actions),
-                mode="append",
-                schema=table.schema(),
-                partition_by=["date"] if name in PARTITIONED else None,
-                commit_properties=CommitProperties(app_transactions=transactions, max_commit_retries=0),
-            )
-        except CommitFailedError as error:
-            raise ConflictError(
-                f"{self.root}: another run committed to {name} meanwhile ({error}); run it again"
-            ) from None
-        except (OSError, DeltaError) as error:
-            if is_failure(error):
-                raise LakeError(words(error, self.storage.uri(name))) from None
-            raise LakeError(
-                f"{self.storage.uri(name)}: the commit cannot be written ({cause(error)}); nothing in it counts. Make room or mend the rights, then run it again"
-            ) from None
+        with self.explained(name, "the commit cannot be written", "nothing in it counts"):
+            try:
+                table.create_write_transaction(
+                    list(actions),
+                    mode="append",
+                    schema=table.schema(),
+                    partition_by=["date"] if name in PARTITIONED else None,
+                    commit_properties=CommitProperties(app_transactions=transactions, max_commit_retries=0),
+                )
+            except CommitFailedError as error:
+                raise ConflictError(
+                    f"{self.root}: another run committed to {name} meanwhile ({error}); run it again"
+                ) from None
 
     def shorten_log(self, name: Table) -> None:
         """Put the log of a table into a checkpoint and delete what of it is too old. Raises LakeError when that cannot be written."""
         table = self.table(name)
-        try:
+        with self.explained(name, "the checkpoint of its log cannot be written", "no row is changed"):
             table.create_checkpoint()
             table.cleanup_metadata()
+
+    @contextmanager
+    def explained(self, name: Table, failed: str, state: str) -> Iterator[None]:
+        """Turns what the library of the tables raises into a LakeError that says what failed, and in which state that leaves the table."""
+        try:
+            yield
         except (OSError, DeltaError) as error:
             if is_failure(error):
                 raise LakeError(words(error, self.storage.uri(name))) from None
             raise LakeError(
-                f"{self.storage.uri(name)}: the checkpoint of its log cannot be written ({cause(error)}); no row is changed. Make room or mend the rights, then run it again"
+                f"{self.storage.uri(name)}: {failed} ({cause(error)}); {state}. Make room or mend the rights, then run it again"
             ) from None
 
     def save_text(self, name: str, text: str) -> None:
