@@ -26,7 +26,7 @@ from apilens.formats import Detection, FoundLayout, Options, check_options, dete
 from apilens.formats.block import Block, Reader
 from apilens.ingest.cut_short import is_beginning, may_be_beginning
 from apilens.ingest.enrich import Declared
-from apilens.ingest.forget import tombstone
+from apilens.ingest.forget import finish_forgetting, tombstone
 from apilens.ingest.layout_files import layouts_from
 from apilens.ingest.pieces import Cut, Known, Origin, cut, reads_differently
 from apilens.ingest.rollup import finish_rollups
@@ -149,8 +149,9 @@ class IngestRun:
 
     def run(self) -> None:
         """Read every input. Raises UsageError and LakeError; what is wrong with an input goes into its report."""
-        if self.lake.unfinished_rollups():
+        if tombstone(self.lake).unfinished or self.lake.unfinished_rollups():
             with self.lake.lock("commit"):
+                finish_forgetting(self.lake)
                 finish_rollups(self.lake)
         work = [(item, InputReport(item.name)) for item in self._inputs()]
         self._passed, self._size = 0, sizes([item for item, _ in work])
