@@ -202,6 +202,34 @@ def test_a_piece_that_another_run_takes_meanwhile_is_known_whether_shorter_or_lo
     assert len(calls(lake)) == max(theirs, 10)
 
 
+def test_no_input_is_opened_while_others_wait_for_the_lock(tmp_path: Path) -> None:
+    lake, other, own = tmp_path / "lake", tmp_path / "other.csv", tmp_path / "own.csv"
+    other.write_bytes(table_csv(1, 5))
+    own.write_bytes(table_csv(2, 10))
+    held, opened, lock, real = [], [], Lake.lock, run.open_input
+
+    @contextmanager
+    def holding(self: Lake, name: str, **how: bool) -> Iterator[None]:
+        with lock(self, name, **how):
+            held.append(name)
+            try:
+                yield
+            finally:
+                held.remove(name)
+
+    def noted(item: Any) -> Any:
+        opened.append((Path(item.name).name, "commit" in held))
+        return real(item)
+
+    with (
+        before_the_commit(lambda: ingest(lake, other)),
+        mock.patch.object(Lake, "lock", holding),
+        mock.patch.object(run, "open_input", noted),
+    ):
+        assert ingest(lake, own)["stored"] == 10
+    assert opened == [("own.csv", False), ("other.csv", False), ("own.csv", False)]
+
+
 def test_a_pipe_that_would_have_to_be_read_twice_is_said_and_loses_nothing(tmp_path: Path) -> None:
     lake, other = tmp_path / "lake", tmp_path / "other.csv"
     other.write_bytes(table_csv(1, 5))

@@ -100,6 +100,14 @@ class _Done:
     made: Written
 
 
+class _LookFirst(Exception):  # noqa: N818 - no error: what to do before the lock is taken once more
+    """Other runs committed units that begin like some of ours; alike: each of ours, and those."""
+
+    def __init__(self, alike: list[tuple[_Done, list[Mapping[str, Any]]]]) -> None:
+        super().__init__()
+        self.alike = alike
+
+
 class IngestRun:
     """Reads inputs into a lake. Use once; `reports` says what happened, input by input."""
 
@@ -341,13 +349,20 @@ class IngestRun:
 
     def _commit(self, done: Sequence[_Done]) -> None:
         """Commit what the workers made, except pieces that another writer has taken meanwhile."""
-        for left in reversed(range(_RETRIES)):
+        left, committed = _RETRIES, None
+        differs: dict[tuple[str, str], bool] = {}
+        while committed is None:
             try:
-                others, ours = self._commit_ours(done, again=left < _RETRIES - 1)
-                break
+                committed = self._commit_ours(done, differs, again=left < _RETRIES)
+            except _LookFirst as first:  # outside of the lock: inputs are opened for it
+                for each, theirs in first.alike:
+                    found = self._reads_differently(each, theirs)
+                    differs |= {_pair(each, entry): found for entry in theirs}
             except ConflictError:
+                left -= 1
                 if not left:
                     raise
+        others, ours = committed
         same = set(others["unit_id"])
         for row in others.iter_rows(named=True):
             self._entries[row["unit_id"]] = row
@@ -364,9 +379,13 @@ class IngestRun:
         for unit_id, report in late:
             self._count_duplicate(unit_id, report)
 
-    def _commit_ours(self, done: Sequence[_Done], *, again: bool) -> tuple[pl.DataFrame, list[_Done]]:
+    def _commit_ours(
+        self, done: Sequence[_Done], differs: Mapping[tuple[str, str], bool], *, again: bool
+    ) -> tuple[pl.DataFrame, list[_Done]]:
         """What others brought into the ledger meanwhile, and what of `done` was committed beside it.
 
+        differs: of a unit of ours and one of theirs that begins alike, whether an input may have to be read again for it. Raises
+        _LookFirst, and commits nothing, when others brought units of which that is not known.
         again: a commit of the same met a conflict, which may have been with itself: a bucket wrote it, and the answer was lost.
         """
         with self.lake.lock("commit"):
@@ -385,8 +404,17 @@ class IngestRun:
                 done = [each for each in done if each.made.unit.unit_id not in written]
                 fresh = fresh.filter(~pl.col("unit_id").is_in(written))
             others = fresh.filter(~pl.col("unit_id").is_in(list(self._entries)))
-            alike = {str(head): rows.to_dicts() for (head,), rows in others.group_by("head_sha256")}
+            by_head = {str(head): rows.to_dicts() for (head,), rows in others.group_by("head_sha256")}
             same = set(others["unit_id"])
+            alike = [
+                (each, by_head.get(each.job.head_sha256, [])) for each in done if each.made.unit.unit_id not in same
+            ]
+            unseen = [(each, [one for one in theirs if _pair(each, one) not in differs]) for each, theirs in alike]
+            if unseen := [(each, theirs) for each, theirs in unseen if theirs]:
+                raise _LookFirst(unseen)
+            reads_differently = {
+                each.made.unit.unit_id for each, theirs in alike if any(differs[_pair(each, one)] for one in theirs)
+            }
             at_hand = fresh.filter(pl.col("unit_id").is_in([each.made.unit.unit_id for each in done]))
             attempts = dict(at_hand.select("unit_id", "attempt").iter_rows())
             new = []
@@ -394,7 +422,7 @@ class IngestRun:
                 unit = each.made.unit
                 taken = unit.unit_id in same
                 replaced = not taken and attempts.get(unit.unit_id, 0) >= unit.attempt
-                if replaced or (not taken and self._reads_differently(each, alike.get(each.job.head_sha256, []))):
+                if replaced or unit.unit_id in reads_differently:
                     self._contested.add(each.job.report.name)
                 if each.job.report.name not in self._contested and not taken:
                     new.append(each)
@@ -407,8 +435,8 @@ class IngestRun:
         Tables and W3C logs all begin with the same line: most often the units are other ones.
         """
         job, unit = each.job, each.made.unit
-        if not theirs or unit.entry["offset"] or job.item.comes_once:
-            return bool(theirs)
+        if unit.entry["offset"] or job.item.comes_once:
+            return True
         longer = [entry for entry in theirs if entry["bytes"] > unit.entry["bytes"]]
         if any(is_beginning(self.lake, unit, entry) for entry in longer):
             return True
@@ -421,6 +449,10 @@ class IngestRun:
             return reads_differently(stream, job.origin, Known(unit.unit_id, unit.entry["bytes"]), others)
         finally:
             stream.close()
+
+
+def _pair(ours: _Done, theirs: Mapping[str, Any]) -> tuple[str, str]:
+    return ours.made.unit.unit_id, str(theirs["unit_id"])
 
 
 def _counts_of(entry: Mapping[str, object]) -> Counts:
