@@ -304,15 +304,16 @@ def _peek(raw: BinaryIO) -> bytes:
 def _decoder(raw: BinaryIO, kind: str | None) -> BinaryIO:
     match kind:
         case "gzip":
-            return cast(BinaryIO, _Members(raw, lambda: isal_zlib.decompressobj(wbits=31)))
+            quick, exact = (lambda: isal_zlib.decompressobj(wbits=31)), (lambda: zlib.decompressobj(wbits=31))
+            return cast(BinaryIO, _Members(raw, quick, exact))
         case "zstd":
             import pyarrow as pa
 
             return cast(BinaryIO, _Small(pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd")))
         case "bzip2":
-            return cast(BinaryIO, _Members(raw, bz2.BZ2Decompressor))
+            return cast(BinaryIO, _Members(raw, bz2.BZ2Decompressor, bz2.BZ2Decompressor))
         case "xz":
-            return cast(BinaryIO, _Members(raw, lzma.LZMADecompressor))
+            return cast(BinaryIO, _Members(raw, lzma.LZMADecompressor, lzma.LZMADecompressor))
         case "parquet":
             return io.BufferedReader(_ParquetLines(raw))
         case _:
@@ -335,19 +336,58 @@ class _Small:
 
 
 class _Members:
-    """gzip, bzip2 or xz, one member after the other, down to the last byte that can be decoded of a cut one.
+    """gzip, bzip2 or xz, one member after the other, down to the last byte that can be decoded of a cut or damaged one.
 
     The file objects of the standard library throw away what they decoded in the call that meets the end; the decoders
-    do so with what they decoded in the call that meets damage, hence small steps.
+    do so with what they decoded in the call that meets damage, hence small steps, of which the last one is made once more, byte by
+    byte (of a pipe, which cannot be read again, it is lost). exact: makes decoders that need not be quick and can do that.
     """
 
     _STEP = 64 << 10
+    #: When that is done: bytes of input taken at once, until no more than so many of text are left before the last step. Picked.
+    _BITE, _NEAR = 1 << 10, 1 << 20
 
-    def __init__(self, raw: BinaryIO, new: Callable[[], Any]) -> None:
-        self._raw, self._new, self._member, self._input = raw, new, new(), b""
+    def __init__(self, raw: BinaryIO, new: Callable[[], Any], exact: Callable[[], Any]) -> None:
+        self._raw, self._new, self._exact, self._member, self._input = raw, new, exact, new(), b""
         self._fresh = False  # between two members the input may end
+        self._begin, self._given = raw.tell() if raw.seekable() else None, 0  # of this member: where, bytes handed out
+        self._damage: Exception | None = None
 
     def read(self, size: int) -> bytes:
+        if self._damage is not None:
+            raise self._damage
+        try:
+            data = self._read(size)
+        except _DAMAGE as error:
+            self._damage = error
+            if rest := self._before_damage():
+                return rest
+            raise
+        self._given += len(data)
+        return data
+
+    def _before_damage(self) -> bytes:
+        """What can be decoded of the step that met the damage: bytes go in one by one, and come out so, since both what a
+        decoder makes of its last input and what it makes before it meets the damage are lost with the call."""
+        if self._begin is None:
+            return b""
+        self._raw.seek(self._begin)
+        member, given, rest, part, data = self._exact(), 0, bytearray(), b"", b""
+        try:
+            while not member.eof:
+                if not part and not data:
+                    data = self._raw.read(self._BITE if given + self._NEAR < self._given else 1)
+                    if not data:
+                        break
+                part = member.decompress(data, self._STEP if given < self._given else 1)
+                data = getattr(member, "unconsumed_tail", b"")
+                rest += part[max(self._given - given, 0) :]
+                given += len(part)
+        except _DAMAGE:
+            pass  # that is where it is
+        return bytes(rest)
+
+    def _read(self, size: int) -> bytes:
         while True:
             if not self._input and getattr(self._member, "needs_input", True):
                 self._input = self._raw.read(self._STEP)
@@ -366,6 +406,9 @@ class _Members:
             self._input = getattr(self._member, "unconsumed_tail", b"")
             if self._member.eof:
                 self._input, self._member, self._fresh = self._member.unused_data, self._new(), True
+                # What is handed out now belongs to the member before.
+                self._begin = None if self._begin is None else self._raw.tell() - len(self._input)
+                self._given = -len(data)
             if data:
                 return data
 
