@@ -30,7 +30,7 @@ from apilens.ingest.forget import finish_forgetting, tombstone
 from apilens.ingest.layout_files import layouts_from
 from apilens.ingest.pieces import Cut, Known, Origin, cut, reads_differently
 from apilens.ingest.rollup import finish_rollups
-from apilens.ingest.sources import Input, expand, last_changed, open_input, sizes
+from apilens.ingest.sources import Input, LastRun, Look, expand, look_of, open_input, sizes
 from apilens.ingest.unit import Counts
 from apilens.ingest.workers import Answer, Hire, Task, Workers, Written, threads
 from apilens.lake import Lake
@@ -120,16 +120,17 @@ class IngestRun:
         now: datetime,
         progress: Progress = unseen,
         hire: Hire = threads,
-        since: datetime | None = None,
+        last: LastRun | None = None,
     ) -> None:
-        """since: inputs that did not change from then on are left out; None: none is."""
+        """last: what it has read is left out; None: nothing is."""
         self.lake = lake
         self.request = request
         self.config = config
         self.now = now
         self.progress = progress
         self.reports: list[InputReport] = []
-        self._hire, self._since = hire, since
+        self._hire, self._last = hire, last
+        self.looks: list[Look] = []  # of the files that there are, read or left out
         self.unchanged = 0
         self._layout_files: dict[str, tuple[FoundLayout, ...]] = {}
         self._own: dict[str, str] = {}  # unit -> the input of this run that brought it
@@ -232,9 +233,14 @@ class IngestRun:
         # In a folder for which sources are declared, other files (notes, configuration) are not meant.
         strict = any(item.found_in_folder and source is not None for item, source in declared.items())
         meant = [item for item in items if not (strict and item.found_in_folder and declared[item] is None)]
-        if self._since is None:
+        looks = {
+            item: look_of(item) for item in meant
+        }  # before they are read: what comes meanwhile is new to the next run
+        self.looks = sorted({look for look in looks.values() if look is not None})
+        last = self._last
+        if last is None:
             return meant
-        changed = [item for item in meant if (last_changed(item) or self.now) >= self._since]
+        changed = [item for item in meant if not last.has_read(item, looks[item])]
         self.unchanged = len(meant) - len(changed)
         return changed
 

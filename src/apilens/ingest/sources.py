@@ -12,8 +12,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from itertools import takewhile
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -51,13 +50,12 @@ _DAMAGE = (EOFError, OSError, lzma.LZMAError, ValueError, zlib.error, cast(type[
 class Input:
     """One thing to read: a file, an object, or (both None) standard input. name: as the user would recognise it.
 
-    bytes, changed: of an object, as listed. below: the folder named, or that a glob begins with, in which a file was found.
+    bytes, changed: of an object, as listed.
     """
 
     name: str
     path: Path | None = None
     found_in_folder: bool = False
-    below: Path | None = None
     url: str | None = None
     bytes: int | None = None
     changed: datetime | None = None
@@ -91,7 +89,6 @@ def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
             yield InputError(f"{text}: cannot be read ({error.strerror})")
             continue
         refused: list[InputError] = []
-        below: Path | None = None
         if there and _in_a_lake(path):
             yield InputError(
                 f"{text}: belongs to a lake, which holds what was ingested, and no logs; ask it by: apilens endpoints --lake DIR"
@@ -99,14 +96,12 @@ def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
             continue
         if in_folder:
             found, refused = _in_folder(path)
-            below = path
             yield from refused
         elif there:
             found = [path]
         else:
             matches = list(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207 - Path.glob takes no absolute pattern
             there = bool(matches)
-            below = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
             found = sorted(match for match in matches if match.is_file() and not _in_a_lake(match))
         if not found and not refused:
             what = "matches only folders, or files of a lake" if there else "does not exist"
@@ -122,7 +117,7 @@ def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
                 seen.add(real)
                 # A name that is no UTF-8 must not end a run: the ledger holds text.
                 name = os.fsencode(one).decode("utf-8", "backslashreplace")
-                yield Input(name, one, found_in_folder=in_folder, below=below)
+                yield Input(name, one, found_in_folder=in_folder)
 
 
 def _in_folder(folder: Path) -> tuple[list[Path], list[InputError]]:
@@ -167,19 +162,36 @@ def _expand_url(url: str) -> Iterator[Input | InputError]:
         yield Input(one.url, found_in_folder=one.url != url, url=one.url, bytes=one.bytes, changed=one.changed)
 
 
-def last_changed(item: Input) -> datetime | None:
-    """When an input, its name or its place was changed last; None: not known."""
-    if item.path is None:
-        return item.changed
-    # Links and folders bring files that are older than they are: what is in a folder that was moved here did not change.
-    folders = [] if item.below is None else takewhile(lambda folder: folder != item.below, item.path.parents)
-    links = [path for path in (item.path, item.below) if path is not None and path.is_symlink()]
+#: Of a file: its inode, its bytes, and when its content was changed last, in ns since 1970.
+Look = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """What the last run over the same paths has read to its end. since: inputs that were changed from then on are new to it.
+
+    looks: those of its files. What a rename, a link or a moved folder brings has its old time, and what it was called says nothing.
+    """
+
+    since: datetime
+    looks: frozenset[Look]
+
+    def has_read(self, item: Input, look: Look | None) -> bool:
+        """Whether an input (look: of a file) did not change since."""
+        if item.path is None:  # a store stamps an object when it comes
+            return item.changed is not None and item.changed < self.since
+        return look in self.looks and look[2] < self.since.timestamp() * 1e9
+
+
+def look_of(item: Input) -> Look | None:
+    """How a file looks from outside; None: it is none, or cannot be looked at."""
+    if item.path is None or not _is_file(item.path):
+        return None
     try:
-        states = [*(path.stat() for path in (item.path, *folders)), *(path.lstat() for path in links)]
+        state = item.path.stat()
     except OSError:
         return None
-    # A copy may keep the time of the original's content; that it came here is in the other one.
-    return datetime.fromtimestamp(max(max(state.st_mtime, state.st_ctime) for state in states), UTC)
+    return state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def sizes(inputs: Sequence[Input]) -> int | None:
