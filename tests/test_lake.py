@@ -286,6 +286,22 @@ def test_a_lake_without_its_masking_key_takes_no_more_logs(tmp_path: Path) -> No
     assert len(calls(lake)) == 5  # reading goes on
 
 
+@pytest.mark.parametrize("reason", [13, 5], ids=["rights", "disk"])
+def test_a_file_of_the_lake_that_cannot_be_read_is_said(tmp_path: Path, reason: int) -> None:
+    paths = parts(tmp_path / "logs", files=2, lines=5)
+    ingest(tmp_path / "lake", paths[0])
+    real = Path.read_bytes
+
+    def read_bytes(self: Path) -> bytes:
+        if self.name == f"{1:020}.json":
+            raise OSError(reason, os.strerror(reason))
+        return real(self)
+
+    with mock.patch.object(Path, "read_bytes", read_bytes):
+        ran = apilens("ingest", "--lake", tmp_path / "lake", paths[1])
+    assert ran.code == 3 and f"cannot be read ({os.strerror(reason)})" in ran.err and "Traceback" not in ran.err
+
+
 def test_a_lake_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     paths = parts(tmp_path / "logs", files=1, lines=5)
     (tmp_path / "file").write_bytes(b"")

@@ -64,11 +64,7 @@ def open_lake(path: str, *, create: bool = False) -> Lake:
     Raises UsageError for a path that cannot hold one, LakeError when there is none (unless create), or when a newer apilens laid it out: nothing is changed then.
     """
     storage = storage_at(path)
-    try:
-        there = storage.read(MARKER) is not None
-    except OSError:
-        there = False  # what stands in the way is told by whoever tries to make a lake
-    if not there:
+    if storage.read(MARKER) is None:
         if not create:
             raise no_lake(path)
         unsafe = _UNSAFE_URL.search(path) if is_url(path) else _UNSAFE.search(str(Path(path).absolute()))

@@ -121,8 +121,12 @@ class Folder:
     def read(self, path: str) -> bytes | None:
         try:
             return (self._root / path).read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise LakeError(
+                f"{self.uri(path)}: cannot be read ({error.strerror}); mend the rights or the disk, then run it again"
+            ) from None
 
     def replace(self, path: str, data: bytes) -> None:
         target = self._root / path
