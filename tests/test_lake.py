@@ -122,6 +122,83 @@ def test_a_death_at_each_commit_step_loses_and_doubles_nothing(
     assert at >= 8  # two batches, each of ledger, rejects, calls and rollups
 
 
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> set[tuple[int, int, int]]:
+    """What was brought to the disk: inode, bytes and time of its content."""
+    seen: set[tuple[int, int, int]] = set()
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        state = os.fstat(handle)
+        seen.add((state.st_ino, state.st_size, state.st_mtime_ns))
+        real(handle)
+
+    monkeypatch.setattr("os.fsync", fsync)
+    return seen
+
+
+def lose_power(lake: Path, settled: set[tuple[int, int, int]]) -> int:
+    """Leave an empty file in place of each that was not brought to the disk, as file systems do; how many those are."""
+    lost = 0
+    for path in lake.rglob("*"):
+        state = path.stat()
+        if path.is_file() and state.st_size and (state.st_ino, state.st_size, state.st_mtime_ns) not in settled:
+            path.write_bytes(b"")
+            lost += 1
+    return lost
+
+
+def test_a_power_loss_takes_nothing_of_a_run_that_ended(tmp_path: Path, settled: set[tuple[int, int, int]]) -> None:
+    paths = parts(tmp_path / "logs", files=5, lines=20)
+    ingest(tmp_path / "lake", *paths)
+    before = totals(tmp_path / "lake")
+    lose_power(tmp_path / "lake", settled)
+    assert totals(tmp_path / "lake") == before
+    for command in (["compact"], ["vacuum", "--retention-hours", "0"], ["forget", "--before", "2000-01-01"]):
+        assert apilens("lake", *command, "--lake", tmp_path / "lake").code == 0
+        lose_power(tmp_path / "lake", settled)
+        assert totals(tmp_path / "lake") == before
+    assert ingest(tmp_path / "lake", *paths)["duplicate"] == 105
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_power_loss_at_each_commit_step_loses_and_doubles_nothing(
+    tmp_path: Path, after: bool, monkeypatch: pytest.MonkeyPatch, settled: set[tuple[int, int, int]]
+) -> None:
+    monkeypatch.setattr(run, "BATCH", 2)
+    paths = parts(tmp_path / "logs", files=5, lines=20)
+    ingest(tmp_path / "whole", *paths)
+    lost = 0
+    for at in range(20):
+        lake = tmp_path / f"lake-{at}"
+        with until_death(at, after=after):
+            try:
+                ingest(lake, *paths)
+            except Died:
+                lost += lose_power(lake, settled)
+            else:
+                break
+        ingest(lake, *paths)
+        assert totals(lake) == totals(tmp_path / "whole"), f"died at commit step {at}"
+    assert at >= 8 and (lost or after)
+
+
+@pytest.mark.parametrize("table", ["calls", "rollups", "ingests", "rejects"])
+def test_an_entry_of_a_log_that_is_cut_off_is_said_and_mended_by_the_next_run(tmp_path: Path, table: str) -> None:
+    paths = parts(tmp_path / "logs", files=2, lines=20)
+    ingest(tmp_path / "whole", *paths)
+    ingest(tmp_path / "lake", paths[0])
+    steps = ["ingests", "rejects", "calls", "rollups"]
+    with until_death(steps.index(table), after=True), pytest.raises(Died):
+        ingest(tmp_path / "lake", paths[1])
+    entry = max((tmp_path / "lake" / table / "_delta_log").glob("*.json"))
+    entry.write_bytes(entry.read_bytes()[:-40])
+    ran = apilens("sql", "SELECT count(*) FROM calls, rollups, ingests, rejects", "--lake", tmp_path / "lake")
+    assert ran.code == 3 and "was cut off" in ran.err and "apilens ingest" in ran.err
+    ingest(tmp_path / "lake", *paths)
+    assert totals(tmp_path / "lake") == totals(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("at", range(4))
 def test_a_death_while_replacing_leaves_the_old_or_the_new_and_never_both(tmp_path: Path, at: int) -> None:
     paths = parts(tmp_path / "logs", files=2, lines=20)

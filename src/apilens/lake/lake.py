@@ -77,6 +77,7 @@ def open_lake(path: str, *, create: bool = False) -> Lake:
             for name, schema in TABLES.items():
                 if name not in LATER:
                     _create_table(storage, name, schema)
+                    storage.settle([f"{name}/_delta_log/{0:020}.json"])
             storage.create(MARKER, json.dumps({"layout_version": LAYOUT_VERSION}).encode() + b"\n")
         except (OSError, DeltaError) as error:
             reason = getattr(error, "strerror", None) or error
@@ -84,8 +85,19 @@ def open_lake(path: str, *, create: bool = False) -> Lake:
     refuse_newer(path)
     lake = Lake(path)
     if create:
+        if not is_url(path):
+            _mend_logs(lake)
         _add_columns(lake)
     return lake
+
+
+def _mend_logs(lake: Lake) -> None:
+    """Put an entry without actions in place of the last one of a log that a power loss has cut off: its writer never came to say it was done."""
+    for name in lake.tables:
+        if (cut_off := lake.cut_off(name)) is not None:
+            with lake.lock("commit"):
+                if lake.cut_off(name) == cut_off:
+                    lake.storage.replace(cut_off, b'{"commitInfo":{"operation":"MEND"}}\n')
 
 
 def _add_columns(lake: Lake) -> None:
@@ -366,6 +378,9 @@ class Lake(Committed):
         if self._seen.hold is not None:
             self._seen.hold.check()
         with self.explained(name, "the commit cannot be written", "nothing in it counts"):
+            # What a commit names is on the disk before it, and the commit before the next one: whatever a power loss takes, it
+            # takes from the end.
+            self.storage.settle([f"{name}/{action.path}" for action in actions if isinstance(action, AddAction)])
             try:
                 table.create_write_transaction(
                     list(actions),
@@ -378,12 +393,20 @@ class Lake(Committed):
                 raise ConflictError(
                     f"{self.root}: another run committed to {name} meanwhile ({error}); run it again"
                 ) from None
+        self._settle_log(name, table)
+
+    def _settle_log(self, name: Table, table: DeltaTable) -> None:
+        table.update_incremental()
+        ends = (f"{table.version():020}.json", f"{table.version():020}.checkpoint.parquet", "_last_checkpoint")
+        with self.explained(name, "what was committed cannot be brought to the disk", "a power loss may take it"):
+            self.storage.settle([f"{name}/_delta_log/{end}" for end in ends])
 
     def shorten_log(self, name: Table) -> None:
         """Put the log of a table into a checkpoint and delete what of it is too old. Raises LakeError when that cannot be written."""
         table = self.table(name)
         with self.explained(name, "the checkpoint of its log cannot be written", "no row is changed"):
             table.create_checkpoint()
+            self._settle_log(name, table)
             table.cleanup_metadata()
 
     @contextmanager
