@@ -112,7 +112,7 @@ _OBJECTS = 200_000
 class _Stdout(io.FileIO):
     """The output, whose failures bear its name: nothing else tells them from those of a file."""
 
-    def write(self, data: Any) -> int | None:
+    def write(self, data: Any) -> int:
         try:
             return super().write(data)
         except OSError as error:

@@ -103,7 +103,7 @@ class _Done:
 class _LookFirst(Exception):  # noqa: N818 - no error: what to do before the lock is taken once more
     """Other runs committed units that begin like some of ours; alike: each of ours, and those."""
 
-    def __init__(self, alike: list[tuple[_Done, list[Mapping[str, Any]]]]) -> None:
+    def __init__(self, alike: Sequence[tuple[_Done, Sequence[Mapping[str, Any]]]]) -> None:
         super().__init__()
         self.alike = alike
 
