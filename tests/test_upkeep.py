@@ -169,6 +169,16 @@ def test_a_file_that_vacuum_may_not_delete_is_said(tmp_path: Path) -> None:
     assert ran.code == 3 and "Permission denied" in ran.err and "Traceback" not in ran.err
 
 
+def test_a_disk_that_fails_under_vacuum_is_said_without_the_calls_that_led_there(tmp_path: Path) -> None:
+    lake = commits(tmp_path, 1)
+    failure = DeltaError("Kernel error: Input/output error (os error 5)\n   0: <unknown>\n   1: start_thread\n")
+    with mock.patch.object(DeltaTable, "vacuum", side_effect=failure):
+        ran = apilens("lake", "vacuum", "--lake", lake)
+    assert (
+        ran.code == 3 and "(Kernel error: Input/output error (os error 5))" in ran.err and "start_thread" not in ran.err
+    )
+
+
 @pytest.mark.parametrize("compacted", [False, True], ids=["as ingested", "compacted"])
 def test_a_forgotten_consumer_is_gone_from_the_disk_and_does_not_come_back(tmp_path: Path, compacted: bool) -> None:
     path, lake = tmp_path / "a.log", tmp_path / "lake"

@@ -156,7 +156,8 @@ def sweep(lake: Lake, retention_hours: int) -> int:
     # begins with a commit.
     for name in lake.tables:
         table = lake.table(name)
-        unneeded = table.vacuum(retention_hours, dry_run=True, enforce_retention_duration=False, full=True)
+        with lake.explained(name, "what no reader needs cannot be told", "nothing of it was deleted"):
+            unneeded = table.vacuum(retention_hours, dry_run=True, enforce_retention_duration=False, full=True)
         lake.storage.delete([f"{name}/{path}" for path in unneeded])
         gone += len(unneeded)
     # A day file goes with the file it is made of, and so does what a killed run left of one.
