@@ -533,6 +533,17 @@ def test_a_full_disk_behind_the_output_is_said_and_is_no_bug(command: str, lake:
     assert "Traceback" not in ran.stderr and "Exception ignored" not in ran.stderr
 
 
+def test_a_full_disk_under_a_file_is_not_taken_for_one_behind_the_output(tmp_path: Path, lake: Path) -> None:
+    def no_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    ran = subprocess.run(
+        [sys.executable, "-c", MAIN, "report", "--lake", str(lake), "--out", str(tmp_path / "r.html"), "--state", f"sqlite:///{tmp_path}/none.db"],
+        capture_output=True, text=True, timeout=60, preexec_fn=no_room,
+    )  # fmt: skip
+    assert (ran.returncode, "the output" in ran.stderr, "Traceback" in ran.stderr) == (Exit.INPUT, False, False), ran
+
+
 @pytest.mark.parametrize("stream", [1, 2])
 def test_a_job_may_be_started_without_an_output(stream: int, lake: Path) -> None:
     typed = shlex.join([sys.executable, "-c", MAIN, "endpoints", "--lake", str(lake)])

@@ -15,7 +15,7 @@ from unittest import mock
 import pytest
 
 from apilens.ingest import pieces
-from apilens.lake import Lake
+from apilens.lake import Lake, open_lake
 from commands import apilens, calls, ingest, totals
 from logs import broken, log
 
@@ -114,6 +114,21 @@ def test_workers_read_the_bytes_of_files_they_see_and_are_sent_all_others(
     assert sum(sent) == (0 if seen == "the same bytes" else size)
     # Once a worker has said that it does not see them, nobody is asked again, but for what was on its way.
     assert sent.count(0) <= (len(sent) if seen == "the same bytes" else 0 if seen == "an archive" else 5)
+
+
+def test_workers_of_this_machine_are_not_watched(tmp_path: Path) -> None:
+    from apilens.cluster import scheduler
+
+    def watching() -> list[Any]:
+        import threading
+
+        import dask
+
+        names = [thread.name for thread in threading.enumerate() if "Profile" in thread.name]
+        return [names, dask.config.get("distributed.admin.tick.interval")]
+
+    with scheduler("local:1")(open_lake(str(tmp_path / "lake"), create=True)):
+        assert distributed.default_client().run(watching).popitem()[1] == [[], "1s"]
 
 
 def test_the_size_of_a_task_is_no_warning(cluster: Any, tmp_path: Path) -> None:

@@ -185,6 +185,33 @@ def test_of_a_cut_archive_every_whole_line_that_can_be_decoded_is_kept(desk: Pat
         assert done["stored"] == zlib.decompressobj(31).decompress(packed).count(b"\n")
 
 
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+def test_of_a_damaged_archive_every_line_before_the_damage_is_kept(desk: Path, kind: str, members: int) -> None:
+    packing: dict[str, tuple[Any, Any]] = {
+        "gz": (gzip.compress, lambda: zlib.decompressobj(31)),
+        "bz2": (lambda data: bz2.compress(data, 1), bz2.BZ2Decompressor),
+        "xz": (lzma.compress, lzma.LZMADecompressor),
+    }
+    compress, decoder = packing[kind]
+    packed = [compress(log(range(n * 10_000, (n + 1) * 10_000))) for n in range(members)]
+    last = packed[-1]
+    for at in (len(last) // 3, len(last) * 2 // 3, len(last) - 6):
+        damaged = bytearray(last)
+        damaged[at : at + 64] = bytes(byte ^ 0xFF for byte in damaged[at : at + 64])
+        (desk / "damaged").write_bytes(b"".join(packed[:-1]) + damaged)
+        one, text = decoder(), b""
+        try:  # bytes in, one at a time: all that any decoder can tell of it
+            for byte in damaged:
+                text += one.decompress(bytes([byte]))
+        except (OSError, lzma.LZMAError, zlib.error):
+            pass
+        done = ingest(desk / "lake", desk / "damaged", "--source", str(at))
+        assert done["exit_code"] == 4 and "damaged" in done["inputs"][0]["problem"]
+        # More of bzip2, which hands out a block before it knows that it is damaged.
+        assert done["lines"] >= (members - 1) * 10_000 + text.count(b"\n")
+
+
 def test_zstd_that_begins_with_a_frame_to_be_skipped_is_read(desk: Path) -> None:
     skipped = b"\x5a\x2a\x4d\x18" + struct.pack("<I", 3) + b"abc"
     (desk / "parallel.zst").write_bytes(

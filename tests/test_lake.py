@@ -122,6 +122,83 @@ def test_a_death_at_each_commit_step_loses_and_doubles_nothing(
     assert at >= 8  # two batches, each of ledger, rejects, calls and rollups
 
 
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> set[tuple[int, int, int]]:
+    """What was brought to the disk: inode, bytes and time of its content."""
+    seen: set[tuple[int, int, int]] = set()
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        state = os.fstat(handle)
+        seen.add((state.st_ino, state.st_size, state.st_mtime_ns))
+        real(handle)
+
+    monkeypatch.setattr("os.fsync", fsync)
+    return seen
+
+
+def lose_power(lake: Path, settled: set[tuple[int, int, int]]) -> int:
+    """Leave an empty file in place of each that was not brought to the disk, as file systems do; how many those are."""
+    lost = 0
+    for path in lake.rglob("*"):
+        state = path.stat()
+        if path.is_file() and state.st_size and (state.st_ino, state.st_size, state.st_mtime_ns) not in settled:
+            path.write_bytes(b"")
+            lost += 1
+    return lost
+
+
+def test_a_power_loss_takes_nothing_of_a_run_that_ended(tmp_path: Path, settled: set[tuple[int, int, int]]) -> None:
+    paths = parts(tmp_path / "logs", files=5, lines=20)
+    ingest(tmp_path / "lake", *paths)
+    before = totals(tmp_path / "lake")
+    lose_power(tmp_path / "lake", settled)
+    assert totals(tmp_path / "lake") == before
+    for command in (["compact"], ["vacuum", "--retention-hours", "0"], ["forget", "--before", "2000-01-01"]):
+        assert apilens("lake", *command, "--lake", tmp_path / "lake").code == 0
+        lose_power(tmp_path / "lake", settled)
+        assert totals(tmp_path / "lake") == before
+    assert ingest(tmp_path / "lake", *paths)["duplicate"] == 105
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_power_loss_at_each_commit_step_loses_and_doubles_nothing(
+    tmp_path: Path, after: bool, monkeypatch: pytest.MonkeyPatch, settled: set[tuple[int, int, int]]
+) -> None:
+    monkeypatch.setattr(run, "BATCH", 2)
+    paths = parts(tmp_path / "logs", files=5, lines=20)
+    ingest(tmp_path / "whole", *paths)
+    lost = 0
+    for at in range(20):
+        lake = tmp_path / f"lake-{at}"
+        with until_death(at, after=after):
+            try:
+                ingest(lake, *paths)
+            except Died:
+                lost += lose_power(lake, settled)
+            else:
+                break
+        ingest(lake, *paths)
+        assert totals(lake) == totals(tmp_path / "whole"), f"died at commit step {at}"
+    assert at >= 8 and (lost or after)
+
+
+@pytest.mark.parametrize("table", ["calls", "rollups", "ingests", "rejects"])
+def test_an_entry_of_a_log_that_is_cut_off_is_said_and_mended_by_the_next_run(tmp_path: Path, table: str) -> None:
+    paths = parts(tmp_path / "logs", files=2, lines=20)
+    ingest(tmp_path / "whole", *paths)
+    ingest(tmp_path / "lake", paths[0])
+    steps = ["ingests", "rejects", "calls", "rollups"]
+    with until_death(steps.index(table), after=True), pytest.raises(Died):
+        ingest(tmp_path / "lake", paths[1])
+    entry = max((tmp_path / "lake" / table / "_delta_log").glob("*.json"))
+    entry.write_bytes(entry.read_bytes()[:-40])
+    ran = apilens("sql", "SELECT count(*) FROM calls, rollups, ingests, rejects", "--lake", tmp_path / "lake")
+    assert ran.code == 3 and "was cut off" in ran.err and "apilens ingest" in ran.err
+    ingest(tmp_path / "lake", *paths)
+    assert totals(tmp_path / "lake") == totals(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("at", range(4))
 def test_a_death_while_replacing_leaves_the_old_or_the_new_and_never_both(tmp_path: Path, at: int) -> None:
     paths = parts(tmp_path / "logs", files=2, lines=20)
@@ -202,6 +279,34 @@ def test_a_piece_that_another_run_takes_meanwhile_is_known_whether_shorter_or_lo
     assert len(calls(lake)) == max(theirs, 10)
 
 
+def test_no_input_is_opened_while_others_wait_for_the_lock(tmp_path: Path) -> None:
+    lake, other, own = tmp_path / "lake", tmp_path / "other.csv", tmp_path / "own.csv"
+    other.write_bytes(table_csv(1, 5))
+    own.write_bytes(table_csv(2, 10))
+    held, opened, lock, real = [], [], Lake.lock, run.open_input
+
+    @contextmanager
+    def holding(self: Lake, name: str, **how: bool) -> Iterator[None]:
+        with lock(self, name, **how):
+            held.append(name)
+            try:
+                yield
+            finally:
+                held.remove(name)
+
+    def noted(item: Any) -> Any:
+        opened.append((Path(item.name).name, "commit" in held))
+        return real(item)
+
+    with (
+        before_the_commit(lambda: ingest(lake, other)),
+        mock.patch.object(Lake, "lock", holding),
+        mock.patch.object(run, "open_input", noted),
+    ):
+        assert ingest(lake, own)["stored"] == 10
+    assert opened == [("own.csv", False), ("other.csv", False), ("own.csv", False)]
+
+
 def test_a_pipe_that_would_have_to_be_read_twice_is_said_and_loses_nothing(tmp_path: Path) -> None:
     lake, other = tmp_path / "lake", tmp_path / "other.csv"
     other.write_bytes(table_csv(1, 5))
@@ -256,6 +361,22 @@ def test_a_lake_without_its_masking_key_takes_no_more_logs(tmp_path: Path) -> No
     assert "masking.key" in ran.err and "backup" in ran.err
     assert contents(lake) == before
     assert len(calls(lake)) == 5  # reading goes on
+
+
+@pytest.mark.parametrize("reason", [13, 5], ids=["rights", "disk"])
+def test_a_file_of_the_lake_that_cannot_be_read_is_said(tmp_path: Path, reason: int) -> None:
+    paths = parts(tmp_path / "logs", files=2, lines=5)
+    ingest(tmp_path / "lake", paths[0])
+    real = Path.read_bytes
+
+    def read_bytes(self: Path) -> bytes:
+        if self.name == f"{1:020}.json":
+            raise OSError(reason, os.strerror(reason))
+        return real(self)
+
+    with mock.patch.object(Path, "read_bytes", read_bytes):
+        ran = apilens("ingest", "--lake", tmp_path / "lake", paths[1])
+    assert ran.code == 3 and f"cannot be read ({os.strerror(reason)})" in ran.err and "Traceback" not in ran.err
 
 
 def test_a_lake_that_cannot_be_made_is_said(tmp_path: Path) -> None:

@@ -291,6 +291,13 @@ def test_rules_named_on_the_command_line_count_in_queue_links_and_tickets(lake: 
 
     assert "severity +31.2" in why(*rules)
     assert "severity +31.2" not in why("--lake", lake)
+    filing = ("tickets", "plan", "--tracker", f"folder:{tmp_path / 'tickets'}")
+    judged = [
+        apilens(*filing, *config, "--output", "json").json()["plan"][0]["priority"]
+        for config in (rules, ("--lake", lake))
+    ]
+    assert judged[0] == apilens("queue", *rules, "--output", "ndjson").rows()[0]["priority"] != judged[1]
+    assert f"--config {tmp_path / 'rules.toml'}" in apilens(*filing, *rules).err
     apilens("tickets", "apply", "--tracker", f"folder:{tmp_path / 'tickets'}", *rules)
     (ticket,) = (tmp_path / "tickets").iterdir()
     assert why(*rules) in ticket.read_text()

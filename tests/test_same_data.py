@@ -129,6 +129,23 @@ def test_lookback_takes_old_files_that_came_with_their_folder_or_by_a_link(patte
     assert ingest(lake, logs / pattern, "--lookback", "0s")["stored"] == 2
 
 
+def test_rotation_in_place_has_only_the_new_file_read(tmp_path: Path) -> None:
+    logs, lake = tmp_path / "logs", tmp_path / "lake"
+    logs.mkdir()
+    for n in range(3):
+        (logs / f"access.log.{n}").write_bytes(log(range(n * 5, n * 5 + 5)))
+    time.sleep(0.05)
+    ingest(lake, logs, "--lookback", "0s")
+    time.sleep(0.05)
+    for n in reversed(range(3)):
+        (logs / f"access.log.{n}").rename(logs / f"access.log.{n + 1}")
+    (logs / "access.log.0").write_bytes(log(range(15, 20)))
+    done = ingest(lake, logs, "--lookback", "0s")
+    assert (done["stored"], done["read"], done["unchanged_inputs"]) == (5, 5, 3)
+    shutil.copy2(logs / "access.log.3", logs / "copy.log")  # another file, though with the old time
+    assert ingest(lake, logs, "--lookback", "0s")["duplicate"] == 5
+
+
 def test_replacing_with_lookback_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_bytes(log(range(5)))
     ran = apilens("ingest", tmp_path / "a.log", "--replace", "--lookback", "0s", "--lake", tmp_path / "lake")

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
-from apilens.errors import LakeError, UsageError
+from apilens.errors import LakeError, LockedError, UsageError
 from apilens.feedback.duplicates import DUPLICATES as MADE_DUPLICATES
 from apilens.feedback.history import HISTORY, history
 from apilens.schema import CANDIDATES, ITEMS, LINKS
@@ -62,6 +62,28 @@ def test_where_nothing_can_be_written_the_state_is_read_and_left_alone(
             store.save_candidates(candidates(candidate("cart")), MONDAY, Window())
     (tmp_path / "a b#c.db-wal").write_bytes(b"not moved into the database yet")
     assert not _is_still(tmp_path / "a b#c.db")
+
+
+def test_where_nothing_can_be_written_what_others_write_is_seen_and_no_mixture_of_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/state.db"
+    with open_store(url) as store:
+        store.save_candidates(candidates(candidate()), MONDAY, Window())
+    with monkeypatch.context() as read_only:
+        read_only.setattr("apilens.store.database.os.access", lambda path, mode: False)
+        reader = open_store(url, create=False)
+        assert reader.candidates()["id"].to_list() == ["pay-1"]
+    with open_store(url) as writer:
+        writer.save_candidates(candidates(candidate(), candidate("cart")), MONDAY, Window())
+        # Still in its journal, and the writer still there.
+        assert sorted(reader.candidates()["id"].to_list()) == ["cart-1", "pay-1"]
+    assert sorted(reader.candidates()["id"].to_list()) == ["cart-1", "pay-1"]
+    with pytest.raises(LockedError, match="wrote to it while this one read"), reader._read() as db:
+        db.exec_driver_sql("SELECT count(*) FROM candidates").fetchall()
+        with open_store(url) as writer:
+            writer.save_candidates(candidates(candidate("third")), MONDAY, Window())
+    reader.close()
 
 
 def test_saving_the_same_again_changes_nothing(state_url: str) -> None:

@@ -169,6 +169,16 @@ def test_a_file_that_vacuum_may_not_delete_is_said(tmp_path: Path) -> None:
     assert ran.code == 3 and "Permission denied" in ran.err and "Traceback" not in ran.err
 
 
+def test_a_disk_that_fails_under_vacuum_is_said_without_the_calls_that_led_there(tmp_path: Path) -> None:
+    lake = commits(tmp_path, 1)
+    failure = DeltaError("Kernel error: Input/output error (os error 5)\n   0: <unknown>\n   1: start_thread\n")
+    with mock.patch.object(DeltaTable, "vacuum", side_effect=failure):
+        ran = apilens("lake", "vacuum", "--lake", lake)
+    assert (
+        ran.code == 3 and "(Kernel error: Input/output error (os error 5))" in ran.err and "start_thread" not in ran.err
+    )
+
+
 @pytest.mark.parametrize("compacted", [False, True], ids=["as ingested", "compacted"])
 def test_a_forgotten_consumer_is_gone_from_the_disk_and_does_not_come_back(tmp_path: Path, compacted: bool) -> None:
     path, lake = tmp_path / "a.log", tmp_path / "lake"
@@ -247,7 +257,47 @@ def test_what_is_older_than_a_time_is_forgotten_to_the_bin(tmp_path: Path) -> No
     assert ingest(lake, path)["duplicate"] == 900
     assert ingest(lake, path, "--source", "other")["filtered"] == 300
     info = apilens("lake", "info", "--lake", lake, "--output", "json").json()
-    assert info["forgotten"] == {"before": "2026-11-02 08:05:00+00:00", "consumers": 0}
+    assert info["forgotten"] == {"before": "2026-11-02 08:05:00+00:00", "consumers": 0, "unfinished": False}
+
+
+def agree(lake: Path) -> bool:
+    lens = Lens(str(lake))
+    return bool(lens.rollups().collect()["calls"].sum() == lens.calls().collect().height)
+
+
+@pytest.mark.parametrize("told", [("--consumer", "app-3"), ("--before", "2026-11-02T08:10Z")], ids=["consumer", "time"])
+@pytest.mark.parametrize("at", range(4))
+def test_a_forget_that_dies_anywhere_is_said_and_ended_by_the_next_ingest(
+    tmp_path: Path, at: int, told: tuple[str, str]
+) -> None:
+    path, lake = tmp_path / "a.log", tmp_path / "lake"
+    path.write_bytes(b"".join(by_consumer(i) + b"\n" for i in range(1200)) + b"app-3 broke off\n")
+    ingest(lake, path)
+    shutil.copytree(lake, tmp_path / "whole")
+    apilens("lake", "forget", "--lake", tmp_path / "whole", *told)
+    real, step, disagree = Lake.transact, iter(range(100)), []
+
+    def transact(self: Lake, *args: Any, **named: Any) -> None:
+        if next(step) == at:
+            raise SystemExit
+        real(self, *args, **named)
+        disagree.append(not agree(lake))
+
+    with (
+        mock.patch.object(Lake, "transact", transact),
+        mock.patch("apilens.ingest.forget.sweep", side_effect=SystemExit),
+        pytest.raises(SystemExit),
+    ):
+        apilens("lake", "forget", "--lake", lake, *told)
+    assert sum(disagree) <= 1  # between the commits of rollups and of calls, which come one right after the other
+    assert "died before its end" in apilens("lake", "info", "--lake", lake).err
+    (tmp_path / "b.log").write_bytes(line(5000) + b"\n")
+    ingest(lake, tmp_path / "b.log")
+    ingest(tmp_path / "whole", tmp_path / "b.log")
+    assert "died" not in apilens("lake", "info", "--lake", lake).err
+    assert totals(lake) == totals(tmp_path / "whole")
+    if told[0] == "--consumer":
+        assert not any("app-3" in str(frame.to_dicts()) for frame in stored_bytes(lake))
 
 
 def test_forget_needs_something_to_forget(tmp_path: Path) -> None:

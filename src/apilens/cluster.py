@@ -36,6 +36,13 @@ Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 _TIMEOUT_S = 30
 _WARNS_FROM, _TASK_MB = "distributed.admin.large-graph-warning-threshold", 64
+#: Dask looks at each worker's stack a hundred times a second, whether the worker's loop is late and how the machine fares, for a
+#: dashboard that nobody opens: a third of all CPU on a machine that others use too, because it goes by the clock and not by the work.
+_UNWATCHED = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
+}
 #: A worker that waits for its next task costs more than 16 MiB more on the way.
 _AHEAD_PER_THREAD = 2
 
@@ -59,7 +66,7 @@ def scheduler(address: str) -> Hire:
     def hire(lake: Lake) -> Iterator[Workers]:
         # Dask warns of more than 10 MB; that a task brings its bytes is meant.
         with (
-            dask.config.set({_WARNS_FROM: f"{_TASK_MB}MB"}),
+            dask.config.set({_WARNS_FROM: f"{_TASK_MB}MB", **_UNWATCHED}),
             _processes(int(local[1])) if local else _connected(address) as client,
         ):
             yield _Cluster(client, lake)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import gc
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -108,6 +109,25 @@ _KEEP_PAGES = f"dirty_decay_ms:1000,muzzy_decay_ms:1000,narenas:{max((os.cpu_cou
 _OBJECTS = 200_000
 
 
+class _Stdout(io.FileIO):
+    """The output, whose failures bear its name: nothing else tells them from those of a file."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = _OUTPUT
+            raise
+
+
+def _stdout() -> TextIO:
+    """The output, through _Stdout."""
+    if sys.stdout is None:
+        return os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    raw = io.BufferedWriter(_Stdout(sys.stdout.fileno(), "w", closefd=False))
+    return io.TextIOWrapper(raw, sys.stdout.encoding, sys.stdout.errors, line_buffering=sys.stdout.isatty())
+
+
 class _Heedless:
     """A stream whose failures end nothing: a message on a full disk is lost, and what it was about goes on."""
 
@@ -131,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with a code of `Exit`."""
     gc.set_threshold(_OBJECTS)
     # A job may be started without one of them (`>&-`): the next file that is opened would take its place.
-    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stdout = _stdout()
     sys.stderr = cast(TextIO, _Heedless(sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")))
     os.environ.setdefault("_RJEM_MALLOC_CONF", _KEEP_PAGES)  # read when Polars is loaded, so no later than here
     code = run(argv)
@@ -143,6 +163,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code. No exception leaves it, an internal error prints its traceback."""
     try:
         code = cli.main(args=None if argv is None else list(argv), prog_name="apilens", standalone_mode=False)
+        sys.stdout.flush()  # what cannot be written is said here, not by the interpreter's own end
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as wrong:
@@ -165,13 +186,19 @@ def run(argv: Sequence[str] | None = None) -> int:
             return Exit.DONE
         raise
     except Exception as error:
-        if isinstance(error, OSError) and _is_of_stdout(error):
+        if isinstance(error, OSError) and error.filename == _OUTPUT:
             _leave_stdout()
             said = (
                 f"the output cannot be written ({error.strerror}) and ends early; what was committed to the lake stays"
             )
             click.echo(f"apilens: {said}", err=True)
             return Exit.OUTBOUND
+        if isinstance(error, OSError) and error.filename is None and error.errno in _OF_DISKS:
+            click.echo(
+                f"apilens: a file cannot be read or written ({error.strerror}); make room or mend the disk, then run it again",
+                err=True,
+            )
+            return Exit.INPUT
         if (gone := deleted_meanwhile(error)) is not None:
             click.echo(f"apilens: {gone}", err=True)
             return gone.exit_code
@@ -184,13 +211,10 @@ def run(argv: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else Exit.DONE
 
 
-#: What a disk answers that is full, or gone.
-_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
-
-
-def _is_of_stdout(error: OSError) -> bool:
-    """Whether a write to a stream failed, that of a file has its name: the disk behind `> FILE` is full, or went."""
-    return error.filename is None and error.errno in _OF_DISKS
+#: What a disk answers that is full, or gone: to a write, whose error names no file.
+_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+#: The name of the output in its errors.
+_OUTPUT = "<stdout>"
 
 
 def _leave_stdout() -> None:

@@ -36,6 +36,14 @@ def info(lake: str, output: str) -> int:
     from apilens.reports.terminal import Column, table
 
     found = upkeep.info(lake)
+    forgotten = found["forgotten"]
+    assert isinstance(forgotten, dict)
+    if forgotten["unfinished"]:
+        click.echo(
+            "a lake forget died before its end, so rollups may lack what calls still have: run the same once more"
+            " (what an ingest finds in this state it ends, but not what feedback and candidates hold)",
+            err=True,
+        )
     if output == "json":
         click.echo(json.dumps({"schema_version": 1, **found}, default=str))
         return Exit.DONE

@@ -31,10 +31,11 @@ def tickets() -> None:
 @tickets.command("plan")
 @_tracker_option
 @_include_ended_option
+@config_option
 @output_option("table", "json")
 @lake_option
 @state_option
-def plan(tracker: str, include_ended: bool, output: str, lake: str, state: str | None) -> int:
+def plan(tracker: str, include_ended: bool, config: str | None, output: str, lake: str, state: str | None) -> int:
     """Print what `apply` would do, and the hash of it. Changes nothing.
 
     \b
@@ -45,7 +46,9 @@ def plan(tracker: str, include_ended: bool, output: str, lake: str, state: str |
     from apilens.reports.ndjson import records
     from apilens.reports.terminal import several_environments, table
 
-    made, digest = tickets.plan_tickets(lake=lake, state=state, tracker=tracker, include_ended=include_ended)
+    made, digest = tickets.plan_tickets(
+        lake=lake, state=state, tracker=tracker, include_ended=include_ended, config=config
+    )
     creates = made.filter(made["action"] == "create").height
     if output == "json":
         click.echo(json.dumps({"schema_version": 1, "hash": digest, "create": creates, "plan": records(made)}))
@@ -57,7 +60,7 @@ def plan(tracker: str, include_ended: bool, output: str, lake: str, state: str |
         table("", columns, shown.select(columns).rows())
     click.echo(f"{creates:,} to create, {made.height - creates:,} filed already; plan {digest}")
     if creates:
-        again = {"--tracker": tracker, "--plan": digest, **lake_given(lake)}
+        again = {"--tracker": tracker, "--plan": digest, "--config": config, **lake_given(lake)}
         ended = ["--include-ended"] if include_ended else []
         click.echo(f"next: {command_line('tickets', 'apply', *ended, given=again)}", err=True)
     return Exit.DONE

@@ -18,7 +18,7 @@ from apilens.ingest.rollup import finish_rollups, roll_up
 from apilens.lake import DECIDED, Lake
 from apilens.lake.log import Actions, added
 from apilens.lake.tables import MERGED, TIME, Table
-from apilens.lake.upkeep import vacuum
+from apilens.lake.upkeep import sweep
 from apilens.schema import BIN_S, ENDPOINT
 
 #: A name is a word of its own: forgetting app-1 leaves app-17 alone.
@@ -31,13 +31,15 @@ _UNITS_AT_ONCE = 16
 class Tombstone:
     """What a lake has been told to forget. before: calls that started earlier. consumers: keyed hashes of their names.
 
-    spellings: length in bytes and keyed hash of each way in which a line may write one of the names.
+    spellings: length in bytes and keyed hash of each way in which a line may write one of the names. unfinished: not all of it is
+    gone yet; how far a run came is no part of what is to be forgotten.
     """
 
     key: bytes = field(repr=False)
     before: datetime | None = None
     consumers: frozenset[str] = frozenset()
     spellings: frozenset[tuple[int, str]] = frozenset()
+    unfinished: bool = field(default=False, compare=False)
 
     def __bool__(self) -> bool:
         return self.before is not None or bool(self.consumers)
@@ -47,18 +49,22 @@ class Tombstone:
         early = pl.lit(False) if self.before is None else pl.col("start_time") < self.before
         theirs = pl.lit(False)
         if self.consumers:
-            names = calls["consumer"].drop_nulls().unique()
-            named = [name for name in names.to_list() if _hashed(self.key, name.encode()) in self.consumers]
-            theirs = pl.col("consumer").is_in(named)
+            theirs = pl.col("consumer").is_in(self.named(calls["consumer"]))
         return calls.select("row", (early | theirs).fill_null(False).alias("buried"))["buried"]
+
+    def named(self, consumers: pl.Series) -> list[str]:
+        """Those of some consumers that are to be forgotten."""
+        names = consumers.drop_nulls().unique().to_list()
+        return [name for name in names if _hashed(self.key, name.encode()) in self.consumers]
 
     def buried_rejects(self, calls: pl.DataFrame, raw: Sequence[bytes]) -> list[bool]:
         """Whether each rejected line is to be forgotten: it names a consumer, as a word, or all calls beside it are too old."""
         if self.before is not None and calls.height and bool((calls["start_time"] < self.before).all()):
             return [True] * len(raw)
-        return [self._names_one(line) for line in raw]
+        return [self.names_one(line) for line in raw]
 
-    def _names_one(self, line: bytes) -> bool:
+    def names_one(self, line: bytes) -> bool:
+        """Whether a line names a consumer, as a word."""
         for length in {length for length, _ in self.spellings}:
             words = re.finditer(rb"(?=%s)" % (_WORD % (b".{%d}" % length)), line, re.DOTALL)
             if any((length, _hashed(self.key, found[1])) in self.spellings for found in words):
@@ -76,7 +82,7 @@ class Tombstone:
         """As it is kept in the lake: no name can be read from it."""
         before = None if self.before is None else self.before.isoformat()
         kept = {"before": before, "consumers": sorted(self.consumers), "spellings": sorted(self.spellings)}
-        return json.dumps(kept) + "\n"
+        return json.dumps(kept | {"unfinished": self.unfinished}) + "\n"
 
 
 def _hashed(key: bytes, consumer: bytes) -> str:
@@ -99,7 +105,9 @@ def tombstone(lake: Lake) -> Tombstone:
         before = None if kept["before"] is None else datetime.fromisoformat(kept["before"])
         # Lakes of the first versions have no spellings.
         spellings = frozenset((int(length), str(digest)) for length, digest in kept.get("spellings", []))
-        return Tombstone(lake.masking_key, before, frozenset(kept["consumers"]), spellings)
+        return Tombstone(
+            lake.masking_key, before, frozenset(kept["consumers"]), spellings, bool(kept.get("unfinished"))
+        )
     except (ValueError, KeyError, TypeError, AttributeError):
         raise LakeError(
             f"{lake.storage.uri('_apilens/forgotten.json')}: is damaged, so what must stay forgotten is not known. Restore it from a backup, or remove it"
@@ -122,31 +130,74 @@ def forget(lake: Lake, *, before: datetime | None, consumers: Sequence[str], dry
     before: brought down to a full five minutes, so that calls and rollups go together. A tombstone keeps the same data from
     coming back by another ingest. Rejected lines go with their unit when all of it is older, and where they name a
     consumer. Older versions of the tables can no longer be read afterwards. dry_run: only count.
+    What a run that died had begun, this one ends as well.
     """
     if before is not None:
         before = datetime.fromtimestamp(before.timestamp() // BIN_S * BIN_S, before.tzinfo)
     with lake.lock("commit"):
-        dead = tombstone(lake).with_more(before, consumers)
-        early = pl.lit(False) if before is None else pl.col("start_time") < before
-        theirs = pl.col("consumer").is_in(list(consumers)).fill_null(False)
-        stale = _stale_rejects(lake, before, consumers)
-        counted = lake.scan("calls").select((early | theirs).sum()).collect().item()
-        found = Forgotten(int(counted or 0), int(lake.rejects().select(stale.sum()).item() or 0), 0)
+        dead = replace(tombstone(lake).with_more(before, consumers), unfinished=True)
+        gone = _gone(lake, dead)
+        counted = lake.scan("calls").select((gone.early | gone.theirs).sum()).collect().item()
+        found = Forgotten(int(counted or 0), int(lake.rejects().select(gone.rejects.sum()).item() or 0), 0)
         if dry_run:
             return found
-        # Otherwise a later ingest would add the rollups made here once more.
-        finish_rollups(lake)
-        # First what keeps it out, last what counts it: a run that dies here is simply started again.
-        lake.save_text("forgotten.json", dead.to_json())
-        lake.transact("rollups", _without_rollups(lake, before, early, theirs))
-        lake.transact("rejects", _actions(lake, "rejects", stale))
-        lake.transact("calls", _actions(lake, "calls", early | theirs))
-        # It has names of consumers, and is made again by the next scan.
-        if lake.recall(DECIDED) is not None:
-            lake.save_text(DECIDED, "")
-        if before is not None and "metrics" in lake.tables:
-            lake.transact("metrics", _actions(lake, "metrics", pl.col("timestamp") < before))
-    return replace(found, files=vacuum(lake, retention_hours=0))
+        lake.save_text("forgotten.json", dead.to_json())  # first what keeps it out, and says that there is more to do
+        return replace(found, files=_bury(lake, dead, gone))
+
+
+def finish_forgetting(lake: Lake) -> None:
+    """End what a run that died had begun to forget: until then rollups may lack what calls have; the commit lock is held."""
+    dead = tombstone(lake)
+    if dead.unfinished:
+        _bury(lake, dead, _gone(lake, dead))
+
+
+@dataclass(frozen=True)
+class _Gone:
+    """Whether a row is to be forgotten: of calls those that are too old and those of a consumer, and of rejects."""
+
+    early: pl.Expr
+    theirs: pl.Expr
+    rejects: pl.Expr
+
+
+def _gone(lake: Lake, dead: Tombstone) -> _Gone:
+    before, early, named, stale = dead.before, pl.lit(False), list[str](), pl.lit(False)
+    if dead.consumers:
+        named = dead.named(lake.scan("calls").select(pl.col("consumer").unique()).collect()["consumer"])
+        stale = pl.col("raw").map_batches(
+            lambda raw: pl.Series(
+                [line is not None and dead.names_one(line) for line in raw.to_list()], dtype=pl.Boolean
+            ),
+            return_dtype=pl.Boolean,
+        )
+    if before is not None:
+        early = pl.col("start_time") < before
+        # A unit of rejects alone has no time of its own but that of its ingest.
+        old = lake.ledger().filter(pl.coalesce("last_start_time", "ingested_at") < before)["unit_id"]
+        stale = stale | pl.col("unit_id").is_in(old.implode())
+    return _Gone(early, pl.col("consumer").is_in(named).fill_null(False), stale.fill_null(False))
+
+
+def _bury(lake: Lake, dead: Tombstone, gone: _Gone) -> int:
+    """Take what is to be forgotten out of every table and off the disk; how many files were deleted."""
+    finish_rollups(lake)  # otherwise a later ingest would add the rollups made here once more
+    # All that takes long comes before the first commit, and that of rollups right before that of calls: so readers see the two
+    # disagree for no longer than behind any other commit.
+    rejects = _actions(lake, "rejects", gone.rejects)
+    rollups = _without_rollups(lake, dead.before, gone)
+    calls = _actions(lake, "calls", gone.early | gone.theirs)
+    lake.transact("rejects", rejects)
+    lake.transact("rollups", rollups)
+    lake.transact("calls", calls)
+    # It has names of consumers, and is made again by the next scan.
+    if lake.recall(DECIDED) is not None:
+        lake.save_text(DECIDED, "")
+    if dead.before is not None and "metrics" in lake.tables:
+        lake.transact("metrics", _actions(lake, "metrics", pl.col("timestamp") < dead.before))
+    files = sweep(lake, 0)
+    lake.save_text("forgotten.json", replace(dead, unfinished=False).to_json())
+    return files
 
 
 def _actions(lake: Lake, name: Table, drop: pl.Expr) -> Actions:
@@ -154,10 +205,10 @@ def _actions(lake: Lake, name: Table, drop: pl.Expr) -> Actions:
     return [*removes, *adds]
 
 
-def _without_rollups(lake: Lake, before: datetime | None, early: pl.Expr, theirs: pl.Expr) -> Actions:
+def _without_rollups(lake: Lake, before: datetime | None, gone: _Gone) -> Actions:
     """Rollups without the bins that are too old, and those of every unit that holds a consumer's calls made anew."""
-    calls = lake.scan("calls").filter(~early)
-    units = calls.filter(theirs).select(pl.col("unit_id").unique().sort()).collect()["unit_id"]
+    calls = lake.scan("calls").filter(~gone.early)
+    units = calls.filter(gone.theirs).select(pl.col("unit_id").unique().sort()).collect()["unit_id"]
     old = pl.lit(False) if before is None else pl.col("bin_start") < before
     actions = _actions(lake, "rollups", old | pl.col("unit_id").is_in(units.implode()))
     needed = [
@@ -170,28 +221,8 @@ def _without_rollups(lake: Lake, before: datetime | None, early: pl.Expr, theirs
         "response_body_bytes",
     ]
     for at in range(0, units.len(), _UNITS_AT_ONCE):
-        part = calls.filter(~theirs & pl.col("unit_id").is_in(units.slice(at, _UNITS_AT_ONCE).implode()))
+        part = calls.filter(~gone.theirs & pl.col("unit_id").is_in(units.slice(at, _UNITS_AT_ONCE).implode()))
         for (unit_id,), rows in part.select("unit_id", *needed).collect().group_by("unit_id"):
             file = lake.write_file("rollups", roll_up(rows, str(unit_id)), {}, f"{MERGED}{secrets.token_hex(16)}")
             actions.append(added(file, TIME["rollups"]))
     return actions
-
-
-def _stale_rejects(lake: Lake, before: datetime | None, consumers: Sequence[str]) -> pl.Expr:
-    """Rejects that name a consumer, or whose unit holds nothing but calls that are too old."""
-    stale = pl.lit(False)
-    if before is not None:
-        ledger = lake.ledger()
-        # A unit of rejects alone has no time of its own but that of its ingest.
-        old = ledger.filter(pl.coalesce("last_start_time", "ingested_at") < before)["unit_id"]
-        stale = stale | pl.col("unit_id").is_in(old.implode())
-    if consumers:
-        texts = b"|".join(re.escape(text) for name in consumers for text in _spellings(name))
-        named = re.compile(_WORD % texts)
-
-        def names_one(raw: pl.Series) -> pl.Series:
-            found = [line is not None and named.search(line) is not None for line in raw.to_list()]
-            return pl.Series(found, dtype=pl.Boolean)
-
-        stale = stale | pl.col("raw").map_batches(names_one, return_dtype=pl.Boolean)
-    return stale.fill_null(False)

@@ -26,11 +26,11 @@ from apilens.formats import Detection, FoundLayout, Options, check_options, dete
 from apilens.formats.block import Block, Reader
 from apilens.ingest.cut_short import is_beginning, may_be_beginning
 from apilens.ingest.enrich import Declared
-from apilens.ingest.forget import tombstone
+from apilens.ingest.forget import finish_forgetting, tombstone
 from apilens.ingest.layout_files import layouts_from
 from apilens.ingest.pieces import Cut, Known, Origin, cut, reads_differently
 from apilens.ingest.rollup import finish_rollups
-from apilens.ingest.sources import Input, expand, last_changed, open_input, sizes
+from apilens.ingest.sources import Input, LastRun, Look, expand, look_of, open_input, sizes
 from apilens.ingest.unit import Counts
 from apilens.ingest.workers import Answer, Hire, Task, Workers, Written, threads
 from apilens.lake import Lake
@@ -100,6 +100,14 @@ class _Done:
     made: Written
 
 
+class _LookFirst(Exception):  # noqa: N818 - no error: what to do before the lock is taken once more
+    """Other runs committed units that begin like some of ours; alike: each of ours, and those."""
+
+    def __init__(self, alike: Sequence[tuple[_Done, Sequence[Mapping[str, Any]]]]) -> None:
+        super().__init__()
+        self.alike = alike
+
+
 class IngestRun:
     """Reads inputs into a lake. Use once; `reports` says what happened, input by input."""
 
@@ -112,16 +120,17 @@ class IngestRun:
         now: datetime,
         progress: Progress = unseen,
         hire: Hire = threads,
-        since: datetime | None = None,
+        last: LastRun | None = None,
     ) -> None:
-        """since: inputs that did not change from then on are left out; None: none is."""
+        """last: what it has read is left out; None: nothing is."""
         self.lake = lake
         self.request = request
         self.config = config
         self.now = now
         self.progress = progress
         self.reports: list[InputReport] = []
-        self._hire, self._since = hire, since
+        self._hire, self._last = hire, last
+        self.looks: list[Look] = []  # of the files that there are, read or left out
         self.unchanged = 0
         self._layout_files: dict[str, tuple[FoundLayout, ...]] = {}
         self._own: dict[str, str] = {}  # unit -> the input of this run that brought it
@@ -149,8 +158,9 @@ class IngestRun:
 
     def run(self) -> None:
         """Read every input. Raises UsageError and LakeError; what is wrong with an input goes into its report."""
-        if self.lake.unfinished_rollups():
+        if tombstone(self.lake).unfinished or self.lake.unfinished_rollups():
             with self.lake.lock("commit"):
+                finish_forgetting(self.lake)
                 finish_rollups(self.lake)
         work = [(item, InputReport(item.name)) for item in self._inputs()]
         self._passed, self._size = 0, sizes([item for item, _ in work])
@@ -223,9 +233,14 @@ class IngestRun:
         # In a folder for which sources are declared, other files (notes, configuration) are not meant.
         strict = any(item.found_in_folder and source is not None for item, source in declared.items())
         meant = [item for item in items if not (strict and item.found_in_folder and declared[item] is None)]
-        if self._since is None:
+        looks = {
+            item: look_of(item) for item in meant
+        }  # before they are read: what comes meanwhile is new to the next run
+        self.looks = sorted({look for look in looks.values() if look is not None})
+        last = self._last
+        if last is None:
             return meant
-        changed = [item for item in meant if (last_changed(item) or self.now) >= self._since]
+        changed = [item for item in meant if not last.has_read(item, looks[item])]
         self.unchanged = len(meant) - len(changed)
         return changed
 
@@ -340,13 +355,20 @@ class IngestRun:
 
     def _commit(self, done: Sequence[_Done]) -> None:
         """Commit what the workers made, except pieces that another writer has taken meanwhile."""
-        for left in reversed(range(_RETRIES)):
+        left, committed = _RETRIES, None
+        differs: dict[tuple[str, str], bool] = {}
+        while committed is None:
             try:
-                others, ours = self._commit_ours(done, again=left < _RETRIES - 1)
-                break
+                committed = self._commit_ours(done, differs, again=left < _RETRIES)
+            except _LookFirst as first:  # outside of the lock: inputs are opened for it
+                for each, theirs in first.alike:
+                    found = self._reads_differently(each, theirs)
+                    differs |= {_pair(each, entry): found for entry in theirs}
             except ConflictError:
+                left -= 1
                 if not left:
                     raise
+        others, ours = committed
         same = set(others["unit_id"])
         for row in others.iter_rows(named=True):
             self._entries[row["unit_id"]] = row
@@ -363,9 +385,13 @@ class IngestRun:
         for unit_id, report in late:
             self._count_duplicate(unit_id, report)
 
-    def _commit_ours(self, done: Sequence[_Done], *, again: bool) -> tuple[pl.DataFrame, list[_Done]]:
+    def _commit_ours(
+        self, done: Sequence[_Done], differs: Mapping[tuple[str, str], bool], *, again: bool
+    ) -> tuple[pl.DataFrame, list[_Done]]:
         """What others brought into the ledger meanwhile, and what of `done` was committed beside it.
 
+        differs: of a unit of ours and one of theirs that begins alike, whether an input may have to be read again for it. Raises
+        _LookFirst, and commits nothing, when others brought units of which that is not known.
         again: a commit of the same met a conflict, which may have been with itself: a bucket wrote it, and the answer was lost.
         """
         with self.lake.lock("commit"):
@@ -384,8 +410,17 @@ class IngestRun:
                 done = [each for each in done if each.made.unit.unit_id not in written]
                 fresh = fresh.filter(~pl.col("unit_id").is_in(written))
             others = fresh.filter(~pl.col("unit_id").is_in(list(self._entries)))
-            alike = {str(head): rows.to_dicts() for (head,), rows in others.group_by("head_sha256")}
+            by_head = {str(head): rows.to_dicts() for (head,), rows in others.group_by("head_sha256")}
             same = set(others["unit_id"])
+            alike = [
+                (each, by_head.get(each.job.head_sha256, [])) for each in done if each.made.unit.unit_id not in same
+            ]
+            unseen = [(each, [one for one in theirs if _pair(each, one) not in differs]) for each, theirs in alike]
+            if unseen := [(each, theirs) for each, theirs in unseen if theirs]:
+                raise _LookFirst(unseen)
+            reads_differently = {
+                each.made.unit.unit_id for each, theirs in alike if any(differs[_pair(each, one)] for one in theirs)
+            }
             at_hand = fresh.filter(pl.col("unit_id").is_in([each.made.unit.unit_id for each in done]))
             attempts = dict(at_hand.select("unit_id", "attempt").iter_rows())
             new = []
@@ -393,7 +428,7 @@ class IngestRun:
                 unit = each.made.unit
                 taken = unit.unit_id in same
                 replaced = not taken and attempts.get(unit.unit_id, 0) >= unit.attempt
-                if replaced or (not taken and self._reads_differently(each, alike.get(each.job.head_sha256, []))):
+                if replaced or unit.unit_id in reads_differently:
                     self._contested.add(each.job.report.name)
                 if each.job.report.name not in self._contested and not taken:
                     new.append(each)
@@ -406,8 +441,8 @@ class IngestRun:
         Tables and W3C logs all begin with the same line: most often the units are other ones.
         """
         job, unit = each.job, each.made.unit
-        if not theirs or unit.entry["offset"] or job.item.comes_once:
-            return bool(theirs)
+        if unit.entry["offset"] or job.item.comes_once:
+            return True
         longer = [entry for entry in theirs if entry["bytes"] > unit.entry["bytes"]]
         if any(is_beginning(self.lake, unit, entry) for entry in longer):
             return True
@@ -420,6 +455,10 @@ class IngestRun:
             return reads_differently(stream, job.origin, Known(unit.unit_id, unit.entry["bytes"]), others)
         finally:
             stream.close()
+
+
+def _pair(ours: _Done, theirs: Mapping[str, Any]) -> tuple[str, str]:
+    return ours.made.unit.unit_id, str(theirs["unit_id"])
 
 
 def _counts_of(entry: Mapping[str, object]) -> Counts:

@@ -12,8 +12,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from itertools import takewhile
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -51,13 +50,12 @@ _DAMAGE = (EOFError, OSError, lzma.LZMAError, ValueError, zlib.error, cast(type[
 class Input:
     """One thing to read: a file, an object, or (both None) standard input. name: as the user would recognise it.
 
-    bytes, changed: of an object, as listed. below: the folder named, or that a glob begins with, in which a file was found.
+    bytes, changed: of an object, as listed.
     """
 
     name: str
     path: Path | None = None
     found_in_folder: bool = False
-    below: Path | None = None
     url: str | None = None
     bytes: int | None = None
     changed: datetime | None = None
@@ -91,7 +89,6 @@ def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
             yield InputError(f"{text}: cannot be read ({error.strerror})")
             continue
         refused: list[InputError] = []
-        below: Path | None = None
         if there and _in_a_lake(path):
             yield InputError(
                 f"{text}: belongs to a lake, which holds what was ingested, and no logs; ask it by: apilens endpoints --lake DIR"
@@ -99,14 +96,12 @@ def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
             continue
         if in_folder:
             found, refused = _in_folder(path)
-            below = path
             yield from refused
         elif there:
             found = [path]
         else:
             matches = list(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207 - Path.glob takes no absolute pattern
             there = bool(matches)
-            below = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
             found = sorted(match for match in matches if match.is_file() and not _in_a_lake(match))
         if not found and not refused:
             what = "matches only folders, or files of a lake" if there else "does not exist"
@@ -122,7 +117,7 @@ def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
                 seen.add(real)
                 # A name that is no UTF-8 must not end a run: the ledger holds text.
                 name = os.fsencode(one).decode("utf-8", "backslashreplace")
-                yield Input(name, one, found_in_folder=in_folder, below=below)
+                yield Input(name, one, found_in_folder=in_folder)
 
 
 def _in_folder(folder: Path) -> tuple[list[Path], list[InputError]]:
@@ -167,19 +162,36 @@ def _expand_url(url: str) -> Iterator[Input | InputError]:
         yield Input(one.url, found_in_folder=one.url != url, url=one.url, bytes=one.bytes, changed=one.changed)
 
 
-def last_changed(item: Input) -> datetime | None:
-    """When an input, its name or its place was changed last; None: not known."""
-    if item.path is None:
-        return item.changed
-    # Links and folders bring files that are older than they are: what is in a folder that was moved here did not change.
-    folders = [] if item.below is None else takewhile(lambda folder: folder != item.below, item.path.parents)
-    links = [path for path in (item.path, item.below) if path is not None and path.is_symlink()]
+#: Of a file: its inode, its bytes, and when its content was changed last, in ns since 1970.
+Look = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """What the last run over the same paths has read to its end. since: inputs that were changed from then on are new to it.
+
+    looks: those of its files. What a rename, a link or a moved folder brings has its old time, and what it was called says nothing.
+    """
+
+    since: datetime
+    looks: frozenset[Look]
+
+    def has_read(self, item: Input, look: Look | None) -> bool:
+        """Whether an input (look: of a file) did not change since."""
+        if item.path is None:  # a store stamps an object when it comes
+            return item.changed is not None and item.changed < self.since
+        return look in self.looks and look[2] < self.since.timestamp() * 1e9
+
+
+def look_of(item: Input) -> Look | None:
+    """How a file looks from outside; None: it is none, or cannot be looked at."""
+    if item.path is None or not _is_file(item.path):
+        return None
     try:
-        states = [*(path.stat() for path in (item.path, *folders)), *(path.lstat() for path in links)]
+        state = item.path.stat()
     except OSError:
         return None
-    # A copy may keep the time of the original's content; that it came here is in the other one.
-    return datetime.fromtimestamp(max(max(state.st_mtime, state.st_ctime) for state in states), UTC)
+    return state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def sizes(inputs: Sequence[Input]) -> int | None:
@@ -304,15 +316,16 @@ def _peek(raw: BinaryIO) -> bytes:
 def _decoder(raw: BinaryIO, kind: str | None) -> BinaryIO:
     match kind:
         case "gzip":
-            return cast(BinaryIO, _Members(raw, lambda: isal_zlib.decompressobj(wbits=31)))
+            quick, exact = (lambda: isal_zlib.decompressobj(wbits=31)), (lambda: zlib.decompressobj(wbits=31))
+            return cast(BinaryIO, _Members(raw, quick, exact))
         case "zstd":
             import pyarrow as pa
 
             return cast(BinaryIO, _Small(pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd")))
         case "bzip2":
-            return cast(BinaryIO, _Members(raw, bz2.BZ2Decompressor))
+            return cast(BinaryIO, _Members(raw, bz2.BZ2Decompressor, bz2.BZ2Decompressor))
         case "xz":
-            return cast(BinaryIO, _Members(raw, lzma.LZMADecompressor))
+            return cast(BinaryIO, _Members(raw, lzma.LZMADecompressor, lzma.LZMADecompressor))
         case "parquet":
             return io.BufferedReader(_ParquetLines(raw))
         case _:
@@ -335,19 +348,58 @@ class _Small:
 
 
 class _Members:
-    """gzip, bzip2 or xz, one member after the other, down to the last byte that can be decoded of a cut one.
+    """gzip, bzip2 or xz, one member after the other, down to the last byte that can be decoded of a cut or damaged one.
 
     The file objects of the standard library throw away what they decoded in the call that meets the end; the decoders
-    do so with what they decoded in the call that meets damage, hence small steps.
+    do so with what they decoded in the call that meets damage, hence small steps, of which the last one is made once more, byte by
+    byte (of a pipe, which cannot be read again, it is lost). exact: makes decoders that need not be quick and can do that.
     """
 
     _STEP = 64 << 10
+    #: When that is done: bytes of input taken at once, until no more than so many of text are left before the last step. Picked.
+    _BITE, _NEAR = 1 << 10, 1 << 20
 
-    def __init__(self, raw: BinaryIO, new: Callable[[], Any]) -> None:
-        self._raw, self._new, self._member, self._input = raw, new, new(), b""
+    def __init__(self, raw: BinaryIO, new: Callable[[], Any], exact: Callable[[], Any]) -> None:
+        self._raw, self._new, self._exact, self._member, self._input = raw, new, exact, new(), b""
         self._fresh = False  # between two members the input may end
+        self._begin, self._given = raw.tell() if raw.seekable() else None, 0  # of this member: where, bytes handed out
+        self._damage: Exception | None = None
 
     def read(self, size: int) -> bytes:
+        if self._damage is not None:
+            raise self._damage
+        try:
+            data = self._read(size)
+        except _DAMAGE as error:
+            self._damage = error
+            if rest := self._before_damage():
+                return rest
+            raise
+        self._given += len(data)
+        return data
+
+    def _before_damage(self) -> bytes:
+        """What can be decoded of the step that met the damage: bytes go in one by one, and come out so, since both what a
+        decoder makes of its last input and what it makes before it meets the damage are lost with the call."""
+        if self._begin is None:
+            return b""
+        self._raw.seek(self._begin)
+        member, given, rest, part, data = self._exact(), 0, bytearray(), b"", b""
+        try:
+            while not member.eof:
+                if not part and not data:
+                    data = self._raw.read(self._BITE if given + self._NEAR < self._given else 1)
+                    if not data:
+                        break
+                part = member.decompress(data, self._STEP if given < self._given else 1)
+                data = getattr(member, "unconsumed_tail", b"")
+                rest += part[max(self._given - given, 0) :]
+                given += len(part)
+        except _DAMAGE:
+            pass  # that is where it is
+        return bytes(rest)
+
+    def _read(self, size: int) -> bytes:
         while True:
             if not self._input and getattr(self._member, "needs_input", True):
                 self._input = self._raw.read(self._STEP)
@@ -366,6 +418,9 @@ class _Members:
             self._input = getattr(self._member, "unconsumed_tail", b"")
             if self._member.eof:
                 self._input, self._member, self._fresh = self._member.unused_data, self._new(), True
+                # What is handed out now belongs to the member before.
+                self._begin = None if self._begin is None else self._raw.tell() - len(self._input)
+                self._given = -len(data)
             if data:
                 return data
 

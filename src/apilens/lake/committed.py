@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Sequence
 from functools import cached_property
@@ -94,7 +95,23 @@ class Committed:
         except (DeltaError, OSError) as error:
             if is_failure(error):
                 raise LakeError(words(error, self.storage.uri(name))) from None
+            if (cut_off := self.cut_off(name)) is not None:
+                raise LakeError(
+                    f"{self.storage.uri(cut_off)}: was cut off, by a power loss perhaps; what it was about to add does not count. Mend it with: apilens ingest YOUR.log --lake {self.root}"
+                ) from None
             raise LakeError(f"{self.root}: table {name} cannot be read ({error}); the lake is damaged") from None
+
+    def cut_off(self, name: Table) -> str | None:
+        """The last entry of a table's log, where it is no JSON; None: it is."""
+        folder = f"{name}/_delta_log"
+        last = max((file for file in self.storage.names(folder) if file.endswith(".json")), default=None)
+        text = None if last is None else self.storage.read(f"{folder}/{last}")
+        try:
+            for line in (text or b"").splitlines():
+                json.loads(line)
+        except ValueError:
+            return f"{folder}/{last}"
+        return None
 
     def files(self, name: Table, window: Window = ALWAYS) -> list[str]:
         """Paths of the committed Parquet files that may hold rows of the window."""

@@ -64,11 +64,7 @@ def open_lake(path: str, *, create: bool = False) -> Lake:
     Raises UsageError for a path that cannot hold one, LakeError when there is none (unless create), or when a newer apilens laid it out: nothing is changed then.
     """
     storage = storage_at(path)
-    try:
-        there = storage.read(MARKER) is not None
-    except OSError:
-        there = False  # what stands in the way is told by whoever tries to make a lake
-    if not there:
+    if storage.read(MARKER) is None:
         if not create:
             raise no_lake(path)
         unsafe = _UNSAFE_URL.search(path) if is_url(path) else _UNSAFE.search(str(Path(path).absolute()))
@@ -81,6 +77,7 @@ def open_lake(path: str, *, create: bool = False) -> Lake:
             for name, schema in TABLES.items():
                 if name not in LATER:
                     _create_table(storage, name, schema)
+                    storage.settle([f"{name}/_delta_log/{0:020}.json"])
             storage.create(MARKER, json.dumps({"layout_version": LAYOUT_VERSION}).encode() + b"\n")
         except (OSError, DeltaError) as error:
             reason = getattr(error, "strerror", None) or error
@@ -88,8 +85,19 @@ def open_lake(path: str, *, create: bool = False) -> Lake:
     refuse_newer(path)
     lake = Lake(path)
     if create:
+        if not is_url(path):
+            _mend_logs(lake)
         _add_columns(lake)
     return lake
+
+
+def _mend_logs(lake: Lake) -> None:
+    """Put an entry without actions in place of the last one of a log that a power loss has cut off: its writer never came to say it was done."""
+    for name in lake.tables:
+        if (cut_off := lake.cut_off(name)) is not None:
+            with lake.lock("commit"):
+                if lake.cut_off(name) == cut_off:
+                    lake.storage.replace(cut_off, b'{"commitInfo":{"operation":"MEND"}}\n')
 
 
 def _add_columns(lake: Lake) -> None:
@@ -104,11 +112,9 @@ def _add_columns(lake: Lake) -> None:
             there = {field.name for field in table.schema().fields}
             fields = Schema.from_arrow(TABLES[name].to_frame().to_arrow().schema).fields
             missing = [field for field in fields if field.name not in there]
-            try:
-                if missing:
+            if missing:
+                with lake.explained(name, "its new columns cannot be written", "no row is changed"):
                     table.alter.add_columns(missing)
-            except (OSError, DeltaError) as error:
-                raise LakeError(f"{lake.storage.uri(name)}: cannot be written ({cause(error)})") from None
         lake.save_text("lake.json", json.dumps({**marker, "columns": columns}) + "\n")
 
 
@@ -371,36 +377,48 @@ class Lake(Committed):
         table = table or self.table(name)
         if self._seen.hold is not None:
             self._seen.hold.check()
-        try:
-            table.create_write_transaction(
-                list(actions),
-                mode="append",
-                schema=table.schema(),
-                partition_by=["date"] if name in PARTITIONED else None,
-                commit_properties=CommitProperties(app_transactions=transactions, max_commit_retries=0),
-            )
-        except CommitFailedError as error:
-            raise ConflictError(
-                f"{self.root}: another run committed to {name} meanwhile ({error}); run it again"
-            ) from None
-        except (OSError, DeltaError) as error:
-            if is_failure(error):
-                raise LakeError(words(error, self.storage.uri(name))) from None
-            raise LakeError(
-                f"{self.storage.uri(name)}: the commit cannot be written ({cause(error)}); nothing in it counts. Make room or mend the rights, then run it again"
-            ) from None
+        with self.explained(name, "the commit cannot be written", "nothing in it counts"):
+            # What a commit names is on the disk before it, and the commit before the next one: whatever a power loss takes, it
+            # takes from the end.
+            self.storage.settle([f"{name}/{action.path}" for action in actions if isinstance(action, AddAction)])
+            try:
+                table.create_write_transaction(
+                    list(actions),
+                    mode="append",
+                    schema=table.schema(),
+                    partition_by=["date"] if name in PARTITIONED else None,
+                    commit_properties=CommitProperties(app_transactions=transactions, max_commit_retries=0),
+                )
+            except CommitFailedError as error:
+                raise ConflictError(
+                    f"{self.root}: another run committed to {name} meanwhile ({error}); run it again"
+                ) from None
+        self._settle_log(name, table)
+
+    def _settle_log(self, name: Table, table: DeltaTable) -> None:
+        table.update_incremental()
+        ends = (f"{table.version():020}.json", f"{table.version():020}.checkpoint.parquet", "_last_checkpoint")
+        with self.explained(name, "what was committed cannot be brought to the disk", "a power loss may take it"):
+            self.storage.settle([f"{name}/_delta_log/{end}" for end in ends])
 
     def shorten_log(self, name: Table) -> None:
         """Put the log of a table into a checkpoint and delete what of it is too old. Raises LakeError when that cannot be written."""
         table = self.table(name)
-        try:
+        with self.explained(name, "the checkpoint of its log cannot be written", "no row is changed"):
             table.create_checkpoint()
+            self._settle_log(name, table)
             table.cleanup_metadata()
+
+    @contextmanager
+    def explained(self, name: Table, failed: str, state: str) -> Iterator[None]:
+        """Turns what the library of the tables raises into a LakeError that says what failed, and in which state that leaves the table."""
+        try:
+            yield
         except (OSError, DeltaError) as error:
             if is_failure(error):
                 raise LakeError(words(error, self.storage.uri(name))) from None
             raise LakeError(
-                f"{self.storage.uri(name)}: the checkpoint of its log cannot be written ({cause(error)}); no row is changed. Make room or mend the rights, then run it again"
+                f"{self.storage.uri(name)}: {failed} ({cause(error)}); {state}. Make room or mend the rights, then run it again"
             ) from None
 
     def save_text(self, name: str, text: str) -> None:

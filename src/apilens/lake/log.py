@@ -65,7 +65,10 @@ class Log:
         text = self._storage.read(f"{self._folder}/{version:020}.json")
         if text is None:
             return None
-        actions = (json.loads(line) for line in text.decode().splitlines() if '"txn"' in line)
+        try:
+            actions = [json.loads(line) for line in text.decode().splitlines() if '"txn"' in line]
+        except ValueError:
+            return []  # cut off: who opens the table says so
         return [(action["txn"]["appId"], action["txn"]["version"]) for action in actions if "txn" in action]
 
 
@@ -101,6 +104,7 @@ def removals(table: DeltaTable, names: list[str]) -> list[RemoveAction]:
 
 
 def cause(error: BaseException) -> str:
-    """The last of the causes that the library of the tables draws as a coloured tree."""
-    lines = [line.strip() for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines()]
+    """The last of the causes that the library of the tables draws as a coloured tree, before the calls that led to it."""
+    text = re.sub(r"\x1b\[\d*m", "", str(error)).partition("\n   0: ")[0]
+    lines = [line.strip() for line in text.splitlines()]
     return next((line.removeprefix("↳").strip() for line in reversed(lines) if line), "no reason given")

@@ -74,6 +74,9 @@ class Storage(Protocol):
     def delete(self, paths: Sequence[str]) -> None:
         """Delete files; those that are not there are no error."""
 
+    def settle(self, paths: Sequence[str]) -> None:
+        """Return when files, and their names, would be there after a power loss; those that are not there are no error."""
+
     def write_parquet(self, path: str, rows: pl.DataFrame, level: int) -> int:
         """Write rows as one zstd-compressed Parquet file, whole or not at all; its bytes."""
 
@@ -121,8 +124,12 @@ class Folder:
     def read(self, path: str) -> bytes | None:
         try:
             return (self._root / path).read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise LakeError(
+                f"{self.uri(path)}: cannot be read ({error.strerror}); mend the rights or the disk, then run it again"
+            ) from None
 
     def replace(self, path: str, data: bytes) -> None:
         target = self._root / path
@@ -130,7 +137,9 @@ class Folder:
         partial = target.with_suffix(f".{secrets.token_hex(8)}")
         try:
             partial.write_bytes(data)
+            _settle(partial)  # else a power loss may leave an empty file in place of both
             partial.replace(target)
+            _settle(target.parent)
         finally:
             partial.unlink(missing_ok=True)
 
@@ -141,7 +150,9 @@ class Folder:
         try:
             with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
                 out.write(data)
+            _settle(partial)
             os.link(partial, target)  # fails where another run was quicker
+            _settle(target.parent)
         except FileExistsError:
             return False
         finally:
@@ -162,6 +173,13 @@ class Folder:
                 raise LakeError(
                     f"{self.uri(path)}: cannot be deleted ({error.strerror}); mend the rights, then run it again"
                 ) from None
+
+    def settle(self, paths: Sequence[str]) -> None:
+        files = [self._root / path for path in paths]
+        folders = {folder for file in files for folder in file.parents if folder.is_relative_to(self._root)}
+        with ThreadPoolExecutor(_REQUESTS) as pool:  # the disk writes what is asked for at once together
+            list(pool.map(_settle, files))
+            list(pool.map(_settle, folders))
 
     def write_parquet(self, path: str, rows: pl.DataFrame, level: int) -> int:
         target = self._root / path
@@ -209,6 +227,21 @@ class Folder:
 
     def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Files are what it reads anyway."""
+
+
+def _settle(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that does this for no folder
+            raise
+    finally:
+        os.close(handle)
 
 
 class _Held:
@@ -271,6 +304,9 @@ class Bucket:
 
         with objects.explained(self._url, LakeError), ThreadPoolExecutor(_REQUESTS) as pool:
             list(pool.map(gone, paths))
+
+    def settle(self, paths: Sequence[str]) -> None:
+        """A store answers when it has what it was sent."""
 
     def write_parquet(self, path: str, rows: pl.DataFrame, level: int) -> int:
         data = BytesIO()

@@ -145,21 +145,27 @@ def _groups(name: Table, files: pl.DataFrame) -> Iterator[list[dict[str, Any]]]:
 
 def vacuum(lake: Lake, *, retention_hours: int = RETENTION_HOURS) -> int:
     """Delete what no version younger than retention_hours needs, and what killed runs left; how many files that were."""
-    gone = 0
     with lake.lock("commit"):
-        # Nothing is written before all of it is deleted: on a full disk this is what makes room. The library's own deleting
-        # begins with a commit.
-        for name in lake.tables:
-            table = lake.table(name)
+        return sweep(lake, retention_hours)
+
+
+def sweep(lake: Lake, retention_hours: int) -> int:
+    """What vacuum does; the lock "commit" must be held."""
+    gone = 0
+    # Nothing is written before all of it is deleted: on a full disk this is what makes room. The library's own deleting
+    # begins with a commit.
+    for name in lake.tables:
+        table = lake.table(name)
+        with lake.explained(name, "what no reader needs cannot be told", "nothing of it was deleted"):
             unneeded = table.vacuum(retention_hours, dry_run=True, enforce_retention_duration=False, full=True)
-            lake.storage.delete([f"{name}/{path}" for path in unneeded])
-            gone += len(unneeded)
-        # A day file goes with the file it is made of, and so does what a killed run left of one.
-        there = set(lake.storage.names("rollups"))
-        orphans = [name for name in lake.storage.names(days.FOLDER) if name not in there]
-        lake.storage.delete([f"{days.FOLDER}/{name}" for name in orphans])
-        for name in lake.tables:
-            lake.shorten_log(name)
+        lake.storage.delete([f"{name}/{path}" for path in unneeded])
+        gone += len(unneeded)
+    # A day file goes with the file it is made of, and so does what a killed run left of one.
+    there = set(lake.storage.names("rollups"))
+    orphans = [name for name in lake.storage.names(days.FOLDER) if name not in there]
+    lake.storage.delete([f"{days.FOLDER}/{name}" for name in orphans])
+    for name in lake.tables:
+        lake.shorten_log(name)
     return gone + len(orphans)
 
 

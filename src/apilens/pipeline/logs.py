@@ -23,7 +23,7 @@ from apilens.formats.fields import rebuild
 from apilens.ingest.enrich import Declared, enrich
 from apilens.ingest.pieces import Cut, Origin, cut
 from apilens.ingest.run import IngestRun, InputReport, Request
-from apilens.ingest.sources import expand, open_input
+from apilens.ingest.sources import LastRun, expand, open_input
 from apilens.ingest.unit import Counts
 from apilens.ingest.workers import threads
 from apilens.lake import Lake, open_lake
@@ -66,26 +66,31 @@ def ingest(
     opened = open_lake(lake, create=True)
     hire = threads if scheduler is None else cluster.scheduler(scheduler)
     job, began_at = _same_job(request), datetime.now(UTC)
-    since = None if request.lookback is None else _last_complete(opened, job, request.lookback)
-    run = IngestRun(opened, request, settings, now=now or began_at, progress=progress, hire=hire, since=since)
+    last = None if request.lookback is None else _last_complete(opened, job, request.lookback)
+    run = IngestRun(opened, request, settings, now=now or began_at, progress=progress, hire=hire, last=last)
     # Others may ingest something else meanwhile; the same files again would only wait for this one.
     with nullcontext() if "-" in request.paths else opened.lock(f"ingest-{job}", wait=False):
         run.run()
         if all(report.no_calls or (report.usable and report.problem is None) for report in run.reports):
-            opened.save_text(f"ingest-{job}.json", json.dumps({"began": began_at.isoformat()}) + "\n")
+            read = {"began": began_at.isoformat(), "files": run.looks}
+            opened.save_text(f"ingest-{job}.json", json.dumps(read, separators=(",", ":")) + "\n")
     if run.totals.stored:
         learn_routes(run.lake)
     return IngestResult(run.reports, run.totals, time.monotonic() - began, run.exit_code(), run.unchanged)
 
 
-def _last_complete(lake: Lake, job: str, lookback: timedelta) -> datetime | None:
-    """Since when inputs may have changed that no run over the same paths has read to the end; None: none did yet.
+def _last_complete(lake: Lake, job: str, lookback: timedelta) -> LastRun | None:
+    """The last run over the same paths that read all of them to the end, less the lookback; None: none did yet.
 
     A run that was killed, or could not read an input, does not count: the next one makes up for it, however late.
     """
     text = lake.read_text(f"ingest-{job}.json")
     try:
-        return None if text is None else datetime.fromisoformat(json.loads(text)["began"]) - lookback
+        if text is None:
+            return None
+        kept = json.loads(text)
+        since = datetime.fromisoformat(kept["began"]) - lookback
+        return LastRun(since, frozenset((inode, size, changed) for inode, size, changed in kept["files"]))
     except (ValueError, KeyError, TypeError):
         return None  # damaged: then all is read once more
 

@@ -27,15 +27,18 @@ class Filed:
     outcomes: pl.DataFrame
 
 
-def plan_tickets(*, lake: str, state: str | None, tracker: str, include_ended: bool) -> tuple[pl.DataFrame, str]:
+def plan_tickets(
+    *, lake: str, state: str | None, tracker: str, include_ended: bool, config: str | None = None
+) -> tuple[pl.DataFrame, str]:
     """PLAN and its hash: what apply_tickets would do now. Changes nothing.
 
-    In the order of the queue, with its priority (a column more) and its severity, which the tickets will have.
+    In the order of the queue, with its priority (a column more) and its severity, which the tickets will have. config: whose [[rules]]
+    hold, as for triage.
     """
     where = open_tracker(tracker)
     with open_state(lake, state, create=False) as store:
         made = plan(store.candidates(), store.tickets(where.name), include_ended)
-        judged = ranked(store, None, None).select("rank", "priority", "severity", candidate_id="id")
+        judged = ranked(store, None, None, config).select("rank", "priority", "severity", candidate_id="id")
     ordered = made.drop("severity").join(judged, on="candidate_id", how="left").sort("rank", "candidate_id")
     return ordered.select(*PLAN.names(), "priority"), plan_hash(made)
 

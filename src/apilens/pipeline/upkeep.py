@@ -26,7 +26,11 @@ def info(lake: str) -> dict[str, object]:
         "tables": {name: asdict(table) for name, table in upkeep.info(opened).items()},
         "units": opened.ledger().height,
         "last_ingest": upkeep.last_ingest(opened),
-        "forgotten": {"before": forgotten.before, "consumers": len(forgotten.consumers)},
+        "forgotten": {
+            "before": forgotten.before,
+            "consumers": len(forgotten.consumers),
+            "unfinished": forgotten.unfinished,
+        },
         "decided_bytes": len(opened.recall(DECIDED) or b""),
     }
 

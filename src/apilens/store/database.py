@@ -63,10 +63,13 @@ def connect(url: str, *, create: bool) -> tuple[sa.Engine, str]:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LakeError(f"--state {shown}: its folder cannot be made: {error.strerror or error}") from None
-        if _is_still(Path(parsed.database)):
-            parsed = _still(Path(parsed.database))
+    read_only = None
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        path = Path(parsed.database)
+        # Nothing can be written there (a snapshot, a read-only mount), but by others perhaps.
+        read_only = path if path.is_file() and not os.access(path.parent, os.W_OK) else None
     try:
-        engine = sa.create_engine(parsed)
+        engine = sa.create_engine(parsed) if read_only is None else _reader(read_only)
     except ModuleNotFoundError as missing:
         raise LakeError(f"--state {shown} needs {missing.name}; type: pip install 'apilens[postgres]'") from None
     except (sa.exc.ArgumentError, TypeError, ValueError) as wrong:
@@ -78,22 +81,42 @@ def connect(url: str, *, create: bool) -> tuple[sa.Engine, str]:
     return engine, shown
 
 
-def _is_still(path: Path) -> bool:
-    """Whether a SQLite file is where nothing can be written (a snapshot, a read-only mount) and all it says is in itself.
+def _reader(path: Path) -> sa.Engine:
+    """An engine for a SQLite file beside which nothing can be written: each transaction opens it anew, as it is then.
 
-    What a writer has not moved from its `-wal` yet is read the usual way, which needs the `-shm` beside it.
+    Raises LockedError at the end of a transaction during which somebody else wrote to the file.
     """
+
+    def opened() -> sqlite3.Connection:
+        # Without the two files that its journal needs and that cannot be made here; where a writer has made them, with them.
+        how = "mode=ro&immutable=1" if _is_still(path) else "mode=ro"
+        return sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, check_same_thread=False)
+
+    def begin(db: sa.Connection) -> None:
+        db.info["file"] = _look(path)
+
+    def commit(db: sa.Connection) -> None:
+        if _is_still(path) and db.info["file"] != _look(path):
+            raise LockedError(f"{path}: another run wrote to it while this one read it; run it again")
+
+    engine = sa.create_engine("sqlite://", creator=opened, poolclass=sa.NullPool)
+    sa.event.listen(engine, "begin", begin)
+    sa.event.listen(engine, "commit", commit)
+    return engine
+
+
+def _is_still(path: Path) -> bool:
+    """Whether all that a SQLite file says is in itself: nobody has it open to write, and nothing is left in a `-wal`."""
     try:
         unmoved = Path(f"{path}-wal").stat().st_size > 0
     except OSError:
-        unmoved = False
-    return path.is_file() and not os.access(path.parent, os.W_OK) and not unmoved
+        return True
+    return not unmoved and not Path(f"{path}-shm").exists()
 
 
-def _still(path: Path) -> sa.URL:
-    """The URL under which SQLite reads a file without making the two files beside it that its journal needs."""
-    uri = path.absolute().as_uri()
-    return sa.URL.create("sqlite", database=uri, query={"mode": "ro", "immutable": "1", "uri": "true"})
+def _look(path: Path) -> tuple[int, int, int]:
+    state = path.stat()
+    return state.st_ino, state.st_size, state.st_mtime_ns
 
 
 class Database:
