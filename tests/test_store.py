@@ -83,6 +83,17 @@ def test_where_nothing_can_be_written_what_others_write_is_seen_and_no_mixture_o
         db.exec_driver_sql("SELECT count(*) FROM candidates").fetchall()
         with open_store(url) as writer:
             writer.save_candidates(candidates(candidate("third")), MONDAY, Window())
+    with pytest.raises(LockedError), reader._read() as db, open_store(url) as writer:
+        db.exec_driver_sql("SELECT count(*) FROM candidates").fetchall()
+        writer.save_candidates(candidates(candidate("fourth")), MONDAY, Window())
+        with sqlite3.connect(tmp_path / "state.db") as itself:
+            itself.execute("PRAGMA wal_checkpoint")  # as SQLite does by itself now and then; the writer is still there
+    with open_store(url) as writer:
+        writer.save_candidates(candidates(candidate("fifth")), MONDAY, Window())
+        with reader._read() as db:
+            seen = db.exec_driver_sql("SELECT count(*) FROM candidates").scalar_one()
+            writer.close()
+            assert db.exec_driver_sql("SELECT count(*) FROM candidates").scalar_one() == seen
     reader.close()
 
 

@@ -87,20 +87,20 @@ def _reader(path: Path) -> sa.Engine:
     Raises LockedError at the end of a transaction during which somebody else wrote to the file.
     """
 
-    def opened() -> sqlite3.Connection:
+    def opened(_dialect: sa.Dialect, connection: sa.pool.ConnectionPoolEntry, *_: object) -> sqlite3.Connection:
         # Without the two files that its journal needs and that cannot be made here; where a writer has made them, with them.
-        how = "mode=ro&immutable=1" if _is_still(path) else "mode=ro"
+        still = _is_still(path)
+        connection.info["file"] = _look(path) if still else None
+        how = "mode=ro&immutable=1" if still else "mode=ro"
         return sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, check_same_thread=False)
 
-    def begin(db: sa.Connection) -> None:
-        db.info["file"] = _look(path)
-
     def commit(db: sa.Connection) -> None:
-        if _is_still(path) and db.info["file"] != _look(path):
+        # With its journal, what is read is of one moment, whoever writes.
+        if db.info["file"] not in (None, _look(path)):
             raise LockedError(f"{path}: another run wrote to it while this one read it; run it again")
 
-    engine = sa.create_engine("sqlite://", creator=opened, poolclass=sa.NullPool)
-    sa.event.listen(engine, "begin", begin)
+    engine = sa.create_engine("sqlite://", poolclass=sa.NullPool)
+    sa.event.listen(engine, "do_connect", opened)
     sa.event.listen(engine, "commit", commit)
     return engine
 
