@@ -552,6 +552,15 @@ def test_a_job_may_be_started_without_an_output(stream: int, lake: Path) -> None
     assert ("GET /v1/orders/{id}" in ran.stdout) is (stream == 2)
 
 
+def test_unbuffered_results_and_messages_come_in_their_order(lake: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-u", "-c", MAIN, "lake", "info", "--lake", str(lake)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
+    )  # fmt: skip
+    lines = ran.stdout.splitlines()
+    assert lines[0].startswith("table") and "the last one committed" in "".join(lines[1:])
+
+
 def test_a_full_disk_under_the_state_database_is_said_and_is_no_bug(lake: Path) -> None:
     def no_room() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))

@@ -125,7 +125,8 @@ def _stdout() -> TextIO:
     if sys.stdout is None:
         return os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     raw = io.BufferedWriter(_Stdout(sys.stdout.fileno(), "w", closefd=False))
-    return io.TextIOWrapper(raw, sys.stdout.encoding, sys.stdout.errors, line_buffering=sys.stdout.isatty())
+    by_line = sys.stdout.isatty() or getattr(sys.stdout, "write_through", False)  # `python -u`, PYTHONUNBUFFERED
+    return io.TextIOWrapper(raw, sys.stdout.encoding, sys.stdout.errors, line_buffering=by_line)
 
 
 class _Heedless:
