@@ -393,11 +393,10 @@ class Lake(Committed):
                 raise ConflictError(
                     f"{self.root}: another run committed to {name} meanwhile ({error}); run it again"
                 ) from None
-        self._settle_log(name, table)
+        self._settle_log(name, table.version() + 1)
 
-    def _settle_log(self, name: Table, table: DeltaTable) -> None:
-        table.update_incremental()
-        ends = (f"{table.version():020}.json", f"{table.version():020}.checkpoint.parquet", "_last_checkpoint")
+    def _settle_log(self, name: Table, version: int) -> None:
+        ends = (f"{version:020}.json", f"{version:020}.checkpoint.parquet", "_last_checkpoint")
         with self.explained(name, "what was committed cannot be brought to the disk", "a power loss may take it"):
             self.storage.settle([f"{name}/_delta_log/{end}" for end in ends])
 
@@ -406,7 +405,7 @@ class Lake(Committed):
         table = self.table(name)
         with self.explained(name, "the checkpoint of its log cannot be written", "no row is changed"):
             table.create_checkpoint()
-            self._settle_log(name, table)
+            self._settle_log(name, table.version())
             table.cleanup_metadata()
 
     @contextmanager
