@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
 import polars as pl
@@ -85,6 +86,7 @@ class Tombstone:
         return json.dumps(kept | {"unfinished": self.unfinished}) + "\n"
 
 
+@lru_cache(1 << 16)  # lines that are rejected consist of the same words, and each is asked about
 def _hashed(key: bytes, consumer: bytes) -> str:
     return hmac.digest(key, b"consumer:" + consumer, "sha256").hex()
 
