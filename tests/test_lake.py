@@ -279,6 +279,24 @@ def test_a_piece_that_another_run_takes_meanwhile_is_known_whether_shorter_or_lo
     assert len(calls(lake)) == max(theirs, 10)
 
 
+def test_a_checkpoint_is_found_without_the_file_that_names_it_and_said_where_it_is_damaged(tmp_path: Path) -> None:
+    paths = parts(tmp_path / "logs", files=2, lines=20)
+    ingest(tmp_path / "lake", paths[0])
+    assert apilens("lake", "vacuum", "--lake", tmp_path / "lake").code == 0
+    log = tmp_path / "lake" / "ingests" / "_delta_log"
+    entries = sorted(log.glob("*.json"))
+    for cut_off in (b"", b'{"ver'):
+        (log / "_last_checkpoint").write_bytes(cut_off)
+        for entry in entries:
+            entry.unlink(missing_ok=True)  # as they go in time: the checkpoint alone has what they had
+        again = ingest(tmp_path / "lake", paths[0])
+        assert (again["stored"], again["duplicate"]) == (0, again["read"])
+    checkpoint = max(log.glob("*.checkpoint.parquet"))
+    checkpoint.write_bytes(checkpoint.read_bytes()[:200])
+    ran = apilens("ingest", "--lake", tmp_path / "lake", paths[1])
+    assert ran.code == 3 and "the lake is damaged" in ran.err and "Traceback" not in ran.err
+
+
 def test_no_input_is_opened_while_others_wait_for_the_lock(tmp_path: Path) -> None:
     lake, other, own = tmp_path / "lake", tmp_path / "other.csv", tmp_path / "own.csv"
     other.write_bytes(table_csv(1, 5))

@@ -12,8 +12,10 @@ import polars as pl
 from deltalake import DeltaTable
 from deltalake.transaction import AddAction, RemoveAction
 
+from apilens.errors import LakeError
 from apilens.lake.storage import Storage
 from apilens.lake.tables import DataFile, Table, partition_of
+from apilens.objects import is_failure
 
 Actions = list[AddAction | RemoveAction]
 _TRANSACTIONS = pl.Schema({"unit_id": pl.String, "attempt": pl.Int64})
@@ -37,12 +39,18 @@ class Log:
 
     def transactions(self) -> pl.DataFrame:
         """unit_id, attempt: the latest of each unit."""
-        pointer = self._storage.read(f"{self._folder}/_last_checkpoint")
-        since = -1 if pointer is None else int(json.loads(pointer)["version"])
+        since = self._last_checkpoint()
         if since > self._since:
             file = self._storage.uri(f"{self._folder}/{since:020}.checkpoint.parquet")
             scan = pl.scan_parquet(file, glob=False, storage_options=self._storage.options, credential_provider=None)
-            entries = scan.select(pl.col("txn").struct.field("appId", "version")).collect().drop_nulls("appId")
+            try:
+                entries = scan.select(pl.col("txn").struct.field("appId", "version")).collect().drop_nulls("appId")
+            except pl.exceptions.ComputeError as error:
+                if is_failure(error):
+                    raise
+                raise LakeError(
+                    f"{file}: cannot be read ({error}); the lake is damaged, restore it from a backup"
+                ) from None
             self._known = entries.select(unit_id="appId", attempt=pl.col("version").cast(pl.Int64))
             self._since = since
             self._commits = {version: pairs for version, pairs in self._commits.items() if version > since}
@@ -59,6 +67,16 @@ class Log:
         recent = pl.DataFrame(later, schema=_TRANSACTIONS, orient="row")
         self.latest = pl.concat([self._known, recent]).unique("unit_id", keep="last", maintain_order=True)
         return self.latest
+
+    def _last_checkpoint(self) -> int:
+        """The version of the last checkpoint; -1: there is none."""
+        pointer = self._storage.read(f"{self._folder}/_last_checkpoint")
+        try:
+            return -1 if pointer is None else int(json.loads(pointer)["version"])
+        except (ValueError, KeyError, TypeError):  # cut off by a power loss: the library, too, looks for itself then
+            ends = ".checkpoint.parquet"
+            names = self._storage.names(self._folder)
+            return max((int(name.removesuffix(ends)) for name in names if name.endswith(ends)), default=-1)
 
     def _read(self, version: int) -> list[tuple[str, int]] | None:
         """The transactions of a commit; None: it is gone."""
