@@ -283,7 +283,7 @@ def test_a_checkpoint_is_found_without_the_file_that_names_it_and_said_where_it_
     paths = parts(tmp_path / "logs", files=2, lines=20)
     ingest(tmp_path / "lake", paths[0])
     assert apilens("lake", "vacuum", "--lake", tmp_path / "lake").code == 0
-    log = tmp_path / "lake" / "ingests" / "_delta_log"
+    log = tmp_path / "lake" / "calls" / "_delta_log"
     entries = sorted(log.glob("*.json"))
     for cut_off in (b"", b'{"ver'):
         (log / "_last_checkpoint").write_bytes(cut_off)
