@@ -372,7 +372,8 @@ class _Members:
             data = self._read(size)
         except _DAMAGE as error:
             self._damage = error
-            if rest := self._before_damage():
+            # One that is only cut has given what it has.
+            if not isinstance(error, EOFError) and (rest := self._before_damage()):
                 return rest
             raise
         self._given += len(data)
