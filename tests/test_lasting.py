@@ -59,6 +59,15 @@ def test_slowness_goes_on_behind_hours_that_were_worse() -> None:
     assert of(scan(slow(calls, worse, 4.0)), route)["state"].to_list() == ["open"]
 
 
+@pytest.mark.parametrize(("route", "factor"), [("/v1/things12/{id}", 2.5), ("/v1/things3/{id}", 4.0)])
+def test_one_quick_call_among_few_ends_no_slowness(route: str, factor: float) -> None:
+    calls = slow(quiet_world(1), slowed := (pl.col("start_time") >= FAULT) & (pl.col("route") == route), factor)
+    later = calls.filter(slowed & (pl.col("start_time") >= FAULT + timedelta(hours=20)))["start_time"].min()
+    quick = slowed & (pl.col("start_time") == later)
+    calls = calls.with_columns(duration_ms=pl.when(quick).then(0.2).otherwise("duration_ms"))
+    assert of(scan(calls), route).select("signal", "state").rows() == [("latency", "open")]
+
+
 def test_slowness_that_began_small_has_ended_when_it_has() -> None:
     calls = quiet_world(1)
     route = busiest(calls)

@@ -189,8 +189,9 @@ def _still_slow(run: Run, timed: _Timed) -> Run:
     n, slower = timed.n[begin:], math.log(observed / usual)
     expected = math.log(usual) + rhythm[np.arange(begin, len(timed.n)) % DAY] - then
     above = timed.total[begin:] - n * (expected + STILL * slower)
-    # Calls of one bin have their minutes in common: many of them are not that much surer.
-    step = slower * above / (variance + n * PRIOR_WANDER)
+    # Calls of one bin have their minutes in common: many of them are not that much surer. And no bin alone ends it: where calls are few,
+    # one that a cache answered weighs as much as an hour of slow ones.
+    step = np.maximum(slower * above / (variance + n * PRIOR_WANDER), RECOVERED)
     return _until_recovered(run, step, above > 0, SAVED_LONG, SAVED_LONG)
 
 
