@@ -142,7 +142,8 @@ def print_endpoints(
         table("", columns, cells)
         if found.height and not timed:
             click.echo(
-                "no call has a duration, so there is no latency; let the gateway log one (NGINX $request_time, httpd %D)",
+                "no call has a duration, so there is no latency; let the gateway log one (NGINX $request_time, httpd %D)."
+                " In JSON and CSV a name has to tell the unit (latency_ms), or --columns does: duration_ms=NAME:s, and all other columns",
                 err=True,
             )
         if first is not None and found.height > first:
