@@ -131,6 +131,16 @@ def test_workers_of_this_machine_are_not_watched(tmp_path: Path) -> None:
         assert distributed.default_client().run(watching).popitem()[1] == [[], "1s"]
 
 
+def test_two_runs_on_this_machine_are_no_warning(tmp_path: Path) -> None:
+    from apilens.cluster import scheduler
+
+    lake = open_lake(str(tmp_path / "lake"), create=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        with scheduler("local:1")(lake), scheduler("local:1")(lake):
+            pass
+
+
 def test_the_size_of_a_task_is_no_warning(cluster: Any, tmp_path: Path) -> None:
     (path,) = parts(tmp_path / "logs", files=1, lines=100)
     address = cluster.scheduler_info()["address"]

@@ -80,9 +80,10 @@ def _processes(count: int) -> Iterator[Client]:
 
     # One thread each: Polars' own threads would only take the cores from one another.
     environment = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    # A port of its own: of two runs at once one would be warned that the other has the dashboard's.
     with (
         LocalCluster(
-            n_workers=count, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, memory_limit=0,
+            n_workers=count, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", memory_limit=0,
             env=environment, silence_logs=50,
         ) as cluster,
         Client(cluster) as client,
