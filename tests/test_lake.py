@@ -8,8 +8,10 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -239,6 +241,19 @@ def before_the_commit(act: Callable[[], object]) -> Iterator[None]:
 
     with mock.patch.object(run.IngestRun, "_commit", meanwhile):
         yield
+
+
+def test_runs_that_make_the_same_lake_at_once_make_one(tmp_path: Path) -> None:
+    for n in range(20):
+        together = threading.Barrier(6)
+
+        def make(path: str = str(tmp_path / str(n)), together: threading.Barrier = together) -> bytes:
+            together.wait()
+            return open_lake(path, create=True).masking_key
+
+        with ThreadPoolExecutor(6) as pool:
+            keys = [pool.submit(make) for _ in range(6)]
+        assert len({key.result() for key in keys}) == 1
 
 
 def test_two_runs_that_replace_the_same_at_once_lose_no_entry_of_the_ledger(tmp_path: Path) -> None:

@@ -144,14 +144,19 @@ def _create_table(storage: Storage, name: Table, schema: pl.Schema) -> None:
     columns = schema.to_frame()
     if name in PARTITIONED:
         columns = columns.with_columns(date=pl.lit(None, pl.Date))
-    DeltaTable.create(
-        storage.uri(name),
-        Schema.from_arrow(columns.to_arrow().schema),
-        mode="ignore",
-        partition_by=["date"] if name in PARTITIONED else None,
-        configuration={"delta.checkpointInterval": "50"},
-        storage_options=storage.options,
-    )
+    try:
+        DeltaTable.create(
+            storage.uri(name),
+            Schema.from_arrow(columns.to_arrow().schema),
+            mode="ignore",
+            partition_by=["date"] if name in PARTITIONED else None,
+            configuration={"delta.checkpointInterval": "50"},
+            storage_options=storage.options,
+        )
+    except CommitFailedError:
+        # Another run made it at the same moment: only a table that was there before is ignored.
+        if not DeltaTable.is_deltatable(storage.uri(name), storage.options):
+            raise
 
 
 class Lake(Committed):
