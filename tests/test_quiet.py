@@ -52,7 +52,7 @@ def test_a_code_of_one_of_many_endpoints_must_be_the_rarer() -> None:
         found: pl.DataFrame = DETECTORS["errors"](series, replace(fleet, many=many))
         return found.filter("opens")
 
-    few, lots = opened(40), opened(4_000)
+    few, lots = opened(baseline.FEW), opened(4_000)
     assert few.filter(pl.col("log10_p") > -7).height > 0
     assert lots["log10_p"].to_list() == few.filter(pl.col("log10_p") < -7)["log10_p"].to_list()
 
