@@ -31,8 +31,8 @@ NOT_RUN = {
     ],
     "commands.md": ["apilens explain 1361c5c5d0"],  # there is no such candidate; run by test_explain
     "detection.md": [
-        "python benchmarks/detection.py golive:101",
         "python benchmarks/detection.py heldout",
+        "python benchmarks/detection.py golive:101",
         "python benchmarks/peers.py calm:101",
         "python benchmarks/incremental.py",
     ],
