@@ -28,6 +28,7 @@ from apilens.detect import (
     counting,
     early_latency,
     errors,
+    gave_up,
     habits,
     incidents,
     lasting,
@@ -146,7 +147,8 @@ def find_candidates(
         if settings is not None:
             abnormal = sensitised(abnormal, fleet.endpoints, settings, anomalies.OPEN_LOG10_P)
         abnormal = nowhere.existing(abnormal, rows, fleet.endpoints)
-        runs = patient(runs_of(abnormal), rows, fleet, answers)
+        runs = gave_up.by_themselves(runs_of(abnormal), abnormal, rows, fleet, behind)
+        runs = patient(runs, rows, fleet, answers)
         runs = campaigns.without_campaigns(runs, fleet, answers)
         accustomed, scanned = (
             ({}, {}) if before is None else (memory.decided(before.habits, since), memory.decided(before.scans, since))

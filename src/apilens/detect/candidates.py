@@ -15,7 +15,7 @@ from apilens import schema
 from apilens.detect.baseline import Fleet
 from apilens.detect.bins import HOUR, MINUTES
 from apilens.detect.breakdowns import Breakdown, profile_of, windows_frame
-from apilens.detect.counting import OPEN_LOG10_P
+from apilens.detect.counting import ABORTS, OPEN_LOG10_P
 from apilens.detect.incidents import Incident
 from apilens.detect.runs import HINT_EXCESS, HINT_TRAFFIC, Profile, Run
 
@@ -28,8 +28,8 @@ PER_BIN = " calls per 5 minutes"
 SEVERITY_CUTS = ((0.75, "critical"), (0.5, "high"), (0.25, "medium"))
 #: Gateway answers that speak of the system behind it.
 DEPENDENCY_CODES = (502, 503, 504)
-#: The caller hung up: NGINX and AWS ALB. What many consumers get wrong at once.
-ABORTS, MISTAKES = (499, 460), (400, 404, 422)
+#: What many consumers get wrong at once.
+MISTAKES = (400, 404, 422)
 _CODES = frozenset(HTTPStatus)
 
 

@@ -16,6 +16,8 @@ from apilens.detect import anomalies
 from apilens.detect.baseline import Fleet, Series
 from apilens.detect.bins import DAY, HOUR, MINUTES, WEEK_DAYS, Bools, Floats, Ints
 
+#: The caller hung up: NGINX and AWS ALB.
+ABORTS = (499, 460)
 #: 5 minutes to a day, in bins (DETECTION: 5 m, 15 m, 1 h, 4 h, 24 h; those between find what is not so strong sooner).
 WINDOWS = (1, 2, 3, 6, 12, 24, 48, 288)
 #: Longer windows are looked at when a bin is over: for what takes hours a minute is nothing, and the first failed call of an
@@ -229,7 +231,9 @@ def _worst_before(daily: Floats) -> Floats:
 def _moments(events: Events, width: int) -> tuple[Ints, Ints]:
     """When windows of a width are looked at: the number of an event, and how many minutes of its bin are over. At the end of each
     bin, and of each minute with the code before that; what else passes makes no code more frequent."""
-    bad = (np.diff(events.bad_so_far, axis=1, prepend=0) > 0) & (width <= SOON)
+    # Whether clients gave up on a crowd's slow answers is known when the bin is over (gave_up.py): latency has no minutes.
+    soon = ~np.isin(events.code, ABORTS)[:, None] & (width <= SOON)
+    bad = (np.diff(events.bad_so_far, axis=1, prepend=0) > 0) & soon
     bad[:, -1] = True
     at, minute = np.nonzero(bad)
     return at, minute + 1
