@@ -397,6 +397,16 @@ def test_slowness_that_goes_down_from_bin_to_bin_is_no_candidate_and_one_that_st
     assert signals(0.3, 0.3, 0.3, 0.3) == ["latency"]
 
 
+@pytest.mark.parametrize(("share", "tickets"), [(0.6, 1), (0.4, 1), (0.1, 2)])
+def test_what_fails_as_badly_again_within_half_a_day_is_the_same_candidate(share: float, tickets: int) -> None:
+    calls = quiet_world(1)
+    here, later = pl.col("route") == busiest(calls), FAULT + timedelta(hours=7)
+    twice = failing(failing(calls, during(40) & here, 500), during(40, later) & here, 500, share)
+    found = scan(twice).filter(pl.col("detected_at") > FAULT, pl.col("signal") == "errors")
+    assert len(found) == tickets
+    assert found["end"].max() > later
+
+
 def test_the_same_slowness_two_days_later_is_a_candidate_again() -> None:
     """What went wrong once in a week is no habit that would excuse the next time."""
     calls = quiet_world(1)

@@ -14,8 +14,9 @@ from apilens.detect.bins import DAY, HOUR, MINUTES
 from apilens.detect.breakdowns import Breakdown, profile_of, windows_frame
 from apilens.detect.runs import HINT_EXCESS, QUIET, Profile, Run
 
-#: The same code on the same endpoint again within this time is the same incident that flapped.
-FLAP = 4 * HOUR
+#: The same code on the same endpoint again within this time is the same incident that flapped; within half a day where it is as bad, by so
+#: much: what comes every six hours is no new problem each time.
+FLAP, AS_BAD_FLAP, AS_BAD = 4 * HOUR, DAY // 2, 2.0
 #: Two endpoints that fail with the same code within one bin of each other have one cause; with a shared upstream
 #: within two hours.
 SAME_MOMENT = 1
@@ -102,7 +103,14 @@ def _goes_on(run: Run, incident: Incident) -> bool:
     if last is None or not _compatible(run, incident):
         return False
     lasts = max((other.last(run.known) for other in mine if _still_going(run, other)), default=last)
-    return run.start <= max(last, lasts) + max(FLAP, 2 * (incident.first.opened - incident.first.start))
+    flap = AS_BAD_FLAP if run.status is not None and _as_bad(run, mine[-1]) else FLAP
+    return run.start <= max(last, lasts) + max(flap, 2 * (incident.first.opened - incident.first.start))
+
+
+def _as_bad(run: Run, other: Run) -> bool:
+    """Whether both opened with about the same share of failed calls."""
+    shares = [float(one.at_open["observed"]) for one in (run, other)]
+    return max(shares) <= AS_BAD * min(shares)
 
 
 def _still_going(run: Run, other: Run) -> bool:
