@@ -397,6 +397,27 @@ def test_slowness_that_goes_down_from_bin_to_bin_is_no_candidate_and_one_that_st
     assert signals(0.3, 0.3, 0.3, 0.3) == ["latency"]
 
 
+def behind_one_upstream(calls: pl.DataFrame) -> list[str]:
+    """Routes behind the upstream of the busiest endpoint, the busiest first."""
+    upstream = calls.filter(pl.col("route") == busiest(calls))["upstream_name"][0]
+    here = calls.filter(pl.col("upstream_name") == upstream)
+    return [busiest(here, rank) for rank in range(here["route"].n_unique())]
+
+
+@pytest.mark.parametrize("code", [502, 503])
+@pytest.mark.parametrize(("one_of", "tickets"), [(1, 2), (30, 1)])
+def test_what_was_well_while_another_failed_has_a_cause_of_its_own(code: int, one_of: int, tickets: int) -> None:
+    """Behind one upstream, 40 minutes later: an endpoint with many calls would have shown it at once, one with few shows it late."""
+    calls = quiet_world(1)
+    first, second, *_ = behind_one_upstream(calls)
+    there = pl.col("route") == second
+    calls = calls.filter(~there | (pl.int_range(pl.len()).over("route") % one_of == 0))
+    calls = failing(calls, during(180) & (pl.col("route") == first), 502)
+    calls = failing(calls, during(140, FAULT + timedelta(minutes=40)) & there, code, 1.0)
+    found = overlapping(scan(calls), 180)
+    assert (len(found), set(found["endpoints"].explode())) == (tickets, {f"GET {first}", f"GET {second}"})
+
+
 @pytest.mark.parametrize(("share", "tickets"), [(0.6, 1), (0.4, 1), (0.1, 2)])
 def test_what_fails_as_badly_again_within_half_a_day_is_the_same_candidate(share: float, tickets: int) -> None:
     calls = quiet_world(1)

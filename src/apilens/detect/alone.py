@@ -1,6 +1,7 @@
 """Whether what shows on an endpoint is its own matter, though others behind its upstream have the like: the rest of them are well.
 
-Two endpoints that begin to fail within two hours behind one upstream have one cause: that is rare. At a launch everything begins at once, and
+Two endpoints that begin to fail within two hours behind one upstream have one cause: that is rare. Unless one of them had calls that were
+answered well while the other failed already: a later problem is another one. At a launch everything begins at once, and
 each mistake in a configuration or a contract is one problem. And what gets slower for days meets what else does in a week.
 """
 
@@ -21,15 +22,23 @@ from apilens.detect.runs import Run
 #: Half of what the run has on another endpoint, as a share of failed calls or as growth of the log latency, is the same problem. So many failed
 #: calls must be expected by that, or be timed on the day and in the week it is compared with: fewer calls tell nothing.
 STILL, ENOUGH, ENOUGH_TIMED = 0.5, 0.5, 50
+#: Failed calls that are expected of an endpoint which has a problem, and of which none came, say that it had it not yet. 3 and 10 gave the same tickets.
+WELL = 5.0
 
 
 def apart(runs: list[Run], rows: pl.DataFrame, fleet: Fleet, upstreams: dict[int, str]) -> list[Run]:
     """The runs; `alone` are those with a status code that began with the launch, and days of slowness, while less than half of the others
-    behind the same upstream had it too.
+    behind the same upstream had it too. Those with a status code know until when their endpoint was `well`.
 
     Until the run was raised. Of the same code; of any server error, where it is one. Days of slowness are asked only where another endpoint
     behind the upstream had one by then. rows: as baseline.fleet returns them. upstreams: by endpoint, where known.
     """
+    failing = {run.endpoint for run in runs if run.status is not None}
+    by_bin = rows.filter(pl.col("endpoint").is_in(failing)).group_by("endpoint", "bin").agg(pl.col("calls").sum())
+    calls = by_bin.partition_by("endpoint", as_dict=True)
+    runs = [
+        replace(run, well=_well_until(run, calls[(run.endpoint,)])) if run.status is not None else run for run in runs
+    ]
     begun = [run.status is not None and fleet.launch <= run.start < fleet.launch + SAME_UPSTREAM for run in runs]
     slow = [run for run in runs if run.lasts_a_day and run.endpoint in upstreams]
     met = [
@@ -56,6 +65,16 @@ def apart(runs: list[Run], rows: pl.DataFrame, fleet: Fleet, upstreams: dict[int
             run = replace(run, alone=bool(parts) and _slows_alone(run, pl.concat(parts)))
         result.append(run)
     return result
+
+
+def _well_until(run: Run, calls: pl.DataFrame) -> int:
+    """The bin from which on, up to its start, a run had so many calls that with half of its share of failures WELL of them had failed; -1: there were
+    fewer in what may be told of one cause. calls: `bin`, `calls` of its endpoint."""
+    before = calls.filter(pl.col("bin").is_between(run.start - SAME_UPSTREAM, run.start - 1)).sort(
+        "bin", descending=True
+    )
+    enough = before.filter(pl.col("calls").cum_sum() * STILL * float(run.at_open["observed"]) >= WELL)
+    return int(enough["bin"][0]) if enough.height else -1
 
 
 def _before(other: Run, run: Run) -> bool:

@@ -143,14 +143,16 @@ def _belongs(run: Run, incident: Incident, launch: int) -> bool:
                 return False
             # What is bad since the launch began with it: that is no moment to have in common.
             at_once = near <= SAME_MOMENT and not launch <= run.start < launch + SAME_UPSTREAM
-            alike = client or _same_upstream(run, incident) or _everywhere(run, incident)
+            behind = _same_upstream(run, incident) and not _was_well(run, incident)
+            alike = client or behind or _everywhere(run, incident)
             return at_once or (near <= SAME_UPSTREAM and alike)
         if near > SIDE_EFFECT:
             return False
         if run.endpoint in endpoints and len(endpoints) <= 3:
             return True
         both_failures = min(run.status, first.status) >= 500
-        return both_failures and (_same_upstream(run, incident) or _shared(run.profile, incident.profile, "node"))
+        behind = _same_upstream(run, incident) and not _was_well(run, incident)
+        return both_failures and (behind or _shared(run.profile, incident.profile, "node"))
     if run.signal == first.signal == "latency":
         if _same_moment(run, incident):
             return True
@@ -176,6 +178,11 @@ def _belongs(run: Run, incident: Incident, launch: int) -> bool:
     # What fails for days is not the cause of all that happens there meanwhile.
     fresh = run.start <= max(other.start for other in same) + FLAP
     return fresh and begin - SIDE_EFFECT <= run.start <= end + SIDE_EFFECT // 2 and run.opened <= end + SIDE_EFFECT
+
+
+def _was_well(run: Run, incident: Incident) -> bool:
+    """One of them would have shown by its calls while the other had begun: they have no cause in common."""
+    return incident.start + SAME_MOMENT < run.well or run.start + SAME_MOMENT < incident.first.well
 
 
 def _compatible(run: Run, incident: Incident) -> bool:

@@ -87,6 +87,7 @@ class Run:
     watched: bool = False  # followed until it recovered (lasting.py)
     recovered: int | None = None  # bin at whose end that was known; None: not yet
     alone: bool = False  # others behind its upstream are well (alone.py)
+    well: int = -1  # bin before `start` from which on its calls would have shown it (alone.py); -1: not known
     came: int | None = None  # a late job: bin by which most of it had come; None: it is none, or has not
 
     @property
