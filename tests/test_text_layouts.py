@@ -467,6 +467,57 @@ def test_nginx_s_uri_is_args_and_args_side_by_side_are_one_target() -> None:
     check([(line.format(uri), columns) for uri, columns in written], log_format=layout)
 
 
+_TARGET = {"host": "shop.example", "path": "/v1/orders/12", "query": "back=http://a/b"}
+
+
+@pytest.mark.parametrize(
+    ("layout", "line", "columns"),
+    [
+        ("$time_iso8601 $request_method $host$request_uri $status", "2026-03-09T14:00:00Z GET {} 200", _TARGET),
+        ('$time_iso8601 "$request_method $scheme://$http_host$request_uri" $status', '2026-03-09T14:00:00Z "GET https://{}" 200', {**_TARGET, "scheme": "https"}),
+        ("$time_iso8601 $scheme://$server_name$uri$is_args$args $status", "2026-03-09T14:00:00Z https://{} 200", {**_TARGET, "scheme": "https"}),
+        ("$time_iso8601 $tenant$request_uri $status", "2026-03-09T14:00:00Z {} 200", {**_TARGET, "host": None, "attributes": {"tenant": "shop.example"}}),
+        ("$time_iso8601 $upstream_addr$request_uri $status", "2026-03-09T14:00:00Z 10.0.0.1:80, {} 200", {**_TARGET, "host": None, "upstream_address": "shop.example"}),
+        ('%t %a "%m %v%U%q" %>s', '[09/Mar/2026:14:00:00 +0000] 10.0.0.1 "GET {}" 200', _TARGET),
+        ("%t %a %{Host}i%U%q %>s", "[09/Mar/2026:14:00:00 +0000] 10.0.0.1 {} 200", _TARGET),
+        ('[%START_TIME%] "https://%REQ(:AUTHORITY)%%REQ(:PATH)%" %RESPONSE_CODE%', '[2026-03-09T14:00:00.125Z] "https://{}" 200', _TARGET),
+        ("%ci:%cp [%tr] %ST %HM %[req.hdr(host)]%HP%HQ %HV", "10.0.0.1:7 [09/Mar/2026:14:00:00.125] 200 GET {} HTTP/1.1", _TARGET),
+        ("$context.requestTime $context.domainName$context.path $context.status", "09/Mar/2026:14:00:00 +0000 {} 200", _TARGET),
+        ("%ts.%03tu %>a %>Hs %rm %>rd%>rp", "1773064800.125 10.0.0.1 200 GET {}", _TARGET),
+    ],
+)  # fmt: skip
+def test_a_variable_right_before_a_path_ends_where_the_path_begins(
+    layout: str, line: str, columns: dict[str, Any]
+) -> None:
+    check([(line.format("shop.example/v1/orders/12?back=http://a/b"), columns)], log_format=layout)
+
+
+def test_what_has_no_slash_between_a_host_and_its_path_leaves_both_as_they_are_logged() -> None:
+    written = [
+        ("--", {"host": None, "path": None}),
+        ("shop.example-", {"host": "shop.example", "path": None}),
+        ("shop.example*", {"host": "shop.example", "path": "*"}),
+        ("shop.example:8443//a//b", {"host": "shop.example", "server_port": 8443, "path": "//a//b"}),
+    ]
+    layout = "$time_iso8601 $host$request_uri $status"
+    check([(f"2026-03-09T14:00:00Z {both} 400", columns) for both, columns in written], log_format=layout)
+
+
+def test_names_of_haproxy_s_variables_side_by_side_are_not_envoy_s() -> None:
+    layout = "%ci:%cp [%tr] %ft %b/%s %ST %B %HM %HP%HQ %HV"
+    line = "10.0.0.1:7 [09/Mar/2026:14:00:00.125] fe be/s1 200 12 GET /v1/x{} HTTP/1.1"
+    written = [("?a=1", {"path": "/v1/x", "query": "a=1"}), ("", {"path": "/v1/x", "query": None})]
+    check([(line.format(query), columns) for query, columns in written], log_format=layout)
+
+
+def test_a_time_at_the_start_of_lines_that_fit_no_given_layout_is_no_wrapper_s() -> None:
+    block = Block(b'2026-03-09T14:00:00Z 10.0.0.1 "GET /a b" 200\n')
+    reader = detect(block, Options(log_format='$time_iso8601 $remote_addr "$request_method $uri" $status'), "x").reader
+    assert parse(block, reader).rejects["reason"].to_list() == [
+        'does not fit the layout: after uri found " b" 200", expected \'" \''
+    ]
+
+
 def test_quotes_in_what_haproxy_captured_stay_as_they_are() -> None:
     layout = "%ci:%cp [%trg] %ST %Ta ua=%{+Q}[capture.req.hdr(0)] %tsc %{+Q}r"
     line = '203.0.113.7:4051 [09/Mar/2026:14:00:00 +0000] 200 42 ua="{}" ---- "GET /v1 HTTP/1.1"'

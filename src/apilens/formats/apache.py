@@ -55,6 +55,9 @@ KNOWN = {
     ),
 }
 
+#: Decoded, so that it may hold blanks; what stands before a query holds no question mark.
+_PATH = replace(f.path(rank=1), pattern=".*?")
+
 _FIELDS: dict[str, f.Field] = {
     "h": f.token("client_ip", rank=1),
     "a": f.token("client_ip"),
@@ -64,9 +67,8 @@ _FIELDS: dict[str, f.Field] = {
     "u": f.text("user_name", pattern=r'(?:(?:[^"\\]|\\.)*?|"")'),
     "r": f.request_line(),
     "m": f.token("method"),
-    # Decoded, so that it may hold blanks; what stands before a query holds no question mark.
-    "U": f.text("path", rank=1, pattern=r".*?"),
-    "U?": f.text("path", rank=1, pattern=r"[^?]*?"),
+    "U": _PATH,
+    "U?": replace(_PATH, pattern="[^?]*?"),
     "q": f.Field(
         lambda raw: {"query": raw.str.strip_prefix("?")},
         lambda raw: {"query": raw.str.strip_prefix("?")},

@@ -121,7 +121,7 @@ _FIELDS: dict[str, f.Field] = {
     "integration.status": f.token("upstream_status_code", rank=2),
     "requestid": f.token("request_id"),
     "extendedrequestid": f.kept(f.token("request_id", rank=1), "extendedRequestId"),
-    "domainname": f.token("host"),
+    "domainname": f.host(),
     "apiid": f.token("api_id"),
     "error.message": f.text("response_flags"),
     "error.messagestring": f.text("response_flags", rank=1),

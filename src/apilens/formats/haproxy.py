@@ -115,7 +115,7 @@ def _query() -> f.Field:
         bare = raw.str.strip_prefix("?")
         return {"query": pl.when(bare != "").then(bare)}
 
-    return f.Field(read, read, pattern=r"\S*", rank=1, escaped=True)
+    return f.Field(read, read, pattern=r"\S*", rank=1, escaped=True, opens="?")
 
 
 def _count(name: str) -> f.Field:
@@ -220,8 +220,8 @@ def _fields(tz: str) -> dict[str, f.Field]:
         "[ssl_fc_sni]": f.attribute("ssl_fc_sni", r"\S+"),
         "HM": _of_request(f.token("method")),
         "HU": _of_request(f.url()),
-        "HP": _of_request(f.token("path", rank=1)),
-        "HPO": _of_request(f.token("path", rank=2)),
+        "HP": _of_request(f.path(rank=1)),
+        "HPO": _of_request(f.path(rank=2)),
         "HQ": _of_request(_query()),
         "HV": _of_request(f.http_version()),
         "ID": f.token("request_id"),

@@ -146,8 +146,8 @@ _FIELDS: dict[str, f.Field] = {
     "request_uri": f.url(),
     "request_method": f.token("method"),
     "uri_and_args": _uri_and_args(),
-    "uri": f.token("path", rank=1),
-    "document_uri": f.token("path", rank=1),
+    "uri": f.path(rank=1),
+    "document_uri": f.path(rank=1),
     "args": f.token("query", rank=1),
     "query_string": f.token("query", rank=1),
     "server_protocol": f.http_version(),
@@ -172,7 +172,7 @@ _FIELDS: dict[str, f.Field] = {
     "http_host": f.host(rank=1),
     "server_name": f.host(rank=2),
     "server_port": f.integer("server_port"),
-    "scheme": f.token("scheme"),
+    "scheme": f.scheme(),
     "hostname": f.token("node"),
     "http_referer": f.text("referrer"),
     "http_user_agent": f.text("user_agent"),
@@ -226,7 +226,7 @@ _ESCAPES: dict[str, Escape] = {"default": "nginx", "json": "json", "none": "none
 def layout(log_format: str, tz: str = "UTC", gateway: str = "nginx_log_format") -> TextLayout:
     """The layout of a log_format: its value, or the whole directive as it stands in nginx.conf.
 
-    Raises UsageError when it holds no variable, no time, or two variables with nothing between them that could part them.
+    Raises UsageError when it holds no variable or no time.
     """
     text, escape = log_format, "default"
     if (directive := _DIRECTIVE.match(log_format)) is not None:

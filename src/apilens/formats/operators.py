@@ -30,8 +30,8 @@ _FIELDS: dict[str, f.Field] = {
     "path": f.url(),
     "req(:authority)": f.host(),
     "req(host)": f.host(rank=1),
-    "req(:scheme)": f.token("scheme"),
-    "req(x-forwarded-proto)": f.token("scheme", rank=1),
+    "req(:scheme)": f.scheme(),
+    "req(x-forwarded-proto)": f.scheme(rank=1),
     "req(x-forwarded-for)": f.text("forwarded_for"),
     "req(user-agent)": f.text("user_agent"),
     "req(referer)": f.text("referrer"),
@@ -112,5 +112,6 @@ def operator(name: str, argument: str | None, tz: str) -> f.Field:
 
 #: A format string that is an object all of whose operators stand in strings, as Envoy's json_format is.
 _JSON = r"\s*\{(?!.*[\[:,]\s*%[A-Z])"
-_USED = r".*%[A-Z][A-Z0-9_]+(?:\([^%]|:\d+%|%)"
+#: An operator. HAProxy's names, which may stand side by side (%HP%HQ), have up to three capitals.
+_USED = r".*(?:%[A-Z][A-Z0-9_]+(?:\([^%]|:\d+%)|%[A-Z][A-Z0-9_]{3,}%)"
 IN_JSON, IN_TEXT = re.compile(rf"(?s)^{_JSON}{_USED}"), re.compile(rf"(?s)^(?!{_JSON}){_USED}")

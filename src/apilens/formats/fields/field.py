@@ -40,17 +40,21 @@ class Field:
     timestamp_kind: str | None = None
     percent: tuple[str, ...] = ()  # columns that are percent-encoded text
     expected: str = ""  # what it accepts, in words, for the reason of a reject
+    opens: str = ""  # what its value begins with, and the value of a variable right before it does not hold
 
     @property
     def blankless(self) -> bool:
         """Whether its value never holds a blank."""
-        return self.pattern in (r"\S+", r"\S*")
+        return self.pattern in (r"\S+", r"\S*", SCHEME)
 
     @property
     def has_blanks(self) -> bool:
         """Whether its value may be any text."""
         return self.pattern == UNQUOTED
 
+
+#: Of a URL; a target may hold `://` once more.
+SCHEME = r"[^\s:/]*"
 
 #: A value that may hold blanks, in an unquoted place. A quote in it would mean that the layout is another one.
 UNQUOTED = r'(?:[^"]*?|"")'

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 
 from apilens.formats.fields.addresses import split_authority
-from apilens.formats.fields.field import Columns, Field
+from apilens.formats.fields.field import SCHEME, Columns, Field, text, token
 
 _VERSIONS = {"HTTP/1.1": "1.1", "HTTP/2.0": "2", "HTTP/1.0": "1.0", "HTTP/3.0": "3"}
 #: request_line of a call whose line is rebuilt byte for byte from method, url and http_version; see `rebuild`.
@@ -104,7 +106,17 @@ def url(*, rank: int = 0) -> Field:
     def accept(raw: pl.Expr, columns: Columns) -> pl.Expr:
         return raw.is_null() | raw.str.starts_with("/")
 
-    return Field(quick, target, None, accept, pattern=r"\S+", escaped=True, rank=rank)
+    return Field(quick, target, None, accept, pattern=r"\S+", escaped=True, rank=rank, opens="/")
+
+
+def path(*, rank: int = 0) -> Field:
+    """A path without its query, decoded. rank as in Field."""
+    return replace(token("path", rank=rank), opens="/")
+
+
+def scheme(*, rank: int = 0) -> Field:
+    """http, https, as logged. rank as in Field."""
+    return text("scheme", rank=rank, pattern=SCHEME)
 
 
 def whole_url(*, rank: int = 0) -> Field:
