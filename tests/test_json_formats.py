@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apilens.errors import UsageError
+from apilens.errors import FormatError, UsageError
 from apilens.formats import FORMATS, Options, apipark, check_options, detect, json_layout
 from apilens.formats.block import Block, Parsed, parse, parse_records
 from apilens.formats.configs import read_layouts
@@ -740,3 +740,18 @@ def test_points_are_read_alike_cut_at_their_names_and_as_objects(points: list[An
         return [{k: v for k, v in row.items() if v is not None} for row in rows], sorted(part.rejects["row"])
 
     assert told(quick) == told(objects)
+
+
+def test_json_with_names_of_its_own_is_told_what_to_type() -> None:
+    own = '{"zeit":"2026-03-09T14:00:00Z","anfrage":{"verb":"GET","ziel":"/v1/carts"},"ergebnis":200,"dauer_s":0.042,"\\u001b[2J":1}\n'
+    named = {"timestamp": "zeit", "method": "anfrage.verb", "path": "anfrage.ziel", "status_code": "ergebnis"}
+    typed = " ".join(f"--columns {column}={name}" for column, name in named.items())
+    for options in (Options(), Options(format="table_json", columns={"timestamp": "when"})):
+        with pytest.raises(FormatError) as refused:
+            detect(Block(own.encode() * 3), options, "own.log")
+        said = str(refused.value)
+        assert "the fields zeit, anfrage.verb, anfrage.ziel, ergebnis, dauer_s." in said
+        assert f"apilens ingest own.log --format table_json {typed} --columns duration_ms=NAME:s" in said
+    block, options = Block(own.encode()), Options("table_json", columns={**named, "duration_ms": "dauer_s:s"})
+    found = parse(block, detect(block, options, "own.log").reader).calls
+    assert found.select("method", "path", "status_code", "duration_ms").row(0) == ("GET", "/v1/carts", 200, 42.0)

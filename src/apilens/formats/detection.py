@@ -6,10 +6,12 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import polars as pl
+
 from apilens.errors import FormatError, NoCallsError
 from apilens.formats import table
 from apilens.formats.asked import check_options, compiled
-from apilens.formats.block import Block, Layout, Reader, Wrapper
+from apilens.formats.block import FEW, Block, Layout, Reader, Wrapper
 from apilens.formats.format import FoundLayout, Options
 from apilens.formats.json_layout import JsonLayout
 from apilens.formats.layout import TextLayout
@@ -19,6 +21,8 @@ from apilens.formats.trials import Trial, chains, try_formats
 
 #: Characters of a line that is shown.
 _SHOWN = 80
+#: Fields of a JSON object that are shown.
+_FIELDS_SHOWN = 20
 #: Where the lines begin that say what to type for an input of no known format; the same for every such input.
 ADVICE = "Its layout stands in the gateway's configuration:"
 
@@ -56,8 +60,9 @@ def detect(head: Block, options: Options, name: str) -> Detection:
     ranked = sorted(found, key=lambda trial: -trial.weight)
     if options.log_format is not None or options.format is not None:
         if not ranked:
-            raise FormatError(f"{name}: not readable as {options.format}; try: apilens formats --detect {name}")
-        best = ranked[0]
+            raise FormatError(_explain_unreadable(head, options, name))
+        # Under which wrappers nothing fits is of no weight: then what departs from the layout last says where.
+        best = ranked[0] if ranked[0].fits else max(ranked, key=lambda trial: (trial.nearness, -len(trial.wrappers)))
         told = "layout given with --log-format" if options.log_format is not None else "format given with --format"
         return Detection(best.format, Reader(best.layouts, best.wrappers), _why(told, best))
     if not ranked or ranked[0].fits == 0:
@@ -161,6 +166,28 @@ def _refuse_error_log(name: str, trials: Sequence[Trial]) -> None:
             )
 
 
+def _explain_unreadable(head: Block, options: Options, name: str) -> str:
+    """Why an input is not of the format that was asked for by its name."""
+    said = f"{name}: not readable as {options.format}"
+    mapped = _mapped(head.lines["line"], name) if options.format == table.JSON_FORMAT.name else []
+    return "\n".join([f"{said}.", *mapped]) if mapped else f"{said}; try: apilens formats --detect {shlex.quote(name)}"
+
+
+def _mapped(lines: pl.Series, name: str) -> list[str]:
+    """What to type for JSON objects whose fields have names of their own; nothing for other lines."""
+    found, columns = table.guessed(lines.head(FEW))
+    if not found:
+        return []
+    shown = ", ".join(found[:_FIELDS_SHOWN]) + (", …" if len(found) > _FIELDS_SHOWN else "")
+    meant = " ".join(f"--columns {shlex.quote(f'{column}={field}')}" for column, field in columns.items())
+    return [
+        f"It is JSON with the fields {shown}.",
+        "Say which of them are the time and what was called, and which one is the duration in which unit (s, ms, us, ns):",
+        f"  apilens ingest {shlex.quote(name)} --format {table.JSON_FORMAT.name} {meant} --columns duration_ms=NAME:s",
+        "or name the configuration in which the layout stands: --log-format-from /etc/nginx/nginx.conf",
+    ]
+
+
 def _explain_failure(name: str, ranked: Sequence[Trial]) -> str:
     if ranked and ranked[0].head["line"].str.contains("\0", literal=True).any():
         return (
@@ -178,6 +205,8 @@ def _explain_failure(name: str, ranked: Sequence[Trial]) -> str:
     elif ranked:
         line = ranked[0].head["line"][0]
         found = [f"{found[0]} They look like no calls at all: {line[:_SHOWN]!r}{'…' if len(line) > _SHOWN else ''}"]
+    if ranked and (mapped := _mapped(ranked[0].head["line"], name)):
+        return "\n".join([*found, *mapped])
     typed = shlex.quote(name)
     return "\n".join(
         [

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from apilens.formats.fields import Field, text, unlisted
@@ -35,6 +35,23 @@ def names(lines: Iterable[str]) -> dict[str, str]:
         if isinstance(record, dict):
             _name(record, "$", "", found, _DEEPEST)
     return found
+
+
+def leaves(line: str) -> dict[str, str]:
+    """Path -> value, as text, of what a JSON object holds that is no object itself; nothing of a line that is none."""
+    try:
+        record = json.loads(line) if line.lstrip().startswith("{") else None
+    except (ValueError, RecursionError):
+        return {}
+    return dict(_leaves(record, "$", _DEEPEST)) if isinstance(record, dict) else {}
+
+
+def _leaves(record: dict[str, object], inside: str, levels: int) -> Iterator[tuple[str, str]]:
+    for key, value in record.items():
+        if key and isinstance(value, dict) and value and levels:
+            yield from _leaves(value, child(inside, key), levels - 1)
+        elif key:
+            yield child(inside, key), str(value)
 
 
 #: Objects inside one another that are looked into for names.

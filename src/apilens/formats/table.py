@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -19,7 +20,7 @@ from apilens.formats.block import REJECTED, Layout, Parsed
 from apilens.formats.csv_layout import CsvLayout
 from apilens.formats.format import Format, Options
 from apilens.formats.json_layout import JsonLayout
-from apilens.formats.json_paths import dotted, names, path, plain_name
+from apilens.formats.json_paths import dotted, leaves, names, path, plain_name
 from apilens.schema import CALLS
 
 _TO_MS = {"s": 1e3, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
@@ -271,6 +272,34 @@ def json_layouts(lines: Iterable[str], mapping: Mapping[str, str], tz: str) -> l
         where = f"{count} >= {_TELLING}" if of_nginx else "true"
         found.append(JsonLayout("table_json", fields, signs=(), any_of=(times, calls), where=where))
     return found
+
+
+_NAME_SHOWN = 80
+#: What the values of a column look like, where its name says nothing.
+_LOOKS = {
+    "timestamp": r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*|\d\d/[A-Z][a-z]{2}/\d{4}:.*",
+    "method": r"(?:GET|POST|PUT|DELETE|PATCH|HEAD|OPTIONS)",
+    "path": r"/[^ ]*",
+    "status_code": r"[1-5]\d\d",
+    "client_ip": r"\d{1,3}(?:\.\d{1,3}){3}|(?:[0-9a-f]*:){2,}[0-9a-f.]*",
+}
+
+
+def guessed(lines: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+    """The names of the fields in JSON lines, and those of them that may be meant by a column, told by the values they have first.
+
+    Names that cannot be shown as they are, or are too long for it, are left out.
+    """
+    values: dict[str, str] = {}
+    for line in lines:
+        for where, value in leaves(line).items():
+            if (name := dotted(where)).isprintable() and len(name) <= _NAME_SHOWN:
+                values.setdefault(name, value)
+    found: dict[str, str] = {}
+    for column, looks in _LOOKS.items():
+        named = next((name for name, value in values.items() if re.fullmatch(looks, value)), None)
+        found |= {column: named or "NAME"} if named or column in ("timestamp", "path") else {}
+    return list(values), found
 
 
 def _apart(field: f.Field, where: str, plain: Mapping[str, str]) -> f.Field:
