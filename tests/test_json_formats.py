@@ -755,3 +755,15 @@ def test_json_with_names_of_its_own_is_told_what_to_type() -> None:
     block, options = Block(own.encode()), Options("table_json", columns={**named, "duration_ms": "dauer_s:s"})
     found = parse(block, detect(block, options, "own.log").reader).calls
     assert found.select("method", "path", "status_code", "duration_ms").row(0) == ("GET", "/v1/carts", 200, 42.0)
+
+
+def test_a_request_line_under_a_name_of_its_own_is_taken_apart() -> None:
+    own = '{"ts":"2026-03-09T14:00:00Z","req":"GET /v1/carts?a=1 HTTP/1.1","code":200}\n'
+    with pytest.raises(
+        FormatError,
+        match="--columns timestamp=ts --columns request_line=req --columns status_code=code --columns duration_ms",
+    ):
+        detect(Block(own.encode()), Options(), "own.log")
+    options = Options("table_json", columns={"timestamp": "ts", "request_line": "req", "status_code": "code"})
+    found = parse(Block(own.encode()), detect(Block(own.encode()), options, "own.log").reader).calls
+    assert found.select("method", "path", "query", "http_version").row(0) == ("GET", "/v1/carts", "a=1", "1.1")

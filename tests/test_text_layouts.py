@@ -518,6 +518,18 @@ def test_a_time_at_the_start_of_lines_that_fit_no_given_layout_is_no_wrapper_s()
     ]
 
 
+def test_quotes_that_are_escaped_stand_in_places_without_quotes_too() -> None:
+    columns = {"user_agent": 'a "b\\c" d', "duration_ms": 1.163}
+    written = {
+        "%t %m %>s %{User-Agent}i | %^FB %D": r"[09/Mar/2026:14:00:00 +0000] GET 200 a \"b\\c\" d | 1036 1163",
+        "log_format x escape=json '$time_iso8601 $request_method $status $http_user_agent | $msec $request_time';": r"2026-03-09T14:00:00Z GET 200 a \"b\\c\" d | 1773064800.125 0.001163",
+    }
+    for layout, line in written.items():
+        check([(line, columns)], log_format=layout)
+    (call,) = read(list(written.values())[:1], log_format=next(iter(written)))
+    assert call["attributes"] == {"first_byte_us": "1036"}
+
+
 def test_quotes_in_what_haproxy_captured_stay_as_they_are() -> None:
     layout = "%ci:%cp [%trg] %ST %Ta ua=%{+Q}[capture.req.hdr(0)] %tsc %{+Q}r"
     line = '203.0.113.7:4051 [09/Mar/2026:14:00:00 +0000] 200 42 ua="{}" ---- "GET /v1 HTTP/1.1"'

@@ -63,8 +63,7 @@ _FIELDS: dict[str, f.Field] = {
     "a": f.token("client_ip"),
     "{c}a": f.token("client_ip", rank=2),
     "l": f.attribute("remote_logname", r"\S+"),
-    # Quotes in a name are escaped, though the place has none.
-    "u": f.text("user_name", pattern=r'(?:(?:[^"\\]|\\.)*?|"")'),
+    "u": f.text("user_name"),
     "r": f.request_line(),
     "m": f.token("method"),
     "U": _PATH,
@@ -126,8 +125,8 @@ _WRITTEN = {
 }
 
 _DIRECTIVE = re.compile(r'^\s*LogFormat\s+"((?:[^"\\]|\\.)*)"(?:\s+\S+)?\s*$', re.IGNORECASE)
-#: %, the modifiers [!]400,501 and < >, an argument in braces, one letter (or ^ti, ^to)
-_VARIABLE = re.compile(r"%(?:%|!?[\d,]*([<>]?)(?:\{([^}]*)\})?[<>]?(\^t[io]|[A-Za-z]))")
+#: %, the modifiers [!]400,501 and < >, an argument in braces, one letter (or ^ti, ^to, ^FB)
+_VARIABLE = re.compile(r"%(?:%|!?[\d,]*([<>]?)(?:\{([^}]*)\})?[<>]?(\^[A-Za-z]{2}|[A-Za-z]))")
 _CLOCKS = {"sec": 1e6, "msec": 1e3, "usec": 1.0, "sec.%3f": 1e6, "sec.%6f": 1e6}
 #: A time written in pieces, which Apache makes necessary for a fraction of a second: %{%F}tT%{%T}t.%{usec_frac}t%{%z}t
 _PIECE_OF_TIME = r"%\{(?:(?:begin|end):)?(?:[^}]*%[^}]*|[mu]sec_frac)\}t"
@@ -186,6 +185,7 @@ _NAMES = {
     "P": "pid",
     "R": "handler",
     "S": "transferred_bytes",
+    "^FB": "first_byte_us",
 }
 
 
@@ -264,8 +264,8 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "apache_logformat") 
     return TextLayout(gateway, text, tuple(parts), escape, doubts=tuple(dict.fromkeys(doubts)))
 
 
-#: The letters of mod_log_config, mod_logio (I, O, S, ^ti, ^to) and mod_ssl (x, c).
-_LETTERS = {*"aABbCDefhHikLlmnopPqrRsStTuUvVXIOSxc", "^ti", "^to"}
+#: The letters of mod_log_config (^ti, ^to: its trailers), mod_logio (I, O, S, ^FB) and mod_ssl (x, c).
+_LETTERS = {*"aABbCDefhHikLlmnopPqrRsStTuUvVXIOSxc", "^ti", "^to", "^FB"}
 
 
 def _doubt(written: str, argument: str | None, letter: str) -> list[str]:

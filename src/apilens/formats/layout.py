@@ -318,6 +318,8 @@ class TextLayout(Layout):
             # Where nothing is escaped, a quote in a value stands as it is; one before it would mean that the layout is another.
             quotes = self.escape == "none" and not self.strict and part.field.has_blanks
             bare = r'(?:[^"].*?|"")?' if quotes else part.field.pattern
+            if part.field.has_blanks and self.escape in ("apache", "json"):
+                bare = r'(?:(?:[^"\\]|\\.)*?|"")'  # quotes in it are escaped, though the place has none
             if isinstance(after, Variable) and after.field.opens:
                 bare = rf'[^"{after.field.opens}]*'  # $host$request_uri: nothing else parts the two
             pieces.append(f"({unquoted if inside else bare})")

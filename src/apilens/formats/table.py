@@ -116,6 +116,8 @@ def _field(column: str, unit: str | None, tz: str) -> f.Field:
         return f.written_time("start", tz)
     if column in _DURATIONS:
         return f.duration(column, _TO_MS[unit or "ms"])
+    if column == "request_line":
+        return f.request_line()
     if column == "url":
         return f.whole_url(rank=2)
     if column == "path":
@@ -278,6 +280,7 @@ _NAME_SHOWN = 80
 #: What the values of a column look like, where its name says nothing.
 _LOOKS = {
     "timestamp": r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*|\d\d/[A-Z][a-z]{2}/\d{4}:.*",
+    "request_line": r"[A-Z]+ \S+ HTTP/\d.*",
     "method": r"(?:GET|POST|PUT|DELETE|PATCH|HEAD|OPTIONS)",
     "path": r"/[^ ]*",
     "status_code": r"[1-5]\d\d",
@@ -298,7 +301,8 @@ def guessed(lines: Iterable[str]) -> tuple[list[str], dict[str, str]]:
     found: dict[str, str] = {}
     for column, looks in _LOOKS.items():
         named = next((name for name, value in values.items() if re.fullmatch(looks, value)), None)
-        found |= {column: named or "NAME"} if named or column in ("timestamp", "path") else {}
+        needed = column == "timestamp" or (column == "path" and "request_line" not in found)
+        found |= {column: named or "NAME"} if named or needed else {}
     return list(values), found
 
 
