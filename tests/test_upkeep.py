@@ -22,6 +22,7 @@ from deltalake.exceptions import DeltaError
 
 from apilens.config import Config
 from apilens.errors import ConflictError, LakeError
+from apilens.ingest.forget import Tombstone
 from apilens.ingest.rollup import roll_up
 from apilens.ingest.run import IngestRun, Request
 from apilens.lake import Lake, open_lake, upkeep
@@ -234,6 +235,17 @@ def test_forgetting_a_consumer_leaves_rejected_lines_that_name_another(tmp_path:
     assert totals(lake)["rejects"] == [b"app-17 broke off"]
     again = ingest(lake, path, "--replace")
     assert (again["rejected"], again["filtered"]) == (1, 1)
+
+
+def test_each_rejected_line_is_asked_once_whether_it_names_a_forgotten_consumer(tmp_path: Path) -> None:
+    path, lake = tmp_path / "a.log", tmp_path / "lake"
+    path.write_bytes(log(range(5)) + b"".join(b"app-%d broke off\n" % i for i in range(40)))
+    ingest(lake, path)
+    with mock.patch.object(Tombstone, "names_one", autospec=True, side_effect=Tombstone.names_one) as asked:
+        ran = apilens("lake", "forget", "--lake", lake, "--consumer", "app-1")
+    assert ran.out.startswith("0 calls and 1 rejected lines forgotten"), ran
+    assert asked.call_count == 40
+    assert len(totals(lake)["rejects"]) == 39
 
 
 def test_rejected_lines_among_calls_that_are_too_old_stay_out(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ from apilens.schema import BIN_S, ENDPOINT
 _WORD = rb"(?<![A-Za-z0-9_])(%s)(?![A-Za-z0-9_])"
 #: Units whose rollups are made anew at once: some 16 blocks of calls, ten columns of them.
 _UNITS_AT_ONCE = 16
+#: What a rejected line is known by.
+_REJECT = ["unit_id", "attempt", "source_offset", "record"]
 
 
 @dataclass(frozen=True)
@@ -167,18 +169,20 @@ def _gone(lake: Lake, dead: Tombstone) -> _Gone:
     before, early, named, stale = dead.before, pl.lit(False), list[str](), pl.lit(False)
     if dead.consumers:
         named = dead.named(lake.scan("calls").select(pl.col("consumer").unique()).collect()["consumer"])
-        stale = pl.col("raw").map_batches(
-            lambda raw: pl.Series(
-                [line is not None and dead.names_one(line) for line in raw.to_list()], dtype=pl.Boolean
-            ),
-            return_dtype=pl.Boolean,
-        )
+        stale = _naming(lake, dead)
     if before is not None:
         early = pl.col("start_time") < before
         # A unit of rejects alone has no time of its own but that of its ingest.
         old = lake.ledger().filter(pl.coalesce("last_start_time", "ingested_at") < before)["unit_id"]
         stale = stale | pl.col("unit_id").is_in(old.implode())
     return _Gone(early, pl.col("consumer").is_in(named).fill_null(False), stale.fill_null(False))
+
+
+def _naming(lake: Lake, dead: Tombstone) -> pl.Expr:
+    """Whether a row of rejects names a consumer: asked once of each here, for the expression is worked out several times."""
+    rows = lake.scan("rejects").filter(pl.col("raw").is_not_null()).select(*_REJECT, "raw").collect()
+    named = rows.filter(pl.Series(map(dead.names_one, rows["raw"].to_list()), dtype=pl.Boolean)).select(_REJECT)
+    return pl.col("raw").is_not_null() & pl.struct(_REJECT).is_in(named.to_struct().implode())
 
 
 def _bury(lake: Lake, dead: Tombstone, gone: _Gone) -> int:
