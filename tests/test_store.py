@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
@@ -62,6 +63,30 @@ def test_where_nothing_can_be_written_the_state_is_read_and_left_alone(
             store.save_candidates(candidates(candidate("cart")), MONDAY, Window())
     (tmp_path / "a b#c.db-wal").write_bytes(b"not moved into the database yet")
     assert not _is_still(tmp_path / "a b#c.db")
+
+
+def test_a_snapshot_whose_journal_cannot_be_read_where_it_lies_is_told_to_be_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (snapshot := tmp_path / "snapshot").mkdir()
+    (copy := tmp_path / "copy").mkdir()
+    with open_store(f"sqlite:///{tmp_path}/state.db") as store:
+        store.save_candidates(candidates(candidate()), MONDAY, Window())
+    with sqlite3.connect(tmp_path / "state.db") as killed:
+        killed.execute("UPDATE candidates SET state = 'ended'")
+        killed.commit()
+        for name in ("state.db", "state.db-wal"):
+            shutil.copy(tmp_path / name, snapshot / name)
+            shutil.copy(tmp_path / name, copy / name)
+    killed.close()
+    with monkeypatch.context() as read_only:
+        read_only.setattr("apilens.store.database.os.access", lambda path, mode: False)
+        with pytest.raises(LakeError) as told:
+            open_store(f"sqlite:///{snapshot}/state.db", create=False)
+    assert f"cp {snapshot}/state.db* FOLDER/; --state sqlite:///FOLDER/state.db" in str(told.value)
+    assert sorted(path.name for path in snapshot.iterdir()) == ["state.db", "state.db-wal"]
+    with open_store(f"sqlite:///{copy}/state.db", create=False) as store:
+        assert store.candidates()["state"].to_list() == ["ended"]
 
 
 def test_where_nothing_can_be_written_what_others_write_is_seen_and_no_mixture_of_both(

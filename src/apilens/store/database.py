@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import sqlalchemy as sa
 
@@ -84,12 +85,19 @@ def connect(url: str, *, create: bool) -> tuple[sa.Engine, str]:
 def _reader(path: Path) -> sa.Engine:
     """An engine for a SQLite file beside which nothing can be written: each transaction opens it anew, as it is then.
 
-    Raises LockedError at the end of a transaction during which somebody else wrote to the file.
+    Raises LockedError at the end of a transaction during which somebody else wrote to the file, LakeError for one that cannot be
+    read without writing.
     """
 
     def opened(_dialect: sa.Dialect, connection: sa.pool.ConnectionPoolEntry, *_: object) -> sqlite3.Connection:
         # Without the two files that its journal needs and that cannot be made here; where a writer has made them, with them.
         still = _is_still(path)
+        if not still and not _beside(path, "shm").exists():
+            raise LakeError(
+                f"{path}: its journal, {_beside(path, 'wal').name}, holds what was not moved into it yet (a snapshot of a run, or one that was killed),"
+                f" and nothing can be written in this folder to read it. Copy both, and name the copy: cp {shlex.quote(str(path))}* FOLDER/;"
+                f" --state sqlite:///FOLDER/{path.name}"
+            )
         connection.info["file"] = _look(path) if still else None
         how = "mode=ro&immutable=1" if still else "mode=ro"
         return sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, check_same_thread=False)
@@ -108,10 +116,15 @@ def _reader(path: Path) -> sa.Engine:
 def _is_still(path: Path) -> bool:
     """Whether all that a SQLite file says is in itself: nobody has it open to write, and nothing is left in a `-wal`."""
     try:
-        unmoved = Path(f"{path}-wal").stat().st_size > 0
+        unmoved = _beside(path, "wal").stat().st_size > 0
     except OSError:
         return True
-    return not unmoved and not Path(f"{path}-shm").exists()
+    return not unmoved and not _beside(path, "shm").exists()
+
+
+def _beside(path: Path, what: Literal["wal", "shm"]) -> Path:
+    """The file that SQLite keeps beside a database: its journal, or the index of that."""
+    return path.with_name(f"{path.name}-{what}")
 
 
 def _look(path: Path) -> tuple[int, int, int]:
