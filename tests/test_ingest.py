@@ -260,6 +260,13 @@ def test_a_file_that_grows_between_runs_ends_up_as_if_read_at_once(cuts: list[in
         assert open_lake(str(folder / "lake")).rejects()["raw"].to_list() == [broken(1)]
 
 
+def test_what_an_input_holds_several_times_is_said_to_be_stored_once(desk: Path) -> None:
+    (desk / "a.log").write_bytes(log(range(20)) * 5)
+    with mock.patch.object(pieces, "BLOCK_BYTES", len(log(range(20)))):
+        done = ingest(desk / "lake", "a.log")
+    assert done["duplicate"] > 0 and done["stored"] == len(calls(desk / "lake")) == 100 - done["duplicate"]
+
+
 @pytest.mark.parametrize("lines", [3, 12, 18, 32, 45])
 def test_a_copy_that_is_cut_short_anywhere_adds_nothing(lines: int, desk: Path) -> None:
     with mock.patch.object(pieces, "BLOCK_BYTES", 20 * (len(line(1)) + 1)):

@@ -135,6 +135,7 @@ class IngestRun:
         self._layout_files: dict[str, tuple[FoundLayout, ...]] = {}
         self._own: dict[str, str] = {}  # unit -> the input of this run that brought it
         self._begun: set[str] = set()  # units that this run has, or that a worker still makes for it
+        self._counted: set[str] = set()  # those of its own that are in the reports already
         self._remember(lake.ledger())
 
     @property
@@ -167,7 +168,7 @@ class IngestRun:
         self.reports += [report for _, report in work]
         for _ in range(_RETRIES):
             self._contested: set[str] = set()
-            self._begun = set(self._own)
+            self._begun, self._counted = set(self._own), set[str]()
             self._read_all(work)
             self._contested |= {report.name for _, report in self._late}
             if not self._contested:
@@ -331,7 +332,9 @@ class IngestRun:
             return
         report.format = report.format or str(entry["format"])
         report.why = report.why or "known: ingested before"
-        again = self._own.get(unit_id) == report.name  # read once more after another writer got in between
+        # Read once more after another writer got in between; what an input holds twice it has stored once.
+        again = self._own.get(unit_id) == report.name and unit_id not in self._counted
+        self._counted.add(unit_id)
         report.counts += _counts_of(entry) if again else _as_duplicate(_counts_of(entry))
 
     def _may_be_beginning(self, job: _Job, made: Written, done: Sequence[_Done]) -> bool:
@@ -376,6 +379,7 @@ class IngestRun:
             unit, report = each.made.unit, each.job.report
             self._entries[unit.unit_id] = unit.entry
             self._own[unit.unit_id] = report.name
+            self._counted.add(unit.unit_id)
             report.counts += each.made.counts
             report.formats.update(each.made.formats)
         for each in done:
