@@ -530,6 +530,25 @@ def test_quotes_that_are_escaped_stand_in_places_without_quotes_too() -> None:
     assert call["attributes"] == {"first_byte_us": "1036"}
 
 
+def test_haproxy_s_captures_are_columns_and_its_converter_for_json_is_undone() -> None:
+    layout = (
+        '{"zeit":"%trl","ms":%ms,"meth":"%[capture.req.method]","ziel":"%[capture.req.uri,json(utf8s)]","st":%ST,"dauer":%Ta,'
+        '"port":%[src_port],"ua":"%[req.fhdr(User-Agent),json(utf8s)]","h0":"%[capture.req.hdr(0),json]"}'
+    )
+    line = (
+        r'{"zeit":"09/Mar/2026:14:00:00 +0000","ms":125,"meth":"GET","ziel":"\/v1\/a?q=\"x\"","st":200,"dauer":42,'
+        r'"port":4051,"ua":"a \"b\\c\" \u00e9","h0":"d \"e\""}'
+    )
+    columns = {
+        "method": "GET",
+        "url": '/v1/a?q="x"',
+        "user_agent": 'a "b\\c" é',
+        "client_port": 4051,
+        "duration_ms": 42.0,
+    }
+    check([(line, {**columns, "attributes": {"captured_request_headers": 'd "e"'}})], log_format=layout)
+
+
 def test_quotes_in_what_haproxy_captured_stay_as_they_are() -> None:
     layout = "%ci:%cp [%trg] %ST %Ta ua=%{+Q}[capture.req.hdr(0)] %tsc %{+Q}r"
     line = '203.0.113.7:4051 [09/Mar/2026:14:00:00 +0000] 200 42 ua="{}" ---- "GET /v1 HTTP/1.1"'

@@ -9,6 +9,7 @@ from functools import cache
 import polars as pl
 
 from apilens.formats import fields as f
+from apilens.formats.escapes import Escape
 from apilens.formats.format import known_or_pasted
 from apilens.formats.layout import TextLayout, Variable
 from apilens.formats.template import check_time, parts
@@ -215,7 +216,16 @@ def _fields(tz: str) -> dict[str, f.Field]:
         "{all}hrl": f.text("attributes.captured_headers", pattern=_LIST),
         "pid": f.attribute("pid", r"\d+"),
         "[src]": f.token("client_ip", rank=1),
+        "[src_port]": f.integer("client_port", pl.Int32),
+        "[capture.req.method]": _of_request(f.token("method")),
+        "[capture.req.uri]": _of_request(f.url()),
+        "[capture.req.ver]": _of_request(f.http_version()),
         "[req.hdr(host)]": f.host(),
+        "[req.hdr(user-agent)]": f.text("user_agent"),
+        "[req.hdr(referer)]": f.text("referrer"),
+        "[req.hdr(x-forwarded-for)]": f.text("forwarded_for"),
+        "[req.hdr(x-request-id)]": f.token("request_id", rank=1),
+        "[unique-id]": f.token("request_id"),
         "[capture.req.hdr(0)]": f.strictly(f.attribute("captured_request_headers"), r"[\w.:-]+"),
         "[ssl_fc_sni]": f.attribute("ssl_fc_sni", r"\S+"),
         "HM": _of_request(f.token("method")),
@@ -233,10 +243,17 @@ def _fields(tz: str) -> dict[str, f.Field]:
 
 _VARIABLE = re.compile(r"%(ci:%cp)|%(?:%|(?:\{([^}]*)\})?(\[[^\]]*\]|o(?![A-Za-z]) ?|[A-Za-z]+))")
 _DIRECTIVE = re.compile(r"^\s*log-format\s+(.*?)\s*$", re.DOTALL)
+#: The converter that escapes a value for a JSON string, at the end of an expression.
+_FOR_JSON = re.compile(r",\s*json(?:\([^)]*\))?\s*(?=\]$)")
 #: What the flag +Q does not quote: numbers, times, and lists, whose members it quotes.
 _NUMBERS = {"cp", "fp", "sp", "bp", "ST", "B", "U", "ms", "pid", "rc", "ac", "fc", "bc", "sc", "sq", "bq", "lc", "rt", "hrl", "hsl", "ts", "tsc"} | {
     "t", "tr", "T", "Tl", "trg", "trl", "Ts", "TR", "Tq", "Tw", "Th", "Ti", "Td", "Tc", "Tr", "Ta", "Tt", "Tu"
 }  # fmt: skip
+
+
+def _header(expression: str) -> str:
+    """`[req.fhdr(User-Agent)]`, the whole of a header, as the fields know it."""
+    return expression.lower().replace("req.fhdr(", "req.hdr(")
 
 
 @cache
@@ -251,18 +268,21 @@ def layout(log_format: str, tz: str = "UTC") -> TextLayout:
     text = text.replace('\\"', '"').replace("\\ ", " ").replace("\\[", "[").replace("\\]", "]")
     fields = _fields(tz)
     quoting = False
+    escape: Escape = "hash"
 
     def named(match: re.Match[str]) -> tuple[str | Variable, ...]:
-        nonlocal quoting
+        nonlocal quoting, escape
         flags, name = match[2] or "", match[1] or match[3]
         if name is None:
             return ("%",)
+        if name[0] == "[" and (bare := _FOR_JSON.sub("", name)) != name:
+            name, escape = bare, "json"
         quoted = ("+Q" in flags or (quoting and "-Q" not in flags)) and name not in _NUMBERS
         if name.strip() == "o":  # sets the flags of those behind it
             quoting = "+Q" in flags or (quoting and "-Q" not in flags)
             return ()
         key = f"{{{flags}}}{name}" if flags in ("cut", "all") else name
-        field = fields.get(key) or f.attribute(name.strip("[]").split(",")[0])
+        field = fields.get(key) or fields.get(_header(key)) or f.attribute(name.strip("[]").split(",")[0])
         if quoted and name == "[capture.req.hdr(0)]":
             field = f.attribute("captured_request_headers")  # without quotes it is told by its form
         variable = Variable(f"%{key}", field)
@@ -280,7 +300,7 @@ def layout(log_format: str, tz: str = "UTC") -> TextLayout:
         "haproxy_http",
         text,
         found,
-        "hash",
+        escape,
         filtered=_MESSAGES,
         nulls=("-", "", "-1"),
         derived=tuple(derived),
