@@ -744,7 +744,7 @@ def test_points_are_read_alike_cut_at_their_names_and_as_objects(points: list[An
 
 def test_json_with_names_of_its_own_is_told_what_to_type() -> None:
     own = '{"zeit":"2026-03-09T14:00:00Z","anfrage":{"verb":"GET","ziel":"/v1/carts"},"ergebnis":200,"dauer_s":0.042,"\\u001b[2J":1}\n'
-    named = {"timestamp": "zeit", "method": "anfrage.verb", "path": "anfrage.ziel", "status_code": "ergebnis"}
+    named = {"timestamp": "zeit", "path": "anfrage.ziel", "method": "anfrage.verb", "status_code": "ergebnis"}
     typed = " ".join(f"--columns {column}={name}" for column, name in named.items())
     for options in (Options(), Options(format="table_json", columns={"timestamp": "when"})):
         with pytest.raises(FormatError) as refused:
@@ -755,6 +755,18 @@ def test_json_with_names_of_its_own_is_told_what_to_type() -> None:
     block, options = Block(own.encode()), Options("table_json", columns={**named, "duration_ms": "dauer_s:s"})
     found = parse(block, detect(block, options, "own.log").reader).calls
     assert found.select("method", "path", "status_code", "duration_ms").row(0) == ("GET", "/v1/carts", 200, 42.0)
+
+
+def test_what_to_type_for_json_names_the_unit_of_a_time_in_numbers_and_nothing_for_what_are_no_calls() -> None:
+    for time, unit in ((1773064800.25, ":s"), (1773064800250, ":ms"), (1773064800250000, ":us")):
+        own = f'{{"zeit":{time},"verb":"GET","ziel":"/v1"}}\n'
+        with pytest.raises(
+            FormatError, match=f"--columns timestamp=zeit{unit} --columns path=ziel --columns method=verb"
+        ):
+            detect(Block(own.encode()), Options(), "own.log")
+    with pytest.raises(FormatError) as refused:
+        detect(Block(b'{"level":"info","ts":1773064800.25,"msg":"started","from":"/etc/x"}\n'), Options(), "own.log")
+    assert "It is JSON" not in str(refused.value)
 
 
 def test_a_request_line_under_a_name_of_its_own_is_taken_apart() -> None:

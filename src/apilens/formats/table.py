@@ -277,21 +277,24 @@ def json_layouts(lines: Iterable[str], mapping: Mapping[str, str], tz: str) -> l
 
 
 _NAME_SHOWN = 80
-#: What the values of a column look like, where its name says nothing.
+#: What the values of a column look like where its name says nothing: column, and the unit that they seem to be in.
 _LOOKS = {
-    "timestamp": r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*|\d\d/[A-Z][a-z]{2}/\d{4}:.*",
-    "request_line": r"[A-Z]+ \S+ HTTP/\d.*",
-    "method": r"(?:GET|POST|PUT|DELETE|PATCH|HEAD|OPTIONS)",
-    "path": r"/[^ ]*",
-    "status_code": r"[1-5]\d\d",
-    "client_ip": r"\d{1,3}(?:\.\d{1,3}){3}|(?:[0-9a-f]*:){2,}[0-9a-f.]*",
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*|\d\d/[A-Z][a-z]{2}/\d{4}:.*": ("timestamp", ""),
+    r"1\d{9}(?:\.\d+)?": ("timestamp", ":s"),
+    r"1\d{12}": ("timestamp", ":ms"),
+    r"1\d{15}": ("timestamp", ":us"),
+    r"[A-Z]+ \S+ HTTP/\d.*": ("request_line", ""),
+    r"GET|POST|PUT|DELETE|PATCH|HEAD|OPTIONS": ("method", ""),
+    r"/[^ ]*": ("path", ""),
+    r"[1-5]\d\d": ("status_code", ""),
+    r"\d{1,3}(?:\.\d{1,3}){3}|(?:[0-9a-f]*:){2,}[0-9a-f.]*": ("client_ip", ""),
 }
 
 
 def guessed(lines: Iterable[str]) -> tuple[list[str], dict[str, str]]:
     """The names of the fields in JSON lines, and those of them that may be meant by a column, told by the values they have first.
 
-    Names that cannot be shown as they are, or are too long for it, are left out.
+    Nothing where no value looks like one of a call. Names that cannot be shown as they are, or are too long for it, are left out.
     """
     values: dict[str, str] = {}
     for line in lines:
@@ -299,11 +302,14 @@ def guessed(lines: Iterable[str]) -> tuple[list[str], dict[str, str]]:
             if (name := dotted(where)).isprintable() and len(name) <= _NAME_SHOWN:
                 values.setdefault(name, value)
     found: dict[str, str] = {}
-    for column, looks in _LOOKS.items():
+    for looks, (column, unit) in _LOOKS.items():
         named = next((name for name, value in values.items() if re.fullmatch(looks, value)), None)
-        needed = column == "timestamp" or (column == "path" and "request_line" not in found)
-        found |= {column: named or "NAME"} if named or needed else {}
-    return list(values), found
+        if named is not None and column not in found:
+            found[column] = f"{named}{unit}"
+    if not found.keys() & {"request_line", "method", "status_code"}:
+        return [], {}
+    called = {} if "request_line" in found else {"path": "NAME"}
+    return list(values), {"timestamp": "NAME", **called, **found}
 
 
 def _apart(field: f.Field, where: str, plain: Mapping[str, str]) -> f.Field:
