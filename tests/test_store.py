@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import sqlite3
 from datetime import timedelta
@@ -87,6 +88,21 @@ def test_a_snapshot_whose_journal_cannot_be_read_where_it_lies_is_told_to_be_cop
     assert sorted(path.name for path in snapshot.iterdir()) == ["state.db", "state.db-wal"]
     with open_store(f"sqlite:///{copy}/state.db", create=False) as store:
         assert store.candidates()["state"].to_list() == ["ended"]
+
+
+def test_a_disk_without_room_for_the_journal_is_told_to_be_made_room_on(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/state.db"
+    with open_store(url) as store:
+        store.save_candidates(candidates(candidate()), MONDAY, Window())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # no file may have a byte, as on a full disk
+        with pytest.raises(LakeError, match="disk I/O error.*nothing was changed. Make room"):
+            open_store(url, create=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with open_store(url, create=False) as store:
+        assert store.candidates()["id"].to_list() == ["pay-1"]
 
 
 def test_where_nothing_can_be_written_what_others_write_is_seen_and_no_mixture_of_both(

@@ -430,7 +430,9 @@ class Lake(Committed):
         try:
             self.storage.replace(f"_apilens/{name}", text.encode())
         except OSError as error:
-            raise LakeError(f"{self.storage.uri(f'_apilens/{name}')}: cannot be written ({error})") from None
+            raise LakeError(
+                f"{self.storage.uri(f'_apilens/{name}')}: cannot be written ({error}). Make room or mend the rights, then run it again"
+            ) from None
 
     def memorise(self, name: str, data: bytes) -> None:
         """Keep what could be made again, whole or not at all: a lake that takes no file does without it."""

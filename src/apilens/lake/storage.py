@@ -217,7 +217,9 @@ class Folder:
         try:
             handle = file.open("w")
         except OSError as error:
-            raise LakeError(f"{file}: cannot be written: {error.strerror or error}; nothing was changed") from None
+            raise LakeError(
+                f"{file}: cannot be written: {error.strerror or error}; nothing was changed. Make room or mend the rights, then run it again"
+            ) from None
         with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -190,6 +190,11 @@ class Database:
                 raise LakeError(
                     f"{self._shown}: {text}; nothing was changed. Another one: --state sqlite:///FILE"
                 ) from error
+            if "disk I/O error" in text:  # as SQLite says it where its journal's index finds no room
+                raise LakeError(
+                    f"{self._shown}: the state database answers {text!r}, as on a disk that is full; nothing was changed."
+                    " Make room or mend the disk, then run it again. Another one: --state sqlite:///FILE"
+                ) from error
             raise LakeError(
                 f"{self._shown}: the state database answers {text!r}; "
                 "expected one that apilens made and may write. Another one: --state sqlite:///FILE"
