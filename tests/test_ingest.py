@@ -260,6 +260,16 @@ def test_a_file_that_grows_between_runs_ends_up_as_if_read_at_once(cuts: list[in
         assert open_lake(str(folder / "lake")).rejects()["raw"].to_list() == [broken(1)]
 
 
+def test_rejects_of_which_none_fits_are_said_to_need_a_layout_and_stay(desk: Path) -> None:
+    (desk / "a.log").write_bytes(log(range(20)) + broken(1) + b"\n")
+    ingest(desk / "lake", "a.log")
+    for options in ((), ("--log-format", "[$time_local] $status")):
+        ran = apilens("rejects", "--lake", desk / "lake", "--refeed", *options)
+        assert ran.code == 3 and "apilens rejects --refeed --log-format LAYOUT" in ran.err, ran
+        assert "apilens ingest" not in ran.err
+    assert open_lake(str(desk / "lake")).rejects()["raw"].to_list() == [broken(1)]
+
+
 def test_what_an_input_holds_several_times_is_said_to_be_stored_once(desk: Path) -> None:
     (desk / "a.log").write_bytes(log(range(20)) * 5)
     with mock.patch.object(pieces, "BLOCK_BYTES", len(log(range(20)))):

@@ -97,7 +97,7 @@ def test_a_disk_without_room_for_the_journal_is_told_to_be_made_room_on(tmp_path
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # no file may have a byte, as on a full disk
-        with pytest.raises(LakeError, match="disk I/O error.*nothing was changed. Make room"):
+        with pytest.raises(LakeError, match=r"disk I/O error.*nothing was changed\. Make room"):
             open_store(url, create=False)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

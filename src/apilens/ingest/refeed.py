@@ -45,18 +45,17 @@ def refeed(lake: Lake, options: Options, inputs: tuple[str, ...], *, now: dateti
         sources = {unit: Origin(*rest) for unit, *rest in ledger.iter_rows()}
         units: list[Unit] = []
         still = [pending.clear()]
-        refusal: FormatError | None = None
         for (unit_id,), rows in pending.group_by("unit_id", maintain_order=True):
             try:
                 unit, left = _refeed_unit(lake, rows, str(unit_id), sources[str(unit_id)], options, now)
-            except FormatError as nothing_fits:
-                refusal, unit, left = nothing_fits, None, rows
+            except FormatError:
+                unit, left = None, rows
             still.append(left)
             units += [unit] if unit is not None else []
         if pending.height and not units:
-            raise refusal or FormatError(
-                f"none of the {pending.height} rejects fits this layout; the first: {still[1]['reason'][0]}."
-                " Nothing was changed; see them with: apilens rejects"
+            raise FormatError(
+                f"none of the {pending.height} rejects fits; the first: {still[1]['reason'][0]}. Nothing was changed; see them with:"
+                " apilens rejects, and give the layout they have: apilens rejects --refeed --log-format LAYOUT"
             )
         lake.commit(units)
     stored = sum(int(unit.entry["stored"]) for unit in units)
