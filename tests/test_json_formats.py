@@ -19,6 +19,8 @@ from apilens.formats import FORMATS, Options, apipark, check_options, detect, js
 from apilens.formats.block import Block, Parsed, parse, parse_records
 from apilens.formats.configs import read_layouts
 from apilens.formats.json_layout import DEEPEST, too_deep
+from apilens.formats.nearly_json import mended
+from patience import comes_to_an_end
 
 CASES = Path(__file__).parent / "cases" / "formats"
 JSON = [
@@ -779,3 +781,46 @@ def test_a_request_line_under_a_name_of_its_own_is_taken_apart() -> None:
     options = Options("table_json", columns={"timestamp": "ts", "request_line": "req", "status_code": "code"})
     found = parse(Block(own.encode()), detect(Block(own.encode()), options, "own.log").reader).calls
     assert found.select("method", "path", "query", "http_version").row(0) == ("GET", "/v1/carts", "a=1", "1.1")
+
+
+_ODD = [
+    (r'"ut":"-","ua":"c \"q\" \\x41"', {"user_agent": r'c "q" \x41'}),  # JSON, and left as it is
+    (r'"ut":0.003,"ua":"\x22\xD0\x9F \xff\x5C"', {"upstream_duration_ms": 3.0, "user_agent": '"П \\xff\\'}),
+    (r'"ut":-,"ua":"a\\"', {"upstream_duration_ms": None, "user_agent": "a\\"}),
+    (r'"ut":,"ua":"x\":-,"', {"upstream_duration_ms": None, "user_agent": 'x":-,'}),
+    (r'"ua":"c","ut":', {"upstream_duration_ms": None}),
+    (r'"ut":0.001, 0.003 : -,"ua":"c"', {"upstream_duration_ms": 4.0}),
+    (r'"ut":007,"ua":":0.1, 0.2"', {"upstream_duration_ms": 7000.0, "user_agent": ":0.1, 0.2"}),
+]
+
+
+@pytest.mark.parametrize("many", [1, 10**9])
+def test_objects_that_nginx_wrote_without_escapes_for_json_or_quotes_are_calls(
+    many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_layout, "_MANY", many)
+    start = '{"time_iso8601":"2026-03-09T14:00:00Z","remote_addr":"10.0.0.1","request_method":"GET","request_uri":"/v1","status":200,'
+    texts = [
+        f"{start}{rest}}}".replace('"ut"', '"upstream_response_time"').replace('"ua"', '"http_user_agent"')
+        for rest, _ in _ODD
+    ]
+    for written in (texts, texts[1:2], texts[3:4]):  # also where the head has nothing else
+        part = parse(lines(*written), detect(lines(*written), Options(), "x").reader)
+        assert part.rejects.rows() == []
+    calls = parse(lines(*texts), detect(lines(*texts), Options(), "x").reader).calls.sort("row")
+    for call, (rest, columns) in zip(calls.iter_rows(named=True), _ODD, strict=True):
+        assert {name: call[name] for name in columns} == columns, rest
+
+
+def test_objects_that_are_broken_otherwise_stay_rejects_as_they_came() -> None:
+    good = '{"timestamp":"2026-03-09T14:00:00Z","method":"GET","path":"/v1","status":200}'
+    broken = [good[:-1], good.replace("200", "-x"), good.replace('"/v1"', r'"/v1\x2"'), good.replace("200", "{-,")]
+    part = parse(lines(good, *broken), detect(lines(good), Options(), "x").reader)
+    assert (part.calls.height, part.rejects["row"].to_list()) == (1, [1, 2, 3, 4])
+
+
+@pytest.mark.parametrize("much", ["0", " ", "0.", "- : ", '"', "\\\\", "\\\\x22", ":", '"a":-,'])
+def test_no_client_can_make_mending_an_object_take_long(much: str) -> None:
+    with comes_to_an_end():
+        for text in (f'{{"a":-,"b":{much * 1_000_000}x}}', f'{{"a":-,"b":"{much * 1_000_000}"}}'):
+            assert mended(pl.Series([text, text])).len() == 2

@@ -19,6 +19,7 @@ from apilens.formats.attributes import EXTRAS, add_attributes
 from apilens.formats.block import REJECTED, Layout, Parsed
 from apilens.formats.fields import Field, attribute, outranked, quickest, read_carefully, read_quickly
 from apilens.formats.json_paths import attribute_name, child, dotted, key_of, parents_of, steps
+from apilens.formats.nearly_json import mended
 
 if TYPE_CHECKING:
     import duckdb
@@ -99,9 +100,13 @@ class JsonLayout(Layout):
         usual = self._read_usual(records)
         if usual.height == records.height:
             return Parsed(usual, REJECTED.to_frame())
-        rest = records.join(usual, on="row", how="anti", maintain_order="left")
+        rest, more = records.join(usual, on="row", how="anti", maintain_order="left"), usual.clear()
+        if rest.height >= _MANY and not (lines := mended(rest["line"])).equals(rest["line"]):
+            rest = rest.with_columns(lines)
+            more = self._read_usual(rest)
+            rest = rest.join(more, on="row", how="anti", maintain_order="left")
         part = self._look_into(rest)
-        found = [frame for frame in (usual, part.calls) if frame.height]
+        found = [frame for frame in (usual, more, part.calls) if frame.height]
         return replace(part, calls=pl.concat(found, how="diagonal") if found else part.calls)
 
     def _look_into(self, records: pl.DataFrame) -> Parsed:
@@ -258,7 +263,7 @@ class JsonLayout(Layout):
         Whether a line has more is told by counting: each value that was found, and each object on the way to one, is a
         name in the line. A line with more names than that has others.
         """
-        docs = self._json(records)
+        docs = self._json(records, mend=False)
         # One line that is no JSON has DuckDB parse the thousands beside it one by one, and most of those are cut off.
         plain = docs.filter(_closed(docs["line"]) & ~docs["line"].str.contains(_UNCOUNTED))
         plain = plain.with_columns(named=_count_names(plain["line"]))
@@ -355,8 +360,10 @@ class JsonLayout(Layout):
         raws = self._values(counted, usual).with_columns(usual.without_nulls)
         return replace(usual, quick=quickest(raws, fields))
 
-    def _json(self, records: pl.DataFrame) -> pl.DataFrame:
-        """Records (row, line) as row, line (the JSON; null where it is too deep) and deep."""
+    def _json(self, records: pl.DataFrame, *, mend: bool = True) -> pl.DataFrame:
+        """Records (row, line) as row, line (the JSON; null where it is too deep) and deep. mend: what is nearly JSON, too."""
+        if mend:
+            records = records.with_columns(mended(records["line"]))
         records = records.select("row", "line", deep=too_deep(records["line"]))
         line = pl.when(~pl.col("deep")).then("line") if records["deep"].any() else pl.col("line")
         return records.with_columns(line=line if self.json is None else pl.coalesce(self.json(line), line))
@@ -544,7 +551,10 @@ class _Usual:
 def shapes(lines: pl.Series) -> pl.Series:
     """What each line that is a JSON object has in it: an object with the same names, and types as values; else null."""
     records = (
-        lines.to_frame("line").with_columns(pl.when(~too_deep(lines)).then("line").alias("line")).with_row_index("row")
+        mended(lines)
+        .to_frame("line")
+        .with_columns(pl.when(~too_deep(lines)).then("line").alias("line"))
+        .with_row_index("row")
     )
     with connection().cursor() as cursor:
         cursor.register("records", records)

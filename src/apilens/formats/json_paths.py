@@ -10,7 +10,10 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+import polars as pl
+
 from apilens.formats.fields import Field, text, unlisted
+from apilens.formats.nearly_json import mended
 
 #: One step of a path: `.name` or `."any name"`.
 _STEP = re.compile(r'\.(?:"((?:[^"\\]|\\.)*)"|([^."\[]+))')
@@ -27,7 +30,7 @@ def header(path: str, column: str | Field, *, rank: int = 0) -> dict[str, Field]
 def names(lines: Iterable[str]) -> dict[str, str]:
     """Path -> plain name of every value in the JSON objects among `lines`: words in lower case, parted by `_`."""
     found: dict[str, str] = {}
-    for line in lines:
+    for line in mended(pl.Series(lines, dtype=pl.String)):
         try:
             record = json.loads(line) if line.lstrip().startswith("{") else None
         except (ValueError, RecursionError):
