@@ -492,6 +492,28 @@ def test_a_variable_right_before_a_path_ends_where_the_path_begins(
     check([(line.format("shop.example/v1/orders/12?back=http://a/b"), columns)], log_format=layout)
 
 
+def test_a_value_without_blanks_ends_at_the_first_text_that_may_stand_behind_it() -> None:
+    layout = "$time_iso8601,$remote_addr,$http_x_forwarded_for,$status,$upstream_response_time,$request_method,$request_uri,$request_time"
+    line = "2026-03-09T14:00:00Z,10.0.0.1,203.0.113.7, 10.1.1.1,200,0.1, 0.2,GET,/v1?ids=1,2,0.4"
+    columns = {
+        "client_ip": "10.0.0.1",
+        "forwarded_for": "203.0.113.7, 10.1.1.1",
+        "upstream_duration_ms": 300.0,
+        "method": "GET",
+        "query": "ids=1,2",
+        "duration_ms": 400.0,
+    }
+    check([(line, columns)], log_format=layout)
+    layout = "$time_iso8601|$request_method $request_uri|$server_protocol|$status"
+    check(
+        [("2026-03-09T14:00:00Z|GET /s?q=a|b;c|HTTP/1.1|200", {"query": "q=a|b;c", "http_version": "1.1"})],
+        log_format=layout,
+    )
+    ports = "$remote_addr:$remote_port|$host:$server_port|$msec|$status"
+    columns = {"client_ip": "::1", "client_port": 4051, "host": "2001:db8::7", "server_port": 443}
+    check([("::1:4051|[2001:db8::7]:443|1773064800.125|200", columns)], log_format=ports)
+
+
 def test_what_has_no_slash_between_a_host_and_its_path_leaves_both_as_they_are_logged() -> None:
     written = [
         ("--", {"host": None, "path": None}),

@@ -295,7 +295,16 @@ class TextLayout(Layout):
     @cached_property
     def _regex(self) -> str:
         """The whole line, one group per variable."""
-        return f"(?s)^{''.join(self._pieces)}$"
+        pieces = (f"{piece[:-1]}?)" if self._ends_early(i) else piece for i, piece in enumerate(self._pieces))
+        return f"(?s)^{''.join(pieces)}$"
+
+    def _ends_early(self, i: int) -> bool:
+        """Whether part i ends at the first text that may stand behind it, as in quick reading: a list with commas behind a value
+        without blanks is no part of it. In a path such a text may stand many times."""
+        part, after = self.parts[i], self.parts[i + 1] if i + 1 < len(self.parts) else ""
+        if self.strict or not isinstance(part, Variable) or not part.field.blankless or part.field.opens:
+            return False
+        return isinstance(after, str) and after[:1] not in ("", " ", '"')
 
     @cached_property
     def _pieces(self) -> list[str]:
