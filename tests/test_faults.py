@@ -289,3 +289,13 @@ def test_an_input_without_end_stops_at_a_limit_with_memory_flat(
     assert ran.returncode == 4 and said in ran.stderr, ran
     assert "1 stored" in ran.stdout
     assert int(ran.stdout.split()[-1]) < 700
+
+
+def test_a_line_that_was_cut_is_said_by_the_run_that_met_it(tmp_path: Path) -> None:
+    path, lake = tmp_path / "a.log", tmp_path / "lake"
+    path.write_bytes(log(range(30)) + b"x" * (9 << 20) + b"\n" + log(range(30, 60)))
+    ran = apilens("ingest", "--lake", lake, path)
+    assert (ran.code, "line 31 is longer than 8 MiB" in ran.err) == (4, True), ran
+    assert "60 stored, 1 rejected" in ran.out
+    again = apilens("ingest", "--lake", lake, path)
+    assert (again.code, again.err) == (0, ""), again

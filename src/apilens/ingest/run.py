@@ -30,7 +30,7 @@ from apilens.ingest.forget import finish_forgetting, tombstone
 from apilens.ingest.layout_files import layouts_from
 from apilens.ingest.pieces import Cut, Known, Origin, cut, reads_differently
 from apilens.ingest.rollup import finish_rollups
-from apilens.ingest.sources import Input, LastRun, Look, expand, look_of, open_input, sizes
+from apilens.ingest.sources import MAX_LINE_BYTES, Input, LastRun, Look, expand, look_of, open_input, sizes
 from apilens.ingest.unit import Counts
 from apilens.ingest.workers import Answer, Hire, Task, Workers, Written, threads
 from apilens.lake import Lake
@@ -263,7 +263,7 @@ class IngestRun:
             report.doubts = doubts(options)
         stream = open_input(item)
         report.compression = stream.compression
-        state, head, reader, said = Cut(), None, None, b""
+        state, head, reader, said, cut_lines = Cut(), None, None, b"", list[int]()
         try:
             for piece in cut(stream, origin, self._known, state, final=self.request.final):
                 # Of the input, known or not: that is where a table names its columns.
@@ -280,6 +280,8 @@ class IngestRun:
                 if known:
                     self._count_duplicate(piece.unit_id, report)
                     continue
+                if piece.block.cut:
+                    cut_lines.append(piece.block.line)
                 entry = self._entries.get(piece.unit_id)
                 attempt = 1 if entry is None else int(entry["attempt"]) + 1
                 self._begun.add(piece.unit_id)
@@ -294,7 +296,16 @@ class IngestRun:
             stream.close()
             report.form = stream.form
             report.waiting_bytes = state.waiting
-            report.problem = None if state.problem is None else f"{item.name}: {state.problem}; kept what came before"
+            if state.problem is not None:
+                report.problem = f"{item.name}: {state.problem}; kept what came before"
+            elif cut_lines:
+                more = f" (and {len(cut_lines) - 1} more)" if len(cut_lines) > 1 else ""
+                report.problem = (
+                    f"{item.name}: line {cut_lines[0]}{more} is longer than {MAX_LINE_BYTES >> 20} MiB and was cut; its beginning is among the"
+                    " rejects, and what follows it was read. See: apilens rejects"
+                )
+            else:
+                report.problem = None
 
     def _options(self, source: Source) -> Options:
         """What the user asked for; where that names no format, what is declared about the input."""
