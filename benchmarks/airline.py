@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
+from calls import Columns, arrivals, label, ornstein, ticks
 from worlds import DAY, SIGNAL, World
 
 WEDNESDAY = 1_774_396_800  # 2026-03-25T00:00:00Z: summer time on day 4, month-end on day 6, Good Friday on day 9, Easter Monday on day 12
@@ -102,11 +103,10 @@ KINDS = [
     ("auth_failure", 2, 90), ("rate_limit", 2, 90), ("traffic_drop", 2, 100), ("traffic_spike", 2, 80), ("silence", 1, 200), ("new_code", 1, 240),
     ("validation_regression", 1, 600), ("node_outage", 1, 20), ("low_traffic_fail", 2, 900),
 ]  # fmt: skip
-SIGNALS = SIGNAL | {"silence": "traffic"}
 
 
 @dataclass
-class Calls:
+class Calls(Columns):
     """One entry per call: seconds since the world's beginning, numbers of endpoint, consumer and pod, status, ms."""
 
     at: np.ndarray
@@ -115,15 +115,6 @@ class Calls:
     pod: np.ndarray
     status: np.ndarray
     ms: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.at)
-
-    def where(self, index: np.ndarray) -> Calls:
-        return Calls(**{name: values[index] for name, values in vars(self).items()})
-
-    def and_those(self, more: Calls) -> Calls:
-        return Calls(**{name: np.concatenate([values, getattr(more, name)]) for name, values in vars(self).items()})
 
 
 @dataclass
@@ -175,7 +166,7 @@ class Airline:
         self.ambiguous: list[dict] = []
         self._pods()
         # what wanders: one path per service, minutes
-        self.wander = np.stack([_ornstein(random, self.minutes, 300, 0.09) for _ in self.services])
+        self.wander = np.stack([ornstein(random, self.minutes, 300, 0.09) for _ in self.services])
         self.deployed = [
             (float(random.uniform(0.3, days - 0.2) * DAY * 60), s)
             for s in range(len(self.services))
@@ -230,7 +221,7 @@ class Airline:
             hour, day = local % 24, np.floor(local / 24).astype(int)
             weekend = np.isin((day + 2) % 7, (5, 6))
             easter = (region == "eu") & np.isin(day, EASTER)
-            day_noise = np.exp(_ornstein(random, self.minutes, 240, 0.07) + _ornstein(random, self.minutes, 20, 0.05))
+            day_noise = np.exp(ornstein(random, self.minutes, 240, 0.07) + ornstein(random, self.minutes, 20, 0.05))
             curve = 0.08 + np.exp(-(((hour - 10.5) / 3.2) ** 2)) * 0.8 + np.exp(-(((hour - 19.5) / 2.6) ** 2))
             people[region] = curve * np.where(weekend, 1.12, 1.0) * np.where(easter, 0.8, 1.0) * growth * day_noise
             at_work = 0.12 + 0.9 / (1 + np.exp(-2.2 * (hour - 7.5))) / (1 + np.exp(1.8 * (hour - 18)))
@@ -241,20 +232,20 @@ class Airline:
         parts: list[Calls] = []
         for e, kind in enumerate(self.kind):
             rate = self.rate[e]
-            own = np.exp(_ornstein(random, self.minutes, 90, 0.06))
+            own = np.exp(ornstein(random, self.minutes, 90, 0.06))
             if kind in ("people", "phones"):
                 repeats = 1.6 if kind == "people" else 1.3
-                starts = _arrivals(random, rate * 0.92 / repeats * crowd / crowd.mean() * own)
+                starts = arrivals(random, rate * 0.92 / repeats * crowd / crowd.mean() * own)
                 more = np.repeat(starts, random.geometric(1 / repeats, len(starts)) - 1)
                 at = np.concatenate([starts, more + random.exponential(50, len(more))])
             elif kind == "office":
-                at = _arrivals(random, rate * desk / desk.mean() * own)
+                at = arrivals(random, rate * desk / desk.mean() * own)
             elif kind == "trackers":
-                at = _arrivals(random, rate * waves / waves.mean() * own)
+                at = arrivals(random, rate * waves / waves.mean() * own)
             elif kind == "batch":
                 at = self._batch(e, rate)
             elif kind == "monitor":
-                at = _ticks(random, 60 / rate, 0.02, self.minutes * 60)
+                at = ticks(random, 60 / rate, 0.02, self.minutes * 60)
             else:
                 parts.extend(self._polls(e, rate))
                 continue
@@ -263,9 +254,7 @@ class Airline:
             parts.append(self._calls(at, e, random.choice(numbers, len(at), p=share)))
         parts.extend(self._pushes(people))
         parts.extend(self._visitors())
-        calls = parts[0]
-        for part in parts[1:]:
-            calls = calls.and_those(part)
+        calls = parts[0].and_those(*parts[1:])
         calls = calls.where((calls.at >= 0) & (calls.at < self.minutes * 60))
         return calls.where(np.argsort(calls.at, kind="stable"))
 
@@ -284,7 +273,7 @@ class Airline:
         share = random.dirichlet(np.full(many, 3.0))
         found = []
         for i, part in enumerate(share):
-            at = _ticks(random, 60 / (rate * part), 0.12, self.minutes * 60)
+            at = ticks(random, 60 / (rate * part), 0.12, self.minutes * 60)
             if i == 2:
                 at = at[~np.isin((at // 86_400 + 2) % 7, (5, 6))]
             if i == 3:
@@ -295,7 +284,7 @@ class Airline:
 
     def _batch(self, e: int, rate: float) -> np.ndarray:
         """A run per night and a few calls by day; more and longer at month-end."""
-        random, found = self.random, [_arrivals(random=self.random, rate=np.full(self.minutes, rate * 0.05))]
+        random, found = self.random, [arrivals(random=self.random, rate=np.full(self.minutes, rate * 0.05))]
         begin = random.uniform(0.5, 4.0) * 3600
         for day in range(self.days):
             size = rate * DAY * 0.95 * random.lognormal(0, 0.12) * (4 if day in (MONTH_END, MONTH_END + 1) else 1)
@@ -390,7 +379,7 @@ class Airline:
         for e, codes in enumerate(self.codes):
             mine = np.flatnonzero((calls.endpoint == e) & plain)
             drawn, above = random.random(len(mine)), 0.0
-            by_day = np.exp(_ornstein(random, self.minutes, 600, 0.2))[minute[mine]]
+            by_day = np.exp(ornstein(random, self.minutes, 600, 0.2))[minute[mine]]
             for code, share in {**codes, 500: 0.0006, 502: 0.0002}.items():
                 chosen = (drawn >= above) & (drawn < above + share * by_day)
                 calls.status[mine[chosen]] = code
@@ -493,7 +482,7 @@ def _drawn(
         )
         end = min(start + minutes, latest)
         spans, code, upstream, consumer, node = [(start * 60, end * 60)], None, None, None, None
-        endpoints = [int(random.choice(busier if SIGNALS.get(kind) in ("latency", "traffic") else busy))]
+        endpoints = [int(random.choice(busier if SIGNAL.get(kind) in ("latency", "traffic") else busy))]
         if kind == "error_burst":
             code = int(random.choice([500, 502, 503]))
         elif kind == "upstream_timeout":
@@ -668,19 +657,17 @@ def make(profile: str, seed: int, endpoints: int = 40, days: int = 14, calls_per
     if not profile.startswith("quiet"):
         calls, faults = plant(random, world, calls)
     lines = world.logged(calls)
-    label = [
-        {
-            "id": f"F{i:03d}", "kind": fault.kind, "grade": fault.grade, "start": WEDNESDAY + int(fault.start), "end": WEDNESDAY + int(fault.end),
-            "signal": SIGNALS.get(fault.kind, "errors"), "endpoints": fault.endpoints, "affected_calls": fault.affected, "code": fault.code,
-            "upstream": None if fault.upstream is None else f"{fault.upstream}@kubernetes", "consumer": fault.consumer, "node": fault.node,
-            "detectable": bool(fault.z >= 5 and fault.endpoints), "figures": {"z": round(fault.z, 2)},
-        }
-        for i, fault in enumerate(sorted(faults, key=lambda one: one.start))
+    labels = [
+        label(
+            number, fault, WEDNESDAY + int(fault.start), WEDNESDAY + int(fault.end), SIGNAL, endpoints=fault.endpoints, affected_calls=fault.affected,
+            upstream=None if fault.upstream is None else f"{fault.upstream}@kubernetes", detectable=bool(fault.z >= 5 and fault.endpoints), figures={"z": round(fault.z, 2)},
+        )
+        for number, fault in enumerate(sorted(faults, key=lambda one: one.start))
     ]  # fmt: skip
     return World(
         calls=lines,
         labels={
-            "t0": WEDNESDAY, "minutes": world.minutes, "faults": label,
+            "t0": WEDNESDAY, "minutes": world.minutes, "faults": labels,
             "events": sorted(world.events, key=lambda one: one["start"]), "ambiguous": world.ambiguous,
         },
         catalog={
@@ -690,29 +677,3 @@ def make(profile: str, seed: int, endpoints: int = 40, days: int = 14, calls_per
             ],
         },
     )  # fmt: skip
-
-
-def _ornstein(random: np.random.Generator, minutes: int, memory: float, spread: float) -> np.ndarray:
-    """Noise that forgets within `memory` minutes; spread is its standard deviation. Drawn per five minutes, joined by lines."""
-    from math import exp
-
-    steps = minutes // 5 + 2
-    keep = exp(-5 / memory)
-    shocks = random.normal(0, spread * (1 - keep**2) ** 0.5, steps)
-    path = np.empty(steps)
-    value = random.normal(0, spread)
-    for i, shock in enumerate(shocks):
-        path[i] = value = keep * value + shock
-    return np.interp(np.arange(minutes), np.arange(steps) * 5, path)
-
-
-def _arrivals(random: np.random.Generator, rate: np.ndarray) -> np.ndarray:
-    """Seconds of the arrivals of a Poisson process with a rate per minute."""
-    counts = random.poisson(rate)
-    return (np.repeat(np.arange(len(rate)), counts) + random.random(counts.sum())) * 60
-
-
-def _ticks(random: np.random.Generator, period: float, jitter: float, end: float) -> np.ndarray:
-    """Seconds at which a poller calls; jitter: a share of the period."""
-    ticks = np.arange(random.uniform(0, period), end, period)
-    return ticks + random.normal(0, jitter * period, len(ticks))

@@ -23,10 +23,10 @@ from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
+from calls import Columns, label
 from scipy.signal import lfilter
-from worlds import World
+from worlds import DAY, SIGNAL, World
 
-DAY = 1440
 MONDAY = int(datetime(2026, 4, 20, tzinfo=UTC).timestamp())
 NODES = ("gw-fra-1", "gw-fra-2", "gw-dub-1", "gw-dub-2", "gw-dub-3")  # the last replaces the one before it
 RESOURCES = {
@@ -53,10 +53,7 @@ GROUP_VISIT = (1.4, 1.3, 3.5, 2.2, 2.2, 1.8, 1.1)
 GROUP_NODES = np.array(
     [[0.33, 0.27, 0.22, 0.18]] * 3 + [[0.5, 0.4, 0.06, 0.04], [0.05, 0.05, 0.5, 0.4], [0.4, 0.4, 0.1, 0.1], [0.25] * 4]
 )
-SIGNAL = {
-    "auth_failure": "auth", "rate_limit": "rate_limit", "traffic_drop": "traffic", "traffic_spike": "traffic", "silence": "traffic",
-    "latency_step": "latency", "latency_tail": "latency", "latency_drift": "latency", "slow_degradation": "latency",
-}  # fmt: skip
+SIGNALS = SIGNAL | {"slow_degradation": "latency"}
 TRAFFIC = ("traffic_drop", "traffic_spike", "silence")
 OTHERS = (
     "error_burst", "upstream_timeout", "latency_step", "latency_tail", "latency_drift", "slow_degradation", "auth_failure",
@@ -101,25 +98,13 @@ class Fault:
 
 
 @dataclass
-class Calls:
+class Calls(Columns):
     """The calls as columns; second since the beginning, consumer an index of Bank.consumers, group one of the groups above."""
 
     second: np.ndarray
     endpoint: np.ndarray
     consumer: np.ndarray
     group: np.ndarray
-
-    def take(self, rows: np.ndarray) -> Calls:
-        return Calls(self.second[rows], self.endpoint[rows], self.consumer[rows], self.group[rows])
-
-    def plus(self, *others: Calls) -> Calls:
-        every = (self, *others)
-        return Calls(
-            *(
-                np.concatenate([getattr(one, name) for one in every])
-                for name in ("second", "endpoint", "consumer", "group")
-            )
-        )
 
 
 @dataclass
@@ -159,7 +144,7 @@ def make(
     planted: list[Fault] = []
     calls = upset_traffic(planting, bank, calls, [kind for kind in wanted if kind in TRAFFIC], free, planted)
     order = np.argsort(calls.second, kind="stable")
-    calls = calls.take(order[calls.second[order] < minutes * 60])
+    calls = calls.where(order[calls.second[order] < minutes * 60])
     table = Answers(random, bank, calls, days)
     for kind in (kind for kind in wanted if kind not in TRAFFIC):
         upset_answers(planting, bank, table, kind, free, planted)
@@ -172,33 +157,19 @@ def make(
         "minutes": minutes,
         "gaps": gaps,
         **bank.notes,
-        "faults": [label(i, fault, t0) for i, fault in enumerate(planted)],
-    }
+        "faults": [
+            label(
+                number, fault, t0 + fault.start * 60, t0 + fault.end * 60, SIGNALS, endpoints=sorted(fault.affected), affected_calls=sum(fault.affected.values()),
+                detectable=fault.detectable, figures={name: round(value, 3) for name, value in fault.figures.items()},
+            )
+            for number, fault in enumerate(planted)
+        ],
+    }  # fmt: skip
     frame = pl.concat([table.frame(random), strangers(random, bank, minutes)], how="diagonal_relaxed")
     for begin, end, node in gaps:
         inside = pl.col("second").is_between(begin * 60, end * 60)
         frame = frame.filter(~(inside if node is None else inside & (pl.col("node") == NODES.index(node))))
     return World(lines(frame.filter(pl.col("second") < minutes * 60).sort("second"), bank), labels, bank.catalog)
-
-
-def label(number: int, fault: Fault, t0: int) -> dict[str, object]:
-    """The fault as scoring.py wants it; figures are for people."""
-    return {
-        "id": f"F{number:03d}",
-        "kind": fault.kind,
-        "grade": fault.grade,
-        "start": t0 + fault.start * 60,
-        "end": t0 + fault.end * 60,
-        "signal": SIGNAL.get(fault.kind, "errors"),
-        "endpoints": sorted(fault.affected),
-        "affected_calls": sum(fault.affected.values()),
-        "code": fault.code,
-        "upstream": fault.upstream,
-        "consumer": fault.consumer,
-        "node": fault.node,
-        "detectable": fault.detectable,
-        "figures": {name: round(value, 3) for name, value in fault.figures.items()},
-    }
 
 
 # -- what the bank is and who calls it
@@ -276,7 +247,7 @@ def business(random: np.random.Generator, endpoints: int, days: int, calls_per_m
         expected += mean
         swing = weather(random, len(index), minutes, np.full(len(index), 0.1), 150)[at_service] + memory + daily
         parts.append(visits(random, mean * np.exp(swing - 0.03), one))
-    calls = parts[0].plus(*parts[1:])
+    calls = parts[0].and_those(*parts[1:])
     calls.consumer = who(random, calls, group, endpoints)
     # opening the app: one endpoint, then four others within seconds
     leader = int(np.argmax(rate[:, MOBILE]))
@@ -289,10 +260,10 @@ def business(random: np.random.Generator, endpoints: int, days: int, calls_per_m
     ):
         share = random.uniform(0.15, 0.5)
         rows_of = opened[random.random(len(opened)) < share]
-        part = calls.take(rows_of)
+        part = calls.where(rows_of)
         part.endpoint = np.full(len(rows_of), follower)
         part.second = part.second + random.uniform(0.1, 3, len(rows_of))
-        calls = calls.plus(part)
+        calls = calls.and_those(part)
         expected[follower] += share * rate[leader, MOBILE] * shape[MOBILE] * life[leader]
 
     # a consumer that grows and one let in by steps
@@ -304,10 +275,10 @@ def business(random: np.random.Generator, endpoints: int, days: int, calls_per_m
     keep[calls.consumer == enters] = np.array([0, 0.05, 0.35, 1])[
         np.searchsorted(steps, day_of[calls.consumer == enters])
     ]
-    calls = calls.take(np.flatnonzero(random.random(len(keep)) < keep))
+    calls = calls.where(np.flatnonzero(random.random(len(keep)) < keep))
 
     jobs, of_jobs = timetable(random, names, weekday, days, month_end, endpoints, calls_per_minute * jobs_share * DAY)
-    calls = calls.plus(of_jobs, pollers(random, names, endpoints, minutes))
+    calls = calls.and_those(of_jobs, pollers(random, names, endpoints, minutes))
     catalog = {"t0": MONDAY + first * DAY * 60, "minutes": minutes, "endpoints": rows}
     notes = {
         "holiday": holiday, "payday": payday, "month_end": month_end, "moved": [old, new], "passing": [passing, begin_life],
@@ -448,7 +419,7 @@ def pollers(random: np.random.Generator, names: list[str], endpoints: int, minut
                 np.full(count, INTERNAL),
             )
         )
-    return parts[0].plus(parts[1])
+    return parts[0].and_those(parts[1])
 
 
 def holes(random: np.random.Generator, minutes: int) -> list[tuple[int, int, str | None]]:
@@ -772,13 +743,13 @@ def upset_traffic(
             fault.grade, fault.affected = grade, {one: change}
             fault.figures = {"calls_without": len(rows), "calls_with": observed, "z": z}
             if kind == "traffic_spike":
-                more = calls.take(extra)
+                more = calls.where(extra)
                 more.second = start * 60 + random.uniform(0, (end - start) * 60, len(extra))
-                calls = calls.plus(more)
+                calls = calls.and_those(more)
             else:
                 keep = np.ones(len(calls.second), dtype=bool)
                 keep[gone] = False
-                calls = calls.take(np.flatnonzero(keep))
+                calls = calls.where(np.flatnonzero(keep))
             reserve(free, [one], start, end)
             planted.append(fault)
             break

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
+from calls import label, ornstein
 from worlds import DAY, SIGNAL, World
 
 TUESDAY = 1_792_454_400  # 2026-10-20T00:00:00Z
@@ -129,23 +130,15 @@ def make(profile: str, seed: int, endpoints: int = 40, days: int = 14, calls_per
     if not profile.startswith("quiet"):
         calls, planted = plant(random, hospital, calls)
     frame = hospital.logged(tried_again(random, hospital, calls))
-    label = [
-        {
-            "id": f"F{i:03d}",
-            "kind": fault.kind,
-            "grade": fault.grade,
-            "start": TUESDAY + fault.start * 60,
-            "end": TUESDAY + fault.end * 60,
-            "signal": SIGNAL.get(fault.kind, "traffic" if fault.kind == "silence" else "errors"),
-            "endpoints": sorted(e for e, count in fault.affected.items() if count >= 2),
-            "affected_calls": sum(fault.affected.values()),
-            **{name: getattr(fault, name) for name in ("code", "upstream", "consumer", "node", "figures")},
-            "detectable": fault.figures["z"] > fault.figures["z_without"]
-            and any(n >= 2 for n in fault.affected.values()),
-        }
-        for i, fault in enumerate(planted)
-    ]
-    labels = {"t0": TUESDAY, "minutes": hospital.minutes, "faults": label, "events": hospital.events}
+    told = [
+        label(
+            number, fault, TUESDAY + fault.start * 60, TUESDAY + fault.end * 60, SIGNAL,
+            endpoints=sorted(e for e, count in fault.affected.items() if count >= 2), affected_calls=sum(fault.affected.values()),
+            figures=fault.figures, detectable=fault.figures["z"] > fault.figures["z_without"] and any(n >= 2 for n in fault.affected.values()),
+        )
+        for number, fault in enumerate(planted)
+    ]  # fmt: skip
+    labels = {"t0": TUESDAY, "minutes": hospital.minutes, "faults": told, "events": hospital.events}
     labels["ambiguous"] = [event for event in hospital.events if event["ambiguous"]]
     return World(frame, labels, {"t0": TUESDAY, "minutes": hospital.minutes, "endpoints": hospital.catalog})
 
@@ -244,10 +237,10 @@ class Hospital:
     def traffic(self) -> pl.DataFrame:
         """One row per call: second, endpoint, consumer (index in NAMES), habit (job: a machine's timetable)."""
         random, minutes = self.random, self.minutes
-        weather = {name: autoregressive(random, minutes, 0.1, 360) for name in CONSUMERS}
+        weather = {name: ornstein(random, minutes, 360, 0.1, every=10) for name in CONSUMERS}
         parts = []
         for i, service in enumerate(self.service):
-            swing = weather[service] + autoregressive(random, minutes, 0.06 if service == "devices" else 0.12, 60)
+            swing = weather[service] + ornstein(random, minutes, 60, 0.06 if service == "devices" else 0.12, every=10)
             mean = self.mean[i] * np.exp(swing) * random.gamma(12, 1 / 12, minutes)
             if service == "claims":  # in batches of one insurer, within seconds
                 starts = np.repeat(np.arange(minutes), random.poisson(mean / 5.5))
@@ -341,7 +334,7 @@ class Hospital:
                 np.bincount(minute[mine], minlength=self.minutes)[: self.minutes], np.ones(5) / 5, "same"
             )
             slow[mine] += 0.25 * (load / max(np.quantile(load, 0.995), 1e-9))[minute[mine]] ** 2
-            slow[mine] += autoregressive(random, self.minutes, 0.03, 240)[minute[mine]]
+            slow[mine] += ornstein(random, self.minutes, 240, 0.03, every=10)[minute[mine]]
         order = np.lexsort((second, endpoint))
         pause = np.diff(second[order], prepend=-1e9)
         slow[order] += np.where(pause > 1200, random.normal(0.7, 0.25, rows), 0)  # connections and caches are cold
@@ -448,21 +441,6 @@ class Hospital:
                 ).struct.json_encode(),
             )
         )  # fmt: skip
-
-
-def autoregressive(random: np.random.Generator, minutes: int, spread: float, memory: float) -> np.ndarray:
-    """What wanders around 0 with this standard deviation and memory (minutes)."""
-    every = 10
-    keep = np.exp(-every / memory)
-    steps, values, last = (
-        random.normal(0, spread * np.sqrt(1 - keep**2), minutes // every + 2),
-        [],
-        random.normal(0, spread),
-    )
-    for step in steps:
-        last = keep * last + step
-        values.append(last)
-    return np.interp(np.arange(minutes), np.arange(len(values)) * every, values)
 
 
 def tried_again(random: np.random.Generator, hospital: Hospital, calls: pl.DataFrame) -> pl.DataFrame:
@@ -675,7 +653,7 @@ class Judge:
 
         mine, count = scoped(calls), pl.col("second") * 0 + 1
         number = summed(mine, count)
-        if SIGNAL.get(fault.kind) == "traffic" or fault.kind == "silence":
+        if SIGNAL.get(fault.kind) == "traffic":
             rate = np.concatenate([[0.0], np.cumsum(self.hospital.mean[fault.endpoints].sum(axis=0))])
             expected = rate[starts + span] - rate[starts] + summed(scoped(self.jobs), count)
             z = (number - expected) / np.sqrt(expected + 1)

@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
+from calls import Columns, arrivals, label, ticks
 from worlds import DAY, SIGNAL, World, wander
 
 MONDAY = 1_776_643_200  # 2026-04-20T00:00:00Z: the deadline is on day 10, Thursday 30 April; 1 May is a holiday
@@ -108,11 +109,10 @@ KINDS = [
     ("latency_tail", 1, 180), ("auth_failure", 1, 110), ("rate_limit", 1, 70), ("traffic_drop", 2, 110), ("traffic_spike", 1, 80), ("silence", 1, 200),
     ("new_code", 1, 280), ("validation_regression", 1, 600), ("low_traffic_fail", 1, 900),
 ]  # fmt: skip
-SIGNALS = SIGNAL | {"silence": "traffic"}
 
 
 @dataclass
-class Calls:
+class Calls(Columns):
     """One entry per call: seconds since the world's beginning, numbers of endpoint, client, balancer and server, status, ms."""
 
     at: np.ndarray
@@ -123,12 +123,6 @@ class Calls:
     status: np.ndarray
     ms: np.ndarray
 
-    def where(self, index: np.ndarray) -> Calls:
-        return Calls(**{name: values[index] for name, values in vars(self).items()})
-
-    def and_those(self, more: Calls) -> Calls:
-        return Calls(**{name: np.concatenate([values, getattr(more, name)]) for name, values in vars(self).items()})
-
 
 @dataclass
 class Fault:
@@ -138,6 +132,7 @@ class Fault:
     endpoints: list[int]
     code: int | None = None
     upstream: str | None = None
+    consumer: str | None = None
     node: str | None = None
     affected: int = 0
     z: float = 0.0
@@ -306,7 +301,7 @@ class Portal:
             if kind in kinds:
                 size = 1.7  # calls per click
                 wanted = rate / size * self.profile(kind) * noise[kinds.index(kind)] * own[e] * self.factor[e]
-                at = _arrivals(random, wanted)
+                at = arrivals(random, wanted)
                 client = random.integers(0, {"citizens": 150_000, "phones": 90_000, "companies": 6_000, "office": 40}[kind], len(at)) + 1_000 * kinds.index(kind)  # fmt: skip
                 times = random.geometric(1 / size, len(at))
                 at, client = np.repeat(at, times), np.repeat(client, times)
@@ -324,11 +319,11 @@ class Portal:
             elif kind == "harvesters":
                 at, client = self._harvested(rate)
             else:
-                at = np.concatenate([_ticks(random, 60 / max(rate, 0.1) * 2, 0.01, end) for _ in range(2)])
+                at = np.concatenate([ticks(random, 60 / max(rate, 0.1) * 2, 0.01, end) for _ in range(2)])
                 client = np.full(len(at), 300_002)
             parts.append((at, np.full(len(at), e), client))
         # The client that misbehaves: a call every half minute.
-        at = self.lost[1] + _ticks(random, 30, 0.2, min(7 * 86_400, end - self.lost[1]))
+        at = self.lost[1] + ticks(random, 30, 0.2, min(7 * 86_400, end - self.lost[1]))
         parts.append((at, np.full(len(at), self.lost[0]), np.full(len(at), 300_003)))
         at, endpoint, client = (np.concatenate(column) for column in zip(*parts, strict=True))
         inside = (at >= 0) & (at < end)
@@ -350,7 +345,7 @@ class Portal:
         thin = min(1.0, rate * 1.3 / (60 / periods).sum())
         ats, clients = [], []
         for agent, period in enumerate(periods):
-            tick = _ticks(random, float(period), 0.03, end)
+            tick = ticks(random, float(period), 0.03, end)
             local = np.clip(tick // 60, 0, self.minutes - 1).astype(int)
             if kind == "software":
                 hours = np.where(
@@ -372,20 +367,20 @@ class Portal:
             length = random.uniform(90, 120) * (1.6 if day == self.deadline + 1 else 1)
             wanted = np.zeros(self.minutes)
             wanted[(self.minute >= start) & (self.minute < start + length)] = rate * DAY / 105
-            found.append(_arrivals(random, wanted))
+            found.append(arrivals(random, wanted))
         return np.concatenate(found)
 
     def _harvested(self, rate: float) -> tuple[np.ndarray, np.ndarray]:
         """Harvesters in sessions of hours, at any time, beside a steady trickle."""
         random = self.random
         wanted = np.full((1, self.minutes), 0.35 * rate)
-        ats, clients = [_arrivals(random, wanted[0])], []
+        ats, clients = [arrivals(random, wanted[0])], []
         clients.append(random.integers(320_000, 320_400, len(ats[0])))
         spent, goal = 0.0, 0.65 * rate * self.minutes
         while spent < goal:
             length, speed = random.lognormal(np.log(100), 0.7), rate * random.lognormal(-0.3, 0.5)
             start = random.uniform(0, self.minutes)
-            one = _arrivals(random, np.where((self.minute >= start) & (self.minute < start + length), speed, 0))
+            one = arrivals(random, np.where((self.minute >= start) & (self.minute < start + length), speed, 0))
             ats.append(one)
             clients.append(np.full(len(one), 321_000 + random.integers(0, 25)))
             spent += length * speed
@@ -442,16 +437,16 @@ class Portal:
         ms = np.where(np.isin(status, [401, 403, 404, 409, 410, 422, 400]), 0.6 * ms, ms)
         ms = np.where(np.isin(status, [304, 429, 503]), np.minimum(ms, random.exponential(2, len(e))), ms)
         calls.status, calls.ms = status, np.minimum(ms, 30_000)
-        return calls.and_those(_again(random, calls, np.flatnonzero(status >= 500), lambda more: np.full(len(more.at), 200)))  # fmt: skip
+        return calls.and_those(_again(random, calls, np.flatnonzero(status >= 500), lambda more: np.full(len(more), 200)))  # fmt: skip
 
     def logged(self, calls: Calls) -> pl.DataFrame:
         """The log in the order in which syslog wrote it: `at` (seconds since the epoch) and `line`."""
         random = self.random
-        keep = np.ones(len(calls.at), dtype=bool)
+        keep = np.ones(len(calls), dtype=bool)
         for at, length, balancer in self.holes:
             keep &= ~((calls.at >= at) & (calls.at < at + length) & ((balancer < 0) | (calls.balancer == balancer)))
         calls = calls.where(keep)
-        n = len(calls.at)
+        n = len(calls)
         late = np.where(random.random(n) < 0.003, random.exponential(90, n), 0)
         numbers = random.integers(10_000_000, 99_999_999, (n, 2))
         names = pl.Series(self.backend)
@@ -639,14 +634,14 @@ def _done(random: np.random.Generator, world: Portal, calls: Calls, fault: Fault
     """The calls with a fault in them."""
     kind, grade = fault.kind, fault.grade
     inside = fault.during(calls.at) & np.isin(calls.endpoint, fault.endpoints)
-    draw = random.random(len(calls.at))
-    calls = calls.where(np.arange(len(calls.at)))  # a copy
+    draw = random.random(len(calls))
+    calls = calls.where(np.arange(len(calls)))  # a copy
     if kind in ("traffic_drop", "silence"):
         return calls.where(~(inside & (draw > (0 if kind == "silence" else LEFT[grade]))))
     if kind == "traffic_spike":
         index = np.flatnonzero(inside)
         more = calls.where(random.choice(index, int(len(index) * (MORE[grade] - 1))))
-        more.at = random.uniform(fault.start, fault.end, len(more.at))
+        more.at = random.uniform(fault.start, fault.end, len(more))
         return calls.and_those(more)
     if kind == "latency_step":
         calls.ms[inside] = np.minimum(calls.ms[inside] * SLOWER[grade], 60_000)
@@ -674,7 +669,7 @@ def _done(random: np.random.Generator, world: Portal, calls: Calls, fault: Fault
     _fail(random, calls, hit, fault)
 
     def answers(more: Calls) -> np.ndarray:
-        return np.where(fault.during(more.at) & (random.random(len(more.at)) < share), fault.code or 0, 200)
+        return np.where(fault.during(more.at) & (random.random(len(more)) < share), fault.code or 0, 200)
 
     if fault.code is not None and fault.code >= 500:
         calls = calls.and_those(_again(random, calls, hit, answers))
@@ -694,8 +689,8 @@ def _fail(random: np.random.Generator, calls: Calls, hit: np.ndarray, fault: Fau
 def _again(random: np.random.Generator, calls: Calls, failed: np.ndarray, answers) -> Calls:
     """What is tried again after a failure: one in two, some seconds later."""
     more = calls.where(failed[random.random(len(failed)) < 0.5])
-    more.at = more.at + more.ms / 1000 + random.exponential(8, len(more.at)) + 0.5
-    more.balancer = random.integers(0, 3, len(more.at))
+    more.at = more.at + more.ms / 1000 + random.exponential(8, len(more)) + 0.5
+    more.balancer = random.integers(0, 3, len(more))
     more.status = answers(more)
     more.ms = np.where(more.status == 504, 30_000, np.where(more.ms >= 30_000, 200, more.ms + 20))
     return more
@@ -711,8 +706,8 @@ def _measured(fault: Fault, world: Portal, calls: Calls, quiet: Calls) -> None:
         here = now.where(fault.during(now.at))
         usual = before.where(fault.during(before.at))
         if fault.kind in ("traffic_drop", "silence", "traffic_spike"):
-            affected = abs(len(usual.at) - len(here.at))
-            value = _traffic_z(fault, world, before.at, len(here.at))
+            affected = abs(len(usual) - len(here))
+            value = _traffic_z(fault, world, before.at, len(here))
         elif fault.code is not None:
             affected = max(0, int((here.status == fault.code).sum() - (usual.status == fault.code).sum()))
             value = _share_z(fault, before.at, before.status == fault.code, here.status == fault.code)
@@ -721,7 +716,7 @@ def _measured(fault: Fault, world: Portal, calls: Calls, quiet: Calls) -> None:
             affected = max(0, int((here.ms > slow).sum() - (usual.ms > slow).sum()))
             value = _share_z(fault, before.at, before.ms > slow, here.ms > slow)
         else:
-            affected = len(here.at)
+            affected = len(here)
             last = fault.start + 0.7 * (fault.end - fault.start) if fault.kind == "latency_drift" else fault.start
             value = _share_z(fault, before.at, np.log(before.ms + 0.5), np.log(here.ms + 0.5)[here.at >= last])
         if len(chosen) == 1:
@@ -792,18 +787,6 @@ def _day_kind(world: Portal, at: float) -> int:
     return 2 if day == world.deadline + 1 else int(day % 7 >= 5)
 
 
-def _arrivals(random: np.random.Generator, rate: np.ndarray) -> np.ndarray:
-    """Seconds of the arrivals of a Poisson process with a rate per minute."""
-    counts = random.poisson(rate)
-    return (np.repeat(np.arange(len(rate)), counts) + random.random(counts.sum())) * 60
-
-
-def _ticks(random: np.random.Generator, period: float, jitter: float, end: float) -> np.ndarray:
-    """Seconds at which a program calls; jitter: a share of the period."""
-    ticks = np.arange(random.uniform(0, period), end, period)
-    return ticks + random.normal(0, jitter * period, len(ticks))
-
-
 def make(profile: str, seed: int, endpoints: int = 40, days: int = 14, calls_per_minute: float = 60.0) -> World:
     """A world; profile `portal`, or `quiet-portal` for the same one without faults. 36 to 43 endpoints, at least 9 days."""
     world = Portal(np.random.default_rng([seed, 2604]), endpoints, days, calls_per_minute)
@@ -811,18 +794,16 @@ def make(profile: str, seed: int, endpoints: int = 40, days: int = 14, calls_per
     faults: list[Fault] = []
     if not profile.startswith("quiet"):
         calls, faults = plant(np.random.default_rng([seed, 2604, 7]), world, calls)
-    label = [
-        {
-            "id": f"F{i:03d}", "kind": fault.kind, "grade": fault.grade, "start": MONDAY + int(fault.start), "end": MONDAY + int(fault.end),
-            "signal": SIGNALS.get(fault.kind, "errors"), "endpoints": fault.endpoints, "affected_calls": fault.affected, "code": fault.code,
-            "upstream": fault.upstream, "consumer": None, "node": fault.node,
-            "detectable": bool(fault.z >= CLEAR["hard"] and fault.endpoints), "figures": {"z": round(fault.z, 2)},
-        }
-        for i, fault in enumerate(sorted(faults, key=lambda one: one.start))
+    labels = [
+        label(
+            number, fault, MONDAY + int(fault.start), MONDAY + int(fault.end), SIGNAL, endpoints=fault.endpoints, affected_calls=fault.affected,
+            detectable=bool(fault.z >= CLEAR["hard"] and fault.endpoints), figures={"z": round(fault.z, 2)},
+        )
+        for number, fault in enumerate(sorted(faults, key=lambda one: one.start))
     ]  # fmt: skip
     span = {"t0": MONDAY, "minutes": world.minutes}
     return World(
         calls=world.logged(calls),
-        labels=span | {"faults": label, "events": sorted(world.events, key=lambda one: one["start"]), "ambiguous": world.ambiguous},
+        labels=span | {"faults": labels, "events": sorted(world.events, key=lambda one: one["start"]), "ambiguous": world.ambiguous},
         catalog=span | {"endpoints": [{"id": e, "method": world.method[e], "path": world.path[e], "upstream": world.backend[e]} for e in range(endpoints)]},
     )  # fmt: skip

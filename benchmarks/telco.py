@@ -28,10 +28,10 @@ from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
+from calls import Columns, label
 from scipy.signal import lfilter
-from worlds import World
+from worlds import DAY, SIGNAL, World
 
-DAY = 1440
 THURSDAY = int(datetime(2026, 3, 19, tzinfo=UTC).timestamp())
 SUMMER_TIME = 10 * DAY + 60  # Sunday 29 March, 01:00 UTC, in minutes since THURSDAY
 WARM = 4 * DAY + 150  # no fault begins before
@@ -62,10 +62,7 @@ AGENTS = [
     "Go-http-client/1.1", "kube-probe/1.31", "Mozilla/5.0 zgrab/0.x", "k6/0.54.0",
 ]  # fmt: skip
 AGENT = {name: i for i, name in enumerate(AGENTS)}
-SIGNAL = {
-    "auth_failure": "auth", "auth_loop": "auth", "rate_limit": "rate_limit", "traffic_drop": "traffic", "traffic_spike": "traffic", "silence": "traffic",
-    "polling_storm": "traffic", "latency_step": "latency", "latency_tail": "latency", "latency_drift": "latency", "slow_degradation": "latency",
-}  # fmt: skip
+SIGNALS = SIGNAL | {"slow_degradation": "latency"}
 TRAFFIC = ("traffic_drop", "traffic_spike", "silence", "polling_storm", "traffic_drop")
 OTHERS = (
     "error_burst", "upstream_timeout", "latency_step", "latency_tail", "latency_drift", "slow_degradation", "auth_failure", "rate_limit", "new_code",
@@ -80,7 +77,7 @@ SPAN = {  # minutes, drawn evenly on a logarithmic scale
 
 
 @dataclass
-class Calls:
+class Calls(Columns):
     """Calls as columns of one length: second since the beginning, and indices of NAMES, CONSUMERS, AGENTS and NODES."""
 
     second: np.ndarray
@@ -89,15 +86,6 @@ class Calls:
     agent: np.ndarray
     number: np.ndarray  # of the device, line, …
     node: np.ndarray
-
-    def take(self, rows: np.ndarray) -> Calls:
-        return Calls(*(column[rows] for column in vars(self).values()))
-
-    @staticmethod
-    def joined(parts: list[Calls]) -> Calls:
-        """All of them in order of time."""
-        every = Calls(*(np.concatenate([getattr(part, name) for part in parts]) for name in Calls.__annotations__))
-        return every.take(np.argsort(every.second, kind="stable"))
 
 
 @dataclass
@@ -140,7 +128,7 @@ def make(
     network = Network(random, days, calls_per_minute)
     calls = network.demand()
     chosen = np.sort(np.random.default_rng([5, endpoints]).permutation(len(NAMES))[:endpoints])
-    calls = calls.take(np.flatnonzero(np.isin(calls.endpoint, chosen) & (calls.second < days * DAY * 60)))
+    calls = calls.where(np.flatnonzero(np.isin(calls.endpoint, chosen) & (calls.second < days * DAY * 60)))
     planted: list[Fault] = []
     if not profile.startswith("quiet"):
         kinds = (*TRAFFIC, *OTHERS)
@@ -177,29 +165,21 @@ def make(
         "gaps": gaps,
         "events": events,
         "ambiguous": [event for event in events if event["ambiguous"]],
-        "faults": [label(i, fault) for i, fault in enumerate(planted)],
-    }
+        "faults": [
+            label(
+                number, fault, THURSDAY + fault.start * 60, THURSDAY + fault.end * 60, SIGNALS, endpoints=sorted(fault.affected), affected_calls=sum(fault.affected.values()),
+                consumer=CONSUMERS[fault.consumer] if fault.consumer is not None and fault.told else None, node=None if fault.node is None else NODES[fault.node],
+                detectable=fault.grade != "invisible", figures={name: round(float(value), 3) for name, value in fault.figures.items()},
+            )
+            for number, fault in enumerate(planted)
+        ],
+    }  # fmt: skip
     return World(lines(frame.sort("second"), network), labels, catalog)
 
 
-def label(number: int, fault: Fault) -> dict[str, object]:
-    """The fault as scoring.py wants it; figures are for people."""
-    return {
-        "id": f"F{number:03d}",
-        "kind": fault.kind,
-        "grade": fault.grade,
-        "start": THURSDAY + fault.start * 60,
-        "end": THURSDAY + fault.end * 60,
-        "signal": SIGNAL.get(fault.kind, "errors"),
-        "endpoints": sorted(fault.affected),
-        "affected_calls": sum(fault.affected.values()),
-        "code": fault.code,
-        "upstream": fault.upstream,
-        "consumer": CONSUMERS[fault.consumer] if fault.consumer is not None and fault.told else None,
-        "node": None if fault.node is None else NODES[fault.node],
-        "detectable": fault.grade != "invisible",
-        "figures": {name: round(float(value), 3) for name, value in fault.figures.items()},
-    }
+def in_order(parts: list[Calls]) -> Calls:
+    every = parts[0].and_those(*parts[1:])
+    return every.where(np.argsort(every.second, kind="stable"))
 
 
 # -- who calls, when, and what the gateway answers
@@ -321,7 +301,7 @@ class Network:
             *self._batches(human * np.exp(noise[5])),
             *self._load_tests(),
         ]
-        return Calls.joined(parts)
+        return in_order(parts)
 
     def calls(
         self,
@@ -627,9 +607,9 @@ class Network:
             if wait is None:
                 break
             again = ((status >= 500) | (status == 429)) & (random.random(n) < np.where(status == 429, 0.25, 0.65))
-            attempt = attempt.take(np.flatnonzero(again))
+            attempt = attempt.where(np.flatnonzero(again))
             attempt.second = attempt.second + np.exp(log_ms[again]) / 1000 + wait * random.uniform(0.7, 1.6, again.sum())  # fmt: skip
-            attempt = attempt.take(np.argsort(attempt.second, kind="stable"))
+            attempt = attempt.where(np.argsort(attempt.second, kind="stable"))
         return pl.concat(found).sort("second")
 
     def strangers(self, chosen: np.ndarray) -> pl.DataFrame:
@@ -864,10 +844,10 @@ def divert(random: np.random.Generator, network: Network, fault: Fault, calls: C
     if sign < 0:
         keep = np.ones(len(calls.second), dtype=bool)
         keep[changed] = False
-        return calls.take(np.flatnonzero(keep))
-    more = calls.take(changed)
+        return calls.where(np.flatnonzero(keep))
+    more = calls.where(changed)
     more.second = random.uniform(fault.start * 60, fault.end * 60, len(changed))
-    return Calls.joined([calls, more])
+    return in_order([calls, more])
 
 
 def upstream_of(network: Network, service: int, minute: float) -> str:

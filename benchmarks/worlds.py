@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from calls import label
 
 LOG_FORMAT = (
     '$remote_addr - $remote_user [$time_iso8601] "$request" $status $body_bytes_sent "$http_referer" '
@@ -49,6 +50,9 @@ SIGNAL = {
     "latency_step": "latency",
     "latency_tail": "latency",
     "latency_drift": "latency",
+    "silence": "traffic",
+    "polling_storm": "traffic",
+    "auth_loop": "auth",
 }
 # Share of calls that fail, factor on latency or on traffic, by grade: a hard fault is one that an SRE would call subtle.
 ERROR_SHARE = {"easy": 0.4, "medium": 0.12, "hard": 0.04}
@@ -286,22 +290,17 @@ def make(
 def fault_labels(planted: list[Fault]) -> list[dict[str, object]]:
     """The faults of a world as scoring.py wants them, in the order planted."""
     return [
-        {
-            "id": f"F{i:03d}",
-            "kind": f.kind,
-            "grade": f.grade,
-            "start": MONDAY + f.start * 60,
-            "end": MONDAY + f.end * 60,
-            "signal": SIGNAL.get(f.kind, "errors"),
-            "endpoints": sorted(e for e, calls in f.affected.items() if calls >= 2),
-            "affected_calls": sum(f.affected.values()),
-            "code": f.code,
-            "upstream": f.upstream,
-            "consumer": f.consumer,
-            "node": f.node,
-            "detectable": max(f.affected.values(), default=0) >= (5 if f.code else 20),
-        }
-        for i, f in enumerate(planted)
+        label(
+            number,
+            fault,
+            MONDAY + fault.start * 60,
+            MONDAY + fault.end * 60,
+            SIGNAL,
+            endpoints=sorted(e for e, calls in fault.affected.items() if calls >= 2),
+            affected_calls=sum(fault.affected.values()),
+            detectable=max(fault.affected.values(), default=0) >= (5 if fault.code else 20),
+        )
+        for number, fault in enumerate(planted)
     ]
 
 
