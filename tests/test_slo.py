@@ -12,7 +12,7 @@ from apilens import histogram, schema
 from apilens.config import Config, load_config
 from apilens.errors import ConfigError
 from apilens.lens import load_slos
-from apilens.measure.slo import Slo, budgets, longest
+from apilens.measure.slo import Slo, budgets, burning, longest, silent
 from commands import apilens, ingest
 
 NOW = datetime(2026, 3, 29, tzinfo=UTC)
@@ -115,6 +115,17 @@ def test_a_period_with_calls_in_each_of_its_bins_is_measured_as_a_whole() -> Non
     assert found["coverage"].item() == 1.0
 
 
+def test_what_is_silent_and_what_burns_is_told_of_objectives_of_one_name() -> None:
+    """Two files may call theirs alike: each is told by its own row."""
+    rows = [(NOW - timedelta(minutes=5 * i), "/pay", 500 if i <= 12 else 200, 10, 1.0) for i in range(1, 600)]
+    objectives = [Slo("pay", 0.99, endpoints="GET /pay"), Slo("pay", 0.99, endpoints="GET /refunds"), Slo("slow", 0.1)]
+    found = budgets(rollups(rows), objectives, now=NOW)
+    assert silent(found, objectives) == [objectives[1]]
+    assert burning(found, "page")["name"].to_list() == ["pay"]
+    ticket = found.with_columns(alert=pl.lit("ticket"))
+    assert (burning(ticket, "page").height, burning(ticket, "ticket").height) == (0, 3)
+
+
 @pytest.mark.parametrize("objective", [1.0, 0.0, 1.2])
 def test_an_objective_without_a_budget_is_refused(objective: float) -> None:
     with pytest.raises(ConfigError, match="less than 100 %"):
@@ -213,4 +224,10 @@ def test_the_command_reads_the_configuration_and_fails_on_a_page(tmp_path: Path)
     ran = apilens("slo", *arguments, "--fail-on", "page", "--output", "json")
     assert (ran.code, ran.json()["objectives"][0]["alert"], ran.json()["objectives"][0]["bad"]) == (1, "page", 60)
     assert "page" in apilens("slo", *arguments).out
+    # A second objective that is silent hides no page: its exit code stands first, and what burns is named.
+    with (tmp_path / "apilens.toml").open("a") as more:
+        more.write('[[slo]]\nname = "refunds"\nobjective = 0.9\nendpoints = "GET /v1/refunds"\n')
+    ran = apilens("slo", *arguments, "--fail-on", "page")
+    assert ran.code == 4
+    assert "'pay' (page)" in ran.err
     assert apilens("slo", "--lake", tmp_path / "lake").code == 2

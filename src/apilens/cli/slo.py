@@ -7,7 +7,7 @@ import json
 import click
 
 from apilens.cli.options import config_option, lake_option, moment, now_option, output_option
-from apilens.errors import Exit
+from apilens.errors import Exit, worst
 
 
 @click.command()
@@ -35,6 +35,7 @@ def slo(
 
     from apilens.config import load_config
     from apilens.lens import Lens, load_slos
+    from apilens.measure.slo import burning, silent
     from apilens.reports.ndjson import ndjson_text, records
     from apilens.reports.terminal import Column, table
     from apilens.reports.units import count, percent
@@ -81,16 +82,16 @@ def slo(
                 for row in found.iter_rows(named=True)
             ),
         )
-    objectives = {one.name: one for one in wanted}
-    silent = [objectives[name] for name in found.filter(found["calls"] == 0)["name"]]
-    for one in silent:
+    unmeasured = silent(found, wanted)
+    for one in unmeasured:
         about = f"service {one.service!r}" if one.service is not None else f"endpoints {one.endpoints!r}"
         click.echo(
             f"{one.name!r} has no call of {about} in its {one.days} days: nothing is measured, and nothing can be said;"
             " what the calls name: apilens endpoints --output json",
             err=True,
         )
-    if silent:
-        return Exit.PARTIAL
-    loud = {"page": ["page"], "ticket": ["page", "ticket"], None: []}[fail_on]
-    return Exit.FINDINGS if found.filter(found["alert"].is_in(loud)).height else Exit.DONE
+    loud = burning(found, fail_on) if fail_on is not None else found.clear()
+    if unmeasured and loud.height:
+        names = ", ".join(f"{row['name']!r} ({row['alert']})" for row in loud.iter_rows(named=True))
+        click.echo(f"exit code 4 stands before the 1 of what burns: {names}", err=True)
+    return worst(Exit.PARTIAL if unmeasured else Exit.DONE, Exit.FINDINGS if loud.height else Exit.DONE)

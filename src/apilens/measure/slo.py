@@ -80,6 +80,16 @@ def budgets(rollups: pl.DataFrame, objectives: list[Slo], *, now: datetime) -> p
     return pl.DataFrame([_budget(real, slo, now) for slo in objectives], schema=BUDGETS)
 
 
+def silent(found: pl.DataFrame, objectives: list[Slo]) -> list[Slo]:
+    """The objectives that no call of their period is about, by their rows of BUDGETS: nothing can be said of them."""
+    return [slo for slo, calls in zip(objectives, found["calls"], strict=True) if calls == 0]
+
+
+def burning(found: pl.DataFrame, at_least: str) -> pl.DataFrame:
+    """The rows of BUDGETS whose alert is a page, or a page or ticket. at_least: page | ticket."""
+    return found.filter(pl.col("alert").is_in(["page"] if at_least == "page" else ["page", "ticket"]))
+
+
 def _budget(rollups: pl.DataFrame, slo: Slo, now: datetime) -> dict[str, object]:
     period = timedelta(days=slo.days)
     endpoint = pl.concat_str(pl.col("method").fill_null("-"), pl.lit(" "), pl.col("route").fill_null("-"))
