@@ -155,13 +155,13 @@ def test_trends_tell_slower_from_growing_and_take_a_step_for_none(lake: Path) ->
     assert "slower" in apilens("trends", "--lake", lake).out
 
 
-def wandering(seed: int, growth: float) -> pl.DataFrame:
-    """Rollups of ten endpoints and 60 days, each day of which resembles the one before (0.8), whose latency grows weekly."""
+def wandering(seed: int, growth: float, days: int = 60, alike: float = 0.8) -> pl.DataFrame:
+    """Rollups of ten endpoints, each day of which resembles the one before, whose latency grows weekly."""
     random = np.random.default_rng(seed)
-    days, endpoints = 60, 10
+    endpoints = 10
     level = np.zeros((days, endpoints))
     for day in range(1, days):
-        level[day] = 0.8 * level[day - 1] + random.normal(0, 0.06, endpoints)
+        level[day] = alike * level[day - 1] + random.normal(0, 0.06, endpoints)
     rows = [
         (START + timedelta(days=day), f"/e{one}", 1_000, 1_000 * (4 + level[day, one] + np.log(growth) * day / 7))
         for day in range(days)
@@ -175,10 +175,17 @@ def wandering(seed: int, growth: float) -> pl.DataFrame:
     )
 
 
-def test_days_that_resemble_the_day_before_are_no_trend_and_a_trend_among_them_is_found() -> None:
-    found = sum(trends(wandering(seed, 1.0))["finding"].count() for seed in range(10))
-    assert found <= 3  # of 100; 7 where days are taken for independent
-    assert sum(trends(wandering(seed, 1.10))["finding"].count() for seed in range(3)) >= 24  # of 30
+def test_days_that_resemble_the_day_before_are_no_trend() -> None:
+    runs = [trends(wandering(seed, 1.0, days=32))["finding"].count() for seed in range(20)]
+    assert sum(map(bool, runs)) <= 1  # of 20; 4 where an endpoint's days were taken for as alike as they seem
+    assert sum(trends(wandering(seed, 1.0))["finding"].count() for seed in range(10)) == 0  # of 100
+
+
+def test_a_trend_is_found_among_days_that_resemble_the_day_before_and_sooner_among_others() -> None:
+    months = [trends(wandering(seed, 1.10))["finding"].count() for seed in range(6)]
+    assert sum(months) >= 36  # of 60
+    four_weeks = [trends(wandering(seed, 1.10, days=32, alike=0.0))["finding"].count() for seed in range(6)]
+    assert sum(four_weeks) >= 58
 
 
 def test_calls_that_name_no_consumer_are_followed_by_their_address(
