@@ -132,3 +132,17 @@ def test_what_two_minutes_prove_is_not_called_likely() -> None:
     found = overlapping(scan(failing(calls, during(40) & (pl.col("route") == busiest(calls, 6)), 500)), 40)
     (text,) = found["explanation"]
     assert int(text.rpartition("by accident 10^")[2].rstrip(").")) <= -5
+
+
+@pytest.mark.parametrize("world", [1, 2])
+@pytest.mark.parametrize("after", [7, 33])
+def test_slowness_and_missing_calls_began_where_the_calls_turned(world: int, after: int) -> None:
+    """The windows that prove these are up to an hour long, and begin up to a quarter of an hour before them, or half an hour after."""
+    calls, began = quiet_world(world), FAULT + timedelta(minutes=after)
+    route = busiest(calls)
+    where = during(180, began) & (pl.col("route") == route)
+    for changed in (slow(calls, where, 1.5), missing(calls, where, 0.7)):
+        found = of(scan(changed), route)
+        assert [abs(start - began) <= timedelta(minutes=5) for start in found["start"]] == [True]
+        known = scan(changed, now=found["detected_at"][0])
+        assert found["id"][0] in known["id"].to_list()

@@ -22,6 +22,7 @@ from apilens.detect import (
     anomalies,
     auth,
     baseline,
+    begins,
     bursts,
     campaigns,
     candidates,
@@ -158,7 +159,8 @@ def find_candidates(
         runs = scanners.unscanned(runs, rows, fleet, log.strangers, scanned)
         runs = nodes.suspected(runs, rows, fleet, answers)
         runs = alone.apart(runs, rows, fleet, behind)
-        problems = incidents.group(lasting.outlasting(runs, rows, fleet), fleet, answers)
+        runs = begins.turned(lasting.outlasting(runs, rows, fleet), rows, fleet)
+        problems = incidents.group(runs, fleet, answers)
         problems = lasting.coming_back(bursts.recurring(problems, again), rows, fleet)
         found.append(candidates.describe(problems, fleet, answers, now=now))
         if known is not before:

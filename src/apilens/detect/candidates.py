@@ -56,7 +56,7 @@ def describe(incidents: list[Incident], fleet: Fleet, breakdown: Breakdown, *, n
     for number, incident in enumerate(incidents):
         for run in _main_runs(incident):
             owners.append((number, run))
-            asked.append((run.endpoint, run.start * MINUTES, _end(run, minute)))
+            asked.append((run.endpoint, run.begin * MINUTES, _end(run, minute)))
     parts = breakdown(windows_frame(asked, fleet)) if asked else schema.BREAKDOWN.to_frame()
     by_window = {int(key[0]): part for key, part in parts.group_by("window_id")}
     evidence: list[list[tuple[Run, pl.DataFrame]]] = [[] for _ in incidents]
@@ -151,7 +151,7 @@ def _candidate(
     measured = _measure(signal, evidence, minute)
     last = max(run.last(minute) for run, _ in evidence)
     # The bin that is not over yet, where that is abnormal already, ends now.
-    start, end = _time(incident.start * MINUTES, fleet), _time(min((last + 1) * MINUTES, minute), fleet)
+    start, end = _time(incident.begin * MINUTES, fleet), _time(min((last + 1) * MINUTES, minute), fleet)
     detected_at = _time(incident.first.known, fleet)
     weight: dict[int, float] = {}
     for run in incident.runs:
@@ -223,7 +223,7 @@ def _measure(signal: str, evidence: list[tuple[Run, pl.DataFrame]], minute: int)
     expected = float(main.at_peak["expected"])
     if signal == "traffic":
         calls = sum(int(part["calls"].sum()) for _, part in evidence)
-        bins = {id(run): _end(run, minute) / MINUTES - run.start for run, _ in evidence}
+        bins = {id(run): _end(run, minute) / MINUTES - run.begin for run, _ in evidence}
         spans = sum(run.expected * bins[id(run)] for run, _ in evidence)
         # The window of the peak reaches back to before it began, and its hour is not every hour: what is said of [start, end)
         # is counted in it.

@@ -51,6 +51,11 @@ class Incident:
     def start(self) -> int:
         return min(run.start for run in self.runs if run.known == self.first.known)
 
+    @property
+    def begin(self) -> int:
+        """The bin in which it began, as is told."""
+        return min(run.begin for run in self.runs if run.known == self.first.known)
+
     def last(self, upto: int) -> int:
         """Last abnormal bin of its own signal, known at the end of minute `upto`; side effects do not prolong it."""
         return max(run.last(upto) for run in self.runs if run.signal == self.first.signal)

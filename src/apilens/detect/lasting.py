@@ -48,7 +48,7 @@ def outlasting(runs: list[Run], rows: pl.DataFrame, fleet: Fleet) -> list[Run]:
     """
     watched = {run.endpoint for run in runs if _is_followed(run)}
     parts = rows.filter(pl.col("endpoint").is_in(watched)).partition_by("endpoint", as_dict=True)
-    timed: dict[int, _Timed] = {}
+    timed: dict[int, Timed] = {}
     result: list[Run] = []
     places: dict[tuple[int, str, int | None, int], list[int]] = {}  # of the runs of each series in result
     for run in runs:
@@ -60,7 +60,7 @@ def outlasting(runs: list[Run], rows: pl.DataFrame, fleet: Fleet) -> list[Run]:
             followed = _still_missing(run, by_bin(part, fleet.bins), fleet.load)
         elif run.status is None:
             if run.endpoint not in timed:
-                timed[run.endpoint] = _timed(part, fleet.bins)
+                timed[run.endpoint] = Timed.of(part, fleet.bins)
             followed = _still_slow(run, timed[run.endpoint])
         else:
             failed = by_bin(part.filter(pl.col("status_code") == run.status), fleet.bins)
@@ -154,34 +154,39 @@ def _of_rates(failed: Floats, calls: Floats, expected: float, still: float) -> F
 
 
 @dataclass(frozen=True, slots=True)
-class _Timed:
+class Timed:
     """Of an endpoint, per bin: calls below 400 with a duration, and the sums of their log durations and of the squares."""
 
     n: Floats
     total: Floats
     squares: Floats
 
-
-def _timed(rows: pl.DataFrame, bins: int) -> _Timed:
-    good = rows.filter((pl.col("status_code") < 400) & (pl.col("durations") > 0))
-    at = good["bin"].to_numpy()
-    return _Timed(
-        *(
-            np.bincount(at, good[name].to_numpy(), bins).astype(np.float64)
-            for name in ("durations", "log_duration_sum", "log_duration_sumsq")
+    @classmethod
+    def of(cls, rows: pl.DataFrame, bins: int) -> Timed:
+        """rows: of the endpoint, as baseline.fleet returns them."""
+        good = rows.filter((pl.col("status_code") < 400) & (pl.col("durations") > 0))
+        at = good["bin"].to_numpy()
+        return cls(
+            *(
+                np.bincount(at, good[name].to_numpy(), bins).astype(np.float64)
+                for name in ("durations", "log_duration_sum", "log_duration_sumsq")
+            )
         )
-    )
+
+    def usual(self, past: slice) -> tuple[float, float]:
+        """Mean and variance of the log durations of some bins that have any; at least 0.01."""
+        calls = float(self.n[past].sum())
+        mean = float(self.total[past].sum()) / calls
+        return mean, max(float(self.squares[past].sum()) / calls - mean**2, 0.01)
 
 
-def _still_slow(run: Run, timed: _Timed) -> Run:
+def _still_slow(run: Run, timed: Timed) -> Run:
     """Between the log latency it opened with and the one expected then, by as much as this time of day differed from that one on
     the seven days before it began."""
     past = slice(max(run.start - WEEK_DAYS * DAY, 0), run.start)
-    calls = float(timed.n[past].sum())
-    if calls == 0:
+    if timed.n[past].sum() == 0:
         return run
-    mean = float(timed.total[past].sum()) / calls
-    variance = max(float(timed.squares[past].sum()) / calls - mean**2, 0.01)
+    mean, variance = timed.usual(past)
     rhythm = _rhythm(timed, mean, past)
     begin, at_opening = run.opened + 1, np.arange(run.start, run.opened + 1)
     then = np.average(rhythm[at_opening % DAY], weights=timed.n[at_opening] + 1e-9)
@@ -195,7 +200,7 @@ def _still_slow(run: Run, timed: _Timed) -> Run:
     return _until_recovered(run, step, above > 0, SAVED_LONG, SAVED_LONG)
 
 
-def _rhythm(timed: _Timed, mean: float, past: slice) -> Floats:
+def _rhythm(timed: Timed, mean: float, past: slice) -> Floats:
     """(DAY) by how much the log latency of the two hours around each time of day was above the mean on the days of `past`; held back by
     PROFILE_CALLS calls. Of bins since the first one, not of midnight."""
     at = np.arange(past.start, past.stop) % DAY
