@@ -102,6 +102,22 @@ def test_a_few_bins_tell_little_of_their_spread_and_the_interval_says_so() -> No
     assert compare(unrest(1, 12), unrest(2, 12, 2.0))["verdict"].to_list().count("worse") >= 190
 
 
+def test_a_single_five_minutes_is_taken_to_differ_as_those_of_the_other_window_do() -> None:
+    """Of 200 endpoints that are alike about ten may lie outside their interval; taken for single calls, 30 and 25 did."""
+    for before, after in ((12, 1), (1, 12)):
+        found = compare(unrest(1, before), unrest(2, after))
+        assert found.filter(~pl.lit(1.0).is_between("latency_low", "latency_high")).height <= 20
+        assert found["verdict"].to_list().count("same") >= 199
+    assert compare(unrest(1, 12), unrest(2, 1, 4.0))["verdict"].to_list().count("worse") >= 190
+
+
+def test_two_windows_of_a_single_five_minutes_claim_nothing() -> None:
+    found = compare(unrest(1, 1), unrest(2, 1, 4.0))
+    assert set(found["verdict"]) == {"unknown"}
+    assert found.select("error_low", "error_high", "latency_low", "latency_high").null_count().row(0) == (200,) * 4
+    assert found["latency_factor"].null_count() == 0
+
+
 def test_what_is_no_window_is_said_with_what_to_type(lake: Path) -> None:
     ran = apilens("compare", "--lake", lake, "--before", "2d", "--after", "1d..now")
     assert ran.code == 2
@@ -132,6 +148,9 @@ def test_windows_are_cut_to_the_five_minutes_inside_them(tmp_path: Path) -> None
     window = {"before": "2026-03-02T09:02..2026-03-02T09:14", "after": "2026-03-02T09:15..2026-03-02T09:29"}
     (row,) = apilens("compare", "--lake", tmp_path / "lake", "--before", window["before"], "--after", window["after"], "--output", "ndjson").rows()  # fmt: skip
     assert (row["calls_before"], row["calls_after"]) == (5, 10)
+    bins = {"before": "2026-03-02T09:05..2026-03-02T09:10", "after": "2026-03-02T09:15..2026-03-02T09:20"}
+    ran = apilens("compare", "--lake", tmp_path / "lake", "--before", bins["before"], "--after", bins["after"])
+    assert "more than one five minutes of either window" in ran.err
     ran = apilens(
         "compare",
         "--lake",

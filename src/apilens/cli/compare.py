@@ -73,6 +73,12 @@ def compare(before: str, after: str, fail_on: str | None, now: str | None, lake:
         for option, column in (("--before", "calls_before"), ("--after", "calls_after"))
         if not found[column].sum()
     ]
+    if not silent and found.height and found["error_low"].null_count() == found.height:
+        click.echo(
+            "no endpoint has calls in more than one five minutes of either window: how much these differ by themselves is not"
+            " known; windows of half an hour or more tell it",
+            err=True,
+        )
     for option in silent:
         known = f"the lake ends {lens.data_end:%Y-%m-%d %H:%MZ}" if lens.data_end else "the lake is empty"
         click.echo(f"no call in {option}: nothing is measured there, and nothing can be said; {known}", err=True)

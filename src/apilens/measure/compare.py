@@ -20,14 +20,14 @@ COMPARISON = table(
         "error_ratio_before": pl.Float64,  # 4xx and 5xx of real calls, 0..1; null: no calls
         "error_ratio_after": pl.Float64,
         "error_difference": pl.Float64,  # after - before; null: one window has no calls
-        "error_low": pl.Float64,  # 95 % interval of the difference
+        "error_low": pl.Float64,  # 95 % interval of the difference; null: as the difference, or both windows have calls in one bin alone
         "error_high": pl.Float64,
         "latency_before_ms": pl.Float64,  # geometric mean of calls below 400; null: none was timed
         "latency_after_ms": pl.Float64,
         "latency_factor": pl.Float64,  # after / before
-        "latency_low": pl.Float64,  # 95 % interval of the factor
+        "latency_low": pl.Float64,  # 95 % interval of the factor; null: as error_low
         "latency_high": pl.Float64,
-        "verdict": pl.String,  # worse | better | same | new | gone | unknown (too few calls to say)
+        "verdict": pl.String,  # worse | better | same | new | gone | unknown (too few calls or bins to say)
     }
 )
 
@@ -43,7 +43,8 @@ def compare(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
 
     Calls of one moment share their fate, so the five-minute bin is what counts as independent: the variance is that of
     a ratio over clusters, and not less than that of single calls. Few bins tell their spread badly: intervals and verdicts are
-    Student's, with the degrees of freedom of Welch; a window of one bin tells none, and is taken for single calls.
+    Student's, with the degrees of freedom of Welch. One bin alone does not tell how bins differ: it is taken to as those of the other window
+    do, and where that has but one as well there is no interval, and the verdict is unknown.
     Sources: Cochran, Sampling Techniques, section 2.11; Welch, Biometrika 34 (1947) 28.
     """
     from scipy.special import stdtrit  # takes half a second to import
@@ -55,6 +56,11 @@ def compare(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     both = sides[0].join(sides[1], on=list(ENDPOINT), how="full", coalesce=True, nulls_equal=True)
     errors = pl.col("error_ratio_after") - pl.col("error_ratio_before")
     latency = pl.col("log_ms_after") - pl.col("log_ms_before")
+    both = both.with_columns(
+        _with_the_others_spread(name, side, other)
+        for name in ("error", "log")
+        for side, other in (("before", "after"), ("after", "before"))
+    ).unnest("error_before", "error_after", "log_before", "log_after")
     rows = both.with_columns(
         pl.col("calls_before", "calls_after").fill_null(0),
         error_difference=errors,
@@ -67,7 +73,7 @@ def compare(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     rows = rows.with_columns(
         pl.Series(f"{name}_t", stdtrit(rows[f"{name}_df"].to_numpy(), 0.975)) for name in ("error", "latency")
     )
-    enough = pl.min_horizontal("calls_before", "calls_after") >= MIN_CALLS
+    enough = (pl.min_horizontal("calls_before", "calls_after") >= MIN_CALLS) & pl.col("error_se").is_not_null()
     rows = rows.with_columns(enough=enough)
     significant = _discoveries(
         pl.concat([_two_sided(rows, "error_difference", "error"), _two_sided(rows, "log_factor", "latency")])
@@ -110,9 +116,26 @@ def compare(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-_SUMS = ("calls", "error_ratio", "error_var", "error_df", "log_ms", "log_var", "log_df")
+_SUMS = ("calls", "bins", "error_ratio", "error_single", "error_spread", "log_ms", "log_single", "log_spread")
 #: Degrees of freedom from which on Student's t is normal, for all that matters.
 _MANY = 1e6
+
+
+def _with_the_others_spread(name: str, side: str, other: str) -> pl.Expr:
+    """Variance (`NAME_var_SIDE`) of an estimate and its degrees of freedom (`NAME_df_SIDE`): over bins, and not less than over calls; of one
+    bin over calls, and what bins of the other window differ by beyond that. Null: neither has two bins."""
+    bins, single, spread = (pl.col(f"{what}_{side}") for what in ("bins", f"{name}_single", f"{name}_spread"))
+    others, their_single, their_spread = (
+        pl.col(f"{what}_{other}") for what in ("bins", f"{name}_single", f"{name}_spread")
+    )
+    beyond = others * (their_spread - their_single).clip(0.0)
+    known = pl.max_horizontal("bins_before", "bins_after") > 1
+    variance = pl.when(bins > 1).then(pl.max_horizontal(single, spread)).when(known).then(single + beyond)
+    by_bins = pl.when(bins > 1).then(spread > single).otherwise(beyond > 0)
+    freedom = pl.when(by_bins).then(pl.when(bins > 1).then(bins).otherwise(others) - 1).otherwise(_MANY)
+    return pl.struct(
+        variance.alias(f"{name}_var_{side}"), pl.when(known).then(freedom.cast(pl.Float64)).alias(f"{name}_df_{side}")
+    ).alias(f"{name}_{side}")
 
 
 def _freedom(name: str) -> pl.Expr:
@@ -123,7 +146,7 @@ def _freedom(name: str) -> pl.Expr:
 
 
 def _ratios(rollups: pl.DataFrame) -> pl.DataFrame:
-    """Per endpoint calls, error ratio, mean log ms of calls below 400, and the variances of both over bins."""
+    """Per endpoint calls, bins, error ratio, mean log ms of calls below 400, and the variances of both over calls and over bins."""
     good = pl.col("status_code") < 400
     bins = (
         rollups.filter(pl.col("synthetic_type").is_null())
@@ -148,12 +171,13 @@ def _ratios(rollups: pl.DataFrame) -> pl.DataFrame:
     clustered = correction * ((pl.col("log_duration_sum") - pl.col("m") * pl.col("durations")) ** 2).sum() / timed**2
     return bins.group_by(ENDPOINT).agg(
         n.alias("calls"),
+        clusters.cast(pl.Int64).alias("bins"),
         pl.col("r").first().alias("error_ratio"),
-        pl.max_horizontal(binomial, spread).alias("error_var"),
-        pl.when(spread > binomial).then(clusters - 1).otherwise(_MANY).cast(pl.Float64).alias("error_df"),
+        binomial.alias("error_single"),
+        spread.alias("error_spread"),
         pl.col("m").first().fill_nan(None).alias("log_ms"),
-        pl.max_horizontal(single, clustered).fill_nan(None).alias("log_var"),
-        pl.when(clustered > single).then(clusters - 1).otherwise(_MANY).cast(pl.Float64).alias("log_df"),
+        single.fill_nan(None).alias("log_single"),
+        clustered.fill_nan(None).alias("log_spread"),
     )
 
 
