@@ -146,3 +146,27 @@ def test_slowness_and_missing_calls_began_where_the_calls_turned(world: int, aft
         assert [abs(start - began) <= timedelta(minutes=5) for start in found["start"]] == [True]
         known = scan(changed, now=found["detected_at"][0])
         assert found["id"][0] in known["id"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("world", "rank", "share", "hours"), [(1, 0, 0.12, 3), (3, 0, 0.12, 9), (2, 0, 0.12, 14), (1, 2, 0.08, 9)]
+)
+def test_an_endpoint_of_which_some_calls_are_slow_and_then_all_is_one_candidate(
+    world: int, rank: int, share: float, hours: int
+) -> None:
+    """A tail of thirty hours, and on top of it twice the latency: one problem, whichever is told first, and over when it is."""
+    calls = quiet_world(world)
+    route = busiest(calls, rank)
+    here, lot = pl.col("route") == route, pl.Series(np.random.default_rng(5).random(calls.height) < share)
+    calls = slow(calls, during(30 * 60) & here & lot, 8.0 if share > 0.1 else 10.0)
+    calls = slow(calls, (worse := during(6 * 60, FAULT + timedelta(hours=hours))) & here, 2.0)
+    found = of(scan(calls), route).filter(pl.col("signal") == "latency")
+    # Scans of every hour and one at the end raise the same.
+    known = pl.concat([scan(calls, now=FAULT + timedelta(hours=hour)) for hour in (4, hours + 1)])
+    assert set(known.filter(pl.col("signal") == "latency", pl.col("detected_at") >= FAULT)["id"]) == set(found["id"])
+    assert found.height == 1
+    assert found["unit"].to_list() == ["ms"]
+    assert FAULT + timedelta(hours=12) <= ended(found) <= FAULT + timedelta(hours=36)
+    typical = calls.filter(worse, here, pl.col("status_code") < 400)["duration_ms"].log().mean()
+    assert isinstance(typical, float)
+    assert found["expected"][0] == pytest.approx(np.exp(typical) / 2, rel=0.5)

@@ -88,11 +88,18 @@ def _main_runs(incident: Incident) -> list[Run]:
             merged.append(run)
             continue
         peak = max(before.at_peak, run.at_peak, key=lambda measured: float(measured["excess"]))
-        going = before.watched and before.recovered is None
-        recovered = None if going or run.recovered is None else max(before.recovered or 0, run.recovered)
+        # A heavier tail lasts as long as its windows; what was expected of most calls, and until when, is told by those that are followed.
+        followed = [one for one in (before, run) if one.watched]
+        recovered = [one.recovered for one in followed if one.recovered is not None]
         expected = float(np.average([before.expected, run.expected], weights=[len(before.bins), len(run.bins)]))
         merged[merged.index(before)] = replace(
-            before, bins=np.union1d(before.bins, run.bins), at_peak=peak, expected=expected, recovered=recovered
+            before,
+            bins=np.union1d(before.bins, run.bins),
+            at_open=(followed or [before])[0].at_open,
+            at_peak=peak,
+            expected=expected,
+            watched=bool(followed),
+            recovered=max(recovered) if recovered and len(recovered) == len(followed) else None,
         )
     return merged
 

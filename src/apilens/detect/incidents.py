@@ -119,8 +119,15 @@ def _as_bad(run: Run, other: Run) -> bool:
 
 
 def _still_going(run: Run, other: Run) -> bool:
-    """Whether run is what `other` found, which has not recovered; of latency not the next step on top of it, one as large as the first."""
-    if not other.watched or run.status is not None:
+    """Whether run is what `other` found, which has not recovered; of latency not the next step on top of it, one as large as the first.
+
+    Where a share of the calls is slow and then most of them, or the other way round, that is the same slowness.
+    """
+    if run.status is not None:
+        return False
+    if run.signal == "latency" and "ratio" in (run.at_open["unit"], other.at_open["unit"]):
+        return True
+    if not other.watched:
         return False
     if run.signal == "traffic":
         return True
