@@ -19,7 +19,7 @@ from apilens.detect.bins import DAY, HOUR, MINUTES, WEEK_DAYS, Floats, Ints, Sum
 from apilens.detect.breakdowns import Breakdown, profile_of, windows_frame
 from apilens.detect.incidents import Incident
 from apilens.detect.runs import HINT_EXCESS, HINT_TRAFFIC, Run, reopened, when_raised
-from apilens.detect.traffic_forecast import SURGE_FACTOR
+from apilens.detect.traffic_forecast import JOB_FACTOR, SURGE_FACTOR
 
 #: A consumer's burst must be so many times that of its second highest day, and its highest. Picked on worlds whose campaigns reach 2.4 and
 #: 1.3 times, their faults 3.9 and 3.5.
@@ -28,9 +28,9 @@ BEYOND, AGAIN = 3.0, 1.5
 BEYOND_MANY = 1.5
 #: Fewer calls a minute of somebody who never called the endpoint before are a new user, and no surge.
 FEW_A_MINUTE = 1.0
-#: A job has so many times the calls of the two hours before it and after it, when it came; of the four hours around its usual one, which
+#: A job has JOB_FACTOR times the calls of the two hours before it and after it, when it came; of the four hours around its usual one, which
 #: it may have reached into, still twice the calls.
-JOB_FACTOR, JOB_HOUR_FACTOR, AROUND_JOB = 3.0, 2.0, 4 * HOUR
+JOB_HOUR_FACTOR, AROUND_JOB = 2.0, 4 * HOUR
 #: What a burst is told from: the hours before it (and after it).
 BESIDE = 2 * HOUR
 #: A job that came at another hour has so much of what is missing at its own.

@@ -31,6 +31,7 @@ from apilens.detect.traffic_forecast import (
     DROP_FACTOR,
     DROP_RECENT,
     EACH_LOG10_P,
+    JOB_FACTOR,
     MIN_EXPECTED,
     MIN_SPREAD,
     PRIOR_SPREAD,
@@ -50,9 +51,8 @@ from apilens.detect.traffic_siblings import APART_WINDOWS, apart_from_siblings
 
 #: In an endpoint's first week more or fewer calls set in at once: beyond the hours before by so many roots of what these let expect.
 SET_IN = 3.0
-#: A job is missing at once when it stays away: on so many days before there were so many times the calls of the hours before.
-#: No morning begins that steeply.
-JOB_DAYS, JOB_FACTOR = 3, 3.0
+#: A job is missing at once when it stays away: on so many days before it came.
+JOB_DAYS = 3
 
 
 def detect(series: Series, fleet: Fleet) -> pl.DataFrame:

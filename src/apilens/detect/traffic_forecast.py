@@ -28,6 +28,8 @@ from apilens.detect.bins import (
 #: DETECTION: only where at least 10 calls are expected.
 MIN_EXPECTED = 10.0
 DROP_FACTOR, SURGE_FACTOR = 0.6, 1.7
+#: A job has so many times the calls of the hours beside it. No morning begins that steeply.
+JOB_FACTOR = 3.0
 #: While but one day is known.
 YOUNG_DROP, YOUNG_SURGE = 0.3, 3.0
 #: Hours before a window that its first day is judged by, and the upper quartile of the square of a normal deviate.
