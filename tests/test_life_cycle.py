@@ -122,6 +122,18 @@ def test_a_muted_problem_fails_nothing_and_files_nothing_until_its_time_is_over(
     ]
 
 
+def test_a_mute_is_listed_as_standing_as_long_as_scans_heed_it(lake: Path, state: str) -> None:
+    """The log ends in March: by its clock, not that of the wall, a week is not over."""
+    own = ("--lake", lake, "--state", state)
+    now = FIRST + timedelta(hours=1)
+    scan(lake, state, now)
+    apilens("mute", "--endpoint", "GET /pay", "--until", "7d", "--now", now.isoformat(), *own)
+    assert states(scan(lake, state, SECOND + timedelta(hours=1))) == ["ended", "muted"]
+    assert [one["standing"] for one in apilens("mute", *own, "--output", "json").json()["mutes"]] == [True]
+    later = (now + timedelta(days=8)).isoformat()
+    assert "over" in apilens("mute", *own, "--now", later).out
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

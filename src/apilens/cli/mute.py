@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 
 import click
+from click.core import ParameterSource
 
 from apilens.cli.options import decision_options, lake_option, output_option, state_option
 from apilens.errors import Exit, UsageError
@@ -36,12 +37,14 @@ def mute(
 ) -> int:
     """Let a problem wait: CANDIDATE (an id of apilens scan, or its beginning) and whenever it comes back, or all of some
     endpoints and signals. Muted candidates are still looked at and listed, but file no ticket and fail no --fail-on. When
-    the time is over they are open again. Without arguments the mutes are listed; those of apilens.toml are not among them.
+    the time is over they are open again. Without arguments the mutes are listed, as they stand at --now, default the end of the data; those of
+    apilens.toml are not among them.
 
     \b
     apilens mute 1361c5c5d0 --until 7d --why "known, fixed in 1.9"
     apilens mute --endpoint "GET /v1/exports/*" --signal latency --until 2026-04-01
     """
+    from apilens.lens import Lens
     from apilens.pipeline import incidents
     from apilens.reports.terminal import table
     from apilens.reports.units import moment as shown
@@ -76,9 +79,12 @@ def mute(
     elif until is not None or lift:
         raise UsageError("name what is to be muted: a CANDIDATE, or --endpoint PATTERN and --signal NAME")
     found = incidents.mutes(lake, state)
+    given = click.get_current_context().get_parameter_source("now") is not ParameterSource.DEFAULT
+    # What stands is said as a scan would: by the end of the data, as it judges what was logged so far.
+    clock = now if given else Lens(lake).data_end or now
     if output == "json":
         rows = [
-            {**json.loads(one.about.model_dump_json()), "who": one.who, "at": one.at.isoformat(), "standing": one.about.until > now}
+            {**json.loads(one.about.model_dump_json()), "who": one.who, "at": one.at.isoformat(), "standing": one.about.until > clock}
             for one in found
         ]  # fmt: skip
         click.echo(json.dumps({"schema_version": 1, "mutes": rows}, ensure_ascii=False))
@@ -89,7 +95,7 @@ def mute(
             (
                 (
                     shown(one.about.until),
-                    "" if one.about.until > now else "over" if one.about.until.year > 1970 else "lifted",
+                    "" if one.about.until > clock else "over" if one.about.until.year > 1970 else "lifted",
                     one.about.fingerprint,
                     one.about.endpoints,
                     ", ".join(one.about.signals) or "any",
