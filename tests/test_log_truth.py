@@ -22,15 +22,24 @@ HOLE = START + timedelta(days=3, hours=10)
 
 
 def instances(
-    silent: Any = lambda at, node: False, *, days: int = 5, seed: int = 1, rate: float = 12.0, taken_over: bool = False
+    silent: Any = lambda at, node: False,
+    *,
+    days: int = 5,
+    seed: int = 1,
+    rate: float = 12.0,
+    taken_over: bool = False,
+    nodes: tuple[str, ...] = ("gw-0", "gw-1", "gw-2"),
+    calmer: datetime | None = None,
 ) -> pl.DataFrame:
-    """Three gateways with a daily rhythm and quiet weekends; silent: (time, node) -> whether it wrote nothing."""
+    """Gateways with a daily rhythm and quiet weekends; silent: (time, node) -> whether it wrote nothing; calmer: from then on
+    calls are fewer."""
     random = np.random.default_rng(seed)
     rows = []
     for i in range(days * 288):
         at = START + timedelta(minutes=5 * i)
         level = rate * (0.15 + np.exp(-(((at.hour - 14) / 5) ** 2))) * (0.5 if at.weekday() >= 5 else 1.0)
-        up = [node for node in ("gw-0", "gw-1", "gw-2") if not silent(at, node)]
+        level *= 0.7 if calmer is not None and at >= calmer else 1.0
+        up = [node for node in nodes if not silent(at, node)]
         share = 3 / max(len(up), 1) if taken_over else 1.0
         rows += [("prod", node, "kong_json", at, int(random.poisson(level * share))) for node in up]
     frame = pl.DataFrame(rows, schema=dict(INSTANCES), orient="row")
@@ -86,6 +95,26 @@ def test_two_that_stop_at_once_are_one_gap_and_silence_of_all_another() -> None:
 
 def test_what_others_took_over_is_missing_in_no_log() -> None:
     assert gaps(instances(hole(3, "gw-1"), taken_over=True)) == []
+
+
+@pytest.mark.parametrize("many", [4, 5, 6])
+def test_one_of_many_that_stops_is_named_where_the_sum_of_all_is_steady(many: int) -> None:
+    nodes = tuple(f"gw-{number}" for number in range(many))
+    (found,) = gaps(instances(hole(1, "gw-1"), nodes=nodes, rate=150.0))
+    assert found == ("gw-1", timedelta(), timedelta(hours=1))
+    assert gaps(instances(hole(1, "gw-1"), nodes=nodes, rate=150.0 * many / 3, taken_over=True)) == []
+
+
+def test_one_that_ends_as_another_begins_is_replaced() -> None:
+    """Blue goes and green comes, at the hour at which a quiet day begins: what is missing is missing to all."""
+
+    def silent(at: datetime, node: str) -> bool:
+        return (node == "green" and at < HOLE) or (node == "gw-2" and at >= HOLE)
+
+    nodes = ("gw-0", "gw-1", "gw-2", "green")
+    assert gaps(instances(silent, nodes=nodes, rate=100.0, calmer=HOLE)) == []
+    # The same without green: the log of one is missing.
+    assert gaps(instances(silent, nodes=nodes[:3], rate=100.0, calmer=HOLE))
 
 
 def test_a_night_without_calls_and_a_machine_that_comes_and_goes_are_no_gaps() -> None:

@@ -6,6 +6,7 @@ Told apart from what the calls say: a hole in the log is no drop of traffic, and
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from apilens import schema
-from apilens.detect.bins import DAY, HOUR, WEEK_DAYS, Floats, around_max, back, window_sum
+from apilens.detect.bins import DAY, HOUR, WEEK_DAYS, Bools, Floats, Ints, around_max, back, window_sum
 from apilens.detect.breakdowns import Breakdown
 
 #: A gap is at least so many bins long, and so many calls must be missing: a Poisson process is that silent once in 1e13.
@@ -28,8 +29,10 @@ NOT_TAKEN_OVER = 0.6
 LONGEST_WITHOUT_PAST = 3 * HOUR
 #: After a day of silence an instance is gone, and nobody waits for its log.
 LONGEST = DAY
-#: Standard deviations of the sum of all; its own unrest is 5 %.
-SURE, UNREST = 4.0, 0.05
+#: Standard deviations of the sum of all; its own unrest is 5 %, or what it was on the two days before where that is less (1 % at least):
+#: four times 5 % is all that one of five instances writes. Looked at for so long a silence at most, once a quarter of an hour.
+SURE, UNREST, LEAST_UNREST = 4.0, 0.05, 0.01
+UNREST_DAYS, UNREST_LONGEST, UNREST_EVERY = 2, 2 * HOUR, 3
 #: A call may be stamped so long after it was read: clocks differ by seconds, and an end may be stamped rounded up.
 AHEAD = timedelta(minutes=5)
 #: Hours between two blocks in which clocks disagree that are still one problem.
@@ -81,11 +84,13 @@ def _gaps(calls: Floats, names: list[str]) -> list[_Gap]:
         gap = _silence(total, lowest, around, start, end)
         if gap is not None:
             found.append(gap)
+    new = _new(calls)
     alone = [
         gap
         for row, name in enumerate(names if len(names) > 1 else [])
         for start, end in _zeros(calls[row])
-        if (gap := _instance_gap(name, calls[row], total, around, start, end)) is not None
+        if not new[max(0, start - HOUR) : start + LEAST_BINS].any()
+        and (gap := _instance_gap(name, calls[row], total, around, start, end)) is not None
     ]
     # Several that fell silent at one moment have one cause.
     for gap in sorted(alone, key=lambda one: (one.start, one.opened, one.nodes)):
@@ -114,6 +119,14 @@ def _zeros(calls: Floats) -> list[tuple[int, int]]:
     edges = np.flatnonzero(np.diff(silent.astype(np.int8)))
     spans = zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
     return [(start, end) for start, end in spans if start > 0 and end - start >= LEAST_BINS]
+
+
+def _new(calls: Floats) -> Bools:
+    """Bins in which an instance begins to write that did not on the day before: it takes the place of one that ends, as in a rollout."""
+    there = calls > 0
+    day_before = window_sum(there.astype(np.float64), DAY + 1) - there > 0
+    new: Bools = np.any(there & ~day_before, axis=0)
+    return new
 
 
 def _past(per_bin: Floats) -> Floats:
@@ -169,21 +182,46 @@ def _instance_gap(name: str, mine: Floats, total: Floats, past: Floats, start: i
         return None
     share = float(mine[day].sum() / total[day].sum())
     last = min(end, start + LONGEST)
-    before = float(total[max(0, start - HOUR) : start].mean())
-    growth = past[:, start:last] / np.maximum(past[:, start - 1 : start], 1e-9)
-    known = (~np.isnan(growth)).sum(axis=0) >= 2
-    usual = np.where(known, np.nanmedian(np.where(known, growth, 1.0), axis=0), 1.0)
-    every = np.cumsum(before * usual)
+    every = np.cumsum(_forecast(total, past, np.array([start]), last - start)[0])
     missing = every - np.cumsum(total[start:last])
     own = share * every
     others = np.cumsum(total[start:last] > 0) >= 0.8 * np.arange(1, last - start + 1)
-    sure = missing >= SURE * np.sqrt(every * (1 + UNREST**2 * every))
-    lost = (own >= LEAST_CALLS) & (missing >= NOT_TAKEN_OVER * own) & sure & others
-    opens = np.flatnonzero(lost & (np.arange(last - start) >= LEAST_BINS - 1))
-    if len(opens) == 0:
+    lost = (own >= LEAST_CALLS) & (missing >= NOT_TAKEN_OVER * own) & others
+    lost &= np.arange(last - start) >= LEAST_BINS - 1
+
+    def sure(unrest: float) -> Bools:
+        return lost & (missing >= SURE * np.sqrt(every * (1 + unrest**2 * every)))
+
+    opens = sure(UNREST)
+    for at in np.flatnonzero(sure(LEAST_UNREST)[:UNREST_LONGEST] & ~opens[:UNREST_LONGEST]).tolist():
+        opens[at] = sure(_unrest(total, past, start, at + 1))[at]
+    if not opens.any():
         return None
     over = end < len(total) or last < end
-    return _Gap((name,), start, start + int(opens[0]), last, float(own[-1]), float(own[-1]) / (last - start), over)
+    opened = start + int(opens.argmax())
+    return _Gap((name,), start, opened, last, float(own[-1]), float(own[-1]) / (last - start), over)
+
+
+def _forecast(total: Floats, past: Floats, starts: Ints, width: int) -> Floats:
+    """(starts, width) calls that the hour before each start lets expect, if they grow from it as on the days before. past: means of the
+    hour around each bin."""
+    hour = np.maximum(starts - 1 - HOUR // 2, 0)
+    before = np.array([total[max(0, start - HOUR) : start].mean() for start in starts])
+    growth = past[:, starts[:, None] + np.arange(width)] / np.maximum(past[:, hour, None], 1e-9)
+    known = (~np.isnan(growth)).sum(axis=0) >= 2
+    return before[:, None] * np.where(known, np.nanmedian(np.where(known, growth, 1.0), axis=0), 1.0)
+
+
+def _unrest(total: Floats, past: Floats, start: int, width: int) -> float:
+    """By how much of itself the sum of all fell below its forecast for so many bins, on the two days before a silence: as a standard
+    deviation, of that side. At most UNREST, which holds where these days, or what to forecast them from, are not known."""
+    starts = np.arange(start - width, max(start - UNREST_DAYS * DAY, UNREST_DAYS * DAY), -UNREST_EVERY)
+    if len(starts) < DAY // UNREST_EVERY:
+        return UNREST
+    expected = _forecast(total, past, starts, width).sum(axis=1)
+    seen = total[starts[:, None] + np.arange(width)].sum(axis=1)
+    below = np.minimum(seen / np.maximum(expected, 1.0) - 1, 0.0)
+    return float(np.clip(math.sqrt(2 * float(np.mean(below**2))), LEAST_UNREST, UNREST))
 
 
 def _gap_candidate(gap: _Gap, environment: str, first: int, end_bin: int) -> dict[str, Any]:
