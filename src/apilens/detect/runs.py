@@ -88,7 +88,7 @@ class Run:
     recovered: int | None = None  # bin at whose end that was known; None: not yet
     alone: bool = False  # others behind its upstream are well (alone.py)
     well: int = -1  # bin before `start` from which on its calls would have shown it (alone.py); -1: not known
-    turned: int | None = None  # bin in which calls turned (begins.py); None: its window tells no more than that it began there
+    turned: int | None = None  # bin in which calls turned (begins.py); None: not asked
     came: int | None = None  # a late job: bin by which most of it had come; None: it is none, or has not
 
     @property
