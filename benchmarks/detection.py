@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import airline
+import arcade
 import bank
 import hospital
 import market
@@ -71,6 +72,7 @@ def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float, 
     if not (folder / "done").exists():
         makers = {
             "airline": airline.make,
+            "arcade": arcade.make,
             "bank": bank.make,
             "hospital": hospital.make,
             "market": market.make,
@@ -83,7 +85,9 @@ def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float, 
         worlds.write(replace(world, calls=logged), folder)
         log = folder / "access.log"
         options = Options(
-            log_format=None if make in (airline.make, hospital.make, portal.make, telco.make) else worlds.LOG_FORMAT
+            log_format=None
+            if make in (airline.make, arcade.make, hospital.make, portal.make, telco.make)
+            else worlds.LOG_FORMAT
         )
         ingest(str(folder / "lake"), Request([str(log)], options), None)
         log.unlink()
