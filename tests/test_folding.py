@@ -90,6 +90,37 @@ def test_what_gets_slower_for_days_behind_one_upstream_is_one_ticket(
     assert grouped([first, later], behind(upstreams)) == tickets
 
 
+@pytest.mark.parametrize(
+    ("machines", "tickets"),
+    [
+        (["abc", "abc"], [[0, 1]]),
+        (["abc", "cab"], [[0, 1]]),
+        (["abc", "cde"], [[0], [1]]),
+        (["abc", "def"], [[0], [1]]),
+    ],
+)
+def test_what_fails_on_the_same_machines_is_one_ticket_though_their_upstream_has_no_name(
+    machines: list[str], tickets: list[list[int]]
+) -> None:
+    """An hour apart, behind machines that answer in turn."""
+
+    def breakdown(windows: pl.DataFrame) -> pl.DataFrame:
+        rows = [
+            (window, status, f"10.0.0.{machine}:80", 40)
+            for window, route in windows.select("window_id", "route").iter_rows()
+            for machine in machines[int(route[1:])]
+            for status in (200, 503)
+        ]
+        found = pl.DataFrame(rows, schema=["window_id", "status_code", "upstream", "calls"], orient="row")
+        return found.select(
+            (pl.col(name) if name in found.columns else pl.lit(None)).cast(dtype).alias(name)
+            for name, dtype in schema.BREAKDOWN.items()
+        )
+
+    runs = [run_of(one, "errors", at, at + 2, at + 20, status=503) for one, at in ((0, DAY), (1, DAY + HOUR))]
+    assert grouped(runs, breakdown) == tickets
+
+
 @pytest.mark.parametrize(("slower", "tickets"), [((0, 1), [[0], [1]]), ((0, 1, 2), [[0, 1]]), ((0, 1, 2, 3), [[0, 1]])])
 def test_days_of_slowness_are_the_upstreams_where_half_of_the_others_have_them(
     slower: tuple[int, ...], tickets: list[list[int]]

@@ -237,11 +237,12 @@ def _shared(mine: Profile, theirs: Profile, dimension: str) -> bool:
 
 
 def _same_upstream(run: Run, incident: Incident) -> bool:
-    """Both run into the same upstream, which is no matter of one consumer or node, nor of one endpoint alone."""
-    mine, my_share, _ = run.profile.top("upstream")
-    theirs, their_share, _ = incident.profile.top("upstream")
+    """Both run into the same upstream (or the same machines of one that has no name), which is no matter of one consumer or node, nor of
+    one endpoint alone."""
     free = incident.consumer is None and incident.node is None and not (run.alone or incident.first.alone)
-    return bool(mine) and mine == theirs and free and my_share > HINT_EXCESS and their_share > HINT_EXCESS
+    mine, theirs = (profile.shares("upstream") for profile in (run.profile, incident.profile))
+    common = (mine.keys() & theirs.keys()) - {""}
+    return free and all(sum(of[value] for value in common) > HINT_EXCESS for of in (mine, theirs))
 
 
 def _fold(incidents: list[Incident], fleet: Fleet) -> list[Incident]:

@@ -49,6 +49,12 @@ class Profile:
         # A surge at a time that had no calls the day before is somebody's as well.
         return value, excess[value] / total, self.calls[dimension][value] / calls if calls > 0 else 0.0
 
+    def shares(self, dimension: str) -> dict[str, float]:
+        """The values that have a part of the excess, and their shares of it."""
+        excess = {value: part for value, part in self.excess[dimension].items() if part > 0}
+        total = sum(excess.values())
+        return {value: part / total for value, part in excess.items()}
+
     def carrier(self, dimension: str) -> str | None:
         """The one value that carries the excess beyond chance, or None.
 
