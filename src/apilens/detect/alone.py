@@ -33,12 +33,7 @@ def apart(runs: list[Run], rows: pl.DataFrame, fleet: Fleet, upstreams: dict[int
     Until the run was raised. Of the same code; of any server error, where it is one. Days of slowness are asked only where another endpoint
     behind the upstream had one by then. rows: as baseline.fleet returns them. upstreams: by endpoint, where known.
     """
-    failing = {run.endpoint for run in runs if run.status is not None}
-    by_bin = rows.filter(pl.col("endpoint").is_in(failing)).group_by("endpoint", "bin").agg(pl.col("calls").sum())
-    calls = by_bin.partition_by("endpoint", as_dict=True)
-    runs = [
-        replace(run, well=_well_until(run, calls[(run.endpoint,)])) if run.status is not None else run for run in runs
-    ]
+    runs = _that_know_until_when_they_were_well(runs, rows)
     begun = [run.status is not None and fleet.launch <= run.start < fleet.launch + SAME_UPSTREAM for run in runs]
     slow = [run for run in runs if run.lasts_a_day and run.endpoint in upstreams]
     met = [
@@ -65,6 +60,15 @@ def apart(runs: list[Run], rows: pl.DataFrame, fleet: Fleet, upstreams: dict[int
             run = replace(run, alone=bool(parts) and _slows_alone(run, pl.concat(parts)))
         result.append(run)
     return result
+
+
+def _that_know_until_when_they_were_well(runs: list[Run], rows: pl.DataFrame) -> list[Run]:
+    failing = {run.endpoint for run in runs if run.status is not None}
+    if not failing:
+        return runs
+    by_bin = rows.filter(pl.col("endpoint").is_in(failing)).group_by("endpoint", "bin").agg(pl.col("calls").sum())
+    calls = by_bin.partition_by("endpoint", as_dict=True)
+    return [run if run.status is None else replace(run, well=_well_until(run, calls[(run.endpoint,)])) for run in runs]
 
 
 def _well_until(run: Run, calls: pl.DataFrame) -> int:
