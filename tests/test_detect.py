@@ -404,6 +404,14 @@ def behind_one_upstream(calls: pl.DataFrame) -> list[str]:
     return [busiest(here, rank) for rank in range(here["route"].n_unique())]
 
 
+def test_refusals_in_a_log_that_names_no_consumer_are_about_the_upstream_that_has_them() -> None:
+    calls = quiet_world(1).with_columns(consumer=pl.lit(None, pl.String))
+    first, second, *_ = behind_one_upstream(calls)
+    refused = failing(calls, during(40) & pl.col("route").is_in([first, second]), 401)
+    (hint,) = overlapping(scan(refused), 40)["hint"].to_list()
+    assert (hint["status"], hint["consumer"], hint["upstream"]) == ("401", None, "svc-3")
+
+
 @pytest.mark.parametrize("code", [502, 503])
 @pytest.mark.parametrize(("one_of", "tickets"), [(1, 2), (30, 1)])
 def test_what_was_well_while_another_failed_has_a_cause_of_its_own(code: int, one_of: int, tickets: int) -> None:

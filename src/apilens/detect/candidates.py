@@ -289,10 +289,10 @@ def _hint(incident: Incident, signal: str, codes: list[int], profile: Profile) -
 
 def _whose_calls(signal: str, profile: Profile) -> str | None:
     """The client that was refused, where nearly all calls are its own: nobody else could show that it is about this client, but
-    refusals are one client's matter by nature."""
+    refusals are one client's matter by nature. Calls that name nobody are nobody's."""
     value, share, traffic = profile.top("consumer")
     alone = signal in ("auth", "rate_limit") and share >= HINT_EXCESS and traffic > HINT_TRAFFIC
-    return value if alone else None
+    return value if alone and value else None
 
 
 def _consumers(
