@@ -30,10 +30,8 @@ def by_themselves(
     asked = [run for run in runs if run.status in ABORTS]
     if not asked:
         return runs
-    names = {upstreams.get(run.endpoint) for run in asked} - {None}
-    involved = {endpoint for endpoint, name in upstreams.items() if name in names} | {run.endpoint for run in asked}
     per_bin = (
-        rows.filter(pl.col("endpoint").is_in(list(involved)))
+        rows.filter(pl.col("endpoint").is_in([run.endpoint for run in asked]))
         .with_columns(timed=pl.col("status_code") < 400, aborted=pl.col("status_code").is_in(ABORTS))
         .group_by("endpoint", "bin")
         .agg(
@@ -42,18 +40,26 @@ def by_themselves(
             pl.col("durations", "log_duration_sum").filter("timed").sum(),
         )
     )
-    slow = abnormal.filter((pl.col("signal") == "latency") & pl.col("opens")).select("endpoint", "bin")
+    mine = per_bin.partition_by("endpoint", as_dict=True)
+    names = {upstreams.get(run.endpoint) for run in asked} - {None}
+    behind = pl.DataFrame(
+        [(endpoint, name) for endpoint, name in upstreams.items() if name in names],
+        schema={"endpoint": rows.schema["endpoint"], "upstream": pl.String},
+        orient="row",
+    )
+    of_all = rows.join(behind, on="endpoint").group_by("upstream", "bin").agg(pl.col("calls").sum())
+    beside = of_all.partition_by("upstream", as_dict=True)
+    slow = abnormal.filter((pl.col("signal") == "latency") & pl.col("opens"))
+    slow_bins = dict(slow.group_by("endpoint").agg("bin").iter_rows())
     result = [run for run in runs if run.status not in ABORTS]
     for run in asked:
-        mine = upstreams.get(run.endpoint)
-        behind = [endpoint for endpoint, name in upstreams.items() if name == mine is not None]
-        own = per_bin.filter(pl.col("endpoint") == run.endpoint)
-        beside = per_bin.filter(pl.col("endpoint").is_in(behind))
-        known_slow = slow.filter(pl.col("endpoint") == run.endpoint)["bin"].to_list()
+        own, known_slow = mine[(run.endpoint,)], slow_bins.get(run.endpoint, [])
+        # What no upstream is known of is alone behind its own.
+        others = beside.get((upstreams.get(run.endpoint),), own)
         for at, (known, (begin, _, _)) in enumerate(zip(run.strong.tolist(), run.proofs, strict=True)):
             end = known // MINUTES
             unexplained = any(begin - HOUR <= bin_ < end for bin_ in known_slow)
-            if unexplained or not _crowded(own, beside, begin, end):
+            if unexplained or not _crowded(own, others, begin, end):
                 result.append(replace(run, known=known, strong=run.strong[at:], proofs=run.proofs[at:]))
                 break
     return sorted(result, key=when_raised)
@@ -62,7 +68,7 @@ def by_themselves(
 def _crowded(own: pl.DataFrame, beside: pl.DataFrame, begin: int, end: int) -> bool:
     """Whether calls and latency were well above the usual in those of the bins begin .. end-1 in which clients gave up.
 
-    own, beside: calls, aborts, durations and log_duration_sum by bin, of the endpoint and of all behind its upstream (one row each).
+    own: calls, aborts, durations and log_duration_sum by bin, of the endpoint; beside: calls by bin, of all behind its upstream.
     """
     now = own.filter(pl.col("bin").is_between(begin, end - 1), pl.col("aborts") > 0)
     before = own.filter(pl.col("bin").is_between(begin - WEEK, begin - 1))
