@@ -22,7 +22,7 @@ def turned(runs: list[Run], rows: pl.DataFrame, fleet: Fleet) -> list[Run]:
     """The runs, those of the mean latency and of traffic with the bin in which calls turned; a drift has none.
 
     The bin from which on what was found when the run opened is likelier than what was expected then, by the most. Nothing that came
-    after it opened is looked at. rows: as baseline.fleet returns them. Source: Hinkley, Biometrika 57 (1970) 1, the maximum likelihood
+    after it opened, or after it ended before that, is looked at. rows: as baseline.fleet returns them. Source: Hinkley, Biometrika 57 (1970) 1, the maximum likelihood
     of a change-point between two known levels.
     """
     watched = {run.endpoint for run in runs if _turns(run)}
@@ -36,7 +36,9 @@ def _turns(run: Run) -> bool:
 
 
 def _turn(run: Run, rows: pl.DataFrame, bins: int) -> int:
-    span = slice(max(run.start - BEFORE, 0), run.opened + 1)
+    # A job that stayed away is raised an hour later (bursts.py), and may have come by then.
+    last = min(run.opened, run.last(run.known))
+    span = slice(max(run.start - BEFORE, 0), last + 1)
     found = float(run.at_open["observed"]) / float(run.at_open["expected"])
     if run.signal == "traffic":
         expected, left = float(run.at_open["expected"]), max(found, LEAST_LEFT)
@@ -44,13 +46,15 @@ def _turn(run: Run, rows: pl.DataFrame, bins: int) -> int:
     else:
         step = _of_latency(run, Timed.of(rows, bins), span, math.log(found))
     # Of two bins that say it equally well, as where one has no calls, the later one.
-    return run.opened - int(np.cumsum(step[::-1]).argmax())
+    return last - int(np.cumsum(step[::-1]).argmax())
 
 
 def _of_latency(run: Run, timed: Timed, span: slice, slower: float) -> Floats:
     """Log likelihood ratio of each bin's log latencies for those that were found against those that were expected."""
     usual = math.log(float(run.at_open["expected"]))
-    _, variance = timed.usual(slice(max(run.start - WEEK_DAYS * DAY, 0), run.start))
+    # From an hour before the week on, as latency.py does: a weekly job may have had all its calls in that hour.
+    past = slice(max(run.start - WEEK_DAYS * DAY - HOUR, 0), run.start)
+    _, variance = timed.usual(past)
     n = timed.n[span]
     step: Floats = slower * (timed.total[span] - n * (usual + slower / 2)) / (variance + n * PRIOR_WANDER)
     return step
