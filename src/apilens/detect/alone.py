@@ -22,7 +22,8 @@ from apilens.detect.runs import Run
 #: Half of what the run has on another endpoint, as a share of failed calls or as growth of the log latency, is the same problem. So many failed
 #: calls must be expected by that, or be timed on the day and in the week it is compared with: fewer calls tell nothing.
 STILL, ENOUGH, ENOUGH_TIMED = 0.5, 0.5, 50
-#: Failed calls that are expected of an endpoint which has a problem, and of which none came, say that it had it not yet. 3 and 10 gave the same tickets.
+#: Calls before a run of which so many had failed by half of its share say that the endpoint had the problem not yet: what failed of them did not make the
+#: run begin with it. 3 and 10 gave the same tickets.
 WELL = 5.0
 
 
