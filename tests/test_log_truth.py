@@ -140,10 +140,23 @@ def test_on_the_first_day_a_hole_is_told_when_it_is_over() -> None:
     )
 
 
-def test_cut_at_any_time_the_same_gaps_are_known() -> None:
-    frame = instances(hole(5, "gw-1"))
+def back_one_by_one(at: datetime, node: str) -> bool:
+    """Both stop at once; gw-2 is back hours before gw-1."""
+    return hole(5, "gw-1")(at, node) or hole(1.5, "gw-2")(at, node)
+
+
+def one_earlier(at: datetime, node: str) -> bool:
+    """gw-1, of which less is missing at first, stops five minutes before gw-2."""
+    return hole(3, "gw-1")(at, node) or (hole(3, "gw-2")(at, node) and at >= HOLE + timedelta(minutes=5))
+
+
+@pytest.mark.parametrize("silent", [hole(5, "gw-1"), back_one_by_one, one_earlier])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_cut_at_any_time_the_same_gaps_are_known(silent: Any, seed: int) -> None:
+    frame = instances(silent, seed=seed, rate=60.0)
     whole = find_gaps(frame, now=START + timedelta(days=5))
-    for minutes in (5, 15, 20, 60, 299, 310, 900):
+    assert whole.height == 1
+    for minutes in (5, 15, 20, 25, 60, 100, 299, 310, 900):
         now = HOLE + timedelta(minutes=minutes)
         then = find_gaps(frame.filter(pl.col("bin_start") < now), now=now)
         assert then["id"].to_list() == whole.filter(pl.col("detected_at") <= now)["id"].to_list()

@@ -51,6 +51,7 @@ class _Gap:
     missing: float
     expected: float  # calls per bin
     over: bool
+    named: tuple[str, ...] = ()  # those of the nodes that were known when it opened
 
 
 def find_gaps(instances: pl.DataFrame, *, now: datetime) -> pl.DataFrame:
@@ -92,12 +93,10 @@ def _gaps(calls: Floats, names: list[str]) -> list[_Gap]:
         if not new[max(0, start - HOUR) : start + LEAST_BINS].any()
         and (gap := _instance_gap(name, calls[row], total, around, start, end)) is not None
     ]
-    # Several that fell silent at one moment have one cause.
-    for gap in sorted(alone, key=lambda one: (one.start, one.opened, one.nodes)):
-        same = next(
-            (n for n, one in enumerate(found) if one.nodes and gap.start - one.start <= 1 and one.over == gap.over),
-            None,
-        )
+    # Several that fell silent at one moment have one cause. What is known first names it and says since when; what joins it, or comes back
+    # before the others, does not change that.
+    for gap in sorted(alone, key=lambda one: (one.opened, one.start, one.nodes)):
+        same = next((n for n, one in enumerate(found) if one.nodes and abs(gap.start - one.start) <= 1), None)
         if same is None:
             found.append(gap)
         else:
@@ -105,10 +104,11 @@ def _gaps(calls: Floats, names: list[str]) -> list[_Gap]:
             found[same] = replace(
                 one,
                 nodes=(*one.nodes, *gap.nodes),
-                opened=min(one.opened, gap.opened),
+                named=(*one.named, *gap.nodes) if gap.opened == one.opened else one.named,
                 end=max(one.end, gap.end),
                 missing=one.missing + gap.missing,
                 expected=one.expected + gap.expected,
+                over=one.over and gap.over,
             )
     return found
 
@@ -199,7 +199,7 @@ def _instance_gap(name: str, mine: Floats, total: Floats, past: Floats, start: i
         return None
     over = end < len(total) or last < end
     opened = start + int(opens.argmax())
-    return _Gap((name,), start, opened, last, float(own[-1]), float(own[-1]) / (last - start), over)
+    return _Gap((name,), start, opened, last, float(own[-1]), float(own[-1]) / (last - start), over, named=(name,))
 
 
 def _forecast(total: Floats, past: Floats, starts: Ints, width: int) -> Floats:
@@ -231,7 +231,7 @@ def _gap_candidate(gap: _Gap, environment: str, first: int, end_bin: int) -> dic
     others = "while others went on" if gap.nodes else "as a whole"
     still = "" if gap.over else " so far"
     return {
-        **_common("log_gap", environment, "|".join(gap.nodes), start, end, detected_at),
+        **_common("log_gap", environment, "|".join(gap.named), start, end, detected_at),
         "state": "ended" if gap.over else "open",
         "severity": "medium",
         "hint": {
