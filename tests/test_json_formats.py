@@ -791,6 +791,8 @@ _ODD = [
     (r'"ua":"c","ut":', {"upstream_duration_ms": None}),
     (r'"ut":0.001, 0.003 : -,"ua":"c"', {"upstream_duration_ms": 4.0}),
     (r'"ut":007,"ua":":0.1, 0.2"', {"upstream_duration_ms": 7000.0, "user_agent": ":0.1, 0.2"}),
+    (r'"ut":000,"ua":"c"', {"upstream_duration_ms": 0.0, "user_agent": "c"}),  # a status that never came
+    (r'"ut":00.5,"ua":"\x22,\x22ut\x22:9,\x0a\x22"', {"upstream_duration_ms": 500.0, "user_agent": '","ut":9,\n"'}),
 ]
 
 
@@ -812,6 +814,16 @@ def test_objects_that_nginx_wrote_without_escapes_for_json_or_quotes_are_calls(
         assert {name: call[name] for name in columns} == columns, rest
 
 
+def test_an_object_behind_a_line_break_moves_no_value_to_another_record() -> None:
+    nginx = '{"time_iso8601":"2026-03-09T14:00:00Z","remote_addr":"10.0.0.1","request_uri":"/v%d","status":200,"upstream_response_time":%s}'
+    texts = [nginx % (i, time) for i, time in enumerate(("0.1", "", "-", ""))]
+    texts[1] = f"\n{texts[1]}"
+    block = lines(*({"log": f"{text}\n", "stream": "stdout", "time": "2026-03-09T14:00:00Z"} for text in texts))
+    part = parse(block, detect(block, Options(), "x").reader)
+    assert part.calls.sort("row").select("row", "path").rows() == [(0, "/v0"), (2, "/v2"), (3, "/v3")]
+    assert part.rejects["row"].to_list() == [1]
+
+
 def test_objects_that_are_broken_otherwise_stay_rejects_as_they_came() -> None:
     good = '{"timestamp":"2026-03-09T14:00:00Z","method":"GET","path":"/v1","status":200}'
     broken = [good[:-1], good.replace("200", "-x"), good.replace('"/v1"', r'"/v1\x2"'), good.replace("200", "{-,")]
@@ -819,8 +831,9 @@ def test_objects_that_are_broken_otherwise_stay_rejects_as_they_came() -> None:
     assert (part.calls.height, part.rejects["row"].to_list()) == (1, [1, 2, 3, 4])
 
 
-@pytest.mark.parametrize("much", ["0", " ", "0.", "- : ", '"', "\\\\", "\\\\x22", ":", '"a":-,'])
+@pytest.mark.parametrize("much", ["0", " ", "0.", "- : ", '"', '\\"', "\\\\", "\\\\x22", ":", '"a":-,'])
 def test_no_client_can_make_mending_an_object_take_long(much: str) -> None:
     with comes_to_an_end():
-        for text in (f'{{"a":-,"b":{much * 1_000_000}x}}', f'{{"a":-,"b":"{much * 1_000_000}"}}'):
+        for start, end in (("", "x"), ('"', '"'), ('"', "x")):
+            text = f'{{"a":-,"b":{start}{much * 1_000_000}{end}}}'
             assert mended(pl.Series([text, text])).len() == 2

@@ -12,10 +12,11 @@ _ODD = r'\\x|":\s*(?:-?\s*[,}]|0\d|(?:[\d.]+|-)(?:, | : )[\d.-])'
 _AT_ONCE = 1000
 #: An escape of JSON, or bytes as nginx escapes them without escape=json.
 _ESCAPE = re.compile(r"(?P<bytes>(?:\\x[0-9A-Fa-f]{2})+)|\\.")
-#: A string, which is left alone, or a value without quotes that is none: a list of times, a number with zeros before it, nothing.
-#: Nothing is given back once it is taken (`++`), and a list has an end: else every part of a long line would be tried with every other.
+#: A string, which is left alone, also one that the line's end cuts off, or a value without quotes that is none: a list of times, a
+#: number with zeros before it, nothing. Nothing is given back once it is taken (`++`), a list has an end, and so has a string: else
+#: every part of a long line would be tried with every other.
 _VALUE = re.compile(
-    r'"(?:[^"\\\n]++|\\.)*+"|:[ \t]*+(?:(?P<list>(?:[\d.]++|-)(?:(?:, | : )(?:[\d.]++|-)){1,50}+)|0++(?P<number>\d[\d.]*+)|(?P<nothing>-?))(?=[ \t]*+[,}])'
+    r'"(?:[^"\\\n]++|\\.)*+"?|:[ \t]*+(?:(?P<list>(?:[\d.]++|-)(?:(?:, | : )(?:[\d.]++|-)){1,50}+)|(?:0(?=\d))++(?P<number>[\d.]++)|(?P<nothing>-?))(?=[ \t]*+[,}])'
 )
 
 
@@ -24,7 +25,8 @@ def mended(lines: pl.Series) -> pl.Series:
 
     `\\x22` is the byte that it stands for; a value that is missing, or a hyphen without quotes, is null; several times are text.
     """
-    odd = lines.str.contains(r"^\s*\{[^\n]*$") & lines.str.contains(_ODD)
+    # A record that an envelope held may have line breaks in it, and the lines are put together with them: those are left alone.
+    odd = lines.str.contains(r"^[^\S\n]*\{[^\n]*$") & lines.str.contains(_ODD)
     if not odd.any():
         return lines
     plain: list[str] = []
