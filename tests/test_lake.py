@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 from unittest import mock
@@ -22,7 +23,8 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from apilens.ingest import run
+from apilens.config import Config
+from apilens.ingest import pieces, run
 from apilens.lake import Lake, open_lake
 from apilens.lens import Lens
 from commands import apilens, calls, ingest, totals
@@ -292,6 +294,39 @@ def test_a_piece_that_another_run_takes_meanwhile_is_known_whether_shorter_or_lo
     with before_the_commit(lambda: ingest(lake, other)):
         assert ingest(lake, own)["stored"] == max(10 - theirs, 0)
     assert len(calls(lake)) == max(theirs, 10)
+
+
+def test_a_line_that_was_cut_is_said_also_where_another_run_has_the_input_read_again(tmp_path: Path) -> None:
+    lake, other, own = tmp_path / "lake", tmp_path / "other.log", tmp_path / "own.log"
+    other.write_bytes(log(range(30, 60)))
+    own.write_bytes(log(range(30)) + b"x" * (9 << 20) + b"\n" + log(range(30, 60)))
+    with (
+        before_the_commit(lambda: ingest(lake, other)),
+        mock.patch.object(run, "BATCH", 1),
+        mock.patch.object(pieces, "BLOCK_BYTES", len(log(range(30)))),
+    ):
+        ran = apilens("ingest", "--lake", lake, own)
+    assert "30 stored, 1 rejected, 30 duplicate" in ran.out, ran
+    assert (ran.code, "line 31 is longer than 8 MiB" in ran.err) == (4, True), ran
+
+
+def test_what_one_input_has_stored_is_no_duplicate_of_it_where_another_that_holds_it_is_read_again(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "b.log").write_bytes(log(range(20)))
+    ours = run.IngestRun(
+        open_lake(str(tmp_path / "lake"), create=True),
+        run.Request((str(tmp_path / "b.log"),)),
+        Config(),
+        now=datetime(2026, 3, 10, tzinfo=UTC),
+    )
+    ours.run()
+    (unit_id,), ours._counted = ours._own, set()  # as at the start of another try
+    first, second = run.InputReport("a.log"), run.InputReport(ours.reports[0].name)
+    for report in (first, second, second):
+        ours._count_duplicate(unit_id, report)
+    assert (first.counts.stored, first.counts.duplicate) == (0, 20)
+    assert (second.counts.stored, second.counts.duplicate) == (20, 20)
 
 
 def test_a_checkpoint_is_found_without_the_file_that_names_it_and_said_where_it_is_damaged(tmp_path: Path) -> None:

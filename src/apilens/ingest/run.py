@@ -277,11 +277,12 @@ class IngestRun:
                     reader = detection.reader.after(Block(said))
                 if reader is None:  # it remembers what blocks say once there is one
                     said = Block(said + piece.block.directives).directives
+                # This run met it, also where it reads the input once more after another writer.
+                if piece.block.cut and (not known or piece.unit_id in self._own):
+                    cut_lines.append(piece.block.line)
                 if known:
                     self._count_duplicate(piece.unit_id, report)
                     continue
-                if piece.block.cut:
-                    cut_lines.append(piece.block.line)
                 entry = self._entries.get(piece.unit_id)
                 attempt = 1 if entry is None else int(entry["attempt"]) + 1
                 self._begun.add(piece.unit_id)
@@ -345,7 +346,8 @@ class IngestRun:
         report.why = report.why or "known: ingested before"
         # Read once more after another writer got in between; what an input holds twice it has stored once.
         again = self._own.get(unit_id) == report.name and unit_id not in self._counted
-        self._counted.add(unit_id)
+        if again:
+            self._counted.add(unit_id)
         report.counts += _counts_of(entry) if again else _as_duplicate(_counts_of(entry))
 
     def _may_be_beginning(self, job: _Job, made: Written, done: Sequence[_Done]) -> bool:
