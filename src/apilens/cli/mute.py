@@ -37,8 +37,8 @@ def mute(
 ) -> int:
     """Let a problem wait: CANDIDATE (an id of apilens scan, or its beginning) and whenever it comes back, or all of some
     endpoints and signals. Muted candidates are still looked at and listed, but file no ticket and fail no --fail-on. When
-    the time is over they are open again. Without arguments the mutes are listed, as they stand at --now, default the end of the data; those of
-    apilens.toml are not among them.
+    the time is over they are open again. Without arguments the mutes are listed, as they stand at --now, default the end
+    of the data; those of apilens.toml are not among them.
 
     \b
     apilens mute 1361c5c5d0 --until 7d --why "known, fixed in 1.9"
@@ -51,6 +51,9 @@ def mute(
     from apilens.schema import OTHER_SIGNALS, SIGNALS
     from apilens.window import parse_duration, parse_time
 
+    given = click.get_current_context().get_parameter_source("now") is not ParameterSource.DEFAULT
+    # What stands is said as a scan would: by the end of the data, as it judges what was logged so far.
+    clock = now if given else Lens(lake).data_end or now
     if candidate is not None or endpoint is not None or signals:
         unknown = [name for name in signals if name not in (*SIGNALS, *OTHER_SIGNALS)]
         if unknown:
@@ -79,9 +82,6 @@ def mute(
     elif until is not None or lift:
         raise UsageError("name what is to be muted: a CANDIDATE, or --endpoint PATTERN and --signal NAME")
     found = incidents.mutes(lake, state)
-    given = click.get_current_context().get_parameter_source("now") is not ParameterSource.DEFAULT
-    # What stands is said as a scan would: by the end of the data, as it judges what was logged so far.
-    clock = now if given else Lens(lake).data_end or now
     if output == "json":
         rows = [
             {**json.loads(one.about.model_dump_json()), "who": one.who, "at": one.at.isoformat(), "standing": one.about.until > clock}
