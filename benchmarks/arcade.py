@@ -29,6 +29,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
+from calls import Columns, arrivals, ticks
 from worlds import DAY, SIGNAL, World, wander
 
 WEDNESDAY = int(datetime(2026, 6, 10, tzinfo=UTC).timestamp())  # days 3, 4, 10 and 11 are weekends
@@ -117,7 +118,7 @@ SLOW = ("latency_step", "latency_tail", "latency_drift")
 
 
 @dataclass
-class Calls:
+class Calls(Columns):
     """One entry per call: seconds since the world's beginning, numbers of endpoint, consumer, client, node and instance, status, ms."""
 
     at: np.ndarray
@@ -128,12 +129,6 @@ class Calls:
     instance: np.ndarray
     status: np.ndarray
     ms: np.ndarray
-
-    def where(self, index: np.ndarray) -> Calls:
-        return Calls(**{name: values[index] for name, values in vars(self).items()})
-
-    def and_those(self, more: Calls) -> Calls:
-        return Calls(**{name: np.concatenate([values, getattr(more, name)]) for name, values in vars(self).items()})
 
 
 @dataclass
@@ -325,13 +320,13 @@ class Arcade:
                 wander(random, 1, self.minutes, np.array([0.15]), 200)[0]
                 * wander(random, 1, self.minutes, np.array([0.12]), 20)[0]
             )
-            at = _arrivals(random, share * rate / 1.4 * self.playing(region) * wave * self.rush)
+            at = arrivals(random, share * rate / 1.4 * self.playing(region) * wave * self.rush)
             at = np.repeat(at, random.geometric(1 / 1.4, len(at)))
             begins.append(at + random.exponential(40, len(at)))
             regions.append(np.full(len(at), number))
         for day, length in self.farmers:
             farming = (self.minute >= day * DAY) & (self.minute < (day + length) * DAY)
-            begins.append(_arrivals(random, np.where(farming, random.uniform(0.1, 0.2) * rate, 0)))
+            begins.append(arrivals(random, np.where(farming, random.uniform(0.1, 0.2) * rate, 0)))
             regions.append(np.full(len(begins[-1]), 2))
         begin, region = np.concatenate(begins), np.concatenate(regions)
         platform = random.choice(len(PLATFORMS), len(begin), p=list(PLATFORMS.values()))
@@ -395,11 +390,11 @@ class Arcade:
         random, end, number = self.random, self.minutes * 60.0, CONSUMERS.index
         if kind == "fleet":
             count = max(3, round(rate))
-            at = np.concatenate([_ticks(random, 60 * count / rate, 0.01, end) for _ in range(count)])
+            at = np.concatenate([ticks(random, 60 * count / rate, 0.01, end) for _ in range(count)])
             client = np.sort(np.arange(len(at)) % count) + 50_000
             return at, len(PLATFORMS) + client % 3, client
         if kind == "probe":
-            at = np.concatenate([_ticks(random, 120 / rate, 0.01, end) for _ in range(2)])
+            at = np.concatenate([ticks(random, 120 / rate, 0.01, end) for _ in range(2)])
             return at, np.full(len(at), number("probe")), np.full(len(at), 60_000)
         if kind == "overlays":
             return self._overlays(rate)
@@ -407,27 +402,27 @@ class Arcade:
             found = []
             for day in range(self.days):
                 begin, length = day * DAY + 200 + random.normal(0, 4), random.uniform(60, 90)
-                found.append(_arrivals(random, np.where((self.minute >= begin) & (self.minute < begin + length), rate * DAY / 75, 0)))  # fmt: skip
+                found.append(arrivals(random, np.where((self.minute >= begin) & (self.minute < begin + length), rate * DAY / 75, 0)))  # fmt: skip
             at = np.concatenate(found)
             return at, np.full(len(at), number("ranking")), np.full(len(at), 60_001)
         if kind == "staff":
-            at = _arrivals(random, rate / 2 * self.office())
+            at = arrivals(random, rate / 2 * self.office())
             at = np.repeat(at, 2) + random.exponential(20, 2 * len(at))
             return at, np.full(len(at), number("staff")), 60_100 + random.integers(0, 25, len(at))
         if kind == "hooks":
             return self._hooks(rate, "wallet" if "wallet" in self.path[e] else "paypipe")
         shape = sum(share * self.playing(region) for region, (_, share) in REGIONS.items())
         if kind == "scraped":
-            at = _arrivals(random, 0.6 * rate * shape)
+            at = arrivals(random, 0.6 * rate * shape)
             who, client = np.full(len(at), number("website")), random.integers(0, 40_000, len(at))
             spent = 0.0
             while spent < 0.4 * rate * self.minutes:
                 begin, length, speed = random.uniform(0, self.minutes), 60 * random.lognormal(np.log(2), 0.6), rate * random.uniform(1, 3)  # fmt: skip
-                more = _arrivals(random, np.where((self.minute >= begin) & (self.minute < begin + length), speed, 0))
+                more = arrivals(random, np.where((self.minute >= begin) & (self.minute < begin + length), speed, 0))
                 at, who, client = np.concatenate([at, more]), np.concatenate([who, np.full(len(more), ANONYMOUS)]), np.concatenate([client, np.full(len(more), 61_000)])  # fmt: skip
                 spent += length * speed
             return at, who, client
-        at = _arrivals(random, rate / 1.5 * shape)
+        at = arrivals(random, rate / 1.5 * shape)
         times = random.geometric(1 / 1.5, len(at))
         at = np.repeat(at, times) + random.exponential(15, times.sum())
         return at, np.full(len(at), number("website")), random.integers(0, 40_000, len(at))
@@ -442,7 +437,7 @@ class Arcade:
                 at = np.repeat(hours, random.poisson(per_overlay / len(hours), len(hours)))
                 at = at + random.exponential(20, len(at))
             elif overlay == 1:
-                at = _ticks(random, self.minutes * 60 / per_overlay, 0.05, self.minutes * 60.0)
+                at = ticks(random, self.minutes * 60 / per_overlay, 0.05, self.minutes * 60.0)
             else:
                 streams = [_stream(random, day) for day in range(self.days) if random.random() < 0.6]
                 at = np.concatenate([np.zeros(0), *streams])
@@ -455,7 +450,7 @@ class Arcade:
         """Notices of payments, and a settlement at half past two every night; held back now and then."""
         random = self.random
         shape = sum(share * self.playing(region) for region, (_, share) in REGIONS.items())
-        at = [_arrivals(random, 0.75 * rate * shape)]
+        at = [arrivals(random, 0.75 * rate * shape)]
         for day in range(self.days):
             count = random.poisson(0.25 * rate * DAY * random.lognormal(0, 0.35))
             at.append((day * DAY + 150) * 60 + random.normal(0, 30) + random.uniform(0, 360, count))
@@ -633,22 +628,10 @@ def _times(random: np.random.Generator, mean: float, count: int, kind: str) -> n
     return (int(mean) + (random.random(count) < mean % 1)).astype(int)
 
 
-def _arrivals(random: np.random.Generator, rate: np.ndarray) -> np.ndarray:
-    """Seconds of the arrivals of a Poisson process with a rate per minute."""
-    counts = random.poisson(rate)
-    return (np.repeat(np.arange(len(rate)), counts) + random.random(counts.sum())) * 60
-
-
-def _ticks(random: np.random.Generator, period: float, jitter: float, end: float) -> np.ndarray:
-    """Seconds at which a program calls; jitter: a share of the period."""
-    ticks = np.arange(random.uniform(0, period), end, period)
-    return ticks + random.normal(0, jitter * period, len(ticks))
-
-
 def _stream(random: np.random.Generator, day: int) -> np.ndarray:
     """Seconds at which an overlay polls while somebody streams on an evening."""
     begin, period, hours = day * 86_400 + random.normal(18, 3) * 3600, random.choice([20.0, 30.0, 60.0]), random.uniform(2, 6)  # fmt: skip
-    return begin + _ticks(random, period, 0.05, 3600 * hours)
+    return begin + ticks(random, period, 0.05, 3600 * hours)
 
 
 def plant(random: np.random.Generator, world: Arcade, quiet: Calls) -> tuple[Calls, list[Fault]]:
