@@ -18,6 +18,7 @@ from pathlib import Path
 import airline
 import arcade
 import bank
+import delivery
 import hospital
 import market
 import polars as pl
@@ -74,6 +75,7 @@ def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float, 
             "airline": airline.make,
             "arcade": arcade.make,
             "bank": bank.make,
+            "delivery": delivery.make,
             "hospital": hospital.make,
             "market": market.make,
             "portal": portal.make,
@@ -84,11 +86,9 @@ def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float, 
         logged = world.calls.filter(pl.col("at") >= world.labels["t0"] + begins * 86_400)
         worlds.write(replace(world, calls=logged), folder)
         log = folder / "access.log"
-        options = Options(
-            log_format=None
-            if make in (airline.make, arcade.make, hospital.make, portal.make, telco.make)
-            else worlds.LOG_FORMAT
-        )
+        known = (airline.make, arcade.make, hospital.make, portal.make, telco.make)
+        pasted = delivery.LOG_FORMAT if make is delivery.make else worlds.LOG_FORMAT
+        options = Options(log_format=None if make in known else pasted)
         ingest(str(folder / "lake"), Request([str(log)], options), None)
         log.unlink()
         (folder / "done").touch()
