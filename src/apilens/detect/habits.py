@@ -30,6 +30,9 @@ BEYOND = 3.0
 #: runs away, which is news. Picked on banks and telecoms, whose clients at their quota reach 2 times; a share of 0.9 excused a limit that
 #: was wrong while a nightly job ran.
 CAPPED, OTHER_MINUTES, RUNAWAY = 0.99, 30, 4.0
+#: Credentials that ran out are refused wherever they are shown. A client of which so many calls are answered in the very minutes in which one
+#: endpoint refuses it has good ones (or many users): that endpoint has changed.
+ANSWERED = 0.5
 
 
 def unaccustomed(
@@ -110,7 +113,6 @@ def _refused(runs: list[Run], consumers: dict[int, str], fleet: Fleet, refusals:
             (consumer, status, (runs[at].opened - days * DAY) * MINUTES, int(runs[at].strong[-1]))
             for at, consumer in consumers.items()
             for status, days in ((runs[at].status, WEEK_DAYS + 2), (None, 2))
-            if status is not None or runs[at].status == 429
         ],
         schema={"consumer": pl.String, "status_code": pl.Int16, "start": pl.Int64, "end": pl.Int64},
         orient="row",
@@ -150,6 +152,8 @@ def _beyond(run: Run, part: pl.DataFrame, mine: pl.DataFrame, every: pl.DataFram
         # Two minutes vary more than five: a window of a bin is the least that is compared.
         usual = BEYOND * _second_worst(total, known, max(known - first, MINUTES), fleet)
         news = total[known] - total[first] >= usual and not _capped(refused, called, first, known)
+        if not news and run.status != 429 and _answered(refused, called, first, known):
+            news = own[known] - own[first] >= BEYOND * _second_worst(own, known, max(known - first, MINUTES), fleet)
         if not alone or news:
             return int(known)
     return None
@@ -168,6 +172,12 @@ def _capped(refused: Floats, called: Floats, first: int, known: int) -> bool:
         return False
     let_through = float(answered[first:known][limited].mean())
     return let_through >= max(float(np.quantile(other, CAPPED)), float(refused[first:known][limited].mean()) / RUNAWAY)
+
+
+def _answered(refused: Floats, called: Floats, first: int, known: int) -> bool:
+    """Whether a client was answered meanwhile: most of its calls in those of the minutes first .. known-1 in which it was refused."""
+    limited = refused[first:known] > 0
+    return float(refused[first:known].sum()) < (1 - ANSWERED) * float(called[first:known][limited].sum())
 
 
 def _second_worst(total: Floats, known: int, width: int, fleet: Fleet) -> float:
