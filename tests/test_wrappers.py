@@ -85,6 +85,7 @@ ONE: dict[str, tuple[Wrap, str | None]] = {
     "Fluentd out_file": (lambda text: f"{STAMP}\tkube.gw\t" + packed(log=text), None),
     "Azure blob, a line": (lambda text: packed(message=text) + ",", None),
     "an array of one": (lambda text: json.dumps([{"message": text}]), None),
+    "hypercorn, gunicorn": (lambda text: f"[2026-03-09 14:00:00 +0000] [17] [INFO] {text}", None),
     "pm2 logs": (lambda text: f"0|gw-1  | {text}", "0|gw-1"),
     "pm2 logs --timestamp, of lines with a date": (
         lambda text: f"2026-03-09-14:00:00 12|gw-1 | 2026-03-09T14:00:00: {text}", "12|gw-1",

@@ -491,3 +491,4 @@ def _as_duplicate(counts: Counts) -> Counts:
 
 def _describe(report: InputReport, detection: Detection) -> None:
     report.format, report.why, report.log_format = detection.format, detection.why, detection.layout
+    report.doubts += [doubt for doubt in detection.reader.layouts[0].doubts if doubt not in report.doubts]

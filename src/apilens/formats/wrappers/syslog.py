@@ -51,6 +51,11 @@ TIMED = Prefix(
 )
 
 
+#: What the loggers of hypercorn and gunicorn put before a line: time, process, level.
+LOGGED = Prefix(
+    "log prefix", (r"(?s)^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] \[\d+\] \[[A-Z]+\] (?<line>.*)",), sure=True
+)
+
 _BYTE = r"(?:1?\d?\d|2[0-4]\d|25[0-5])"
 _BYTES = rf"^\[(?:{_BYTE}(?:,{_BYTE})*)?\]$"
 
