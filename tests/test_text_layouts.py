@@ -649,6 +649,13 @@ def test_microseconds_stay_microseconds_where_a_call_or_two_took_none() -> None:
     assert detected(lines).reader.layouts[0].doubts == ()
 
 
+def test_two_numbers_of_which_the_first_is_no_size_of_a_request_are_not_sizes() -> None:
+    with pytest.raises(FormatError, match="the layout ends before"):
+        detected([f'{CLIENT} "-" "curl/8.5" {ms} {ms * 1_000}' for ms in (1, 0, 8, 42, 3)])
+    call = {"request_bytes": 104, "response_bytes": 740}
+    check([(f'{CLIENT} "-" "curl/8.5" 104 740', call)] * 2 + [(f'{CLIENT} "-" "-" 0 0', {"request_bytes": 0})])
+
+
 def test_seconds_that_may_be_milliseconds_are_doubted() -> None:
     (doubt,) = detected([f'{CLIENT} "-" "curl/8.5" 2.122']).reader.layouts[0].doubts
     assert "morgan's :response-time" in doubt

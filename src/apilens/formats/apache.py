@@ -381,11 +381,24 @@ def _too_small(lines: pl.Series) -> bool:
     return bool((last < _LEAST_US).mean() > 0.5 or (last == 0).mean() >= _ZEROS)  # type: ignore[operator]  # of booleans
 
 
+#: Bytes of `GET / HTTP/1.0` with a line end.
+_LEAST_REQUEST = 16
+
+
+def _no_requests(lines: pl.Series) -> bool:
+    """Whether the first of two whole numbers behind combined lines can be no size of requests (%I %O): they are other things,
+    like the milliseconds and microseconds of a uWSGI that imitates combined."""
+    first = lines.str.extract(r'" (\d{1,18}) \d+(?: \d+)?$').drop_nulls().cast(pl.Int64)
+    return bool(first.len() and (first < _LEAST_REQUEST).mean() > 0.5)  # type: ignore[operator]  # of booleans
+
+
 def _known(name: str, description: str, example: str) -> Format:
     def layouts(head: pl.DataFrame, options: Options) -> list[TextLayout]:
-        unknown = _too_small(head["line"])
+        unknown, none_received = _too_small(head["line"]), _no_requests(head["line"])
         texts = (
-            text.removesuffix(" %D") + _UNKNOWN if unknown and text.endswith(" %D") else text for text in KNOWN[name]
+            text.removesuffix(" %D") + _UNKNOWN if unknown and text.endswith(" %D") else text
+            for text in KNOWN[name]
+            if not (none_received and "%I" in text)
         )
         return [layout(text, options.tz, name) for text in texts]
 
