@@ -48,9 +48,8 @@ DEGREES_PER_CALL = 2
 PRIOR_SPREAD = 2.0
 #: What is known of a time of day, and of the two hours before, is held back by so many calls.
 PROFILE_CALLS, RECENT_CALLS = 30.0, 30.0
-#: Variance of an endpoint's mean log latency around its forecast, beyond sampling: before its own is known, and at least; of windows of
-#: hours, of which few fit into a week, a little more.
-PRIOR_WANDER, MIN_WANDER, MIN_WANDER_OF_HOURS = 0.02, 0.002, 0.0025
+#: Variance of an endpoint's mean log latency around its forecast, beyond sampling: before its own is known, and at least.
+PRIOR_WANDER, MIN_WANDER = 0.02, 0.002
 #: Day means wander more than calls do; from days of ordinary endpoints.
 DRIFT_PRIOR_SPREAD = 6.0
 #: A tail that hardly moves the mean opens by this chance. At that of the others such tails were two faults and a dozen false
@@ -172,7 +171,7 @@ def _shift(
     # Only the upper side is asked for: without its worst bin a window is faster than forecast, mostly.
     above = 2 * np.minimum(np.maximum(residual, 0.0) ** 2, 9 * (sampling + PRIOR_WANDER))
     wander = spread(above - sampling, usable, fleet, prior=PRIOR_WANDER, weight=DAY / 4)
-    z = residual / np.sqrt(sampling + np.maximum(wander, least_wander(width)))
+    z = residual / np.sqrt(sampling + np.maximum(wander, MIN_WANDER))
     changed = residual > math.log(factor)
     slower = usable & (z > 2.5) & changed & _still(totals, width, residual, factor)
     rows, bins = np.nonzero(slower)
@@ -183,11 +182,6 @@ def _shift(
     excess = n * (1.0 - np.exp(-np.maximum(residual, 0.0)))
     observed = np.exp(s / safe_n)
     return _frame(series, rows, bins, width, log10_p, opens, observed, np.exp(expected), "ms", n, excess), slower
-
-
-def least_wander(width: int) -> float:
-    """What is least expected to wander in windows of a width."""
-    return MIN_WANDER if width <= HOUR else MIN_WANDER_OF_HOURS
 
 
 def _passes(series: Series, rows: Ints, bins: Ints, expected: Floats, variance: Floats) -> Bools:

@@ -22,13 +22,13 @@ from apilens.detect.latency import (
     DRIFT_WINDOW,
     MIN_OVER,
     MIN_TIMED,
+    MIN_WANDER,
     SHIFT_WINDOWS,
     T_DEGREES,
     TAIL_FACTOR,
     TAIL_SHARE,
     count_above,
     count_slow,
-    least_wander,
     limits_of_buckets,
     slow_limits,
 )
@@ -140,7 +140,7 @@ def _slower_than(
         rows, bins = np.nonzero(enough & (above > math.log(factor) - anomalies.SLACK))
         variance = np.broadcast_to(week.variance, n.shape)[rows, bins]
         n, rest_n, above = (of_all[rows, bins] for of_all in (n, rest_n, above))
-        z = above / np.sqrt(variance / rest_n + least_wander(width))
+        z = above / np.sqrt(variance / rest_n + MIN_WANDER)
         chance = anomalies.log10_tail(stdtr(np.minimum(T_DEGREES, DEGREES_PER_CALL * n), -z))
         found[rows[chance <= shift_or_tail[bins]]] = True
         k = slow_calls.window(width) - window_max(slow[0][:, begin:], width)[:, new]

@@ -188,6 +188,30 @@ def _mapped(lines: pl.Series, name: str) -> list[str]:
     ]
 
 
+#: A request, and what every time has: of day, or seconds since 1970.
+_REQUEST, _TIME = r"(?:GET|POST|PUT|DELETE|PATCH|HEAD|OPTIONS) \S+", r"(?:^|[ T\[])\d\d:\d\d|\d\d:\d\d:\d\d|\b1\d{9}"
+_NO_TIME = (
+    "Its lines say what was called, but not when, and a call without a time cannot be placed. Let the server write one"
+    " (morgan: combined instead of dev, tiny or short; uvicorn: %(asctime)s in the formatter of --log-config), or keep that of"
+    " docker logs -t and paste the layout with it: --log-format '%{%Y-%m-%dT%H:%M:%S.%9fZ}t %{level}n %h:%{remote}p - \"%r\" %>s %{reason}n'"
+)
+
+
+#: The first of two records.
+_PARTED = r'^\{.*"reqId":.*"msg":"incoming request"'
+_FASTIFY = (
+    "Fastify parts a call into two records, of which one says what was called and the other how it went. Let it write one:"
+    " disableRequestLogging: true in its options, and\n"
+    "  app.addHook('onResponse', async (req, reply) => req.log.info({ req, res: reply, responseTime: reply.elapsedTime }))"
+)
+
+
+def _without_time(lines: pl.Series) -> bool:
+    """Whether most lines hold a request and most hold no time."""
+    calls = lines.filter(lines.str.contains(_REQUEST))
+    return 2 * calls.len() >= lines.len() and 2 * int(calls.str.contains(_TIME).sum()) < calls.len()
+
+
 def _explain_failure(name: str, ranked: Sequence[Trial]) -> str:
     if ranked and ranked[0].head["line"].str.contains("\0", literal=True).any():
         return (
@@ -205,8 +229,14 @@ def _explain_failure(name: str, ranked: Sequence[Trial]) -> str:
     elif ranked:
         line = ranked[0].head["line"][0]
         found = [f"{found[0]} They look like no calls at all: {line[:_SHOWN]!r}{'…' if len(line) > _SHOWN else ''}"]
-    if ranked and (mapped := _mapped(ranked[0].head["line"], name)):
-        return "\n".join([*found, *mapped])
+    if ranked and ranked[0].head["line"].str.contains(_PARTED).any():
+        return "\n".join([*found, _FASTIFY])
+    # What stands in a field called message may have been taken for a line by itself: then the objects around it say more.
+    for trial in (*ranked[:1], *sorted(ranked, key=lambda trial: len(trial.wrappers))[:1]):
+        if mapped := _mapped(trial.head["line"], name):
+            return "\n".join([*found, *mapped])
+    if ranked and _without_time(ranked[0].head["line"]):
+        return "\n".join([*found, _NO_TIME])
     typed = shlex.quote(name)
     return "\n".join(
         [

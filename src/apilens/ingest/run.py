@@ -273,7 +273,7 @@ class IngestRun:
                 known = piece.known is not None and (not self.request.replace or piece.unit_id in self._begun)
                 if reader is None and head is not None and not known:
                     detection = detect(head, options, item.name)
-                    _describe(report, detection)
+                    _describe(report, detection, options)
                     reader = detection.reader.after(Block(said))
                 if reader is None:  # it remembers what blocks say once there is one
                     said = Block(said + piece.block.directives).directives
@@ -489,5 +489,7 @@ def _as_duplicate(counts: Counts) -> Counts:
     return replace(counts, stored=0, rejected=0, filtered=0, duplicate=counts.read, units=0)
 
 
-def _describe(report: InputReport, detection: Detection) -> None:
+def _describe(report: InputReport, detection: Detection, options: Options) -> None:
     report.format, report.why, report.log_format = detection.format, detection.why, detection.layout
+    said = doubts(options)  # of layouts that were given; those that were recognised have doubts of their own
+    report.doubts += [f"{report.name}: {doubt}" for doubt in detection.reader.layouts[0].doubts if doubt not in said]
