@@ -331,22 +331,28 @@ class Lake(Committed):
         self._register("rollups", units)
 
     def without(
-        self, name: Table, drop: pl.Expr, table: DeltaTable, *, only: str = ""
+        self, name: Table, drop: pl.Expr | dict[str, pl.Series], table: DeltaTable, *, only: str = ""
     ) -> tuple[list[RemoveAction], list[AddAction]]:
         """Actions that take the rows for which `drop` holds out of a table; only: of files whose name begins with it.
 
-        Files without such a row are left alone. Writes the others' remaining rows to new files.
+        drop: of each row, or by the path of a file, whether each of its rows is to go. Files without such a row are left alone.
+        Writes the others' remaining rows to new files.
         """
         removes, adds = [], []
         for file in pl.DataFrame(table.get_add_actions()).select("path", "size_bytes").iter_rows(named=True):
             if not PurePosixPath(file["path"]).name.startswith(only):
                 continue
             rows = self.scan_files(name, [self.storage.uri(f"{name}/{file['path']}")])
-            hit = drop.fill_null(False)
-            if not rows.select(hit.any()).collect().item():
-                continue
+            if isinstance(drop, dict):
+                if file["path"] not in drop:
+                    continue
+                left = rows.collect().filter(~drop[file["path"]])
+            else:
+                hit = drop.fill_null(False)
+                if not rows.select(hit.any()).collect().item():
+                    continue
+                left = rows.filter(~hit).collect()
             removes.append(removed(file["path"], file["size_bytes"]))
-            left = rows.filter(~hit).collect()
             if left.height:
                 stem = (
                     f"{only}{secrets.token_hex(16)}"
