@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -569,6 +570,14 @@ def test_haproxy_s_captures_are_columns_and_its_converter_for_json_is_undone() -
         "duration_ms": 42.0,
     }
     check([(line, {**columns, "attributes": {"captured_request_headers": 'd "e"'}})], log_format=layout)
+
+
+@pytest.mark.parametrize("agent", [r"curl/8.5", r"a \"b\" \u00e9"], ids=["plain", "escaped"])
+def test_haproxy_s_converter_for_json_on_one_variable_leaves_the_others_as_they_are(agent: str) -> None:
+    layout = "%ci:%cp [%trg] %ST %Ta %{+Q}[req.fhdr(User-Agent),json] %{+Q}[req.fhdr(Referer)] %tsc %{+Q}r"
+    line = rf'203.0.113.7:4051 [09/Mar/2026:14:00:00 +0000] 200 42 "{agent}" "C:\temp\new" ---- "GET /v1#22 HTTP/1.1"'
+    columns = {"user_agent": json.loads(f'"{agent}"'), "referrer": r"C:\temp\new", "url": '/v1"'}
+    check([(line, columns)], log_format=layout)
 
 
 def test_quotes_in_what_haproxy_captured_stay_as_they_are() -> None:

@@ -188,8 +188,9 @@ class TextLayout(Layout):
         blankless: list[str] = []
         for name, segment in zip(names, segments, strict=True):
             cut = self._cut_segment(cut, name, segment, raws, fits, blankless)
-        if self.escape != "none":
-            escaped = records["line"].str.contains("#" if self.escape == "hash" else "\\", literal=True)
+        styles = {field.escape or self.escape for field in self._fields.values()} | {self.escape}
+        for sign in sorted({"#" if style == "hash" else "\\" for style in styles - {"none"}}):
+            escaped = records["line"].str.contains(sign, literal=True)
             if escaped.any():
                 fits.append(pl.lit(~escaped))
         # Step by step: Polars works an expression out again wherever it is named.
@@ -309,25 +310,26 @@ class TextLayout(Layout):
     @cached_property
     def _pieces(self) -> list[str]:
         """A regex per part."""
-        quoted = {"none": r".*?", "hash": '[^"]*'}.get(self.escape, r'(?:[^"\\]|\\.)*')
-        if self.strict and self.escape == "nginx":
-            quoted = r'(?:[^"\\]|\\x[0-9A-Fa-f]{2})*'  # the only escape nginx writes; \" and \\ are Apache's
         pieces = []
         for i, part in enumerate(self.parts):
             if isinstance(part, str):
                 pieces.append(re.escape(part).replace("\\ ", " "))
                 continue
+            escape = part.field.escape or self.escape
+            quoted = {"none": r".*?", "hash": '[^"]*'}.get(escape, r'(?:[^"\\]|\\.)*')
+            if self.strict and escape == "nginx":
+                quoted = r'(?:[^"\\]|\\x[0-9A-Fa-f]{2})*'  # the only escape nginx writes; \" and \\ are Apache's
             before = self.parts[i - 1] if i else ""
             after = self.parts[i + 1] if i + 1 < len(self.parts) else ""
             inside = isinstance(before, str) and isinstance(after, str) and before[-1:] == '"' and after[:1] == '"'
             # A number in quotes is told from text in quotes where the layout was guessed.
             unquoted = part.field.pattern if self.strict and not part.field.escaped else quoted
-            if self.escape == "hash" and part.field.has_blanks:
+            if escape == "hash" and part.field.has_blanks:
                 unquoted = ".*?"  # a header that HAProxy captured: quotes in it stay as they are
             # Where nothing is escaped, a quote in a value stands as it is; one before it would mean that the layout is another.
-            quotes = self.escape == "none" and not self.strict and part.field.has_blanks
+            quotes = escape == "none" and not self.strict and part.field.has_blanks
             bare = r'(?:[^"].*?|"")?' if quotes else part.field.pattern
-            if part.field.has_blanks and self.escape in ("apache", "json"):
+            if part.field.has_blanks and escape in ("apache", "json"):
                 bare = r'(?:(?:[^"\\]|\\.)*?|"")'  # quotes in it are escaped, though the place has none
             if isinstance(after, Variable) and after.field.opens:
                 bare = rf'[^"{after.field.opens}]*'  # $host$request_uri: nothing else parts the two
