@@ -93,7 +93,7 @@ class Committed:
 
     def _open(self, name: Table) -> DeltaTable:
         try:
-            return DeltaTable(self.storage.uri(name), storage_options=self.storage.options)
+            return DeltaTable(self.storage.uri(name), storage_options=self.storage.table_options)
         except TableNotFoundError:
             raise LakeError(f"{self.root}: table {name} is missing; the lake is damaged") from None
         except (DeltaError, OSError) as error:
@@ -209,7 +209,7 @@ class Committed:
             missing_columns="insert",
             extra_columns="ignore",
             hive_partitioning=False,
-            storage_options=self.storage.options,
+            storage_options=self.storage.scan_options,
             credential_provider=None,
         )
 
