@@ -846,3 +846,20 @@ def test_a_message_that_is_lost_on_a_full_disk_ends_nothing(tmp_path: Path) -> N
     assert ran("endpoints", "--no-such") == (Exit.USAGE, "")
     code, said = ran("look", str(log))
     assert code in (Exit.DONE, Exit.PARTIAL) and "answered with" in said
+
+
+@pytest.mark.parametrize("name", ["http:path", "took:ms", "a:s:ms", "a=b", "a,b", " a b", "a.b", "in.a:s", 'a"b', "a'b", "a\\b", "a*[0]"])  # fmt: skip
+def test_what_is_advised_for_json_with_names_of_its_own_can_be_pasted(tmp_path: Path, name: str) -> None:
+    log = tmp_path / "own.json"
+    records = ((f"2026-03-09T14:00:0{i}Z", f"/v1/{i}", 200 + i) for i in range(5))
+    log.write_text(
+        "".join(json.dumps({f"{i}{name}": value for i, value in enumerate(record)}) + "\n" for record in records)
+    )
+    refused = apilens("ingest", log, "--lake", tmp_path / "lake")
+    advised = next(
+        line for line in refused.err.splitlines() if line.startswith("  apilens ingest") and "--columns" in line
+    )
+    given = shlex.split(advised.removesuffix(" --columns duration_ms=NAME:s"))[1:]
+    assert apilens(*given, "--lake", tmp_path / "lake").code == 0
+    query = "SELECT count(DISTINCT start_time), count(DISTINCT path), count(DISTINCT status_code) FROM calls"
+    assert apilens("sql", query, "--lake", tmp_path / "lake", "--output", "csv").out.splitlines()[1] == "5,5,5"
