@@ -566,7 +566,7 @@ def test_a_full_disk_under_the_state_database_is_said_and_is_no_bug(lake: Path) 
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
     ran = subprocess.run(
-        [sys.executable, "-c", MAIN, "queue", "--lake", str(lake)],
+        [sys.executable, "-c", MAIN, "triage", "--lake", str(lake)],
         capture_output=True, text=True, timeout=60, preexec_fn=no_room,
     )  # fmt: skip
     assert ran.returncode == Exit.INPUT, ran.stderr
