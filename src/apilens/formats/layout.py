@@ -53,6 +53,8 @@ def _in_order(literals: Sequence[str], line: str) -> int:
     return len(literals)
 
 
+#: Lines that are asked whether a layout is near.
+_ASKED = 20
 #: Reason of a record that has not the shape of the layout, before it is told where it leaves it.
 _MISFIT = "does not fit the layout"
 _NO_CALLS = pl.DataFrame(schema={"row": pl.UInt32})
@@ -129,6 +131,15 @@ class TextLayout(Layout):
             return held
         begins = records["line"].str.contains(f"(?s)^{''.join(self._pieces)}").mean()
         return max(0.9, begins if isinstance(begins, float) else 0.0)
+
+    def is_near(self, records: pl.DataFrame) -> bool:
+        """Whether a record begins with half of the layout: blanks and quotes, and values that may be any word, are in every text."""
+        half = (len(self.parts) + 1) // 2
+        literals = [part for part in self.parts[:half] if isinstance(part, str)]
+        lines = records["line"].to_list()[:_ASKED]
+        lines = [line for line in lines if _in_order(literals, line) == len(literals)]
+        begins = pl.Series(lines, dtype=pl.String).str.contains(f"(?s)^{''.join(self._pieces[:half])}")
+        return bool(begins.any())
 
     def read(self, records: pl.DataFrame) -> Parsed:
         """Calls and rejects of `records` (row, line); see Parsed."""
