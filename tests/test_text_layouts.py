@@ -15,6 +15,8 @@ from apilens.errors import FormatError, UsageError
 from apilens.formats import FORMATS, Options, detect
 from apilens.formats.block import Block, parse
 from apilens.formats.fields import rebuild
+from apilens.formats.layout import TextLayout
+from apilens.schema import CALLS
 from test_formats import NAMES, arguments, sample
 
 
@@ -604,3 +606,73 @@ def test_a_point_whose_time_is_no_number_is_no_call(damaged: str) -> None:
     part = parse(block, detect(block.head, Options(), "points").reader)
     assert part.calls["timestamp"].null_count() == 0 and part.calls.height == 20
     assert part.rejects["row"].to_list() == [20]
+
+
+_HOSTS = ["shop.example", "shop.example:8443", "[2001:db8::1]:80", "", "-", "a b", "é.example", 'x"y', r"x\x22y"]
+_TARGETS = [
+    "/v1",
+    "/v1?a=/b&c",
+    "/",
+    "//x//y",
+    "/a b",
+    "*",
+    "",
+    "-",
+    "?a=1",
+    "https://b.example/v1",
+    "/ü?é",
+    r"/\x22",
+    '/"',
+    "x",
+]
+
+
+@pytest.mark.parametrize(
+    "log_format",
+    [
+        '[$time_local] $host$request_uri $status "$http_user_agent"',
+        '[$time_local] "$scheme://$host$request_uri" $status',
+        '[$time_local] "$request_method $host$request_uri $server_protocol" $status',
+        "[$time_local],$host$request_uri,$status",
+        "%ci:%cp [%trg] %ST %Ta %HM %HP%HQ %HV",
+    ],
+)
+def test_two_variables_side_by_side_are_read_quickly_as_carefully(log_format: str) -> None:
+    text = log_format.replace("%trg", "$time_local")
+    for name, value in {"$time_local": "09/Mar/2026:14:00:00 +0000", "$status": "200", "%ST": "200", "$scheme": "https",
+                        "$request_method": "GET", "%HM": "GET", "$server_protocol": "HTTP/1.1", "%HV": "HTTP/1.1", "%ci:%cp": "10.0.0.1:7",
+                        "%Ta": "42", "$http_user_agent": "curl"}.items():  # fmt: skip
+        text = text.replace(name, value)
+    first, second = ("$host", "$request_uri") if "$host" in text else ("%HP", "%HQ")
+    if first == "%HP":
+        values = [(target, query) for target in _TARGETS for query in ("", "?a=1", "?", "?a=/?b")]
+    else:
+        values = [(host, target) for host in _HOSTS for target in _TARGETS]
+    block = Block("".join(f"{text.replace(first, a).replace(second, b)}\n" for a, b in values).encode())
+    (layout, *_) = FORMATS[detect(block, Options(log_format=log_format), "x").format].open(
+        block.lines, Options(log_format=log_format)
+    )
+    assert isinstance(layout, TextLayout)
+    records = block.lines.select("row", "line")
+    done, left = layout._read_quickly(records)
+    quickly, carefully = layout.read(records), layout._read_carefully(records)
+    columns = sorted({*carefully.calls.columns, *quickly.calls.columns} - {"url"})
+    rows = [
+        rebuild(
+            pl.concat(
+                [
+                    CALLS.to_frame().select("url", "path", "query", "method", "http_version", "request_line").clear(),
+                    part.calls,
+                ],
+                how="diagonal_relaxed",
+            ).lazy()
+        )
+        .collect()
+        .with_columns(pl.lit(None).alias(name) for name in columns if name not in part.calls.columns)
+        .select("url", *columns)
+        .sort("row")
+        .to_dicts()
+        for part in (quickly, carefully)
+    ]
+    assert rows[0] == rows[1]
+    assert layout.reads_quickly and done.height >= left.height // 4

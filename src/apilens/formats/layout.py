@@ -82,12 +82,20 @@ class TextLayout(Layout):
     reads_quickly: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        # Two variables side by side have no literal to cut at: only the regex can tell them apart.
-        touching = any(
-            isinstance(a, Variable) and isinstance(b, Variable)
-            for a, b in zip(self.parts, self.parts[1:], strict=False)
+        # Variables side by side have no literal to cut at: only the regex can tell them apart, but for two of which the second
+        # has a beginning.
+        sides = [isinstance(part, Variable) for part in self.parts]
+        known = all(
+            second.field.opens and first.field.blankless and second.field.blankless for first, second in self._touching
         )
-        object.__setattr__(self, "reads_quickly", bool(self._literals) and not touching)
+        told = known and not any(all(sides[i : i + 3]) for i in range(len(sides) - 2))
+        object.__setattr__(self, "reads_quickly", bool(self._literals) and told)
+
+    @cached_property
+    def _touching(self) -> list[tuple[Variable, Variable]]:
+        """Variables with no literal between them."""
+        pairs = zip(self.parts, self.parts[1:], strict=False)
+        return [(a, b) for a, b in pairs if isinstance(a, Variable) and isinstance(b, Variable)]
 
     @cached_property
     def _literals(self) -> list[str]:
@@ -170,10 +178,13 @@ class TextLayout(Layout):
 
     @cached_property
     def _segments(self) -> list[list[str | Variable]]:
-        """The parts between the layout's double quotes, literals without them."""
+        """The parts between the layout's double quotes, literals without them; variables that touch as one of both names."""
         segments: list[list[str | Variable]] = [[]]
         for part in self.parts:
             if isinstance(part, Variable):
+                if segments[-1] and isinstance(before := segments[-1][-1], Variable):
+                    part = replace(part, name=before.name + part.name)
+                    segments[-1].pop()
                 segments[-1].append(part)
                 continue
             for i, piece in enumerate(part.split('"')):
@@ -199,6 +210,20 @@ class TextLayout(Layout):
         blankless: list[str] = []
         for name, segment in zip(names, segments, strict=True):
             cut = self._cut_segment(cut, name, segment, raws, fits, blankless)
+        for i, (first, second) in enumerate(self._touching):
+            both = first.name + second.name
+            cut = cut.with_columns(raws.pop(both).alias(f"t{i}"))
+            cut = cut.with_columns(pl.col(f"t{i}").str.find(second.field.opens, literal=True).alias(f"t{i}at"))
+            whole, at = pl.col(f"t{i}").cast(pl.Binary), pl.col(f"t{i}at")
+            if second.field.pattern == r"\S*":
+                at = at.fill_null(whole.bin.size())  # it may be empty
+            fits.append(at.is_not_null())
+            raws[first.name] = whole.bin.slice(0, at).cast(pl.String)
+            fits.append(~raws[first.name].str.contains('"', literal=True))  # as _pieces has it
+            raws[second.name] = whole.bin.slice(at).cast(pl.String)
+            if both in blankless:
+                blankless.remove(both)
+                blankless += [first.name, second.name]
         styles = {field.escape or self.escape for field in self._fields.values()} | {self.escape}
         for sign in sorted({"#" if style == "hash" else "\\" for style in styles - {"none"}}):
             escaped = records["line"].str.contains(sign, literal=True)
