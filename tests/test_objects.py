@@ -231,6 +231,11 @@ def test_a_lock_of_a_killed_run_is_free_after_its_lease_and_a_held_one_is_kept(b
                 killed.check()
 
 
+def test_what_two_runs_create_at_once_is_made_by_one(bucket: S3Store) -> None:
+    place = storage.storage_at(url(bucket, "lake"))
+    assert [place.create("x", b"one"), place.create("x", b"two"), place.read("x")] == [True, False, b"one"]
+
+
 def test_a_lock_that_is_given_back_while_another_asks_for_it_is_no_error(bucket: S3Store) -> None:
     holder, other = (storage._Lease(bucket, url(bucket), "commit") for _ in range(2))
     assert holder.taken()

@@ -292,11 +292,14 @@ class Bucket:
     def create(self, path: str, data: bytes) -> bool:
         from obstore.exceptions import AlreadyExistsError
 
-        try:
-            self._ask(lambda store: store.put(path, data, mode="create"))
-        except AlreadyExistsError:
-            return False
-        return True
+        def made(store: ObjectStore) -> bool:
+            try:
+                store.put(path, data, mode="create")
+            except AlreadyExistsError:
+                return False
+            return True
+
+        return self._ask(made)
 
     def names(self, folder: str, after: str = "") -> list[str]:
         found = self._ask(lambda store: store.list(f"{folder}/", offset=f"{folder}/{after}").collect())
