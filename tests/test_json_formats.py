@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import polars as pl
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apilens.errors import FormatError, UsageError
-from apilens.formats import FORMATS, Options, apipark, check_options, detect, json_layout
+from apilens.formats import FORMATS, Options, apipark, check_options, detect, json_layout, nearly_json
 from apilens.formats.block import Block, Parsed, parse, parse_records
 from apilens.formats.configs import read_layouts
 from apilens.formats.json_layout import DEEPEST, too_deep
@@ -829,6 +830,40 @@ def test_objects_that_are_broken_otherwise_stay_rejects_as_they_came() -> None:
     broken = [good[:-1], good.replace("200", "-x"), good.replace('"/v1"', r'"/v1\x2"'), good.replace("200", "{-,")]
     part = parse(lines(good, *broken), detect(lines(good), Options(), "x").reader)
     assert (part.calls.height, part.rejects["row"].to_list()) == (1, [1, 2, 3, 4])
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b c", ":", ",", "{", ""]),
+            st.sampled_from(["-", "", " ", "007", "00", "0.1, 0.2", "-, 00.5", "0.1 : -", "1", "null", '":-,"', '": 0.1, 0.2"',
+                             '"a, ":', '"{"', '":"', '"x\\":,"', '{"y":-}', "[-,]"]),
+            st.sampled_from(["", " "]),
+        ),
+        min_size=1, max_size=5,
+    )
+)  # fmt: skip
+def test_an_object_is_mended_in_columns_as_string_by_string(fields: list[tuple[str, str, str]]) -> None:
+    text = "{" + ",".join(f'"{name}":{blank}{value}{blank}' for name, value, blank in fields) + "}"
+    slowly = nearly_json._VALUE.sub(nearly_json._value, text)
+    (quickly,) = mended(pl.Series([text]))
+    try:
+        expected = json.loads(slowly)
+    except ValueError:
+        with pytest.raises(ValueError):
+            json.loads(quickly)
+    else:
+        assert json.loads(quickly) == expected
+
+
+def test_a_head_of_odd_objects_is_mended_once_for_all_formats() -> None:
+    text = '{"time":"2026-03-09T14:00:00Z","remote_addr":"10.0.0.%d","request_uri":"/v1","status":200,"upstream_response_time":-}'
+    block = lines(*(text % i for i in range(100)))
+    nearly_json._mended_head.cache_clear()
+    with mock.patch.object(nearly_json, "_mended", wraps=nearly_json._mended) as mending:
+        assert detect(block, Options(), "x").format == "table_json"
+    asked = [tuple(one.args[0]) for one in mending.call_args_list]
+    assert len(asked) == len(set(asked))
 
 
 @pytest.mark.parametrize("much", ["0", " ", "0.", "- : ", '"', '\\"', "\\\\", "\\\\x22", ":", '"a":-,'])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from apilens.errors import FormatError, UsageError
 from apilens.formats import FORMATS, Options, detect
 from apilens.formats.block import Block, parse
 from apilens.formats.fields import rebuild
+from apilens.formats.layout import TextLayout
+from apilens.schema import CALLS
 from test_formats import NAMES, arguments, sample
 
 
@@ -571,6 +574,14 @@ def test_haproxy_s_captures_are_columns_and_its_converter_for_json_is_undone() -
     check([(line, {**columns, "attributes": {"captured_request_headers": 'd "e"'}})], log_format=layout)
 
 
+@pytest.mark.parametrize("agent", [r"curl/8.5", r"a \"b\" \u00e9"], ids=["plain", "escaped"])
+def test_haproxy_s_converter_for_json_on_one_variable_leaves_the_others_as_they_are(agent: str) -> None:
+    layout = "%ci:%cp [%trg] %ST %Ta %{+Q}[req.fhdr(User-Agent),json] %{+Q}[req.fhdr(Referer)] %tsc %{+Q}r"
+    line = rf'203.0.113.7:4051 [09/Mar/2026:14:00:00 +0000] 200 42 "{agent}" "C:\temp\new" ---- "GET /v1#22 HTTP/1.1"'
+    columns = {"user_agent": json.loads(f'"{agent}"'), "referrer": r"C:\temp\new", "url": '/v1"'}
+    check([(line, columns)], log_format=layout)
+
+
 def test_quotes_in_what_haproxy_captured_stay_as_they_are() -> None:
     layout = "%ci:%cp [%trg] %ST %Ta ua=%{+Q}[capture.req.hdr(0)] %tsc %{+Q}r"
     line = '203.0.113.7:4051 [09/Mar/2026:14:00:00 +0000] 200 42 ua="{}" ---- "GET /v1 HTTP/1.1"'
@@ -706,3 +717,73 @@ def test_what_squid_escapes_is_not_put_into_quotes_by_it() -> None:
     layout = '%ts.%03tu %>Hs "%ru" "%"{User-Agent}>h"'
     line = r'1773064800.125 200 "http://api.example/a\\b" "c \"d\""'
     check([(line, {"path": r"/a\b", "user_agent": 'c "d"'})], log_format=layout)
+
+
+_HOSTS = ["shop.example", "shop.example:8443", "[2001:db8::1]:80", "", "-", "a b", "é.example", 'x"y', r"x\x22y"]
+_TARGETS = [
+    "/v1",
+    "/v1?a=/b&c",
+    "/",
+    "//x//y",
+    "/a b",
+    "*",
+    "",
+    "-",
+    "?a=1",
+    "https://b.example/v1",
+    "/ü?é",
+    r"/\x22",
+    '/"',
+    "x",
+]
+
+
+@pytest.mark.parametrize(
+    "log_format",
+    [
+        '[$time_local] $host$request_uri $status "$http_user_agent"',
+        '[$time_local] "$scheme://$host$request_uri" $status',
+        '[$time_local] "$request_method $host$request_uri $server_protocol" $status',
+        "[$time_local],$host$request_uri,$status",
+        "%ci:%cp [%trg] %ST %Ta %HM %HP%HQ %HV",
+    ],
+)
+def test_two_variables_side_by_side_are_read_quickly_as_carefully(log_format: str) -> None:
+    text = log_format.replace("%trg", "$time_local")
+    for name, value in {"$time_local": "09/Mar/2026:14:00:00 +0000", "$status": "200", "%ST": "200", "$scheme": "https",
+                        "$request_method": "GET", "%HM": "GET", "$server_protocol": "HTTP/1.1", "%HV": "HTTP/1.1", "%ci:%cp": "10.0.0.1:7",
+                        "%Ta": "42", "$http_user_agent": "curl"}.items():  # fmt: skip
+        text = text.replace(name, value)
+    first, second = ("$host", "$request_uri") if "$host" in text else ("%HP", "%HQ")
+    if first == "%HP":
+        values = [(target, query) for target in _TARGETS for query in ("", "?a=1", "?", "?a=/?b")]
+    else:
+        values = [(host, target) for host in _HOSTS for target in _TARGETS]
+    block = Block("".join(f"{text.replace(first, a).replace(second, b)}\n" for a, b in values).encode())
+    (layout, *_) = FORMATS[detect(block, Options(log_format=log_format), "x").format].open(
+        block.lines, Options(log_format=log_format)
+    )
+    assert isinstance(layout, TextLayout)
+    records = block.lines.select("row", "line")
+    done, left = layout._read_quickly(records)
+    quickly, carefully = layout.read(records), layout._read_carefully(records)
+    columns = sorted({*carefully.calls.columns, *quickly.calls.columns} - {"url"})
+    rows = [
+        rebuild(
+            pl.concat(
+                [
+                    CALLS.to_frame().select("url", "path", "query", "method", "http_version", "request_line").clear(),
+                    part.calls,
+                ],
+                how="diagonal_relaxed",
+            ).lazy()
+        )
+        .collect()
+        .with_columns(pl.lit(None).alias(name) for name in columns if name not in part.calls.columns)
+        .select("url", *columns)
+        .sort("row")
+        .to_dicts()
+        for part in (quickly, carefully)
+    ]
+    assert rows[0] == rows[1]
+    assert layout.reads_quickly and done.height >= left.height // 4

@@ -194,6 +194,10 @@ class Layout(ABC):
     def nearness(self, records: pl.DataFrame) -> float:
         """How much of this layout's shape the records have, 0..1; ranks formats none of which fits."""
 
+    def is_near(self, records: pl.DataFrame) -> bool:
+        """Whether it helps to hear where records, none of which fits, leave this layout."""
+        return self.nearness(records) > 0
+
     @abstractmethod
     def read(self, records: pl.DataFrame) -> Parsed:
         """Parse `records` (row, line), none of them blank. Raises nothing: what does not fit is a reject."""

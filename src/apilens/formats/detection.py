@@ -21,6 +21,8 @@ from apilens.formats.trials import Trial, chains, try_formats
 
 #: Characters of a line that is shown.
 _SHOWN = 80
+#: What was asked for, as most access logs write it: a method, and a target not far behind.
+_ASKED = r"\b(?:GET|POST|PUT|DELETE|PATCH|HEAD|OPTIONS)\b.{0,20}?(?:/|://)"
 #: Fields of a JSON object that are shown.
 _FIELDS_SHOWN = 20
 #: Where the lines begin that say what to type for an input of no known format; the same for every such input.
@@ -221,14 +223,17 @@ def _explain_failure(name: str, ranked: Sequence[Trial]) -> str:
     # A format is tried with each wrapper that may be around the lines; the nearest of these is told.
     near: dict[str, str] = {}
     for trial in sorted(ranked, key=lambda trial: -trial.nearness):
-        if len(near) < 3 and trial.format not in near and trial.nearness > 0 and (why := trial.first_reject):
+        if len(near) < 3 and trial.format not in near and trial.is_near and (why := trial.first_reject):
             near[trial.format] = why
     found = [f"{name}: no known format reads its first {ranked[0].records if ranked else 0} records."]
     if near:
         found = [f"{found[0]} Nearest:", *(f"  {one}: {why}" for one, why in near.items())]
     elif ranked:
-        line = ranked[0].head["line"][0]
-        found = [f"{found[0]} They look like no calls at all: {line[:_SHOWN]!r}{'…' if len(line) > _SHOWN else ''}"]
+        lines = ranked[0].head["line"]
+        asked = lines.str.contains(_ASKED)
+        line = lines.filter(asked)[0] if asked.any() else lines[0]
+        told = "None is near to what looks like a call" if asked.any() else "They look like no calls at all"
+        found = [f"{found[0]} {told}: {line[:_SHOWN]!r}{'…' if len(line) > _SHOWN else ''}"]
     if ranked and ranked[0].head["line"].str.contains(_PARTED).any():
         return "\n".join([*found, _FASTIFY])
     # What stands in a field called message may have been taken for a line by itself: then the objects around it say more.

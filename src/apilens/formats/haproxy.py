@@ -9,7 +9,6 @@ from functools import cache
 import polars as pl
 
 from apilens.formats import fields as f
-from apilens.formats.escapes import Escape
 from apilens.formats.format import known_or_pasted
 from apilens.formats.layout import TextLayout, Variable
 from apilens.formats.template import check_time, parts
@@ -268,15 +267,15 @@ def layout(log_format: str, tz: str = "UTC") -> TextLayout:
     text = text.replace('\\"', '"').replace("\\ ", " ").replace("\\[", "[").replace("\\]", "]")
     fields = _fields(tz)
     quoting = False
-    escape: Escape = "hash"
 
     def named(match: re.Match[str]) -> tuple[str | Variable, ...]:
-        nonlocal quoting, escape
+        nonlocal quoting
         flags, name = match[2] or "", match[1] or match[3]
         if name is None:
             return ("%",)
+        for_json = False
         if name[0] == "[" and (bare := _FOR_JSON.sub("", name)) != name:
-            name, escape = bare, "json"
+            name, for_json = bare, True
         quoted = ("+Q" in flags or (quoting and "-Q" not in flags)) and name not in _NUMBERS
         if name.strip() == "o":  # sets the flags of those behind it
             quoting = "+Q" in flags or (quoting and "-Q" not in flags)
@@ -285,6 +284,8 @@ def layout(log_format: str, tz: str = "UTC") -> TextLayout:
         field = fields.get(key) or fields.get(_header(key)) or f.attribute(name.strip("[]").split(",")[0])
         if quoted and name == "[capture.req.hdr(0)]":
             field = f.attribute("captured_request_headers")  # without quotes it is told by its form
+        if for_json:
+            field = replace(field, escape="json", escaped=True)
         variable = Variable(f"%{key}", field)
         return ('"', variable, '"') if quoted else (variable,)
 
@@ -300,7 +301,7 @@ def layout(log_format: str, tz: str = "UTC") -> TextLayout:
         "haproxy_http",
         text,
         found,
-        escape,
+        "hash",
         filtered=_MESSAGES,
         nulls=("-", "", "-1"),
         derived=tuple(derived),

@@ -18,7 +18,7 @@ from polars import selectors
 from apilens.formats.attributes import EXTRAS, add_attributes
 from apilens.formats.block import REJECTED, Layout, Parsed
 from apilens.formats.fields import Field, attribute, outranked, quickest, read_carefully, read_quickly
-from apilens.formats.json_paths import attribute_name, child, dotted, key_of, parents_of, steps
+from apilens.formats.json_paths import attribute_name, child, dotted, key_of, names, parents_of, steps
 from apilens.formats.nearly_json import mended
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: A path in a condition.
 _NAMED_PATH = re.compile(r"\{(\$[^{}]*)\}")
+#: Lines that are asked whether a layout is near.
+_ASKED = 20
 #: Fields of one record that are kept although no layout names them: a log that has more of them is no log.
 _MAX_EXTRAS = 500
 
@@ -89,6 +91,12 @@ class JsonLayout(Layout):
         found = self._extract(docs)
         like = pl.col("valid") | pl.col("deep")
         return float(found.select((like.mean() + pl.col("signed").mean()) / 2).item() or 0.0)
+
+    def is_near(self, records: pl.DataFrame) -> bool:
+        """Whether records have half of what tells this layout; where that is no name, half of their own are known."""
+        leaves = set(map(dotted, names(records["line"].head(_ASKED))))
+        told, known = self.kinship(leaves)
+        return bool(leaves) and (told if self._groups else known) >= 0.5
 
     def read(self, records: pl.DataFrame) -> Parsed:
         """Calls and rejects of `records` (row, line); see Parsed.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -185,7 +185,7 @@ def _bind(
     """
     bound: dict[str, f.Field] = {}
     for column, source in mapping.items():
-        name, unit = _source(source)
+        name, unit = _source(source, names)
         if name not in names:
             raise UsageError(f"--columns {column}={source}: the input has no column {name!r}, only {', '.join(names)}")
         bound[name] = _field(column, unit, tz)
@@ -227,10 +227,10 @@ def _of_nginx(plain: Iterable[str]) -> set[str]:
     return found if len(found) >= _TELLING else set()
 
 
-def _source(source: str) -> tuple[str, str | None]:
-    """Name and unit of a mapping's source."""
+def _source(source: str, names: Container[str]) -> tuple[str, str | None]:
+    """Name and unit of a mapping's source; names: those there are, of which one may end as if a unit stood behind it."""
     name, _, unit = source.rpartition(":")
-    return (name, unit) if unit in _TO_MS else (source, None)
+    return (name, unit) if unit in _TO_MS and (name in names or source not in names) else (source, None)
 
 
 def csv_layout(header: str, mapping: Mapping[str, str], tz: str) -> CsvLayout | None:
@@ -258,7 +258,8 @@ def json_layouts(lines: Iterable[str], mapping: Mapping[str, str], tz: str) -> l
         return []
     paths = {dotted(where): where for where in reversed(plain)}
     # A field that the first records lack can be meant all the same.
-    paths |= {name: path(*name.split(".")) for name, _ in map(_source, mapping.values()) if name not in paths}
+    meant = (_source(source, paths)[0] for source in mapping.values())
+    paths |= {name: path(*name.split(".")) for name in list(meant) if name not in paths}
     spelled = {name: plain.get(where, "") for name, where in reversed(paths.items())}
     telling = [] if mapping else [name for name, words in spelled.items() if words in _of_nginx(spelled.values())]
     found = []

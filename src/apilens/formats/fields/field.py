@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
+from apilens.formats.escapes import Escape
+
 Columns = dict[str, pl.Expr]
 Read = Callable[[pl.Expr], Columns]
 Accept = Callable[[pl.Expr, Columns], pl.Expr]
@@ -36,6 +38,7 @@ class Field:
     pattern: str = r"\S+"
     rank: int = 0
     escaped: bool = False  # the gateway escapes this value
+    escape: Escape | None = None  # in a way of its own; None: as all of its layout
     mandatory: bool = False  # a null value makes the line a reject
     timestamp_kind: str | None = None
     percent: tuple[str, ...] = ()  # columns that are percent-encoded text

@@ -146,8 +146,12 @@ def read_carefully(
     raws: `row` and per field i its text in `v{i}`, null markers already null, log escapes still in place.
     misfit: why the record as a whole does not fit; null where it does. derived, unused: as in `typed`.
     """
-    names = list(fields)
-    raws = unescape_columns(raws, [f"v{i}" for i, name in enumerate(names) if fields[name].escaped], escape)
+    styles: dict[Escape, list[str]] = {}
+    for i, field in enumerate(fields.values()):
+        if field.escaped:
+            styles.setdefault(field.escape or escape, []).append(f"v{i}")
+    for style, columns in styles.items():
+        raws = unescape_columns(raws, columns, style)
     plan = typed(raws.lazy(), fields, gateway, careful=True, derived=derived, unused=unused)
     read = plan.with_columns(misfit=misfit).collect(engine="in-memory")
     complaints = [
