@@ -846,3 +846,24 @@ def test_a_message_that_is_lost_on_a_full_disk_ends_nothing(tmp_path: Path) -> N
     assert ran("endpoints", "--no-such") == (Exit.USAGE, "")
     code, said = ran("look", str(log))
     assert code in (Exit.DONE, Exit.PARTIAL) and "answered with" in said
+
+
+def test_a_duration_without_a_unit_is_said_by_every_command_that_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "t.ndjson"
+    path.write_text('{"time":"2026-03-09T14:00:00Z","method":"GET","path":"/x","latency":125}\n')
+    said = "nothing says whether latency is in s, ms, us or ns"
+    for command in (("parse", path), ("ingest", "--lake", tmp_path / "lake", path), ("look", path)):
+        assert apilens(*command).err.count(f"{path}: {said}") == 1
+    assert said in apilens("formats", "--detect", path).out
+    assert said in apilens("formats", "--detect", path, "--output", "json").json()["doubts"][0]
+
+
+def test_a_log_of_an_unknown_layout_shows_what_one_of_envoy_s_looks_like(tmp_path: Path) -> None:
+    path = tmp_path / "envoy.log"
+    path.write_text('[2026-03-09T14:00:00.125Z] "GET /v1/carts HTTP/2" 200 42 edge-1\n')
+    ran = apilens("parse", path)
+    (typed,) = (line for line in ran.err.split("\n") if "%START_TIME%" in line)
+    command = shlex.split(typed)
+    assert ran.code == 3 and command[:2] == ["apilens", "ingest"]
+    (row,) = apilens("parse", *command[2:]).rows()
+    assert (row["duration_ms"], row["node"]) == (42.0, "edge-1")

@@ -41,6 +41,12 @@ class Detection:
         """The layout found or given, as its author wrote it; None: the format has only one."""
         return self.reader.layouts[0].text
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What the layouts found leave open; nothing of layouts given, which `formats.doubts` judges."""
+        tables = (layout for layout in self.reader.layouts if layout.gateway.startswith("table"))
+        return tuple(dict.fromkeys(doubt for layout in tables for doubt in layout.doubts))
+
 
 def detect(head: Block, options: Options, name: str) -> Detection:
     """The format of an input from its head; name: of the input, for messages.
@@ -188,6 +194,38 @@ def _mapped(lines: pl.Series, name: str) -> list[str]:
     ]
 
 
+#: What a pasted layout looks like: NGINX's, Apache's, Envoy's.
+_LAYOUTS = (
+    '$remote_addr [$time_local] "$request" $status $request_time',
+    '%h %l %u %t "%r" %>s %b %D',
+    '[%START_TIME%] "%REQ(:METHOD)% %REQ(:PATH)% %PROTOCOL%" %RESPONSE_CODE% %DURATION% %HOSTNAME%',
+)
+#: Beginning of the names of formats -> a variable as their layouts have it.
+_VARIABLES = {"nginx": "$NAME", "apache": "%{NAME}i", "envoy": "%NAME%", "istio": "%NAME%", "haproxy": "%[NAME]"}
+
+
+def _begun(ranked: Sequence[Trial], name: str) -> list[str]:
+    """What to type for lines that are of a known layout up to something that was appended to it; nothing for others."""
+    for trial in sorted(ranked, key=lambda trial: -trial.nearness):
+        records = trial.head.select("row", "line")
+        known = (layout for layout in trial.layouts if isinstance(layout, TextLayout))
+        begun = [layout for layout in known if layout.nearness(records) > _BEGINS]
+        longest = max(begun, key=lambda layout: len(layout.parts), default=None)
+        variable = next((one for family, one in _VARIABLES.items() if trial.format.startswith(family)), None)
+        if longest is not None and variable is not None:
+            longer = shlex.quote(f"{longest.text} {variable}")
+            return [
+                f"They are of {trial.format} with something behind it. Where {variable} stands here, put what your configuration has"
+                " there:",
+                f"  apilens ingest {shlex.quote(name)} --log-format {longer}",
+            ]
+    return []
+
+
+#: Share of records that begin as a layout does, from which on the others are taken for garbage. See TextLayout.nearness.
+_BEGINS = 0.95
+
+
 def _explain_failure(name: str, ranked: Sequence[Trial]) -> str:
     if ranked and ranked[0].head["line"].str.contains("\0", literal=True).any():
         return (
@@ -200,6 +238,7 @@ def _explain_failure(name: str, ranked: Sequence[Trial]) -> str:
         if len(near) < 3 and trial.format not in near and trial.nearness > 0 and (why := trial.first_reject):
             near[trial.format] = why
     found = [f"{name}: no known format reads its first {ranked[0].records if ranked else 0} records."]
+    begun = _begun(ranked, name)
     if near:
         found = [f"{found[0]} Nearest:", *(f"  {one}: {why}" for one, why in near.items())]
     elif ranked:
@@ -211,10 +250,10 @@ def _explain_failure(name: str, ranked: Sequence[Trial]) -> str:
     return "\n".join(
         [
             *found,
+            *begun,
             f"{ADVICE} name the file that has it, or paste it:",
             f"  apilens ingest {typed} --log-format-from /etc/nginx/nginx.conf",
-            f"  apilens ingest {typed} --log-format '$remote_addr [$time_local] \"$request\" $status $request_time'",
-            f"  apilens ingest {typed} --log-format '%h %l %u %t \"%r\" %>s %b %D'",
+            *(f"  apilens ingest {typed} --log-format {shlex.quote(layout)}" for layout in _LAYOUTS),
             f"or the columns of a table: apilens ingest {typed} --format table_csv --columns timestamp=when:ms",
         ]
     )

@@ -47,7 +47,7 @@ _RETRIES = 5
 class InputReport:
     """What became of one input. format: that of most of its head; formats: stored calls by the format that read them. form: what was turned into lines, so that offsets count in those; None: the input has lines.
     problem: why some of it is missing; None: all of it was read. no_calls: known to hold none, and passed over. doubts: see
-    formats.doubts."""
+    formats.doubts and Detection.doubts."""
 
     name: str
     format: str | None = None
@@ -491,3 +491,4 @@ def _as_duplicate(counts: Counts) -> Counts:
 
 def _describe(report: InputReport, detection: Detection) -> None:
     report.format, report.why, report.log_format = detection.format, detection.why, detection.layout
+    report.doubts += [f"{report.name}: {doubt}" for doubt in detection.doubts]
