@@ -9,7 +9,7 @@ import polars as pl
 
 from apilens.distinct import coded, constant, distinct
 from apilens.formats.block import Block, Parsed
-from apilens.formats.fields import first_of_chain
+from apilens.formats.fields import client_of_chain
 from apilens.ingest.redact import NEVER_STORED, SECRET_KEY, Redactor
 from apilens.ingest.synthetic import rhythmic, synthetic_type
 from apilens.routes.rules import template
@@ -102,9 +102,9 @@ def enrich(parsed: Parsed, block: Block, declared: Declared, redactor: Redactor 
 
 def _forwarded(chain: pl.Series, client: pl.Series) -> pl.Series:
     """The client's address, out of X-Forwarded-For where the log names none."""
-    unnamed = distinct(chain.set(client.is_not_null(), None))
-    found = unnamed.map(lambda chains: chains.to_frame("chain").select(first_of_chain(pl.col("chain"))).to_series())
-    return pl.select(pl.coalesce(client, found.cast(pl.String))).to_series()
+    unnamed = distinct(chain.set(client.is_not_null(), None) if client.null_count() < client.len() else chain)
+    found = unnamed.map(client_of_chain).cast(pl.String)
+    return found if client.null_count() == client.len() else pl.select(pl.coalesce(client, found)).to_series()
 
 
 def _with_masked_attributes(calls: pl.DataFrame, redactor: Redactor) -> pl.DataFrame:
