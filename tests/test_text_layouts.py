@@ -629,6 +629,20 @@ def test_a_header_that_says_who_called_is_the_same_column_behind_every_gateway(
     assert "attributes" not in call
 
 
+@pytest.mark.parametrize(
+    ("layout", "line"),
+    [
+        ("%START_TIME% %DYNAMIC_METADATA(envoy.filters.http.jwt_authn:payload:{})%", "2026-03-09T14:00:00Z acme"),
+        ("$time_iso8601 $jwt_claim_{}", "2026-03-09T14:00:00Z acme"),
+        ("$context.requestTimeEpoch $context.requestId $context.authorizer.claims.{}", "1773064800125 r-1 acme"),
+    ],
+)
+def test_a_claim_of_a_checked_token_is_the_same_column_behind_every_gateway(layout: str, line: str) -> None:
+    for claim, column in (("client_id", 0), ("azp", 0), ("sub", 1)):
+        (call,) = read([line], log_format=layout.format(claim))
+        assert [call.get(name) for name in CALLED] == (["acme", None], [None, "acme"])[column]
+
+
 def test_of_several_callers_the_best_is_taken_and_the_others_are_kept() -> None:
     names = (
         "%REQ(X-CLIENT-ID)%", "%REQ(X-CONSUMER-USERNAME)%", "%REQ(X-CONSUMER-ID)%", "%DOWNSTREAM_PEER_URI_SAN%",

@@ -217,12 +217,12 @@ _WRITTEN = {
 }
 
 
-#: $http_x_client_id and the like.
+#: $http_x_client_id and the like, and the claims of a token that NGINX Plus has checked.
 _CALLERS = {
     name: f.kept_if_outranked(field, name)
     for header, field in f.CALLERS.items()
     if (name := f"http_{header.replace('-', '_')}")
-}
+} | {f"jwt_claim_{claim}": f.kept_if_outranked(field, f"jwt_claim_{claim}") for claim, field in f.CLAIMS.items()}
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))", re.ASCII)
 _URI_AND_ARGS = re.compile(r"\$\{?(?:document_)?uri\}?\$\{?is_args\}?\$\{?(?:args|query_string)\b\}?", re.ASCII)
