@@ -251,3 +251,37 @@ def test_what_keeps_a_strangers_format_from_being_used_is_said(tmp_path: Path) -
         ran = apilens("parse", tmp_path / "x.log", "--log-format", "$msec")
     assert (ran.code, len(ran.rows())) == (0, 1)
     assert "RuntimeError: boom" in ran.err and "found str, expected apilens.formats.Format" in ran.err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'INFO:     127.0.0.19:54359 - "GET /v1/carts HTTP/1.1" 200 OK',  # uvicorn
+        "GET /v1/carts 200 12 - 2.122 ms",  # morgan, tiny
+        "\x1b[0mGET /v1/carts \x1b[32m200\x1b[0m 2.122 ms - 12\x1b[0m",  # dev
+    ],
+)
+def test_calls_without_a_time_are_told_that_they_have_none(line: str) -> None:
+    with pytest.raises(FormatError, match="what was called, but not when"):
+        detect(Block(f"{line}\n".encode() * 3), Options(), "x")
+    timed = Block(f"2026-03-09T14:00:00.123456789Z {line}\n".encode())
+    if line.startswith("INFO"):  # what the message says to type
+        layout = '%{%Y-%m-%dT%H:%M:%S.%9fZ}t %{level}n %h:%{remote}p - "%r" %>s %{reason}n'
+        calls = parse(timed, detect(timed, Options(log_format=layout), "x").reader).calls
+        assert calls.select("path", "status_code", "client_ip").row(0) == ("/v1/carts", 200, "127.0.0.19")
+
+
+def test_fastify_s_parted_records_are_told_how_to_become_one() -> None:
+    first = (
+        '{"level":30,"time":1773064800125,"reqId":"req-2","req":{"method":"GET","url":"/v1"},"msg":"incoming request"}'
+    )
+    last = '{"level":30,"time":1773064800167,"reqId":"req-2","res":{"statusCode":200},"responseTime":42,"msg":"request completed"}'
+    with pytest.raises(FormatError) as refused:
+        detect(Block(f"{first}\n{last}\n".encode()), Options(), "x")
+    assert "disableRequestLogging" in str(refused.value) and "--columns" not in str(refused.value)
+
+
+def test_what_is_called_a_status_is_suggested_before_what_looks_like_one() -> None:
+    line = '{"when":"2026-03-09T14:00:00Z","message":"GET /v1 200","in":{"query":{"n":"176"},"verb":"GET","uri":"/v1"},"out":{"statusCode":200}}'
+    with pytest.raises(FormatError, match=r"--columns status_code=out\.statusCode"):
+        detect(Block(f"{line}\n".encode()), Options(), "x")

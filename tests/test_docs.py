@@ -187,4 +187,6 @@ def test_the_units_for_systemd_are_in_order(tmp_path: Path) -> None:
     (tmp_path / "apilens.service").write_text(service.replace("/opt/apilens/bin/apilens", sys.executable))
     (tmp_path / "apilens.timer").write_text(timer)
     ran = subprocess.run(["systemd-analyze", "verify", *tmp_path.iterdir()], capture_output=True, text=True)
-    assert (ran.returncode, ran.stderr) == (0, "")
+    # Other units of the machine are read as well, and warned of.
+    said = [line for line in ran.stderr.splitlines() if "apilens" in line]
+    assert (ran.returncode, said) == (0, [])

@@ -736,3 +736,14 @@ def test_a_piece_has_no_more_lines_than_memory_holds_and_the_same_data_is_known_
         assert entries["lines"].max() == 10
     again = ingest(tmp_path / "lake", tmp_path / "a.log")
     assert (again["stored"], again["duplicate"]) == (0, 30)
+
+
+def test_a_doubt_about_a_recognised_layout_is_said_once_with_its_input(tmp_path: Path) -> None:
+    line = '203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "GET /v1 HTTP/1.1" 200 5 "-" "c" '
+    (tmp_path / "t.log").write_text("".join(f"{line}{seconds}\n" for seconds in (0, 1, 0)))
+    ran = apilens("ingest", tmp_path / "t.log", "--lake", tmp_path / "lake")
+    assert ran.code == 0
+    assert ran.err.count("t.log: the whole number at the end of its lines is too small for microseconds") == 1
+    pasted = ("--log-format", '%h %l %u %t "%r" %s %b "%{Referer}i" "%{User-Agentt}i" %T')
+    ran = apilens("ingest", tmp_path / "t.log", "--lake", tmp_path / "other", *pasted)
+    assert ran.err.count("did you mean") == 1

@@ -161,6 +161,13 @@ def test_httpd_conf_gives_its_log_formats_and_the_logs_they_are_for(tmp_path: Pa
         ('{\n "id": "$context.requestId",\n "code": $context.status\n}\n', [("aws", '{ "id": "$context.requestId", "code": $context.status }')]),
         ("$remote_addr [$time_local] $status\n", [("", "$remote_addr [$time_local] $status")]),
         ('log_format x "it\'s $status";', [("nginx", "it's $status")]),
+        ('#accesslog.format = "%a"\naccesslog.filename = "/x"\naccesslog.format = "%h %t \\"%r\\" %s"\n', [("apache", '%h %t \\"%r\\" %s')]),
+        ("[uwsgi]\nlog-format = %(addr) [%(ltime)] %(status)\n", [("uwsgi", "%(addr) [%(ltime)] %(status)")]),
+        ('<Valve pattern="%h %t &quot;%r&quot;" className="x.AccessLogValve"/><Valve className="x.RemoteIpValve"/><Valve className="x.JsonAccessLogValve" pattern="%t"/>', [("apache", '%h %t "%r"')]),
+        ("<Valve className='x.AccessLogValve' pattern='common' />", [("apache", '%h %l %u %t "%r" %>s %b')]),
+        ('listen: 80\naccess-log:\n  path: /x\n  format: "%h %t %{duration}x"\n', [("apache", "%h %t %{duration}x")]),
+        ("http_port 3128\naccess_log daemon:/x squid\n", [("squid", "%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt")]),
+        ("access_log stdio:/x buffer-size=1KB\n", [("squid", "%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt")]),
         ("access_log /var/log/x.log;", [("nginx", '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"')]),
     ],
 )  # fmt: skip
@@ -172,6 +179,7 @@ def test_every_kind_of_configuration_gives_its_layouts(text: str, layouts: list[
     ("text", "said"),
     [
         ("", "x: no layout found; expected log_format (nginx.conf), LogFormat"),
+        ("logging:\n  formats:\n  - format: '%<cqtq> %<ttms>'\n", "x: no layout found; expected log_format"),
         ("\n\nlog_format main '$remote_addr", "x:3: log_format has a quote that is never closed; expected '"),
         ("log_format main '$remote_addr'\n", "x:1: log_format main is cut off; expected ;"),
         ("log_format main '$remote_addr'\n}", "x:1: log_format is followed by '}'; expected ;"),
@@ -378,7 +386,23 @@ def test_a_layout_of_envoy_is_read_however_it_is_written_down(how: str, tmp_path
     log, configuration = tmp_path / "access.log", tmp_path / "envoy.yaml"
     log.write_text(line)
     configuration.write_text(text)
-    given = [("--log-format-from", configuration), *([("--log-format", text)] if how in ENVOYS else [])]
-    for option, value in given:
+    # A file with several lines that is no configuration is another program's.
+    given = [] if how.startswith("broken") else [("--log-format-from", configuration)]
+    for option, value in [*given, *([("--log-format", text)] if how in ENVOYS else [])]:
         (row,) = apilens("parse", log, option, value).rows()
         assert (row["duration_ms"], row["path"], row["node"]) == (42.0, "/v1/carts", "edge-1")
+
+
+def test_squid_conf_and_server_xml_say_which_log_has_which_layout() -> None:
+    squid = read_layouts("access_log /x/a.log combined\naccess_log /x/b.log squid\n", "x", lambda pattern, inside: [])
+    assert [(one.name, one.logs, one.gateway) for one in squid] == [
+        ("combined", ("/x/a.log",), "apache_combined"), ("squid", ("/x/b.log",), "squid")
+    ]  # fmt: skip
+    valves = "".join(
+        f"<Valve className='x.AccessLogValve' prefix='{name}' pattern='%t %{letter}'/>"
+        for name, letter in (("d", "D"), ("t", "T"))
+    )
+    layouts = read_layouts(valves, "server.xml", lambda pattern, inside: [])
+    for name, ms in (("d.2026-03-09", 0.003), ("t.2026-03-09", 3000.0)):
+        block = Block(b"[09/Mar/2026:14:00:00 +0000] 3\n")
+        assert parse(block, detect(block, Options(layouts=layouts), name).reader).calls["duration_ms"].to_list() == [ms]

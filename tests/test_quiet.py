@@ -122,3 +122,29 @@ def test_five_times_as_many_endpoints_are_asked_for_more_than_five_times_the_cer
     fleet, _ = seen(rows, 2)
     assert fleet.many[99] == 0
     assert 1.5 < fleet.many[100] < 2
+
+
+@pytest.mark.parametrize(("further", "told"), [(1.1, False), (1.35, True)])
+def test_what_is_hardly_slower_than_two_days_of_the_week_were_is_how_its_latency_wanders(
+    further: float, told: bool
+) -> None:
+    """An hour of the last day, so many times as far beyond its forecast as what two days of the week let expect."""
+    days, calls = 12, 40
+    level = np.full(days * DAY, 4.0) + np.random.default_rng(1).normal(0, 0.4 / np.sqrt(calls), days * DAY)
+    hour = np.arange(140, 152)
+    for day in (7, 9):
+        level[day * DAY + hour] += 0.3
+    level[11 * DAY + hour] += 0.3 * (1 + 1 / 7) * baseline.HABIT_SECOND * further
+    rows = pl.DataFrame({"bin": np.arange(len(level)), "level": level}).with_columns(
+        route=pl.lit("/a"),
+        status_code=200,
+        calls=calls,
+        durations=calls,
+        log_duration_sum=calls * pl.col("level"),
+        log_duration_sumsq=calls * (pl.col("level") ** 2 + 0.16),
+        bucket=pl.concat_list(pl.lit(100)),
+        bucket_calls=pl.concat_list(pl.lit(calls)),
+    )
+    fleet, series = seen(rows, days)
+    found = DETECTORS["latency"](series, fleet).filter("opens", pl.col("bin") >= 11 * DAY)
+    assert (found.height > 0) == told

@@ -733,3 +733,114 @@ def test_an_operator_of_envoy_is_its_column(operators: str, written: str, column
     check(
         [(f"2026-03-09T14:00:00.125Z 200 {written}", columns)], log_format=f"%START_TIME% %RESPONSE_CODE% {operators}"
     )
+
+
+# -- what other servers write in the places of combined and common ------------------------------------------------------
+
+CLIENT = '203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "GET /v1/carts HTTP/1.1" 200 512'
+
+
+def detected(lines: Sequence[str]) -> Any:
+    return detect(Block("".join(f"{line}\n" for line in lines).encode()), Options(), "x")
+
+
+@pytest.mark.parametrize(
+    ("behind", "columns"),
+    [
+        (' "-" "curl/8.5" - 2.122 ms', {"duration_ms": 2.122, "upstream_duration_ms": None, "attributes": None}),  # morgan
+        (' "-" "curl/8.5" 1301.265 ms', {"duration_ms": 1301.265}),
+        (' "-" "curl/8.5" 0.002396', {"duration_ms": 2.396, "gateway": "apache_combined"}),  # gunicorn's %(L)s, h2o
+        (" 1.300042", {"duration_ms": 1300.042, "gateway": "apache_common"}),
+        # Apache Traffic Server, extended and extended2.
+        (" 200 12 8 8 280 153 386 107 1", {"duration_ms": 1000.0, "referrer": None, "user_agent": None, "upstream_status_code": "200", "request_body_bytes": 8}),
+        (" 200 12 0 0 210 153 316 107 0 DIRECT FIN FIN TCP_MISS", {"duration_ms": 0.0, "user_agent": None, "cache_status": "TCP_MISS"}),
+        (" - Mozilla/5.0 (X11; Linux)", {"user_agent": "Mozilla/5.0 (X11; Linux)"}),
+    ],
+)  # fmt: skip
+def test_what_sister_servers_add_is_read_in_its_unit(behind: str, columns: dict[str, Any]) -> None:
+    check([(CLIENT + behind, columns)])
+
+
+def test_numbers_behind_common_are_no_referrer_and_user_agent() -> None:
+    with pytest.raises(FormatError, match="expected a URL"):
+        detected([f"{CLIENT} 0 104"])
+
+
+def test_lighttpd_s_host_is_told_also_before_a_duration() -> None:
+    line = '203.0.113.7 api.example:8443 - [09/Mar/2026:14:00:00 +0000] "GET / HTTP/1.1" 200 5 "-" "c" 42113'
+    check([(line, {"host": "api.example", "server_port": 8443, "duration_ms": 42.113})])
+
+
+@pytest.mark.parametrize("numbers", [[0, 0, 1, 0], [3, 4, 2, 9], [0, 42, 120, 7]])
+def test_whole_numbers_too_small_for_microseconds_have_no_unit(numbers: list[int]) -> None:
+    lines = [f'{CLIENT} "-" "curl/8.5" {number}' for number in numbers]
+    for call, number in zip(read(lines), numbers, strict=True):
+        assert "duration_ms" not in call
+        assert call["attributes"] == {"duration_of_unknown_unit": str(number)}
+    (doubt,) = detected(lines).reader.layouts[0].doubts
+    assert "too small for microseconds (%D)" in doubt and "%{ms}T" in doubt
+
+
+def test_microseconds_stay_microseconds_where_a_call_or_two_took_none() -> None:
+    lines = [f'{CLIENT} "-" "curl/8.5" {number}' for number in [0, *range(200, 219)]]
+    assert [call["duration_ms"] for call in read(lines)][:2] == [0.0, 0.2]
+    assert detected(lines).reader.layouts[0].doubts == ()
+
+
+def test_two_numbers_of_which_the_first_is_no_size_of_a_request_are_not_sizes() -> None:
+    with pytest.raises(FormatError, match="the layout ends before"):
+        detected([f'{CLIENT} "-" "curl/8.5" {ms} {ms * 1_000}' for ms in (1, 0, 8, 42, 3)])
+    call = {"request_bytes": 104, "response_bytes": 740}
+    check([(f'{CLIENT} "-" "curl/8.5" 104 740', call)] * 2 + [(f'{CLIENT} "-" "-" 0 0', {"request_bytes": 0})])
+
+
+def test_seconds_that_may_be_milliseconds_are_doubted() -> None:
+    (doubt,) = detected([f'{CLIENT} "-" "curl/8.5" 2.122']).reader.layouts[0].doubts
+    assert "morgan's :response-time" in doubt
+    assert detected([f'{CLIENT} "-" "curl/8.5" 0.122']).reader.layouts[0].doubts == ()
+
+
+@pytest.mark.parametrize(
+    ("layout", "line", "columns"),
+    [
+        ("%{%s}t|%U|%q|%>s|%{User-Agent}i", "1773064800|/v1|a=b&c|200|curl 8", {"query": "a=b&c", "user_agent": "curl 8"}),
+        ("%(t)s %(U)s %(q)s %(s)s", "[09/Mar/2026:14:00:00 +0000] /v1 a=b 200", {"path": "/v1", "query": "a=b"}),
+        ("%(t)s %(U)s?%(q)s %(s)s", "[09/Mar/2026:14:00:00 +0000] /v1? 200", {"path": "/v1", "query": None}),
+        ("%t %s %{ms}T", "[09/Mar/2026:14:00:00 +0000] 200 0.876", {"duration_ms": 0.876}),  # granian
+        ("%h %t %s", "203.0.113.7:48773 [09/Mar/2026:14:00:00 +0000] 200", {"client_ip": "203.0.113.7", "client_port": 48773}),
+        ("%h %t %s", "[2001:db8::7]:48773 [09/Mar/2026:14:00:00 +0000] 200", {"client_ip": "2001:db8::7", "client_port": 48773}),
+        ("%h %t %s", "2001:db8::7 [09/Mar/2026:14:00:00 +0000] 200", {"client_ip": "2001:db8::7", "client_port": None}),
+        ("%t %s %{duration}x %t", "[09/Mar/2026:14:00:00 +0000] 200 0.002 [09/Mar/2026:14:00:00 +0000]", {"duration_ms": 2.0}),
+        ("%t %s %{ms}T %F %I %S", "[09/Mar/2026:14:00:00 +0000] 200 4 1 http-nio-8080-exec-3 -", {"duration_ms": 4.0, "request_bytes": None}),
+        ('{"t":"%{%s}t","s":%s,"d":%{total-time}x,"u":"%U"}', r'{"t":"1773064800","s":200,"d":null,"u":"/v1/\u00fc"}', {"path": "/v1/ü"}),
+    ],
+)  # fmt: skip
+def test_pasted_layouts_of_sister_servers_read_what_those_write(
+    layout: str, line: str, columns: dict[str, Any]
+) -> None:
+    check([(line, columns)], log_format=layout)
+
+
+@pytest.mark.parametrize(
+    ("written", "agent"),
+    [(r"back\slash", r"back\slash"), (r"a\\b\"c", r'a\b"c'), (r"\u00c3\x41", "\u00c3A"), (r"\d\+", r"\d\+")],
+)
+def test_a_backslash_that_escapes_nothing_stays(written: str, agent: str) -> None:
+    check([(f'{CLIENT} "-" "{written}"', {"user_agent": agent, "gateway": "apache_combined"})])
+
+
+@pytest.mark.parametrize("request_line", ["- http://localhost HTTP/1.0", "GET - HTTP/1.1"])
+def test_a_hyphen_is_no_method_and_no_target(request_line: str) -> None:
+    line = CLIENT.replace("GET /v1/carts HTTP/1.1", request_line)
+    check([(line, {"method": None, "url": None, "parse_status": "malformed_request", "request_line": request_line})])
+
+
+def test_a_version_may_stand_without_its_name() -> None:
+    line = CLIENT.replace("HTTP/1.1", "1.1")
+    check([(line, {"method": "GET", "url": "/v1/carts", "http_version": "1.1", "parse_status": "ok"})])
+
+
+def test_what_squid_escapes_is_not_put_into_quotes_by_it() -> None:
+    layout = '%ts.%03tu %>Hs "%ru" "%"{User-Agent}>h"'
+    line = r'1773064800.125 200 "http://api.example/a\\b" "c \"d\""'
+    check([(line, {"path": r"/a\b", "user_agent": 'c "d"'})], log_format=layout)

@@ -59,6 +59,7 @@ ONE: dict[str, tuple[Wrap, str | None]] = {
     "rsyslog with high precision": (lambda text: f"2026-03-09T14:00:00.123456+00:00 gw-1 nginx: {text}", "gw-1"),
     "only a priority": (lambda text: f"<134>nginx: {text}", None),
     "RFC 5424": (lambda text: f"<134>1 {STAMP} gw-1 nginx 12 access - {text}", "gw-1"),
+    "rsyslog, RFC 3164 forwarded as RFC 5424": (lambda text: f"<134>1 {STAMP} gw-1 nginx 12 - -  {text}", "gw-1"),
     "RFC 5424 with data": (lambda text: f'<134>1 {STAMP} gw-1 nginx - - [a@1 b="c\\"\\]"][d@1] \ufeff{text}', "gw-1"),
     "RFC 5424, nothing said": (lambda text: f"<134>1 - - - - - - {text}", None),
     "RFC 6587 frame": (lambda text: f"{len(text)} <134>1 - gw-1 - - - - {text}", "gw-1"),
@@ -85,6 +86,7 @@ ONE: dict[str, tuple[Wrap, str | None]] = {
     "Fluentd out_file": (lambda text: f"{STAMP}\tkube.gw\t" + packed(log=text), None),
     "Azure blob, a line": (lambda text: packed(message=text) + ",", None),
     "an array of one": (lambda text: json.dumps([{"message": text}]), None),
+    "hypercorn, gunicorn": (lambda text: f"[2026-03-09 14:00:00 +0000] [17] [INFO] {text}", None),
     "pm2 logs": (lambda text: f"0|gw-1  | {text}", "0|gw-1"),
     "pm2 logs --timestamp, of lines with a date": (
         lambda text: f"2026-03-09-14:00:00 12|gw-1 | 2026-03-09T14:00:00: {text}", "12|gw-1",

@@ -1,4 +1,5 @@
-"""Apache httpd: common, combined, vhost and any LogFormat; what Tomcat, gunicorn, lighttpd, Squid and Varnish write alike."""
+"""Apache httpd: common, combined, vhost and any LogFormat; what Tomcat, gunicorn, lighttpd, h2o, morgan, Traffic Server, Squid
+and Varnish write alike."""
 
 from __future__ import annotations
 
@@ -10,8 +11,9 @@ import polars as pl
 
 from apilens.errors import UsageError
 from apilens.formats import fields as f
+from apilens.formats.block import Layout
 from apilens.formats.escapes import Escape
-from apilens.formats.format import Format, fixed, pasted
+from apilens.formats.format import Format, Options, pasted
 from apilens.formats.layout import TextLayout, Variable, nearest
 
 COMMON = '%h %l %u %t "%r" %>s %b'
@@ -23,6 +25,14 @@ _LITESPEED = {layout: (f'"{layout}"', f'"%v {layout}"') for layout in (COMBINED,
 #: The patterns for Tomcat that Spring Boot's documentation has shown over the years, whose times say their units.
 _SPRING = ('%t %a "%r" %s (%{ms}T ms)', '%t %a "%r" %s (%D microseconds)', "%t %a %r %s (%D microseconds)")
 
+#: lighttpd has the host where Apache has the user's name in the identity protocol.
+_LIGHTTPD = COMBINED.replace("%l", "%{lighttpd}v", 1)
+
+#: What Apache Traffic Server puts behind common in `extended` and `extended2`, as Netscape's proxies did.
+_EXTENDED = (
+    f"{COMMON} %{{sssc}}x %{{sscl}}x %{{cqcl}}x %{{pqcl}}x %{{cqhl}}x %{{pshl}}x %{{pqhl}}x %{{sshl}}x %{{tts}}x"
+)
+
 #: Layouts tried when no LogFormat is given, narrow before wide.
 KNOWN = {
     "apache_vhost_combined": (
@@ -32,9 +42,14 @@ KNOWN = {
         f"{COMMON.replace('%h', '%v:%p %h', 1)} %D",
     ),
     "apache_combined": (
-        COMBINED.replace("%l", "%{lighttpd}v", 1),
+        _LIGHTTPD,
+        f"{_LIGHTTPD} %D",
         COMBINED,
         f"{COMBINED} %D",
+        f"{COMBINED} %{{microseconds}}T",
+        # morgan, whose :response-time has its unit behind it.
+        f"{COMBINED} - %{{ms}}T ms",
+        f"{COMBINED} %{{ms}}T ms",
         f"{COMBINED} %T/%D",
         f"{COMBINED} %I %O",
         f"{COMBINED} %I %O %D",
@@ -43,12 +58,15 @@ KNOWN = {
         # Squid: its size counts the headers.
         *(f"{layout.replace('%b', '%O')} %{{squid_result}}x:%{{squid_hierarchy}}x" for layout in (COMBINED, COMMON)),
         COMBINED.replace("%h", "%v %h", 1),
-        COMBINED.replace('"%{Referer}i" "%{User-Agent}i"', "%{Referer}i %{User-Agent}i"),
+        COMBINED.replace('"%{Referer}i" "%{User-Agent}i"', "%{bare_referer}i %{bare_user_agent}i"),
         *_LITESPEED[COMBINED],
     ),
     "apache_common": (
         COMMON,
         f"{COMMON} %D",
+        f"{COMMON} %{{microseconds}}T",
+        f"{_EXTENDED} %{{phr}}x %{{cfsc}}x %{{pfsc}}x %{{crc}}x",
+        _EXTENDED,
         '%t %h %{SSL_PROTOCOL}x %{SSL_CIPHER}x "%r" %b',
         *_SPRING,
         *_LITESPEED[COMMON],
@@ -58,9 +76,45 @@ KNOWN = {
 #: Decoded, so that it may hold blanks; what stands before a query holds no question mark.
 _PATH = replace(f.path(rank=1), pattern=".*?")
 
+
+def _query(pattern: str) -> f.Field:
+    """A query, with its question mark or without."""
+
+    def read(raw: pl.Expr) -> f.Columns:
+        return {"query": raw.str.strip_prefix("?")}
+
+    def accept(raw: pl.Expr, columns: f.Columns) -> pl.Expr:
+        return raw.is_null() | raw.str.contains(f"^{pattern}$")
+
+    return f.Field(read, read, accept=accept, pattern=pattern, rank=1, escaped=True)
+
+
+def _caller(*, rank: int = 0) -> f.Field:
+    """The client's address or name; hypercorn and daphne write its port behind it. rank as in Field."""
+    peer = f.peer(rank=rank)
+
+    def accept(raw: pl.Expr, columns: f.Columns) -> pl.Expr:
+        return raw.is_null() | ((raw.str.count_matches(":", literal=True) != 1) & ~raw.str.starts_with("["))
+
+    def alone(raw: pl.Expr) -> f.Columns:
+        return {"client_ip": raw, "client_port": pl.lit(None, pl.Int32)}
+
+    return replace(peer, quick=alone, accept=accept, pattern=r"\S*", escaped=True)
+
+
+def _received() -> f.Field:
+    """Bytes of the request; the name of a thread where Tomcat wrote it."""
+
+    def read(raw: pl.Expr) -> f.Columns:
+        size = raw.cast(pl.Int64, strict=False)
+        return {"request_bytes": size, "attributes.thread": pl.when(size.is_null()).then(raw)}
+
+    return f.Field(read, read)
+
+
 _FIELDS: dict[str, f.Field] = {
-    "h": f.token("client_ip", rank=1),
-    "a": f.token("client_ip"),
+    "h": _caller(rank=1),
+    "a": _caller(),
     "{c}a": f.token("client_ip", rank=2),
     "l": f.attribute("remote_logname", r"\S+"),
     "u": f.text("user_name"),
@@ -68,14 +122,8 @@ _FIELDS: dict[str, f.Field] = {
     "m": f.token("method"),
     "U": _PATH,
     "U?": replace(_PATH, pattern="[^?]*?"),
-    "q": f.Field(
-        lambda raw: {"query": raw.str.strip_prefix("?")},
-        lambda raw: {"query": raw.str.strip_prefix("?")},
-        accept=lambda raw, columns: raw.is_null() | raw.str.starts_with("?"),
-        pattern=r"(?:\?\S*)?",
-        rank=1,
-        escaped=True,
-    ),
+    "q": _query(r"(?:\?\S*)?"),
+    "{bare}q": _query(r"\S*"),
     "H": f.http_version(),
     ">s": f.status(),
     "s": f.status(),
@@ -83,7 +131,7 @@ _FIELDS: dict[str, f.Field] = {
     "b": f.integer("response_body_bytes", null_is_zero=True),
     "B": f.integer("response_body_bytes"),
     "O": f.integer("response_bytes"),
-    "I": f.integer("request_bytes"),
+    "I": _received(),
     "v": f.host(),
     "V": f.host(rank=1),
     "p": f.integer("server_port", pl.Int32),
@@ -94,7 +142,7 @@ _FIELDS: dict[str, f.Field] = {
     # Of several durations the finest wins. Tomcat writes its seconds with a fraction.
     "T": f.duration("duration_ms", 1e3, rank=2),
     "{s}T": f.duration("duration_ms", 1e3, rank=2, decimals=0),
-    "{ms}T": f.duration("duration_ms", 1.0, rank=1, decimals=0),
+    "{ms}T": f.duration("duration_ms", 1.0, rank=1),
     "{decimal}T": f.duration("duration_ms", 1e3),
     "{us}T": f.duration("duration_ms", 1e-3, decimals=0),
     "X": f.attribute("connection_status", r"[-+X]"),
@@ -113,6 +161,28 @@ _FIELDS: dict[str, f.Field] = {
     "{lighttpd}v": f.strictly(f.host(), r"(?:[\w-]+\.[\w.-]+|localhost)(?::\d+)?"),
     "{squid_result}x": f.strictly(f.text("cache_status"), "(?:TCP|UDP|NONE)[A-Z_]*"),
     "{squid_hierarchy}x": f.attribute("squid_hierarchy", r"[A-Z_]+"),
+    "{bare_referer}i": f.strictly(f.text("referrer"), r"\S*[/:]\S*", "a URL"),
+    "{bare_user_agent}i": f.strictly(f.text("user_agent"), r"[^\s\d\"][^\"]*", "a user agent"),
+    # gunicorn's %(L)s, h2o's %{duration}x.
+    "{microseconds}T": f.strictly(
+        f.duration("duration_ms", 1e3), r"\d+\.\d{6}|0", "seconds with six digits behind the point"
+    ),
+    "{unknown}T": f.strictly(f.attribute("duration_of_unknown_unit"), r"\d+", "a whole number"),
+    "{duration}x": f.duration("duration_ms", 1e3),
+    "{total-time}x": f.duration("duration_ms", 1e3, rank=1),
+    "{sssc}x": f.upstream_status(),
+    "{sscl}x": f.attribute("server_content_length", r"\d+"),
+    "{cqcl}x": f.integer("request_body_bytes"),
+    "{pqcl}x": f.attribute("proxy_request_content_length", r"\d+"),
+    "{cqhl}x": f.attribute("client_request_header_length", r"\d+"),
+    "{pshl}x": f.attribute("proxy_response_header_length", r"\d+"),
+    "{pqhl}x": f.attribute("proxy_request_header_length", r"\d+"),
+    "{sshl}x": f.attribute("server_response_header_length", r"\d+"),
+    "{tts}x": f.duration("duration_ms", 1e3, decimals=0),
+    "{phr}x": f.attribute("proxy_hierarchy_route", r"[A-Z_]+"),
+    "{cfsc}x": f.attribute("client_finish_status", r"[A-Z_]+"),
+    "{pfsc}x": f.attribute("proxy_finish_status", r"[A-Z_]+"),
+    "{crc}x": f.text("cache_status", pattern=r"[A-Z_]+"),
 }
 
 #: %{X-Client-Id}i and the like.
@@ -123,6 +193,7 @@ _OWN_NAMES = {"{lighttpd}v": "%V", "{squid_result}x": "%Ss", "{squid_hierarchy}x
 _WRITTEN = {
     "h": f.client(rank=1),
     "a": f.client(),
+    "I": f.integer("request_bytes"),
     "l": f.strictly(f.attribute("remote_logname"), r"[\w.@$-]+", "a user's name"),
     "u": f.strictly(f.text("user_name"), f.USER, "a user's name"),
     "v": f.strictly(f.host(), f.HOST, "a host name"),
@@ -184,6 +255,7 @@ def _time(argument: str | None, tz: str) -> tuple[str | Variable, ...]:
 
 _NAMES = {
     "A": "local_ip",
+    "F": "commit_ms",
     "f": "filename",
     "k": "keepalive_requests",
     "P": "pid",
@@ -210,6 +282,14 @@ def _in_one(found: re.Match[str]) -> str:
     whole = "".join(before + _FRACTIONS.get(piece, piece) for before, piece in _PIECE.findall(found[0]))
     directives = re.findall("%[.:]?[0-9]?.", whole)
     return f"%{{{side}{whole}}}t" if len(set(directives)) == len(directives) else found[0]
+
+
+def _new(name: str, seen: set[str]) -> str:
+    """The name, told from those of the same variable before it."""
+    while name in seen:
+        name += "'"
+    seen.add(name)
+    return name
 
 
 @cache
@@ -245,17 +325,17 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "apache_logformat") 
             literal("%")
         elif letter == "t":
             for part in _time(argument, tz):
-                literal(part) if isinstance(part, str) else parts.append(part)
+                if isinstance(part, str):
+                    literal(part)
+                else:
+                    parts.append(Variable(_new(part.name, seen), part.field))
         else:
             key = (side if letter == "s" else "") + (f"{{{argument.lower()}}}" if argument else "") + letter
             if key == "<s" and "%>s" not in text:
                 key = "s"
             if key == "U" and text.startswith("%q", at):
                 key = "U?"
-            name = _OWN_NAMES.get(key, found[0])
-            while name in seen:
-                name += "'"
-            seen.add(name)
+            name = _new(_OWN_NAMES.get(key, found[0]), seen)
             known = _WRITTEN.get(key) if gateway in KNOWN else None
             if gateway in KNOWN and key == "{referer}i" and not text[: found.start()].endswith('"'):
                 known = f.strictly(f.text("referrer"), r"[A-Za-z][\w+.-]*:[^\"]*", "a URL")
@@ -267,11 +347,15 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "apache_logformat") 
     if not any(isinstance(part, Variable) and part.field.mandatory for part in parts):
         raise UsageError(f"LogFormat {log_format!r} has no time: expected %t, %{{usec}}t or %{{format}}t in it")
     escape: Escape = "none" if "{squid_" in text else "apache"
-    return TextLayout(gateway, text, tuple(parts), escape, doubts=tuple(dict.fromkeys(doubts)))
+    if gateway in KNOWN and text.endswith(_UNKNOWN):
+        doubts.append(_UNIT)
+    # h2o writes a value that it has not as a JSON null, its quotes included.
+    nulls = ("-", "", "null") if text.lstrip().startswith("{") else ("-", "")
+    return TextLayout(gateway, text, tuple(parts), escape, nulls=nulls, doubts=tuple(dict.fromkeys(doubts)))
 
 
-#: The letters of mod_log_config (^ti, ^to: its trailers), mod_logio (I, O, S, ^FB) and mod_ssl (x, c).
-_LETTERS = {*"aABbCDefhHikLlmnopPqrRsStTuUvVXIOSxc", "^ti", "^to", "^FB"}
+#: The letters of mod_log_config (^ti, ^to: its trailers), mod_logio (I, O, S, ^FB) and mod_ssl (x, c); Tomcat's F.
+_LETTERS = {*"aABbCDefFhHikLlmnopPqrRsStTuUvVXIOSxc", "^ti", "^to", "^FB"}
 
 
 def _doubt(written: str, argument: str | None, letter: str) -> list[str]:
@@ -283,9 +367,48 @@ def _doubt(written: str, argument: str | None, letter: str) -> list[str]:
     return [f"LogFormat has {written}; did you mean %{known[near]}? Its values are kept in attributes"] if near else []
 
 
+#: In the place of %D, where the numbers are no microseconds.
+_UNKNOWN = " %{unknown}T"
+_UNIT = (
+    "the whole number at the end of its lines is too small for microseconds (%D) and says not whether it is seconds (%T) or"
+    ' milliseconds; it is kept in attributes. Say what it is: --log-format \'%h %l %u %t "%r" %>s %b "%{Referer}i"'
+    ' "%{User-Agent}i" %{ms}T\', for example'
+)
+#: A call takes no less, also one that is refused (11 µs by lighttpd on a machine of 2026), and hardly ever less than 1.
+_LEAST_US, _ZEROS = 10, 0.1
+
+
+def _too_small(lines: pl.Series) -> bool:
+    """Whether the whole numbers behind common or combined lines can be no microseconds, as which they would be read: %T of
+    httpd and Tomcat, %D of Tomcat before release 10 and what uWSGI, h2o and others count are of other units."""
+    last = lines.str.extract(r'(?:"|" \d{3} (?:\d+|-)) (\d{1,18})$').drop_nulls().cast(pl.Int64)
+    if last.is_empty():
+        return False
+    return bool((last < _LEAST_US).mean() > 0.5 or (last == 0).mean() >= _ZEROS)  # type: ignore[operator]  # of booleans
+
+
+#: Bytes of `GET / HTTP/1.0` with a line end.
+_LEAST_REQUEST = 16
+
+
+def _no_requests(lines: pl.Series) -> bool:
+    """Whether the first of two whole numbers behind combined lines can be no size of requests (%I %O): they are other things,
+    like the milliseconds and microseconds of a uWSGI that imitates combined."""
+    first = lines.str.extract(r'" (\d{1,18}) \d+(?: \d+)?$').drop_nulls().cast(pl.Int64)
+    return bool(first.len() and (first < _LEAST_REQUEST).mean() > 0.5)  # type: ignore[operator]  # of booleans
+
+
 def _known(name: str, description: str, example: str) -> Format:
-    known = fixed(name, description, example, lambda options: [layout(text, options.tz, name) for text in KNOWN[name]])
-    return replace(known, plain=True)
+    def layouts(head: pl.DataFrame, options: Options) -> list[TextLayout]:
+        unknown, none_received = _too_small(head["line"]), _no_requests(head["line"])
+        texts = (
+            text.removesuffix(" %D") + _UNKNOWN if unknown and text.endswith(" %D") else text
+            for text in KNOWN[name]
+            if not (none_received and "%I" in text)
+        )
+        return [layout(text, options.tz, name) for text in texts]
+
+    return Format(name, description, example, layouts, plain=True)
 
 
 VHOST_FORMAT = _known(
@@ -303,6 +426,20 @@ COMMON_FORMAT = _known(
     "Apache httpd common (CLF)",
     '203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "GET /v1/carts HTTP/1.1" 200 512',
 )
-PASTED_FORMAT = pasted(
+_PASTED = pasted(
     "apache_logformat", "Apache httpd, any LogFormat given with --log-format", COMBINED, re.compile("%"), layout
 )
+#: A query by itself, in httpd's and in gunicorn's spelling.
+_QUERY = re.compile(r"(?<!%U)(?<!%\(U\)s)(?:%q|%\(q\)s)")
+
+
+def _open_pasted(head: pl.DataFrame, options: Options) -> list[Layout]:
+    """The layout; where it has a query by itself also the one of lighttpd and gunicorn, who write it without its question mark."""
+    found = list(_PASTED.open(head, options))
+    text = options.log_format
+    if text is not None and (bare := _QUERY.sub("%{bare}q", text)) != text:
+        found.append(layout(bare, options.tz))
+    return found
+
+
+PASTED_FORMAT = replace(_PASTED, open=_open_pasted)

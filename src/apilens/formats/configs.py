@@ -1,10 +1,12 @@
-"""Layouts that stand in a gateway's configuration: nginx.conf, httpd.conf, squid.conf, haproxy.cfg, Envoy, Istio, API Gateway, or alone.
+"""Layouts that stand in a gateway's configuration: nginx.conf, httpd.conf, squid.conf, haproxy.cfg, lighttpd.conf, uWSGI's ini,
+Tomcat's server.xml, h2o.yaml, Envoy, Istio, API Gateway, or alone.
 
 Only text is read here; whoever opens the files hands in what an include names.
 """
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -13,9 +15,11 @@ from typing import Any
 
 from apilens.documents import documents, line_of
 from apilens.errors import ConfigError
+from apilens.formats import apache
 from apilens.formats.format import FoundLayout
 from apilens.formats.haproxy import OPTIONS
 from apilens.formats.nginx import COMBINED
+from apilens.formats.squid import BUILT_IN
 
 #: (what an include names, file it stands in) -> (name, text) of the files meant.
 Include = Callable[[str, str], Iterable[tuple[str, str]]]
@@ -28,10 +32,16 @@ def read_layouts(text: str, name: str, include: Include) -> tuple[FoundLayout, .
     """
     if _STRUCTURED.search(text):
         found = _structured(text, name)
-    elif _SQUID.search(text):
+    elif _SQUID.search(text) or _SQUID_LOG.search(text):
         found = _squid(text, name)
+    elif _LIGHTTPD.search(text):
+        found = _lighttpd(text, name)
+    elif "AccessLogValve" in text:
+        found = _tomcat(text, name)
     elif _NGINX.search(text):
         found = _Nginx(include).layouts(text, name)
+    elif _UWSGI.search(text):
+        found = _uwsgi(text, name)
     elif _HTTPD.search(text):
         found = _Httpd(include).layouts(text, name)
     elif _HAPROXY.search(text):
@@ -44,7 +54,8 @@ def read_layouts(text: str, name: str, include: Include) -> tuple[FoundLayout, .
 
 
 _EXPECTED = (
-    "log_format (nginx.conf), LogFormat (httpd.conf), logformat (squid.conf), log-format or option httplog (haproxy.cfg), text_format or json_format (Envoy), "
+    "log_format (nginx.conf), LogFormat (httpd.conf), logformat (squid.conf), log-format or option httplog (haproxy.cfg), accesslog.format "
+    "(lighttpd.conf), log-format (uwsgi.ini), pattern of an AccessLogValve (Tomcat), format of an access-log (h2o), text_format or json_format (Envoy), "
     "accessLogFormat (Istio), an access log Format (API Gateway), or a layout alone"
 )
 
@@ -243,21 +254,73 @@ class _Httpd:
 
 #: A name before the layout, which httpd has behind it and in quotes.
 _SQUID = re.compile(r"^[ \t]*logformat[ \t]+([\w.-]+)[ \t]+(\S.*?)[ \t]*$", re.MULTILINE)
-#: A module, the file, and the name of a layout, also as an option.
-_SQUID_LOG = re.compile(r"^[ \t]*access_log[ \t]+(?:\w+:)?(/\S+)[ \t]+(?:logformat=)?([\w.-]+)", re.MULTILINE)
+#: A module, the file, and the name of a layout, also as an option; nginx's has a semicolon at its end.
+_SQUID_LOG = re.compile(
+    r"^[ \t]*access_log[ \t]+(?:\w+:)?(/[^\s;]+)(?:[ \t]+(?:logformat=)?([\w.-]+)(?!\S))?[^;\n]*$", re.MULTILINE
+)
 
 
 def _squid(text: str, name: str) -> list[FoundLayout]:
-    """logformat lines, and the access_log lines that use them."""
+    """logformat lines, the access_log lines that use them, and the built-in layouts that those name (squid by default)."""
     logs: dict[str, list[str]] = {}
-    for file, layout in _SQUID_LOG.findall(text):
-        logs.setdefault(layout, []).append(file)
+    found = {}
+    for one in _SQUID_LOG.finditer(text):
+        layout = one[2] if one[2] is not None and "=" not in one[2] else "squid"
+        logs.setdefault(layout, []).append(one[1])
+        if layout in BUILT_IN:
+            found[layout] = (*BUILT_IN[layout], _line(text, one.start()))
+    found |= {one[1]: (one[2], "squid", _line(text, one.start())) for one in _SQUID.finditer(text)}
     return [
-        FoundLayout(
-            one[2], f"{name}:{text.count(chr(10), 0, one.start()) + 1}", one[1], tuple(logs.get(one[1], ())), "squid"
-        )
-        for one in _SQUID.finditer(text)
+        FoundLayout(layout, f"{name}:{line}", known, tuple(logs.get(known, ())), gateway)
+        for known, (layout, gateway, line) in found.items()
     ]
+
+
+def _line(text: str, at: int) -> int:
+    return text.count("\n", 0, at) + 1
+
+
+# -- uWSGI -----------------------------------------------------------------------------------------------------------
+
+_UWSGI = re.compile(r"^[ \t]*(?:--)?log-?format[ \t]*=[ \t]*(\S.*?%\([a-z].*?)[ \t]*$", re.MULTILINE)
+
+
+def _uwsgi(text: str, name: str) -> list[FoundLayout]:
+    """log-format lines of an ini file."""
+    return [FoundLayout(one[1], f"{name}:{_line(text, one.start())}", "", (), "uwsgi") for one in _UWSGI.finditer(text)]
+
+
+# -- lighttpd, Tomcat --------------------------------------------------------------------------------------------------
+
+_LIGHTTPD = re.compile(r"""^[^#\n]*\baccesslog\.(format|filename)\s*\+?=\s*"((?:[^"\\]|\\.)*)\"""", re.MULTILINE)
+
+
+def _lighttpd(text: str, name: str) -> list[FoundLayout]:
+    """accesslog.format settings; which of the logs has which one is said by conditions, which are not looked at."""
+    settings = list(_LIGHTTPD.finditer(text))
+    logs = tuple(one[2] for one in settings if one[1] == "filename")
+    return [
+        FoundLayout(one[2], f"{name}:{_line(text, one.start(2))}", "", logs, "apache")
+        for one in settings
+        if one[1] == "format"
+    ]
+
+
+_TOMCAT = re.compile(r"""<Valve\b((?:[^>"']|"[^"]*"|'[^']*')*)>""")
+_XML_ATTRIBUTE = re.compile(r"""([\w:.-]+)\s*=\s*("[^"]*"|'[^']*')""")
+
+
+def _tomcat(text: str, name: str) -> list[FoundLayout]:
+    """The patterns of AccessLogValves, two of which have a name."""
+    found = []
+    for valve in _TOMCAT.finditer(text):
+        told = {key: html.unescape(value[1:-1]) for key, value in _XML_ATTRIBUTE.findall(valve[1])}
+        if told.get("className", "").endswith(".AccessLogValve") and "pattern" in told:
+            written = told["pattern"]
+            layout = {"common": apache.COMMON, "combined": apache.COMBINED}.get(written, written)
+            file = told.get("prefix", "access_log")  # the date stands behind it
+            found.append(FoundLayout(layout, f"{name}:{_line(text, valve.start())}", "", (file,), "apache"))
+    return found
 
 
 # -- HAProxy ---------------------------------------------------------------------------------------------------------
@@ -300,6 +363,7 @@ _STRUCTURED = re.compile(
     r"""|inline_?string|inlineString|string_?format|stringFormat|accessLogFormat|log-format-upstream|AccessLogSettings?"""
     r"""|access_log_format|accesslog-format-string|envoy_log_format)["']?\s*:"""
     r"""|^[\s{,"'-]*[Ff]ormat["']?\s*:(?:.*(?:%[A-Z_]+[(%]|\$context\.)|\s*(?:\n\s*type:.*)?\n\s*(?:text|json):)"""
+    r"""|^\s*access-log["']?\s*:"""
 )
 #: A key of Envoy's at the beginning of a line, by which a piece of its configuration is told from a layout.
 _PIECE_OF_ENVOYS = re.compile(
@@ -367,7 +431,8 @@ def _structured(text: str, name: str) -> list[FoundLayout]:
             ):
                 if "%" in inner or "$context." in inner:
                     # One line feed at the end of the text ends the log line, and is none of its values.
-                    add(_one_line(inner), "aws" if "$context." in inner else "envoy", line_of(text, inner))
+                    gateway = "aws" if "$context." in inner else "apache" if inside == "access-log" else "envoy"  # h2o
+                    add(_one_line(inner), gateway, line_of(text, inner))
             else:
                 walk(inner, key)
 
@@ -383,8 +448,8 @@ _OPERATORS = re.compile(r"%[A-Z_]+(?:\([^)]*\))?(?::\d+)?%")
 
 def _alone(text: str, name: str) -> list[FoundLayout]:
     layout = _one_line(text.lstrip("\ufeff"))
-    if "%" not in layout and "$" not in layout:
-        return []
+    if ("%" not in layout and "$" not in layout) or "\n" in layout:
+        return []  # another program's configuration, not a layout
     gateway = "aws" if "$context." in layout else "envoy" if _OPERATORS.search(layout) else ""
     return [FoundLayout(layout, f"{name}:1", "", (), gateway)]
 

@@ -29,12 +29,13 @@ ADVICE = "Its layout stands in the gateway's configuration:"
 
 @dataclass(frozen=True)
 class Detection:
-    """How to read an input, and why; runners_up: other formats that read some of it."""
+    """How to read an input, and why; runners_up: other formats that read some of it. given: whether its layout was."""
 
     format: str
     reader: Reader
     why: str
     runners_up: tuple[Trial, ...] = ()
+    given: bool = False
 
     @property
     def layout(self) -> str | None:
@@ -44,8 +45,9 @@ class Detection:
     @property
     def doubts(self) -> tuple[str, ...]:
         """What the layouts found leave open; nothing of layouts given, which `formats.doubts` judges."""
-        tables = (layout for layout in self.reader.layouts if layout.gateway.startswith("table"))
-        return tuple(dict.fromkeys(doubt for layout in tables for doubt in layout.doubts))
+        first, *others = self.reader.layouts
+        found = [] if self.given else [first, *(one for one in others if one.gateway.startswith("table"))]
+        return tuple(dict.fromkeys(doubt for layout in found for doubt in layout.doubts))
 
 
 def detect(head: Block, options: Options, name: str) -> Detection:
@@ -70,7 +72,8 @@ def detect(head: Block, options: Options, name: str) -> Detection:
         # Under which wrappers nothing fits is of no weight: then what departs from the layout last says where.
         best = ranked[0] if ranked[0].fits else max(ranked, key=lambda trial: (trial.nearness, -len(trial.wrappers)))
         told = "layout given with --log-format" if options.log_format is not None else "format given with --format"
-        return Detection(best.format, Reader(best.layouts, best.wrappers), _why(told, best))
+        given = options.log_format is not None
+        return Detection(best.format, Reader(best.layouts, best.wrappers), _why(told, best), given=given)
     if not ranked or ranked[0].fits == 0:
         _refuse_error_log(name, ranked)
         raise FormatError(_explain_failure(name, ranked))
@@ -147,7 +150,7 @@ def _detect_configured(head: Block, options: Options, name: str, around: Sequenc
     layouts = _distinct([layout for trial in same for layout in trial.layouts])
     why = _why(f"{best.fits} of the first {best.records} records fit the layout at {found}", best)
     runners_up = tuple(trial for trial, _ in tries[1:] if trial.wrappers == best.wrappers)
-    return Detection(best.format, Reader(layouts, best.wrappers), why, runners_up)
+    return Detection(best.format, Reader(layouts, best.wrappers), why, runners_up, given=True)
 
 
 def _same_log(name: str, log: str) -> bool:
@@ -226,6 +229,30 @@ def _begun(ranked: Sequence[Trial], name: str) -> list[str]:
 _BEGINS = 0.95
 
 
+#: A request, and what every time has: of day, or seconds since 1970.
+_REQUEST, _TIME = r"(?:GET|POST|PUT|DELETE|PATCH|HEAD|OPTIONS) \S+", r"(?:^|[ T\[])\d\d:\d\d|\d\d:\d\d:\d\d|\b1\d{9}"
+_NO_TIME = (
+    "Its lines say what was called, but not when, and a call without a time cannot be placed. Let the server write one"
+    " (morgan: combined instead of dev, tiny or short; uvicorn: %(asctime)s in the formatter of --log-config), or keep that of"
+    " docker logs -t and paste the layout with it: --log-format '%{%Y-%m-%dT%H:%M:%S.%9fZ}t %{level}n %h:%{remote}p - \"%r\" %>s %{reason}n'"
+)
+
+
+#: The first of two records.
+_PARTED = r'^\{.*"reqId":.*"msg":"incoming request"'
+_FASTIFY = (
+    "Fastify parts a call into two records, of which one says what was called and the other how it went. Let it write one:"
+    " disableRequestLogging: true in its options, and\n"
+    "  app.addHook('onResponse', async (req, reply) => req.log.info({ req, res: reply, responseTime: reply.elapsedTime }))"
+)
+
+
+def _without_time(lines: pl.Series) -> bool:
+    """Whether most lines hold a request and most hold no time."""
+    calls = lines.filter(lines.str.contains(_REQUEST))
+    return 2 * calls.len() >= lines.len() and 2 * int(calls.str.contains(_TIME).sum()) < calls.len()
+
+
 def _explain_failure(name: str, ranked: Sequence[Trial]) -> str:
     if ranked and ranked[0].head["line"].str.contains("\0", literal=True).any():
         return (
@@ -244,8 +271,14 @@ def _explain_failure(name: str, ranked: Sequence[Trial]) -> str:
     elif ranked:
         line = ranked[0].head["line"][0]
         found = [f"{found[0]} They look like no calls at all: {line[:_SHOWN]!r}{'…' if len(line) > _SHOWN else ''}"]
-    if ranked and (mapped := _mapped(ranked[0].head["line"], name)):
-        return "\n".join([*found, *mapped])
+    if ranked and ranked[0].head["line"].str.contains(_PARTED).any():
+        return "\n".join([*found, _FASTIFY])
+    # What stands in a field called message may have been taken for a line by itself: then the objects around it say more.
+    for trial in (*ranked[:1], *sorted(ranked, key=lambda trial: len(trial.wrappers))[:1]):
+        if mapped := _mapped(trial.head["line"], name):
+            return "\n".join([*found, *mapped])
+    if ranked and _without_time(ranked[0].head["line"]):
+        return "\n".join([*found, _NO_TIME])
     typed = shlex.quote(name)
     return "\n".join(
         [

@@ -30,7 +30,7 @@ def decode(data: bytes, *, json: bool = False) -> str:
 _SHORT = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"b": b"\b", b"f": b"\f"}
 _HEX = re.compile(rb"\\x([0-9A-Fa-f]{2})")
 # A backslash at the end of a value escapes nothing: the line feed behind it only parts the values.
-_APACHE = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|([^\n]))")
+_APACHE = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|([^\n]))")
 _JSON = re.compile(rb"\\(?:u([0-9A-Fa-f]{4})|([^\n]))")
 #: Joins values for one pass of the regex. A value that holds one (JSON can say \n) takes a pass of its own.
 _JOIN = b"\n"
@@ -43,7 +43,12 @@ def _nginx(match: re.Match[bytes]) -> bytes:
 
 
 def _apache(match: re.Match[bytes]) -> bytes:
-    return bytes([int(match[1], 16)]) if match[1] else _SHORT.get(match[2], match[2])
+    """Tomcat writes \\u00fc as well. What none of them escapes is a backslash of a server that leaves those alone."""
+    if match[2]:
+        return chr(int(match[2], 16)).encode("utf-8", "surrogatepass")
+    if match[1]:
+        return bytes([int(match[1], 16)])
+    return _SHORT.get(match[3], match[3] if match[3] in b"\"\\'" else match[0])
 
 
 def _json(match: re.Match[bytes]) -> bytes:

@@ -329,6 +329,8 @@ class TextLayout(Layout):
             bare = r'(?:[^"].*?|"")?' if quotes else part.field.pattern
             if part.field.has_blanks and self.escape in ("apache", "json"):
                 bare = r'(?:(?:[^"\\]|\\.)*?|"")'  # quotes in it are escaped, though the place has none
+            if "null" in self.nulls:
+                bare = f"(?:{bare}|null)"
             if isinstance(after, Variable) and after.field.opens:
                 bare = rf'[^"{after.field.opens}]*'  # $host$request_uri: nothing else parts the two
             pieces.append(f"({unquoted if inside else bare})")

@@ -12,8 +12,9 @@ import polars as pl
 
 from apilens.errors import UsageError
 from apilens.formats import fields as f
+from apilens.formats.block import Layout
 from apilens.formats.escapes import Escape
-from apilens.formats.format import Format, fixed, pasted
+from apilens.formats.format import Format, Options, fixed, pasted
 from apilens.formats.layout import TextLayout, Variable, nearest
 
 COMBINED = (
@@ -214,6 +215,7 @@ _WRITTEN = {
     "realip_remote_addr": f.client(rank=1),
     "remote_user": f.strictly(f.text("user_name"), f.USER, "a user's name"),
     "http_host": f.strictly(f.host(rank=1), f.HOST, "a host name"),
+    "pipe": f.strictly(f.attribute("pipe"), "[.p]", ". or p"),
 }
 
 
@@ -352,11 +354,29 @@ _COMBINED = _known(
     "NGINX combined and main, with request and upstream times, and with labelled values behind them",
     '203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "GET /v1/carts HTTP/1.1" 200 512 "-" "curl/8.5" 0.042 0.041',
 )
-COMBINED_FORMAT = replace(
-    _COMBINED,
-    open=lambda head, options: [
-        *_COMBINED.open(head, options),
-        *(layout(text, options.tz, _COMBINED.name) for text in _labelled(head["line"].to_list())),
-    ],
+#: From this median on nobody can tell whether seconds are meant: three digits behind the point is also how morgan writes its
+#: milliseconds, of which most calls take more than one.
+_SLOW_S = 1.0
+_UNIT = (
+    "the time at the end of its lines is read as seconds (nginx), of which half of the first calls take more than {:.0f}. If they"
+    ' are milliseconds (morgan\'s :response-time), say so: --log-format \'%h %l %u %t "%r" %>s %b "%{{Referer}}i"'
+    ' "%{{User-Agent}}i" %{{ms}}T\''
 )
+
+
+def _open_combined(head: pl.DataFrame, options: Options) -> list[Layout]:
+    known = list(_COMBINED.open(head, options))
+    times = head["line"].str.extract(r'" (\d{1,9}\.\d{3})$').drop_nulls().cast(pl.Float64)
+    if not times.is_empty() and times.median() > _SLOW_S:  # type: ignore[operator]  # the median of floats
+        doubt = _UNIT.format(_SLOW_S)
+        known = [
+            replace(one, doubts=(doubt,))
+            if isinstance(one, TextLayout) and (one.text or "").endswith('" $request_time')
+            else one
+            for one in known
+        ]
+    return [*known, *(layout(text, options.tz, _COMBINED.name) for text in _labelled(head["line"].to_list()))]
+
+
+COMBINED_FORMAT = replace(_COMBINED, open=_open_combined)
 PASTED_FORMAT = pasted("nginx_log_format", "NGINX, any log_format given with --log-format", MAIN, _VARIABLE, layout)

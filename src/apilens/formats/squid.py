@@ -27,6 +27,17 @@ KNOWN = (
     NATIVE,
 )
 
+#: Layouts that Squid knows by their names, and the format that reads them: what stands in quotes is not escaped in those of
+#: httpd's kind. referrer and useragent say too little of a call.
+BUILT_IN = {
+    "squid": (NATIVE, "squid"),
+    "common": ('%>a %[ui %[un [%tl] "%rm %ru HTTP/%rv" %>Hs %<st %Ss:%Sh', "apache_combined"),
+    "combined": (
+        '%>a %[ui %[un [%tl] "%rm %ru HTTP/%rv" %>Hs %<st "%{Referer}>h" "%{User-Agent}>h" %Ss:%Sh',
+        "apache_combined",
+    ),
+}
+
 #: How Squid came by an answer; the tags that older and newer releases put around it are words of the same kind.
 _RESULT = r"(?:TCP|UDP|ICP|TAG|NONE|ERR)(?:_[A-Z]+)*"
 
@@ -79,7 +90,7 @@ def _target() -> f.Field:
     def accept(raw: pl.Expr, columns: f.Columns) -> pl.Expr:
         return raw.str.contains(r"^(?:https?://[^/?#@]+/|[^/?#:]+:\d+$)") & ~raw.str.starts_with("error:")
 
-    return f.Field(quick, careful, prepare, accept, lambda raw, columns: pl.lit(True), pattern=r"\S+")
+    return f.Field(quick, careful, prepare, accept, lambda raw, columns: pl.lit(True), pattern=r"\S+", escaped=True)
 
 
 def _standing(none: pl.Expr) -> f.Columns:
@@ -202,8 +213,7 @@ def layout(text: str, tz: str = "UTC") -> TextLayout:
         field = _FIELDS.get(key) or f.attribute(argument or code)
         # Zeros that fill up are read as a number anyhow; blanks are not.
         filled = match["width"] and not match["width"].startswith("0") and field.accept_careful is not None
-        variable = Variable(match[0], _padded(field) if filled else field)
-        return ('"', variable, '"') if match["coding"] == '"' else (variable,)
+        return (Variable(match[0], _padded(field) if filled else field),)
 
     found = parts(value, _VARIABLE, named)
     if not any(isinstance(part, Variable) for part in found):

@@ -328,7 +328,7 @@ def json_layouts(lines: Iterable[str], mapping: Mapping[str, str], tz: str) -> l
 _NAME_SHOWN = 80
 #: What the values of a column look like where its name says nothing: column, and the unit that they seem to be in.
 _LOOKS = {
-    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*|\d\d/[A-Z][a-z]{2}/\d{4}:.*": ("timestamp", ""),
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*|\[?\d\d/[A-Z][a-z]{2}/\d{4}:.*": ("timestamp", ""),
     r"1\d{9}(?:\.\d+)?": ("timestamp", ":s"),
     r"1\d{12}": ("timestamp", ":ms"),
     r"1\d{15}": ("timestamp", ":us"),
@@ -352,13 +352,20 @@ def guessed(lines: Iterable[str]) -> tuple[list[str], dict[str, str]]:
                 values.setdefault(name, value)
     found: dict[str, str] = {}
     for looks, (column, unit) in _LOOKS.items():
-        named = next((name for name, value in values.items() if re.fullmatch(looks, value)), None)
-        if named is not None and column not in found:
+        like = [name for name, value in values.items() if re.fullmatch(looks, value)]
+        if like and column not in found:
+            # A parameter of the query may look like a status; what is called one comes first.
+            named = next((name for name in like if _last_word(name) in _ALIASES.get(column, ())), like[0])
             found[column] = f"{named}{unit}"
     if not found.keys() & {"request_line", "method", "status_code"}:
         return [], {}
     called = {} if "request_line" in found else {"path": "NAME"}
     return list(values), {"timestamp": "NAME", **called, **found}
+
+
+def _last_word(name: str) -> str:
+    """The plain name of the innermost field of a dotted one."""
+    return plain_name(name.rpartition(".")[2])
 
 
 def _apart(field: f.Field, where: str, plain: Mapping[str, str]) -> f.Field:

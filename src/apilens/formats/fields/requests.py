@@ -13,8 +13,8 @@ _VERSIONS = {"HTTP/1.1": "1.1", "HTTP/2.0": "2", "HTTP/1.0": "1.0", "HTTP/3.0": 
 #: request_line of a call whose line is rebuilt byte for byte from method, url and http_version; see `rebuild`.
 REBUILT = ""
 _METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]
-#: A method is a token (RFC 9110 section 5.6.2); version as in RFC 9112 section 2.3, or its short form.
-_REQUEST = r"^([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\S+|\S.*\S) HTTP/(\d(?:\.\d)?)$"
+#: A method is a token (RFC 9110 section 5.6.2); version as in RFC 9112 section 2.3, its short form, or (hypercorn) bare.
+_REQUEST = r"^([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\S+|\S.*\S) (?:HTTP/)?(\d(?:\.\d)?)$"
 _REQUEST_09 = r"^([A-Z]+) (\S+)$"
 
 
@@ -43,7 +43,7 @@ def compact(calls: pl.DataFrame) -> pl.DataFrame:
     if "url" not in calls.columns or "query" not in calls.columns:
         return calls
     calls = calls.with_columns(url=pl.when(pl.col("url") != built_url()).then("url"))
-    if "request_line" not in calls.columns:
+    if not {"request_line", "method", "http_version"} <= set(calls.columns):
         return calls
     same = pl.col("request_line") == built_request_line(pl.coalesce("url", built_url()))
     return calls.with_columns(
@@ -185,7 +185,8 @@ def request_line(*, blanks: bool = False) -> Field:
         whole = ~where.str.contains(" ", literal=True)
         if blanks:
             whole |= where.str.contains("^[a-z]+://[^/ ]+/") & version.is_not_null()
-        good = method.is_not_null() & whole
+        # A hyphen stands where Varnish knew no method and Tomcat no target.
+        good = method.is_not_null() & whole & (method != "-") & (where != "-")
         return {
             "method": pl.when(good).then(method),
             **{name: pl.when(good).then(part) for name, part in target(where).items()},

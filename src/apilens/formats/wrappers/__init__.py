@@ -22,6 +22,7 @@ WRAPPERS: tuple[Wrapper, ...] = (
     lists.Cut(),
     envelopes.SHIPPED,
     containers.PM2,
+    syslog.LOGGED,
     syslog.TIMED,
     containers.STERN,
 )

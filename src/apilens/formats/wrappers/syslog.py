@@ -27,8 +27,8 @@ _DATA = rf"(?:-|(?:\[(?:[^\s=\]\"@]+@[^\s=\]\"]+(?:{_PARAMETER})*|[A-Za-z-]+(?:{
 SYSLOG = Prefix(
     "syslog",
     (
-        # RFC 5424; Heroku's drains leave the structured data out.
-        rf"(?s)^(?:{_PRIORITY})?1 (?:{_ISO}|-) (?<node>\S+) \S+ \S+ \S+(?: {_DATA})?(?: \x{{FEFF}}?(?<line>.*))?$",
+        # RFC 5424; Heroku's drains leave the structured data out. rsyslog keeps the blank that parts tag and message in RFC 3164.
+        rf"(?s)^(?:{_PRIORITY})?1 (?:{_ISO}|-) (?<node>\S+) \S+ \S+ \S+(?: {_DATA})?(?:  ?\x{{FEFF}}?(?<line>.*))?$",
         # RFC 3164 as rsyslog, syslog-ng, journalctl and the gateways write it: the host, or the tag, may be missing.
         rf"(?s)^(?:{_PRIORITY})?{_TIME} (?:{_HOST} )?{_TAG}(?<line>.*)",
         rf"(?s)^(?:{_PRIORITY}{_TIME}|{_BSD}) {_HOST} (?<line>.*)",
@@ -50,6 +50,11 @@ TIMED = Prefix(
     ),
 )
 
+
+#: What the loggers of hypercorn and gunicorn put before a line: time, process, level.
+LOGGED = Prefix(
+    "log prefix", (r"(?s)^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] \[\d+\] \[[A-Z]+\] (?<line>.*)",), sure=True
+)
 
 _BYTE = r"(?:1?\d?\d|2[0-4]\d|25[0-5])"
 _BYTES = rf"^\[(?:{_BYTE}(?:,{_BYTE})*)?\]$"
