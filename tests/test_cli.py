@@ -862,3 +862,24 @@ def test_what_is_advised_for_json_with_names_of_its_own_can_be_pasted(tmp_path: 
     assert apilens(*given, "--lake", tmp_path / "lake").code == 0
     query = "SELECT count(DISTINCT start_time), count(DISTINCT path), count(DISTINCT status_code) FROM calls"
     assert apilens("sql", query, "--lake", tmp_path / "lake", "--output", "csv").out.splitlines()[1] == "5,5,5"
+
+
+def test_a_duration_without_a_unit_is_said_by_every_command_that_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "t.ndjson"
+    path.write_text('{"time":"2026-03-09T14:00:00Z","method":"GET","path":"/x","latency":125}\n')
+    said = "nothing says whether latency is in s, ms, us or ns"
+    for command in (("parse", path), ("ingest", "--lake", tmp_path / "lake", path), ("look", path)):
+        assert apilens(*command).err.count(f"{path}: {said}") == 1
+    assert said in apilens("formats", "--detect", path).out
+    assert said in apilens("formats", "--detect", path, "--output", "json").json()["doubts"][0]
+
+
+def test_a_log_of_an_unknown_layout_shows_what_one_of_envoy_s_looks_like(tmp_path: Path) -> None:
+    path = tmp_path / "envoy.log"
+    path.write_text('[2026-03-09T14:00:00.125Z] "GET /v1/carts HTTP/2" 200 42 edge-1\n')
+    ran = apilens("parse", path)
+    (typed,) = (line for line in ran.err.split("\n") if "%START_TIME%" in line)
+    command = shlex.split(typed)
+    assert ran.code == 3 and command[:2] == ["apilens", "ingest"]
+    (row,) = apilens("parse", *command[2:]).rows()
+    assert (row["duration_ms"], row["node"]) == (42.0, "edge-1")

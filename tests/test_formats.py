@@ -366,3 +366,28 @@ def test_only_a_format_of_which_a_log_has_half_is_said_to_be_near(line: str) -> 
     assert near or repr(line)[1:60] in said or "They look like no calls" in said
     assert "--log-format '" in said or "--columns" in said
     assert ("what looks like a call" in said) == (near is None and "GET" in line)
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "client"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("203.0.113.7, 198.51.100.2", "203.0.113.7"),
+        ("10.0.0.1, 203.0.113.7:4711, 10.0.0.2", "203.0.113.7"),
+        ("10.0.0.1,10.0.0.2", "10.0.0.1"),
+        ("[2001:db8::7]:443, 10.0.0.2", "2001:db8::7"),
+        ("unknown", None),
+        ("-", None),
+    ],
+)
+def test_a_log_with_nothing_but_a_chain_of_proxies_has_the_client_s_address_from_there(
+    forwarded: str, client: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "x.log").write_text(f"2026-03-09T14:00:00Z 200 |{forwarded}| 10.9.9.9\n")
+    for layout, expected in (
+        ("$time_iso8601 $status |$http_x_forwarded_for| $upstream_addr", client),
+        ("$time_iso8601 $status |$http_x_forwarded_for| $remote_addr", "10.9.9.9"),
+    ):
+        (row,) = apilens("parse", tmp_path / "x.log", "--log-format", layout).rows()
+        assert row["client_ip"] == expected
+        assert row["forwarded_for"] == (None if forwarded == "-" else forwarded)

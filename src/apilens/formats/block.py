@@ -170,7 +170,7 @@ class Layout(ABC):
     """One way of writing calls, compiled: what a format opens an input with.
 
     gateway: name of the format, as it stands in the rows. text: the layout as its author wrote it; None: the format has
-    only one. doubts: what in it may be a slip of its author, in words.
+    only one. doubts: what in it may be a slip of its author, or is lost because nobody says what it is, in words.
     """
 
     gateway: str

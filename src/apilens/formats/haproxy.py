@@ -16,7 +16,8 @@ from apilens.formats.template import check_time, parts
 _CONNECTION = "%ci:%cp [%tr] %ft %b/%s"
 _COUNTS = "%ac/%fc/%bc/%sc/%rc %sq/%bq"
 HTTP = f"{_CONNECTION} %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc {_COUNTS} %hr %hs %{{+Q}}r"
-_TLS = " %[fc_err]/%[ssl_fc_err,hex]/%[ssl_c_err]/%[ssl_c_ca_err]/%[ssl_fc_is_resumed] %[ssl_fc_sni]/%sslv/%sslc"
+_TLS_ERRORS = ("fc_err", "ssl_fc_err,hex", "ssl_c_err", "ssl_c_ca_err", "ssl_fc_is_resumed")
+_TLS = f" {'/'.join(f'%[{name}]' for name in _TLS_ERRORS)} %[ssl_fc_sni]/%sslv/%sslc"
 TCP = f"%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts {_COUNTS}"
 CLF = (
     '%{+Q}o %{-Q}ci - - [%trg] %r %ST %B "" "" %cp %ms %ft %b %s %TR %Tw %Tc %Tr %Ta %tsc '
@@ -224,9 +225,15 @@ def _fields(tz: str) -> dict[str, f.Field]:
         "[req.hdr(referer)]": f.text("referrer"),
         "[req.hdr(x-forwarded-for)]": f.text("forwarded_for"),
         "[req.hdr(x-request-id)]": f.token("request_id", rank=1),
+        **{
+            f"[req.hdr({header})]": f.kept_if_outranked(field, f"req.hdr({header})")
+            for header, field in f.CALLERS.items()
+        },
+        "[ssl_c_s_dn]": f.kept_if_outranked(f.CERTIFICATE["subject"], "ssl_c_s_dn"),
         "[unique-id]": f.token("request_id"),
         "[capture.req.hdr(0)]": f.strictly(f.attribute("captured_request_headers"), r"[\w.:-]+"),
         "[ssl_fc_sni]": f.attribute("ssl_fc_sni", r"\S+"),
+        **{f"[{name}]": f.attribute(name.split(",")[0], r"\S+") for name in _TLS_ERRORS},
         "HM": _of_request(f.token("method")),
         "HU": _of_request(f.url()),
         "HP": _of_request(f.path(rank=1)),

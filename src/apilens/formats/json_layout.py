@@ -42,7 +42,7 @@ class JsonLayout(Layout):
     besides, with paths in braces: `{$.category} = 'GatewayLogs'`. mark: regex that such a line matches, to tell others soon.
     filtered: as where, for records that this gateway writes between its calls but which are none. derived: columns made of
     those that the fields filled; names that begin with `_` are only steps. dropped: paths that are never kept. json: what of
-    a line is the JSON; None: all of it. Whatever else a record has is kept in attributes under its path.
+    a line is the JSON; None: all of it. Whatever else a record has is kept in attributes under its path. doubts: as in Layout.
     """
 
     gateway: str
@@ -57,6 +57,7 @@ class JsonLayout(Layout):
     dropped: tuple[str, ...] = ()
     nulls: tuple[str, ...] = ("", "-")
     json: Callable[[pl.Expr], pl.Expr] | None = None
+    doubts: tuple[str, ...] = ()
 
     @cached_property
     def _names(self) -> list[str]:

@@ -43,6 +43,7 @@ class Field:
     timestamp_kind: str | None = None
     percent: tuple[str, ...] = ()  # columns that are percent-encoded text
     expected: str = ""  # what it accepts, in words, for the reason of a reject
+    outranked_as: str = ""  # key in attributes under which a text stays where another field filled its column
     opens: str = ""  # what its value begins with, and the value of a variable right before it does not hold
 
     @property
@@ -86,6 +87,11 @@ def kept(field: Field, name: str) -> Field:
         careful=lambda raw: {**field.careful(raw), f"attributes.{name}": raw},
         prepare=None,
     )
+
+
+def kept_if_outranked(field: Field, name: str) -> Field:
+    """The same, of a text; in a text layout its value stays in `attributes` where another variable filled its column."""
+    return replace(field, outranked_as=name)
 
 
 def xray_trace(*, rank: int = 0) -> Field:
