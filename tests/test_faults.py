@@ -85,6 +85,24 @@ def test_a_full_disk_at_any_moment_is_said_and_the_next_run_makes_up_for_it(tiny
     assert failed >= 3
 
 
+def test_on_a_full_disk_reports_and_the_queue_are_read_and_what_would_be_written_is_said(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where the report goes
+    lake = tiny / "lake"
+    ingest(lake, written(tiny / "a.log", range(500)))
+    assert apilens("scan", "--lake", lake).code in (0, 1)
+    asked = [("report",), ("queue", "--output", "csv"), ("endpoints", "--output", "csv")]
+    with_room = [apilens(*command, "--lake", lake) for command in asked]
+    filled(tiny, 0)
+    for command, before in zip(asked, with_room, strict=True):
+        for _ in range(2):  # the first one leaves a journal without room behind
+            ran = apilens(*command, "--lake", lake)
+            assert (ran.code, ran.out.splitlines()[1:]) == (before.code, before.out.splitlines()[1:]), ran
+    ran = apilens("triage", "--lake", lake)
+    assert (ran.code, "Make room" in ran.err) == (3, True), ran
+
+
 def test_a_lake_on_a_full_disk_is_said_and_can_be_made_later(tiny: Path, tmp_path: Path) -> None:
     path = written(tmp_path / "a.log", range(20))
     for left in (0, 8 << 10, 20 << 10):

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apilens import formats
+from apilens.errors import FormatError
 from apilens.formats import FORMATS, Options, detect
 from apilens.formats.block import Block, parse
 from apilens.formats.escapes import unescape
@@ -330,3 +331,63 @@ def test_real_lines_give_their_golden_values(pattern: str, least: float, tmp_pat
                 right += sum(score.same(name, value, call.get(name)) for name, value in row["expected"].items() if call)
     assert wanted > 1_000
     assert right >= least * wanted
+
+
+#: A line of what is no access log, or of one that no format reads, and the format that it is said to be near to.
+STRANGERS = {
+    "Mar  9 14:00:01 web1 sshd[12]: Accepted publickey for deploy from 10.0.0.1 port 4000 ssh2": None,
+    "<34>1 2026-03-09T14:00:01.003Z web1 su - ID47 - 'su root' failed for lonvick on /dev/pts/8": None,
+    "\tat com.shop.Orders.place(Orders.java:12)": None,
+    "2026-03-09 14:00:01.123  INFO 1 --- [nio-8080-exec-1] c.s.OrderController : Order 1 placed in 3 ms": None,
+    "2026-03-09 14:00:01,123 - app.orders - INFO - order 7 placed": None,
+    "12,Ann,ann@example.org,2026-03-09T14:00:01Z,active": None,
+    "INSERT INTO `orders` VALUES (1,'a'),(2,'b');": None,
+    '- item 1: `code` and "quotes"': None,
+    "type=SYSCALL msg=audit(1773064800.123:1): arch=c000003e syscall=59 success=yes exit=0 pid=7": None,
+    "[    1.123456] usb 1-1: new high-speed USB device number 1 using xhci_hcd": None,
+    "2026-03-09 14:00:01.123 UTC [121] LOG:  duration: 7.12 ms  statement: SELECT 1": None,
+    '{"level":"info","ts":"2026-03-09T14:00:01Z","logger":"controller","msg":"Reconciling","name":"orders-1"}': None,
+    '{"t":{"$date":"2026-03-09T14:00:01.123Z"},"s":"I","c":"NETWORK","msg":"Connection accepted","attr":{"remote":"10.0.0.1:4"}}': None,
+    "GET /v1/orders/7 200 7.123 ms - 512": None,
+    "2026-03-09T14:00:01Z|GET|/v1/orders/7|200|12ms|10.0.0.1": None,
+    'Started GET "/v1/orders/7" for 10.0.0.1 at 2026-03-09 14:00:01 +0000': None,
+    '[09/Mar/2026:14:00:01 +0000] 10.0.0.1 | shop.example | "GET /v1/o/7 HTTP/1.1" | 200 | 0.012 | "curl"': "apache_common",
+    '10.0.0.1 - - [09/Mar/2026:14:00:01 +0000] "GET /v1/orders/7 HTTP/1.1" 200 512 "-" "curl" 7 x 0.012': "nginx_combined",
+    '{"started_at":1773064800123,"request":{"method":"GET","uri":"/v1"},"response":{"status":200}}': "kong_json",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("line", STRANGERS)
+def test_only_a_format_of_which_a_log_has_half_is_said_to_be_near(line: str) -> None:
+    with pytest.raises(FormatError) as refused:
+        detect(Block(f"{line}\n".encode() * 5), Options(), "own.log")
+    said, near = str(refused.value), STRANGERS[line]
+    assert said.partition("Nearest:\n  ")[2].partition(":")[0] == (near or ""), said
+    assert near or repr(line)[1:60] in said or "They look like no calls" in said
+    assert "--log-format '" in said or "--columns" in said
+    assert ("what looks like a call" in said) == (near is None and "GET" in line)
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "client"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("203.0.113.7, 198.51.100.2", "203.0.113.7"),
+        ("10.0.0.1, 203.0.113.7:4711, 10.0.0.2", "203.0.113.7"),
+        ("10.0.0.1,10.0.0.2", "10.0.0.1"),
+        ("[2001:db8::7]:443, 10.0.0.2", "2001:db8::7"),
+        ("unknown", None),
+        ("-", None),
+    ],
+)
+def test_a_log_with_nothing_but_a_chain_of_proxies_has_the_client_s_address_from_there(
+    forwarded: str, client: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "x.log").write_text(f"2026-03-09T14:00:00Z 200 |{forwarded}| 10.9.9.9\n")
+    for layout, expected in (
+        ("$time_iso8601 $status |$http_x_forwarded_for| $upstream_addr", client),
+        ("$time_iso8601 $status |$http_x_forwarded_for| $remote_addr", "10.9.9.9"),
+    ):
+        (row,) = apilens("parse", tmp_path / "x.log", "--log-format", layout).rows()
+        assert row["client_ip"] == expected
+        assert row["forwarded_for"] == (None if forwarded == "-" else forwarded)

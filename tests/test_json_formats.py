@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import polars as pl
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apilens.errors import FormatError, UsageError
-from apilens.formats import FORMATS, Options, apipark, check_options, detect, json_layout
+from apilens.formats import FORMATS, Options, apipark, check_options, detect, json_layout, nearly_json
 from apilens.formats.block import Block, Parsed, parse, parse_records
 from apilens.formats.configs import read_layouts
 from apilens.formats.json_layout import DEEPEST, too_deep
@@ -831,9 +832,115 @@ def test_objects_that_are_broken_otherwise_stay_rejects_as_they_came() -> None:
     assert (part.calls.height, part.rejects["row"].to_list()) == (1, [1, 2, 3, 4])
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b c", ":", ",", "{", ""]),
+            st.sampled_from(["-", "", " ", "007", "00", "0.1, 0.2", "-, 00.5", "0.1 : -", "1", "null", '":-,"', '": 0.1, 0.2"',
+                             '"a, ":', '"{"', '":"', '"x\\":,"', '{"y":-}', "[-,]"]),
+            st.sampled_from(["", " "]),
+        ),
+        min_size=1, max_size=5,
+    )
+)  # fmt: skip
+def test_an_object_is_mended_in_columns_as_string_by_string(fields: list[tuple[str, str, str]]) -> None:
+    text = "{" + ",".join(f'"{name}":{blank}{value}{blank}' for name, value, blank in fields) + "}"
+    slowly = nearly_json._VALUE.sub(nearly_json._value, text)
+    (quickly,) = mended(pl.Series([text]))
+    try:
+        expected = json.loads(slowly)
+    except ValueError:
+        with pytest.raises(ValueError):
+            json.loads(quickly)
+    else:
+        assert json.loads(quickly) == expected
+
+
+def test_a_head_of_odd_objects_is_mended_once_for_all_formats() -> None:
+    text = '{"time":"2026-03-09T14:00:00Z","remote_addr":"10.0.0.%d","request_uri":"/v1","status":200,"upstream_response_time":-}'
+    block = lines(*(text % i for i in range(100)))
+    nearly_json._mended_head.cache_clear()
+    with mock.patch.object(nearly_json, "_mended", wraps=nearly_json._mended) as mending:
+        assert detect(block, Options(), "x").format == "table_json"
+    asked = [tuple(one.args[0]) for one in mending.call_args_list]
+    assert len(asked) == len(set(asked))
+
+
 @pytest.mark.parametrize("much", ["0", " ", "0.", "- : ", '"', '\\"', "\\\\", "\\\\x22", ":", '"a":-,'])
 def test_no_client_can_make_mending_an_object_take_long(much: str) -> None:
     with comes_to_an_end():
         for start, end in (("", "x"), ('"', '"'), ('"', "x")):
             text = f'{{"a":-,"b":{start}{much * 1_000_000}{end}}}'
             assert mended(pl.Series([text, text])).len() == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("traefik_json", {"request_X-Client-Id": "acme", "request_X-Forwarded-User": "bob"}),
+        ("envoy_json", {"x-client-id": "acme", "x-forwarded-user": "bob"}),
+        ("table_json", {"http_x_client_id": "acme", "http_x_forwarded_user": "bob"}),
+        ("caddy_json", {"request": {"headers": {"X-Client-Id": ["acme"], "X-Forwarded-User": ["bob"]}}}),
+        ("apisix_json", {"request": {"headers": {"x-client-id": "acme", "x-forwarded-user": "bob"}}}),
+        ("kong_json", {"request": {"headers": {"x-client-id": "acme", "x-forwarded-user": "bob"}}}),
+    ],
+)  # fmt: skip
+def test_a_header_that_says_who_called_is_the_same_column_in_json(name: str, change: dict[str, Any]) -> None:
+    record = json.loads(FORMATS[name].example)
+    record |= {key: record[key] | value if isinstance(value, dict) else value for key, value in change.items()}
+    found = call(record)
+    assert (found["gateway"], found["application_id"], found["user_name"]) == (name, "acme", "bob")
+
+
+SHORT = {
+    "start_time": "2026-03-09T14:00:00.125Z", "method": "GET", "path": "/v1/carts", "protocol": "HTTP/2", "response_code": 200,
+    "duration": 12, "response_flags": "-", "hostname": "edge-1",
+}  # fmt: skip
+
+
+def test_a_short_json_format_of_envoy_is_no_table() -> None:
+    found = call(SHORT)
+    assert (found["gateway"], found["duration_ms"], found["node"]) == ("envoy_json", 12.0, "edge-1")
+    bare = {key: value for key, value in SHORT.items() if key != "response_flags"}
+    assert call(bare)["gateway"] == "table_json"
+
+
+def test_a_line_of_envoy_in_a_log_record_may_end_in_a_line_feed() -> None:
+    attributes = [{"key": name, "value": {"stringValue": value}} for name, value in (("node_name", "edge-1"),)]
+    logs = [{"logRecords": [{"timeUnixNano": "1", "body": {"stringValue": FORMATS["envoy_text"].example + "\n"}}]}]
+    found = call({"resourceLogs": [{"resource": {"attributes": attributes}, "scopeLogs": logs}]})
+    assert (found["gateway"], found["duration_ms"], found["node"]) == ("envoy_text", 42.0, "edge-1")
+
+
+@pytest.mark.parametrize(
+    ("table", "typed"),
+    [
+        (json.dumps({"time": "2026-03-09T14:00:00Z", "request": {"method": "GET", "path": "/x"}, "latency": 125, "upstream_latency_ms": 3}),
+         "--format table_json --columns timestamp=time --columns path=request.path --columns method=request.method"
+         " --columns upstream_duration_ms=upstream_latency_ms:ms --columns duration_ms=latency:ms"),
+        ("timestamp,path,took,status\n2026-03-09T14:00:00Z,/x,125,200",
+         "--format table_csv --columns timestamp=timestamp --columns path=path --columns status_code=status --columns duration_ms=took:ms"),
+    ],
+)  # fmt: skip
+def test_a_duration_without_a_unit_is_said_with_what_to_type(table: str, typed: str) -> None:
+    block = Block(f"{table}\n".encode())
+    found = detect(block, Options(), "x")
+    assert "duration_ms" not in parse(block, found.reader).calls.columns
+    (doubt,) = found.doubts
+    assert doubt.startswith("nothing says whether ") and doubt.endswith(typed)
+    words = typed.split()
+    columns = dict(word.split("=") for word in words[3::2])
+    again = detect(block, Options(format=words[1], columns=columns), "x")
+    (row,) = parse(block, again.reader).calls.iter_rows(named=True)
+    assert (row["duration_ms"], row["path"]) == (125.0, "/x")
+    assert again.doubts == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "ms"),
+    [("duration_seconds", 12e3), ("elapsedMillis", 12.0), ("latency_usec", 0.012), ("took_nanos", 12e-6)],
+)
+def test_a_unit_may_be_a_word(name: str, ms: float) -> None:
+    block = lines({"time": "2026-03-09T14:00:00Z", "method": "GET", "path": "/x", name: 12})
+    found = detect(block, Options(), "x")
+    assert (parse(block, found.reader).calls["duration_ms"][0], found.doubts) == (ms, ())

@@ -344,6 +344,55 @@ def test_a_stored_reason_quotes_no_secret(tmp_path: Path) -> None:
     assert all("expected" in row["reason"] or "ends before" in row["reason"] for row in ran.rows())
 
 
+ENVOY = (
+    '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %DURATION% '
+    '"%REQ(X-FORWARDED-FOR)%" %HOSTNAME%'
+)
+ENVOY_LINE = '[2026-03-09T14:00:00.125Z] "GET /v1/carts HTTP/2" 200 42 "203.0.113.7" edge-1\n'
+QUOTED = ENVOY.replace('"', '\\"')
+OBJECT = '{"at": "%START_TIME%", "took": "%DURATION%", "path": "%REQ(:PATH)%", "pod": "%HOSTNAME%"}'
+OBJECT_LINE = '{"at":"2026-03-09T14:00:00.125Z","took":42,"path":"/v1/carts","pod":"edge-1"}\n'
+GATEWAY = "spec:\n  telemetry:\n    accessLog:\n      settings:\n        - format:\n            type: "
+#: How Envoy's own documentation, and what configures Envoy, write a layout.
+ENVOYS = {
+    "alone": (ENVOY, ENVOY_LINE),
+    "with its line feed": (f"{ENVOY}\\n", ENVOY_LINE),
+    "broken as in documentation": (f"{ENVOY}\\n".replace(" %RESPONSE", "\n  %RESPONSE"), ENVOY_LINE),
+    "inline_string": (f'text_format_source:\n  inline_string: "{QUOTED}\\n"\n', ENVOY_LINE),
+    "a line of YAML": (f'inline_string: "{QUOTED}\\n"', ENVOY_LINE),
+    "a block": (f"log_format:\n  text_format_source:\n    inline_string: |\n      {ENVOY}\n", ENVOY_LINE),
+    "a folded block": (f"text_format_source:\n  inline_string: >\n    {ENVOY.replace(' %DUR', chr(10) + '    %DUR')}\n", ENVOY_LINE),
+    "json_format": (f"log_format:\n  json_format: {OBJECT}\n", OBJECT_LINE),
+    "typed_json_format": (f'{{"typed_json_format": {OBJECT}}}', OBJECT_LINE),
+}  # fmt: skip
+#: What only the configuration of another product has.
+CONFIGURED = {
+    "Envoy Gateway": (f"{GATEWAY}Text\n            text: |\n              {ENVOY}\n", ENVOY_LINE),
+    "Envoy Gateway's JSON": (f"{GATEWAY}JSON\n            json: {OBJECT}\n", OBJECT_LINE),
+    "Contour": (f"accesslog-format: envoy\naccesslog-format-string: '{ENVOY}\\n'\n", ENVOY_LINE),
+    "Emissary": (f"config:\n  envoy_log_format: '{ENVOY}'\n", ENVOY_LINE),
+    "Gloo": (f"fileSink:\n  path: /dev/stdout\n  stringFormat: '{ENVOY}'\n", ENVOY_LINE),
+    "Consul": (f"accessLogs:\n  enabled: true\n  jsonFormat: '{OBJECT}'\n", OBJECT_LINE),
+    "App Mesh": (
+        "file:\n  format:\n    json:\n      - {key: at, value: '%START_TIME%'}\n      - {key: took, value: '%DURATION%'}\n"
+        "      - {key: path, value: '%REQ(:PATH)%'}\n      - {key: pod, value: '%HOSTNAME%'}\n", OBJECT_LINE,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", [*ENVOYS, *CONFIGURED])
+def test_a_layout_of_envoy_is_read_however_it_is_written_down(how: str, tmp_path: Path) -> None:
+    text, line = (ENVOYS | CONFIGURED)[how]
+    log, configuration = tmp_path / "access.log", tmp_path / "envoy.yaml"
+    log.write_text(line)
+    configuration.write_text(text)
+    # A file with several lines that is no configuration is another program's.
+    given = [] if how.startswith("broken") else [("--log-format-from", configuration)]
+    for option, value in [*given, *([("--log-format", text)] if how in ENVOYS else [])]:
+        (row,) = apilens("parse", log, option, value).rows()
+        assert (row["duration_ms"], row["path"], row["node"]) == (42.0, "/v1/carts", "edge-1")
+
+
 def test_squid_conf_and_server_xml_say_which_log_has_which_layout() -> None:
     squid = read_layouts("access_log /x/a.log combined\naccess_log /x/b.log squid\n", "x", lambda pattern, inside: [])
     assert [(one.name, one.logs, one.gateway) for one in squid] == [

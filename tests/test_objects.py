@@ -15,10 +15,14 @@ from unittest import mock
 import polars as pl
 import pytest
 import zstandard
+from deltalake import DeltaTable
+from obstore.exceptions import GenericError
 from obstore.store import S3Store
 
 from apilens import objects
+from apilens.errors import ConflictError
 from apilens.lake import Lake, open_lake, storage
+from buckets import S3Server, new_bucket
 from commands import apilens, calls, ingest, totals
 from logs import broken, log
 
@@ -178,7 +182,7 @@ def test_a_lake_in_a_bucket_answers_as_one_in_a_folder(bucket: S3Store, tmp_path
     )  # type: ignore[arg-type]
     assert totals(near) == totals(far)  # type: ignore[arg-type]
     assert pl.scan_delta(
-        f"{far}/calls", storage_options=objects.OPTIONS, credential_provider=None
+        f"{far}/calls", storage_options={"allow_http": "true"}, credential_provider=None
     ).collect().height == len(calls(near))
 
 
@@ -225,6 +229,11 @@ def test_a_lock_of_a_killed_run_is_free_after_its_lease_and_a_held_one_is_kept(b
             assert time.monotonic() - began > 1.0
             with pytest.raises(storage.LakeError, match="could not renew"):
                 killed.check()
+
+
+def test_what_two_runs_create_at_once_is_made_by_one(bucket: S3Store) -> None:
+    place = storage.storage_at(url(bucket, "lake"))
+    assert [place.create("x", b"one"), place.create("x", b"two"), place.read("x")] == [True, False, b"one"]
 
 
 def test_a_lock_that_is_given_back_while_another_asks_for_it_is_no_error(bucket: S3Store) -> None:
@@ -291,6 +300,107 @@ def test_a_run_whose_lock_was_taken_over_commits_nothing_twice(bucket: S3Store, 
     ingest(tmp_path / "one", tmp_path / "a.log", tmp_path / "b.log")
     found, expected = totals(lake), totals(tmp_path / "one")  # type: ignore[arg-type]
     assert found == expected
+
+
+# -- a store that is out for a while -----------------------------------------------------------------------------------
+
+INGEST = [
+    sys.executable, "-c",
+    "from apilens.ingest import run; run.BATCH = 1; from apilens.cli import main; main()", "ingest", "--json", "--lake",
+]  # fmt: skip
+
+
+def test_a_run_goes_on_when_its_store_was_killed_and_comes_back(
+    mortal_s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key, value in mortal_s3_server.environment.items():
+        monkeypatch.setenv(key, value)
+    bucket = new_bucket(mortal_s3_server)
+    for n in range(12):
+        bucket.put(f"logs/{n:02}.log", log(range(n * 4000, n * 4000 + 4000)) + broken(n) + b"\n")
+    lake = url(bucket, "lake")
+    run = subprocess.Popen([*INGEST, lake, url(bucket, "logs/")], stdout=-1, stderr=-1, text=True)
+    while not bucket.list("lake/calls/date=2026-11-02/").collect():  # in the middle of its work
+        assert run.poll() is None
+        time.sleep(0.05)
+    mortal_s3_server.kill()
+    time.sleep(10)
+    assert run.poll() is None
+    mortal_s3_server.start()
+    out, err = run.communicate()
+    done = json.loads(out)
+    assert (run.returncode, done["stored"], done["rejected"], done["duplicate"]) == (0, 48_000, 12, 0), err
+    assert err == f"apilens: waiting for {url(bucket).rstrip('/')}: it cannot be reached; tried again for 60 s\n"
+    assert (len(calls(lake)), len(totals(lake)["rejects"])) == (48_000, 12)  # type: ignore[arg-type]
+    assert "lake/_apilens/commit.lock" not in [one["path"] for one in bucket.list("lake/_apilens/").collect()]
+
+
+@pytest.mark.parametrize(
+    ("text", "out"),
+    [
+        ("Generic S3 error: Error performing GET http://127.0.0.1:9/b/tokens/x in 2s - HTTP error: error sending request", True),
+        ("Generic S3 error: Error performing GET http://127.0.0.1:9/b/x - Server returned non-2xx status code: 503 Service Unavailable: <Error><Code>SlowDown</Code></Error>", True),
+        ("Generic S3 error: HTTP error: request or response body error", True),
+        ("Generic S3 error: Error performing PUT http://169.254.169.254/latest/api/token in 2s - HTTP error: error sending request", False),
+        ("Generic S3 error: Error performing PUT http://127.0.0.1:9/latest/api/token in 2s - HTTP error: error sending request", False),
+        ("Generic S3 error: Error performing GET http://127.0.0.1:9/b - Server returned non-2xx status code: 403 Forbidden: <Error><Code>AccessDenied</Code></Error>", False),
+        ("No such file or directory", False),
+    ],
+)  # fmt: skip
+def test_only_what_may_pass_is_waited_for(text: str, out: bool) -> None:
+    assert objects.is_outage(OSError(text)) == out
+
+
+def test_a_lease_that_ran_out_while_the_store_was_out_is_kept_unless_another_run_took_it(bucket: S3Store) -> None:
+    holder, other = (storage._Lease(bucket, url(bucket), "commit") for _ in range(2))
+    assert holder.taken()
+    holder.until = time.time() - 5  # nobody could renew it
+    holder.check()
+    assert holder.until > time.time() and not other.taken()
+    with mock.patch.object(storage, "LEASE_S", -1.0):
+        assert storage._Lease._put(holder, holder._version) is None
+    assert other.taken()
+    with pytest.raises(ConflictError, match="could not renew"):
+        holder.check()
+    holder.give_back()
+    assert not storage._Lease(bucket, url(bucket), "commit").taken()  # it is the other's
+
+
+def test_a_lock_that_cannot_be_given_back_hides_nothing_of_what_happened(bucket: S3Store) -> None:
+    place = storage.storage_at(url(bucket, "lake"))
+    down = GenericError("Generic S3 error: error sending request")
+    with (
+        pytest.raises(ZeroDivisionError),
+        mock.patch.object(storage._Lease, "_put"),
+        mock.patch.object(S3Store, "get", side_effect=down),
+        place.lock("x", wait=False),
+    ):
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("written", [False, True], ids=["before", "after"])
+def test_a_commit_whose_answer_is_lost_with_the_store_is_made_once(
+    bucket: S3Store, tmp_path: Path, written: bool
+) -> None:
+    (tmp_path / "a.log").write_bytes(log(range(30)) + broken(1) + b"\n")
+    lake = url(bucket, "lake")
+    real, left = DeltaTable.create_write_transaction, ["ingests", "rejects", "calls", "rollups"]
+
+    def lossy(self: DeltaTable, *args: Any, **named: Any) -> None:
+        name = self.table_uri.rstrip("/").rpartition("/")[2]
+        first = name in left
+        if first:
+            left.remove(name)
+        if written or not first:
+            real(self, *args, **named)
+        if first:
+            raise OSError("Kernel error -> Generic S3 error: HTTP error: request or response body error")
+
+    with mock.patch.object(DeltaTable, "create_write_transaction", lossy):
+        done = ingest(lake, tmp_path / "a.log")  # type: ignore[arg-type]
+    assert not left and (done["stored"], done["rejected"], done["duplicate"]) == (30, 1, 0)
+    ingest(tmp_path / "one", tmp_path / "a.log")
+    assert totals(lake) == totals(tmp_path / "one")  # type: ignore[arg-type]
 
 
 # -- what is said when it fails ------------------------------------------------------------------------------------
@@ -385,6 +495,7 @@ def test_failures_of_a_store_say_what_to_do(bucket: S3Store, tmp_path: Path, mon
     ran = apilens("ingest", url(bucket, "none.log"), "--lake", tmp_path / "lake")
     assert ran.code == 3 and "no such object" in ran.err, ran
     monkeypatch.setattr(objects, "_RETRIES", 0)
+    monkeypatch.setattr(objects, "PATIENCE_S", 0)
     objects.open_store.cache_clear()
     with monkeypatch.context() as patch:
         patch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")

@@ -90,15 +90,19 @@ def test_a_snapshot_whose_journal_cannot_be_read_where_it_lies_is_told_to_be_cop
         assert store.candidates()["state"].to_list() == ["ended"]
 
 
-def test_a_disk_without_room_for_the_journal_is_told_to_be_made_room_on(tmp_path: Path) -> None:
+def test_on_a_full_disk_what_was_kept_is_read_and_who_writes_is_told_to_make_room(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/state.db"
     with open_store(url) as store:
         store.save_candidates(candidates(candidate()), MONDAY, Window())
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # no file may have a byte, as on a full disk
+        with open_store(url, only_read=True) as store:
+            assert store.candidates()["id"].to_list() == ["pay-1"]
+            with pytest.raises(LakeError, match=r"disk I/O error.*nothing was changed\. Make room"):
+                store.save_candidates(candidates(candidate("cart")), MONDAY, Window())
         with pytest.raises(LakeError, match=r"disk I/O error.*nothing was changed\. Make room"):
-            open_store(url, create=False)
+            open_store(url)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     with open_store(url, create=False) as store:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +16,8 @@ from apilens.errors import FormatError, UsageError
 from apilens.formats import FORMATS, Options, detect
 from apilens.formats.block import Block, parse
 from apilens.formats.fields import rebuild
+from apilens.formats.layout import TextLayout
+from apilens.schema import CALLS
 from test_formats import NAMES, arguments, sample
 
 
@@ -571,6 +575,14 @@ def test_haproxy_s_captures_are_columns_and_its_converter_for_json_is_undone() -
     check([(line, {**columns, "attributes": {"captured_request_headers": 'd "e"'}})], log_format=layout)
 
 
+@pytest.mark.parametrize("agent", [r"curl/8.5", r"a \"b\" \u00e9"], ids=["plain", "escaped"])
+def test_haproxy_s_converter_for_json_on_one_variable_leaves_the_others_as_they_are(agent: str) -> None:
+    layout = "%ci:%cp [%trg] %ST %Ta %{+Q}[req.fhdr(User-Agent),json] %{+Q}[req.fhdr(Referer)] %tsc %{+Q}r"
+    line = rf'203.0.113.7:4051 [09/Mar/2026:14:00:00 +0000] 200 42 "{agent}" "C:\temp\new" ---- "GET /v1#22 HTTP/1.1"'
+    columns = {"user_agent": json.loads(f'"{agent}"'), "referrer": r"C:\temp\new", "url": '/v1"'}
+    check([(line, columns)], log_format=layout)
+
+
 def test_quotes_in_what_haproxy_captured_stay_as_they_are() -> None:
     layout = "%ci:%cp [%trg] %ST %Ta ua=%{+Q}[capture.req.hdr(0)] %tsc %{+Q}r"
     line = '203.0.113.7:4051 [09/Mar/2026:14:00:00 +0000] 200 42 ua="{}" ---- "GET /v1 HTTP/1.1"'
@@ -595,6 +607,143 @@ def test_a_point_whose_time_is_no_number_is_no_call(damaged: str) -> None:
     part = parse(block, detect(block.head, Options(), "points").reader)
     assert part.calls["timestamp"].null_count() == 0 and part.calls.height == 20
     assert part.rejects["row"].to_list() == [20]
+
+
+CALLED = ("application_id", "user_name")
+
+
+@pytest.mark.parametrize(
+    ("layout", "line"),
+    [
+        ("%START_TIME% %RESPONSE_CODE% {}", "2026-03-09T14:00:00.125Z 200 {}"),
+        ('$time_iso8601 $status "{}"', '2026-03-09T14:00:00Z 200 "{}"'),
+        ('%t %>s "{}"', '[09/Mar/2026:14:00:00 +0000] 200 "{}"'),
+        ("%ci:%cp [%tr] %ST {}", "203.0.113.7:4 [09/Mar/2026:14:00:00.125] 200 {}"),
+        ("%ts.%03tu %>a %>Hs {}", "1773064800.125 203.0.113.7 200 {}"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("header", "column"),
+    [("X-Client-Id", 0), ("X-Consumer-Username", 1), ("X-Consumer-ID", 1), ("X-Forwarded-User", 1), ("X-User-Id", 1)],
+)
+def test_a_header_that_says_who_called_is_the_same_column_behind_every_gateway(
+    layout: str, line: str, header: str, column: int
+) -> None:
+    spelt = {
+        "%S": f"%REQ({header.upper()})%",
+        "$t": f"$http_{header.lower().replace('-', '_')}",
+        "%c": f"%[req.hdr({header})]",
+    }
+    variable = spelt.get(layout[:2], f"%{{{header}}}>h" if "%ts" in layout else f"%{{{header}}}i")
+    (call,) = read([line.format("acme")], log_format=layout.format(variable))
+    assert [call.get(name) for name in CALLED] == (["acme", None], [None, "acme"])[column]
+    assert "attributes" not in call
+
+
+@pytest.mark.parametrize(
+    ("layout", "line"),
+    [
+        ("%START_TIME% %DYNAMIC_METADATA(envoy.filters.http.jwt_authn:payload:{})%", "2026-03-09T14:00:00Z acme"),
+        ("$time_iso8601 $jwt_claim_{}", "2026-03-09T14:00:00Z acme"),
+        ("$context.requestTimeEpoch $context.requestId $context.authorizer.claims.{}", "1773064800125 r-1 acme"),
+    ],
+)
+def test_a_claim_of_a_checked_token_is_the_same_column_behind_every_gateway(layout: str, line: str) -> None:
+    for claim, column in (("client_id", 0), ("azp", 0), ("sub", 1)):
+        (call,) = read([line], log_format=layout.format(claim))
+        assert [call.get(name) for name in CALLED] == (["acme", None], [None, "acme"])[column]
+
+
+def test_of_several_callers_the_best_is_taken_and_the_others_are_kept() -> None:
+    names = (
+        "%REQ(X-CLIENT-ID)%", "%REQ(X-CONSUMER-USERNAME)%", "%REQ(X-CONSUMER-ID)%", "%DOWNSTREAM_PEER_URI_SAN%",
+        "%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:payload:sub)%", '"%DOWNSTREAM_PEER_SUBJECT%"',
+    )  # fmt: skip
+    layout = f"%START_TIME% %RESPONSE_CODE% {' '.join(names)}"
+    written = [
+        ("app-1 bob id-7 - sub-2 -", "app-1", "bob", {"x-consumer-id": "id-7", "dynamic_metadata.envoy.filters.http.jwt_authn:payload:sub": "sub-2"}),
+        ("- - - spiffe://a/ns/b - CN=a, O=b c", None, "spiffe://a/ns/b", {"downstream_peer_subject": "CN=a, O=b c"}),
+        ("- - - - sub-2 -", None, "sub-2", None),
+        ("- - - - - CN=a, O=b c", None, "CN=a, O=b c", None),
+    ]  # fmt: skip
+    lines = [
+        f'2026-03-09T14:00:00.125Z 200 {" ".join(callers.split(" ", 5)[:5])} "{callers.split(" ", 5)[5]}"'
+        for callers, *_ in written
+    ]
+    for call, (_, application, user, attributes) in zip(read(lines, log_format=layout), written, strict=True):
+        assert (call.get("application_id"), call.get("user_name"), call.get("attributes")) == (
+            application,
+            user,
+            attributes,
+        )
+
+
+ISTIO = FORMATS["istio_text"].example
+APPENDED = {
+    "istio_text": (ISTIO, "%ROUTE_NAME% %NAME%"),
+    "envoy_text": (FORMATS["envoy_text"].example, '"%UPSTREAM_HOST%" %NAME%'),
+    "nginx_combined": (FORMATS["nginx_combined"].example + " p", "$pipe $NAME"),
+    "apache_common": (FORMATS["apache_common"].example, "%b %{NAME}i"),
+    "haproxy_http": (FORMATS["haproxy_http"].example, "%{+Q}r %[NAME]"),
+}
+
+
+@pytest.mark.parametrize("name", APPENDED)
+def test_what_is_appended_to_a_known_layout_is_part_of_no_value_and_it_is_said_what_to_type(name: str) -> None:
+    line, ending = APPENDED[name]
+    known = read([line])
+    with pytest.raises(FormatError) as refused:
+        detect(Block(f"{line} acme edge-1\n".encode()), Options(), "x.log")
+    said = str(refused.value).split("\n")
+    (typed,) = [
+        shlex.split(text)[-1]
+        for text, before in zip(said[1:], said, strict=False)
+        if before.startswith(f"They are of {name} ")
+    ]
+    assert typed.endswith(ending)
+    (call,) = read([f"{line} acme"], log_format=typed)
+    attributes = dict(call.pop("attributes"))
+    assert attributes.pop("NAME", None) or attributes.pop("name") == "acme"
+    assert call | {"gateway": name} == {key: value for key, value in known[0].items() if key != "attributes"}
+    assert attributes == dict(known[0].get("attributes", {}))
+
+
+@pytest.mark.parametrize("where", ["via_upstream -", "outbound|80||shop.default.svc.cluster.local", "10.0.4.2:51000"])
+def test_what_is_put_into_istio_s_layout_is_part_of_no_value(where: str) -> None:
+    with pytest.raises(FormatError, match="no known format reads its first 1 records"):
+        detect(Block(ISTIO.replace(where, f"{where} edge-1").encode() + b"\n"), Options(), "x.log")
+
+
+def test_details_of_older_envoys_hold_blanks_in_their_braces() -> None:
+    line = ISTIO.replace("via_upstream", "upstream_reset_before_response_started{connection failure}")
+    (call,) = read([line])
+    assert (
+        dict(call["attributes"])["response_code_details"]
+        == "upstream_reset_before_response_started{connection failure}"
+    )
+    assert (call["gateway_route"], call["duration_ms"]) == ("default", 42.0)
+
+
+def test_emissary_puts_a_word_before_envoy_s_text() -> None:
+    line = FORMATS["envoy_text"].example
+    assert [call["duration_ms"] for call in read([f"ACCESS {line}"])] == [42.0]
+
+
+@pytest.mark.parametrize(
+    ("operators", "written", "columns"),
+    [
+        ("%ENVIRONMENT(HOSTNAME)%", "pod-1", {"node": "pod-1"}),
+        ("%REQUEST_HEADER(:METHOD)% %PATH(NQ:ORIG_OR_PATH)%", "GET /v1", {"method": "GET", "path": "/v1"}),
+        ("%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%", "12500", {"duration_ms": 12.5}),
+        ("%REQ(TRACEPARENT)%", f"00-{'ab' * 16}-{'cd' * 8}-01", {"trace_id": "ab" * 16, "span_id": "cd" * 8}),
+        ("%REQ(X-CONSUMER?X-CLIENT-ID):20% %HOSTNAME%", "acme edge-1", {"application_id": "acme", "node": "edge-1"}),
+        ("%DYNAMIC_METADATA(istio_authn:request.auth.principal)%", "iss/sub", {"user_name": "iss/sub"}),
+    ],
+)  # fmt: skip
+def test_an_operator_of_envoy_is_its_column(operators: str, written: str, columns: dict[str, Any]) -> None:
+    check(
+        [(f"2026-03-09T14:00:00.125Z 200 {written}", columns)], log_format=f"%START_TIME% %RESPONSE_CODE% {operators}"
+    )
 
 
 # -- what other servers write in the places of combined and common ------------------------------------------------------
@@ -706,3 +855,73 @@ def test_what_squid_escapes_is_not_put_into_quotes_by_it() -> None:
     layout = '%ts.%03tu %>Hs "%ru" "%"{User-Agent}>h"'
     line = r'1773064800.125 200 "http://api.example/a\\b" "c \"d\""'
     check([(line, {"path": r"/a\b", "user_agent": 'c "d"'})], log_format=layout)
+
+
+_HOSTS = ["shop.example", "shop.example:8443", "[2001:db8::1]:80", "", "-", "a b", "é.example", 'x"y', r"x\x22y"]
+_TARGETS = [
+    "/v1",
+    "/v1?a=/b&c",
+    "/",
+    "//x//y",
+    "/a b",
+    "*",
+    "",
+    "-",
+    "?a=1",
+    "https://b.example/v1",
+    "/ü?é",
+    r"/\x22",
+    '/"',
+    "x",
+]
+
+
+@pytest.mark.parametrize(
+    "log_format",
+    [
+        '[$time_local] $host$request_uri $status "$http_user_agent"',
+        '[$time_local] "$scheme://$host$request_uri" $status',
+        '[$time_local] "$request_method $host$request_uri $server_protocol" $status',
+        "[$time_local],$host$request_uri,$status",
+        "%ci:%cp [%trg] %ST %Ta %HM %HP%HQ %HV",
+    ],
+)
+def test_two_variables_side_by_side_are_read_quickly_as_carefully(log_format: str) -> None:
+    text = log_format.replace("%trg", "$time_local")
+    for name, value in {"$time_local": "09/Mar/2026:14:00:00 +0000", "$status": "200", "%ST": "200", "$scheme": "https",
+                        "$request_method": "GET", "%HM": "GET", "$server_protocol": "HTTP/1.1", "%HV": "HTTP/1.1", "%ci:%cp": "10.0.0.1:7",
+                        "%Ta": "42", "$http_user_agent": "curl"}.items():  # fmt: skip
+        text = text.replace(name, value)
+    first, second = ("$host", "$request_uri") if "$host" in text else ("%HP", "%HQ")
+    if first == "%HP":
+        values = [(target, query) for target in _TARGETS for query in ("", "?a=1", "?", "?a=/?b")]
+    else:
+        values = [(host, target) for host in _HOSTS for target in _TARGETS]
+    block = Block("".join(f"{text.replace(first, a).replace(second, b)}\n" for a, b in values).encode())
+    (layout, *_) = FORMATS[detect(block, Options(log_format=log_format), "x").format].open(
+        block.lines, Options(log_format=log_format)
+    )
+    assert isinstance(layout, TextLayout)
+    records = block.lines.select("row", "line")
+    done, left = layout._read_quickly(records)
+    quickly, carefully = layout.read(records), layout._read_carefully(records)
+    columns = sorted({*carefully.calls.columns, *quickly.calls.columns} - {"url"})
+    rows = [
+        rebuild(
+            pl.concat(
+                [
+                    CALLS.to_frame().select("url", "path", "query", "method", "http_version", "request_line").clear(),
+                    part.calls,
+                ],
+                how="diagonal_relaxed",
+            ).lazy()
+        )
+        .collect()
+        .with_columns(pl.lit(None).alias(name) for name in columns if name not in part.calls.columns)
+        .select("url", *columns)
+        .sort("row")
+        .to_dicts()
+        for part in (quickly, carefully)
+    ]
+    assert rows[0] == rows[1]
+    assert layout.reads_quickly and done.height >= left.height // 4

@@ -248,6 +248,29 @@ def test_each_rejected_line_is_asked_once_whether_it_names_a_forgotten_consumer(
     assert len(totals(lake)["rejects"]) == 39
 
 
+def test_forgetting_holds_the_rejects_of_one_file_at_a_time(tmp_path: Path) -> None:
+    program = (
+        "import re, sys; from pathlib import Path; from apilens.cli import run; code = run(sys.argv[1:]);"
+        "print(code, re.search('VmHWM: *([0-9]+)', Path('/proc/self/status').read_text().replace('\\t', ' '))[1])"
+    )
+
+    def peak_mb(lake: Path, lines: int) -> float:
+        told = ["lake", "forget", "--lake", str(lake), "--consumer", "app-1", "--dry-run"]
+        ran = subprocess.run([sys.executable, "-c", program, *told], check=True, capture_output=True, text=True)
+        counted, measured = ran.stdout.splitlines()
+        assert counted.startswith(f"0 calls and {lines} rejected") and measured.startswith("0 "), ran
+        return int(measured.split()[1]) / 1024
+
+    for n in range(8):
+        path = tmp_path / f"{n}.log"
+        lines = (b"app-1 %d %s\n" % (n, b"x" * 60_000) for _ in range(120))
+        path.write_bytes(log(range(n, n + 200)) + b"".join(lines))
+        ingest(tmp_path / "many", path)
+    ingest(tmp_path / "few", tmp_path / "0.log")
+    more = peak_mb(tmp_path / "many", 960) - peak_mb(tmp_path / "few", 120)
+    assert more < 25  # 7 MB of lines in each; all at once took 50 MB more than those of one
+
+
 def test_rejected_lines_among_calls_that_are_too_old_stay_out(tmp_path: Path) -> None:
     path, lake = tmp_path / "a.log", tmp_path / "lake"
     path.write_bytes(log(range(5)) + broken(1) + b"\n")

@@ -78,6 +78,12 @@ class ConflictError(LakeError):
     exit_code = Exit.LOCKED
 
 
+class UnansweredError(ConflictError):
+    """A bucket went out in the middle of a commit: it may be there or not, as after a conflict with oneself."""
+
+    exit_code = Exit.INPUT
+
+
 class LockedError(ApilensError):
     """Another run holds the lock."""
 

@@ -6,30 +6,64 @@ Only s3:// is tested, against a real server; gs:// and az:// go the same way thr
 from __future__ import annotations
 
 import io
+import logging
 import re
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from apilens.errors import ApilensError, InputError, UsageError
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
+Answer = TypeVar("Answer")
+_log = logging.getLogger(
+    "apilens"
+)  # what is waited for: a line on stderr, unless a program that uses this package has it elsewhere
+
 _URL = re.compile(r"(s3|gs|az)://([^/]+)(?:/(.*))?", re.DOTALL)
 _SCHEME = re.compile(r"(s3|gs|az)://")
 #: What the library of the stores reads under no name: it takes keys for paths of one form only.
 _UNREADABLE = re.compile(r"(?:^|/)(\.\.?|)/|(?:^|/)\.\.?$|[\x00-\x1f\x7f]")
-#: One request is tried this often, over some seconds: a store that is down must not look like a long run.
+#: How long a request is made again while the store is out or too busy: a server that starts anew, or a failover, takes some
+#: seconds. Picked.
+PATIENCE_S = 60.0
+#: The library makes it again this often by itself, over some three seconds; what takes longer is said.
 _RETRIES = 5
+_PAUSE_S = 1.0
 #: Bytes asked for at once. A request takes some 30 ms to answer, so smaller ones would wait more than they read.
 RANGE_BYTES = 8 << 20
-#: For libraries that open the store by themselves. http is for stores of one's own; the public ones are https by nature.
-OPTIONS = {"allow_http": "true"}
+#: For libraries that open the store by themselves, and wait as long: that of the tables, and Polars. http is for stores of one's
+#: own; the public ones are https by nature.
+_HTTP = {"allow_http": "true"}
+TABLE_OPTIONS = {
+    **_HTTP,
+    "max_retries": "100",
+    "retry_timeout": f"{PATIENCE_S:.0f}s",
+    "backoff_config.max_backoff": "5s",
+}
+SCAN_OPTIONS: dict[str, Any] = {
+    **_HTTP,
+    "max_retries": 100,
+    "retry_timeout_ms": int(PATIENCE_S * 1000),
+    "retry_max_backoff_ms": 5000,
+}
+#: The same for the file system through which DuckDB reads.
+FILE_SYSTEM_OPTIONS: dict[str, Any] = {
+    "client_options": {"allow_http": True},
+    "retry_config": {
+        "max_retries": 100,
+        "retry_timeout": timedelta(seconds=PATIENCE_S),
+        "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=5), "base": 2},
+    },
+}
 
 _VARIABLES = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SKIP_SIGNATURE=true for a public bucket)",
@@ -45,7 +79,9 @@ _REFUSED = re.compile(
     r"AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken|(?<![\d.])40[13](?![\d.]|\s?[mµn]?s\b)",
     re.I,
 )
-_NO_CREDENTIALS = re.compile(r"169\.254\.|metadata|credential|Account must be specified|token", re.I)
+_NO_CREDENTIALS = re.compile(
+    r"169\.254\.|metadata|credential|Account must be specified|(?:api|oauth2|\.com)/token", re.I
+)
 _OTHER_REGION = re.compile(r"AuthorizationHeaderMalformed|PermanentRedirect|incorrectly configured region", re.I)
 _CLOCK = re.compile(r"RequestTimeTooSkewed")
 _BUSY = re.compile(r"SlowDown|ServerBusy|TooManyRequests|status code: (?:429|5\d\d)")
@@ -111,14 +147,14 @@ def find(url: str, *, beside: str = "", without: Sequence[str] = ()) -> list[Fou
     with explained(url, InputError):
         if key and not key.endswith("/"):
             try:
-                meta = store.head(key)
+                meta = patiently(url, lambda: store.head(key))
                 return [Found(url, meta["size"], meta["last_modified"])]
             except FileNotFoundError:
                 pass
         fixed = re.split(r"[*?\[]", key, maxsplit=1)[0]
         matches = re.compile(_glob(key) if fixed != key else re.escape(key) + ".*", re.DOTALL).fullmatch
         # Stores list by whole folders.
-        listed = [meta for page in store.list(fixed.rpartition("/")[0] or None) for meta in page]
+        listed = patiently(url, lambda: store.list(fixed.rpartition("/")[0] or None).collect())
     marked = [meta["path"].removesuffix(beside) for meta in listed if f"/{meta['path']}".endswith(f"/{beside}")]
     apart = tuple(f"{where}{name}/" for where in marked for name in without)
     shown = (
@@ -154,8 +190,39 @@ def open_store(url: str) -> ObjectStore:
         return from_url(
             url,
             client_options={"allow_http": True},
-            retry_config={"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=60)},
+            retry_config={"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=PATIENCE_S)},
         )
+
+
+def patiently(url: str, ask: Callable[[], Answer]) -> Answer:
+    """What a request answers; made again for a minute while the store is out or too busy, which is said once.
+
+    In steps of a few seconds, between which Ctrl-C is heard: the library hears nothing while it tries again by itself.
+    """
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return ask()
+        except Exception as error:
+            if not is_outage(error) or time.monotonic() > until:
+                raise
+            say_waiting(url, error)
+            time.sleep(_PAUSE_S)
+
+
+_said_at, _saying = -PATIENCE_S, threading.Lock()
+
+
+def say_waiting(url: str, error: BaseException) -> None:
+    """Once an outage, whichever of the threads meets it first."""
+    global _said_at
+    with _saying:
+        if time.monotonic() < _said_at + PATIENCE_S:
+            return
+        _said_at = time.monotonic()
+    bucket = split(url)[0]
+    why = _answer(str(error)) if _BUSY.search(str(error)) else "it cannot be reached"
+    _log.warning("apilens: waiting for %s: %s; tried again for %.0f s", bucket, why, PATIENCE_S)
 
 
 @contextmanager
@@ -178,6 +245,20 @@ def is_failure(error: BaseException) -> bool:
     return type(error).__module__.startswith("obstore") or _OF_A_STORE.search(str(error)) is not None
 
 
+def is_outage(error: BaseException) -> bool:
+    """Whether a store failed as one does that is down, restarted or too busy for a moment: the same request may do later."""
+    text = str(error)
+    if not is_failure(error) or _REFUSED.search(text) or _NO_CREDENTIALS.search(text):
+        return False
+    return (_BUSY.search(text) or _UNREACHABLE.search(text)) is not None
+
+
+def _answer(text: str) -> str:
+    """What a store that is too busy says."""
+    found = (re.search(r"status code: (\d{3} [A-Z][\w ]*)", text), re.search(r"<Code>(\w+)</Code>", text))
+    return f"it answers {' '.join(part[1] for part in found if part)}"
+
+
 def words(error: BaseException, url: str = "s3://") -> str:
     """What a store's failure means, and what to do; url: what was wanted, as far as that is known."""
     # The library of the tables draws its causes, cut at their colons, as a coloured tree.
@@ -196,11 +277,8 @@ def words(error: BaseException, url: str = "s3://") -> str:
     if _CLOCK.search(text):
         return f"{where}: the store says that this machine's clock is wrong; set it, as with: timedatectl set-ntp true"
     if _BUSY.search(text):
-        status = re.search(r"status code: (\d{3} [A-Z][\w ]*)", text)
-        answer = " ".join(found[1] for found in (status, code) if found)
-        return (
-            f"{where}: the store answered {answer} each time it was asked. What was committed stays; run it again later"
-        )
+        answer = _answer(text).replace("it answers", "the store answered")
+        return f"{where}: {answer} each time it was asked. What was committed stays; run it again later"
     if _REFUSED.search(text):
         reason = code.group(1) if code else "access denied"
         return f"{where}: the store refuses access ({reason}); check the bucket's name, {_VARIABLES[scheme]}, and what they may do"
@@ -221,7 +299,7 @@ class ObjectReader(io.RawIOBase):
         bucket, self._key = split(url)
         self._url, self._store = url, open_store(bucket)
         with explained(url, InputError):
-            self._meta = self._store.head(self._key)
+            self._meta = patiently(url, lambda: self._store.head(self._key))
         self._at = 0
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="apilens-object")
         self._ahead: tuple[int, Future[bytes]] | None = None
@@ -262,11 +340,9 @@ class ObjectReader(io.RawIOBase):
     def _fetch(self, start: int) -> bytes:
         from obstore.exceptions import PreconditionError
 
-        end = min(start + RANGE_BYTES, self._meta["size"])
+        asked: Any = {"range": (start, min(start + RANGE_BYTES, self._meta["size"])), "if_match": self._meta["e_tag"]}
         try:
-            return bytes(
-                self._store.get(self._key, options={"range": (start, end), "if_match": self._meta["e_tag"]}).bytes()
-            )
+            return patiently(self._url, lambda: bytes(self._store.get(self._key, options=asked).bytes()))
         except (PreconditionError, FileNotFoundError):
             raise OSError("the object was replaced while it was read; run it again") from None
         except Exception as error:

@@ -47,7 +47,13 @@ def formats(file: str | None, log_format_from: str | None, tz: str | None, outpu
             trial.format: {"fits": trial.fits, "of": trial.records, "first_reject": trial.first_reject}
             for trial in reversed(near)  # of one format with several layouts the best one stays
         }
-        chosen = {"format": found.format, "layout": found.layout, "why": found.why, "wrappers": wrappers}
+        chosen = {
+            "format": found.format,
+            "layout": found.layout,
+            "why": found.why,
+            "wrappers": wrappers,
+            "doubts": found.doubts,
+        }
         click.echo(json.dumps(chosen | {"runners_up": dict(reversed(others.items()))}))
         return Exit.DONE
     click.echo(f"{safe(file)}: {found.format}: {found.why}")
@@ -55,6 +61,8 @@ def formats(file: str | None, log_format_from: str | None, tz: str | None, outpu
         click.echo(f"layout    {safe(found.layout)}")
     if wrappers:
         click.echo(f"wrappers  {', '.join(wrappers)} (the outermost first)")
+    for doubt in found.doubts:
+        click.echo(f"doubt     {safe(doubt)}")
     for trial in near[:5]:
         reason = f"; refuses {safe(reject)}" if (reject := trial.first_reject) else ""
         click.echo(f"  {trial.format}: fits {trial.fits} of {trial.records}{reason}")

@@ -23,6 +23,7 @@ def parse_options(
 
     Raises UsageError for a --columns that is no COLUMN=NAME, and for two options that name the format.
     """
+    from apilens.formats.configs import is_piece_of_envoys, read_layouts
     from apilens.ingest.layout_files import layouts_from
 
     mapping = {}
@@ -35,6 +36,8 @@ def parse_options(
         other = "--log-format" if log_format else "--format"
         raise UsageError(f"--log-format-from and {other} both say how to read the input; give one of them")
     layouts = layouts_from(log_format_from) if log_format_from is not None else ()
+    if log_format is not None and is_piece_of_envoys(log_format):
+        layouts, log_format = read_layouts(log_format, "--log-format", lambda named, file: ()), None
     options = Options(format_, log_format, zone(tz).key, mapping, layouts)
     check_options(options)
     for text in (*PROBLEMS, *doubts(options)):

@@ -41,8 +41,11 @@ def parse(
     from apilens.reports.csv import flat
     from apilens.reports.terminal import safe
 
+    def say(doubt: str) -> None:
+        click.echo(f"apilens: {safe(doubt)}", err=True)
+
     rejected = 0
-    for part in logs.preview(file, parse_options(format_, log_format, columns, tz, log_format_from)):
+    for part in logs.preview(file, parse_options(format_, log_format, columns, tz, log_format_from), say):
         calls = part.calls.drop("row")
         if output == "ndjson":
             click.echo(calls.write_ndjson(), nl=False)

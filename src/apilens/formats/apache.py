@@ -155,6 +155,8 @@ _FIELDS: dict[str, f.Field] = {
     "{unique_id}e": f.token("request_id", rank=2),
     "L": f.token("request_id", rank=3),
     "{ssl_protocol}x": f.token("tls_version"),
+    "{ssl_cipher}x": f.attribute("ssl_cipher", r"\S+"),
+    "{ssl_client_s_dn}x": f.kept_if_outranked(f.CERTIFICATE["subject"], "ssl_client_s_dn"),
     # Not Apache's own: what sister servers write in the same places.
     "{lighttpd}v": f.strictly(f.host(), r"(?:[\w-]+\.[\w.-]+|localhost)(?::\d+)?"),
     "{squid_result}x": f.strictly(f.text("cache_status"), "(?:TCP|UDP|NONE)[A-Z_]*"),
@@ -183,6 +185,8 @@ _FIELDS: dict[str, f.Field] = {
     "{crc}x": f.text("cache_status", pattern=r"[A-Z_]+"),
 }
 
+#: %{X-Client-Id}i and the like.
+_CALLERS = {f"{{{header}}}i": f.kept_if_outranked(field, header) for header, field in f.CALLERS.items()}
 #: What lighttpd and Squid call them, as people know them.
 _OWN_NAMES = {"{lighttpd}v": "%V", "{squid_result}x": "%Ss", "{squid_hierarchy}x": "%Sh"}
 #: What stands in their places where another layout, or a prefix, was written is none of them.
@@ -333,7 +337,9 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "apache_logformat") 
                 key = "U?"
             name = _new(_OWN_NAMES.get(key, found[0]), seen)
             known = _WRITTEN.get(key) if gateway in KNOWN else None
-            known = known or _FIELDS.get(key)
+            if gateway in KNOWN and key == "{referer}i" and not text[: found.start()].endswith('"'):
+                known = f.strictly(f.text("referrer"), r"[A-Za-z][\w+.-]*:[^\"]*", "a URL")
+            known = known or _FIELDS.get(key) or _CALLERS.get(key)
             if known is None and gateway not in KNOWN:
                 doubts += _doubt(found[0], argument, letter)
             parts.append(Variable(name, known or _attribute(letter, argument)))

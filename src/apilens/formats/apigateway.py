@@ -104,6 +104,10 @@ _FIELDS: dict[str, f.Field] = {
     "http.sourceip": _wide(f.token("client_ip", rank=1)),
     "identity.user": _wide(f.token("user_name")),
     "authorizer.principalid": f.text("user_name", rank=1),
+    **{
+        f"authorizer.claims.{claim}": f.kept_if_outranked(field, f"authorizer.claims.{claim}")
+        for claim, field in f.CLAIMS.items()
+    },
     "identity.useragent": f.text("user_agent"),
     "identity.apikeyid": _wide(f.token("application_id")),
     "httpmethod": f.token("method"),

@@ -7,7 +7,7 @@ import polars as pl
 from apilens.formats import fields as f
 from apilens.formats.format import Format, Options
 from apilens.formats.json_layout import JsonLayout
-from apilens.formats.json_paths import header, names
+from apilens.formats.json_paths import callers, header, names, plain_name
 
 _AI = {
     "request_model": f.text("gen_ai_request_model"),
@@ -35,6 +35,7 @@ LAYOUT = JsonLayout(
         "$.service_id": f.text("service"),
         "$.consumer.username": f.text("user_name"),
         "$.server.hostname": f.text("node"),
+        **callers('$.request.headers."{}"'),
         **header("$.request.headers.host", f.host()),
         **header('$.request.headers."user-agent"', "user_agent"),
         **header("$.request.headers.referer", "referrer"),
@@ -77,6 +78,7 @@ _CUSTOM: dict[str, f.Field] = {
     **dict.fromkeys(("http_x_forwarded_for", "x_forwarded_for"), f.text("forwarded_for")),
     **dict.fromkeys(("apisix_request_id", "request_id", "x_request_id"), f.token("request_id")),
     **dict.fromkeys(("consumer_name", "consumer", "remote_user"), f.text("user_name")),
+    **{plain_name(name): field for header, field in f.CALLERS.items() for name in (header, f"http-{header}")},
     "scheme": f.token("scheme"),
     "hostname": f.token("node"),
 }

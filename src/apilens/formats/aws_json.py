@@ -67,6 +67,8 @@ _CONTEXT: Mapping[str, f.Field] = {
     "identity_user": f.text("user_name"),
     "api_key_id": f.text("application_id"),
     "identity_api_key_id": f.text("application_id"),
+    "authorizer_principal_id": f.text("user_name", rank=1),
+    **{f"authorizer_claims_{claim}": field for claim, field in f.CLAIMS.items()},
     **dict.fromkeys(("error_message", "error_message_string"), f.text("response_flags")),
     "xray_trace_id": _xray(),
 }

@@ -170,7 +170,7 @@ class Layout(ABC):
     """One way of writing calls, compiled: what a format opens an input with.
 
     gateway: name of the format, as it stands in the rows. text: the layout as its author wrote it; None: the format has
-    only one. doubts: what in it may be a slip of its author, in words.
+    only one. doubts: what in it may be a slip of its author, or is lost because nobody says what it is, in words.
     """
 
     gateway: str
@@ -193,6 +193,10 @@ class Layout(ABC):
     @abstractmethod
     def nearness(self, records: pl.DataFrame) -> float:
         """How much of this layout's shape the records have, 0..1; ranks formats none of which fits."""
+
+    def is_near(self, records: pl.DataFrame) -> bool:
+        """Whether it helps to hear where records, none of which fits, leave this layout."""
+        return self.nearness(records) > 0
 
     @abstractmethod
     def read(self, records: pl.DataFrame) -> Parsed:

@@ -9,7 +9,7 @@ import polars as pl
 from apilens.formats import fields as f
 from apilens.formats.format import fixed
 from apilens.formats.json_layout import JsonLayout
-from apilens.formats.json_paths import header
+from apilens.formats.json_paths import callers, header
 
 
 def _tls_version() -> f.Field:
@@ -94,6 +94,7 @@ def layout(tz: str = "UTC") -> JsonLayout:
             "$.request.remote_addr": f.peer(rank=2),
             "$.request.remote_port": f.integer("_peer_port", pl.Int32),
             "$.user_id": f.text("user_name"),
+            **callers('$.request.headers."{}"', capitals=True),
             **header('$.request.headers."User-Agent"', "user_agent"),
             **header("$.request.headers.Referer", "referrer"),
             **header('$.request.headers."X-Forwarded-For"', "forwarded_for"),

@@ -359,13 +359,45 @@ def _haproxy(text: str, name: str) -> list[FoundLayout]:
 # -- Envoy, Istio, API Gateway, ingress: YAML and JSON ------------------------------------------------------------------
 
 _STRUCTURED = re.compile(
-    r"""(?m)(?:^|[\s{,"'])(?:text_?format(?:_source)?|textFormat(?:Source)?|(?:typed_?)?json_?format|(?:typedJ|j)sonFormat|inline_?string"""
-    r"""|inlineString|accessLogFormat|log-format-upstream|AccessLogSettings?|access_log_format)["']?\s*:"""
-    r"""|^[\s{,"'-]*[Ff]ormat["']?\s*:.*(?:%[A-Z_]+[(%]|\$context\.)|^\s*access-log["']?\s*:"""
+    r"""(?m)(?:^|[\s{,"'])(?:text_?format(?:_source)?|[tT]extFormat(?:Source)?|(?:typed_?)?json_?format|(?:typedJ|j)sonFormat|JSONFormat"""
+    r"""|inline_?string|inlineString|string_?format|stringFormat|accessLogFormat|log-format-upstream|AccessLogSettings?"""
+    r"""|access_log_format|accesslog-format-string|envoy_log_format)["']?\s*:"""
+    r"""|^[\s{,"'-]*[Ff]ormat["']?\s*:(?:.*(?:%[A-Z_]+[(%]|\$context\.)|\s*(?:\n\s*type:.*)?\n\s*(?:text|json):)"""
+    r"""|^\s*access-log["']?\s*:"""
 )
-#: Keys of Envoy's substitution_format_string.proto in both spellings, and those of its first access log.
-_TEXTS = {"inline_string", "inlineString", "text_format", "textFormat", "accessLogFormat", "access_log_format"}
-_MAPPINGS = {"json_format", "jsonFormat", "typed_json_format", "typedJsonFormat"}
+#: A key of Envoy's at the beginning of a line, by which a piece of its configuration is told from a layout.
+_PIECE_OF_ENVOYS = re.compile(
+    r"""(?m)^[\s{"'-]*(?:text_format(?:_source)?|textFormat(?:Source)?|inline_string|inlineString|(?:typed_)?json_format"""
+    r"""|(?:typedJ|j)sonFormat|accessLogFormat)["']?\s*:"""
+)
+#: Keys of Envoy's substitution_format_string.proto in both spellings, those of its first access log, and those of Istio, Gloo,
+#: Consul, Contour and Emissary.
+_TEXTS = {"inline_string", "inlineString", "text_format", "textFormat", "accessLogFormat", "access_log_format"} | {
+    "stringFormat", "string_format", "TextFormat", "accesslog-format-string", "envoy_log_format",
+}  # fmt: skip
+_MAPPINGS = {"json_format", "jsonFormat", "typed_json_format", "typedJsonFormat", "JSONFormat", "envoy_log_format"}
+
+
+def is_piece_of_envoys(text: str) -> bool:
+    """Whether a text is a piece of Envoy's configuration that holds a layout, rather than a layout."""
+    return _PIECE_OF_ENVOYS.search(text) is not None
+
+
+def _mapping(key: str, inside: str, value: Any, name: str) -> dict[str, Any] | None:
+    """The object of a JSON layout under a key; None where it is none.
+
+    Envoy Gateway and App Mesh have it as `json` in a `format`, the latter as a list of keys and values; Consul as a text.
+    """
+    if key == "json" and inside in ("format", "Format"):
+        if isinstance(value, list):
+            pairs = [one for one in value if isinstance(one, dict) and "key" in one]
+            return {one["key"]: one.get("value") for one in pairs} if len(pairs) == len(value) else None
+        return value if isinstance(value, dict) else None
+    if key not in _MAPPINGS:
+        return None
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        value = documents(value, name)[0]
+    return value if isinstance(value, dict) else None
 
 
 def _structured(text: str, name: str) -> list[FoundLayout]:
@@ -389,16 +421,18 @@ def _structured(text: str, name: str) -> list[FoundLayout]:
                 # Istio's ConfigMap holds its mesh configuration as a text.
                 for document in documents(inner, name):
                     walk(document)
+            elif (mapping := _mapping(key, inside, inner, name)) is not None:
+                first = next(iter(mapping), "")
+                add(json.dumps(mapping, ensure_ascii=False), "envoy_json", line_of(text, first))
             elif isinstance(inner, str) and (
-                key in _TEXTS or (key in ("Format", "format") and ("%" in inner or "$context." in inner))
+                key in _TEXTS
+                or (key == "text" and inside in ("format", "Format"))
+                or (key in ("Format", "format") and ("%" in inner or "$context." in inner))
             ):
                 if "%" in inner or "$context." in inner:
                     # One line feed at the end of the text ends the log line, and is none of its values.
                     gateway = "aws" if "$context." in inner else "apache" if inside == "access-log" else "envoy"  # h2o
                     add(_one_line(inner), gateway, line_of(text, inner))
-            elif isinstance(inner, dict) and key in _MAPPINGS:
-                first = next(iter(inner), "")
-                add(json.dumps(inner, ensure_ascii=False), "envoy_json", line_of(text, first))
             else:
                 walk(inner, key)
 

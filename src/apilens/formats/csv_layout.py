@@ -22,6 +22,7 @@ class CsvLayout(Layout):
     """text: the header line; None: there is none. fields: what the cells are, in their order, by name.
 
     forms: cell -> regex that it matches as it stands in the line, quotes and all, and what that is in words. further: name of the cells that may follow those with names; None: none may.
+    doubts: as in Layout.
     """
 
     gateway: str
@@ -31,6 +32,7 @@ class CsvLayout(Layout):
     forms: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     further: str | None = None
     nulls: tuple[str, ...] = ("-", "")
+    doubts: tuple[str, ...] = ()
 
     def may_fit(self, lines: Sequence[str]) -> bool:
         """Whether a line has separators enough."""

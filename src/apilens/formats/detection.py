@@ -21,6 +21,8 @@ from apilens.formats.trials import Trial, chains, try_formats
 
 #: Characters of a line that is shown.
 _SHOWN = 80
+#: What was asked for, as most access logs write it: a method, and a target not far behind.
+_ASKED = r"\b(?:GET|POST|PUT|DELETE|PATCH|HEAD|OPTIONS)\b.{0,20}?(?:/|://)"
 #: Fields of a JSON object that are shown.
 _FIELDS_SHOWN = 20
 #: Where the lines begin that say what to type for an input of no known format; the same for every such input.
@@ -29,17 +31,25 @@ ADVICE = "Its layout stands in the gateway's configuration:"
 
 @dataclass(frozen=True)
 class Detection:
-    """How to read an input, and why; runners_up: other formats that read some of it."""
+    """How to read an input, and why; runners_up: other formats that read some of it. given: whether its layout was."""
 
     format: str
     reader: Reader
     why: str
     runners_up: tuple[Trial, ...] = ()
+    given: bool = False
 
     @property
     def layout(self) -> str | None:
         """The layout found or given, as its author wrote it; None: the format has only one."""
         return self.reader.layouts[0].text
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What the layouts found leave open; nothing of layouts given, which `formats.doubts` judges."""
+        first, *others = self.reader.layouts
+        found = [] if self.given else [first, *(one for one in others if one.gateway.startswith("table"))]
+        return tuple(dict.fromkeys(doubt for layout in found for doubt in layout.doubts))
 
 
 def detect(head: Block, options: Options, name: str) -> Detection:
@@ -64,7 +74,8 @@ def detect(head: Block, options: Options, name: str) -> Detection:
         # Under which wrappers nothing fits is of no weight: then what departs from the layout last says where.
         best = ranked[0] if ranked[0].fits else max(ranked, key=lambda trial: (trial.nearness, -len(trial.wrappers)))
         told = "layout given with --log-format" if options.log_format is not None else "format given with --format"
-        return Detection(best.format, Reader(best.layouts, best.wrappers), _why(told, best))
+        given = options.log_format is not None
+        return Detection(best.format, Reader(best.layouts, best.wrappers), _why(told, best), given=given)
     if not ranked or ranked[0].fits == 0:
         _refuse_error_log(name, ranked)
         raise FormatError(_explain_failure(name, ranked))
@@ -141,7 +152,7 @@ def _detect_configured(head: Block, options: Options, name: str, around: Sequenc
     layouts = _distinct([layout for trial in same for layout in trial.layouts])
     why = _why(f"{best.fits} of the first {best.records} records fit the layout at {found}", best)
     runners_up = tuple(trial for trial, _ in tries[1:] if trial.wrappers == best.wrappers)
-    return Detection(best.format, Reader(layouts, best.wrappers), why, runners_up)
+    return Detection(best.format, Reader(layouts, best.wrappers), why, runners_up, given=True)
 
 
 def _same_log(name: str, log: str) -> bool:
@@ -188,6 +199,38 @@ def _mapped(lines: pl.Series, name: str) -> list[str]:
     ]
 
 
+#: What a pasted layout looks like: NGINX's, Apache's, Envoy's.
+_LAYOUTS = (
+    '$remote_addr [$time_local] "$request" $status $request_time',
+    '%h %l %u %t "%r" %>s %b %D',
+    '[%START_TIME%] "%REQ(:METHOD)% %REQ(:PATH)% %PROTOCOL%" %RESPONSE_CODE% %DURATION% %HOSTNAME%',
+)
+#: Beginning of the names of formats -> a variable as their layouts have it.
+_VARIABLES = {"nginx": "$NAME", "apache": "%{NAME}i", "envoy": "%NAME%", "istio": "%NAME%", "haproxy": "%[NAME]"}
+
+
+def _begun(ranked: Sequence[Trial], name: str) -> list[str]:
+    """What to type for lines that are of a known layout up to something that was appended to it; nothing for others."""
+    for trial in sorted(ranked, key=lambda trial: -trial.nearness):
+        records = trial.head.select("row", "line")
+        known = (layout for layout in trial.layouts if isinstance(layout, TextLayout))
+        begun = [layout for layout in known if layout.nearness(records) > _BEGINS]
+        longest = max(begun, key=lambda layout: len(layout.parts), default=None)
+        variable = next((one for family, one in _VARIABLES.items() if trial.format.startswith(family)), None)
+        if longest is not None and variable is not None:
+            longer = shlex.quote(f"{longest.text} {variable}")
+            return [
+                f"They are of {trial.format} with something behind it. Where {variable} stands here, put what your configuration has"
+                " there:",
+                f"  apilens ingest {shlex.quote(name)} --log-format {longer}",
+            ]
+    return []
+
+
+#: Share of records that begin as a layout does, from which on the others are taken for garbage. See TextLayout.nearness.
+_BEGINS = 0.95
+
+
 #: A request, and what every time has: of day, or seconds since 1970.
 _REQUEST, _TIME = r"(?:GET|POST|PUT|DELETE|PATCH|HEAD|OPTIONS) \S+", r"(?:^|[ T\[])\d\d:\d\d|\d\d:\d\d:\d\d|\b1\d{9}"
 _NO_TIME = (
@@ -221,14 +264,18 @@ def _explain_failure(name: str, ranked: Sequence[Trial]) -> str:
     # A format is tried with each wrapper that may be around the lines; the nearest of these is told.
     near: dict[str, str] = {}
     for trial in sorted(ranked, key=lambda trial: -trial.nearness):
-        if len(near) < 3 and trial.format not in near and trial.nearness > 0 and (why := trial.first_reject):
+        if len(near) < 3 and trial.format not in near and trial.is_near and (why := trial.first_reject):
             near[trial.format] = why
     found = [f"{name}: no known format reads its first {ranked[0].records if ranked else 0} records."]
+    begun = _begun(ranked, name)
     if near:
         found = [f"{found[0]} Nearest:", *(f"  {one}: {why}" for one, why in near.items())]
     elif ranked:
-        line = ranked[0].head["line"][0]
-        found = [f"{found[0]} They look like no calls at all: {line[:_SHOWN]!r}{'…' if len(line) > _SHOWN else ''}"]
+        lines = ranked[0].head["line"]
+        asked = lines.str.contains(_ASKED)
+        line = lines.filter(asked)[0] if asked.any() else lines[0]
+        told = "None is near to what looks like a call" if asked.any() else "They look like no calls at all"
+        found = [f"{found[0]} {told}: {line[:_SHOWN]!r}{'…' if len(line) > _SHOWN else ''}"]
     if ranked and ranked[0].head["line"].str.contains(_PARTED).any():
         return "\n".join([*found, _FASTIFY])
     # What stands in a field called message may have been taken for a line by itself: then the objects around it say more.
@@ -241,10 +288,10 @@ def _explain_failure(name: str, ranked: Sequence[Trial]) -> str:
     return "\n".join(
         [
             *found,
+            *begun,
             f"{ADVICE} name the file that has it, or paste it:",
             f"  apilens ingest {typed} --log-format-from /etc/nginx/nginx.conf",
-            f"  apilens ingest {typed} --log-format '$remote_addr [$time_local] \"$request\" $status $request_time'",
-            f"  apilens ingest {typed} --log-format '%h %l %u %t \"%r\" %>s %b %D'",
+            *(f"  apilens ingest {typed} --log-format {shlex.quote(layout)}" for layout in _LAYOUTS),
             f"or the columns of a table: apilens ingest {typed} --format table_csv --columns timestamp=when:ms",
         ]
     )

@@ -35,11 +35,8 @@ KNOWN = {
     "istio_text": tuple(
         f"{_REQUEST} {details}{_REST} {_ADDRESSES}{route}" for route in _ROUTES for details in _DETAILS
     ),
-    "envoy_text": (
-        DEFAULT,
-        *(f"{_REQUEST} {details}{_REST}" for details in _DETAILS[:-1]),
-        f"{DEFAULT} %UPSTREAM_CLUSTER% %ROUTE_NAME%",
-    ),
+    # Emissary puts a word before it.
+    "envoy_text": (DEFAULT, *(f"{_REQUEST} {details}{_REST}" for details in _DETAILS[:-1]), f"ACCESS {DEFAULT}"),
 }
 
 
@@ -50,6 +47,8 @@ def layout(text: str, tz: str = "UTC", gateway: str = "envoy_text") -> TextLayou
     tz: zone of %START_TIME_LOCAL%. Raises UsageError when it holds no time.
     """
     text = text.removesuffix("\n").removesuffix("\\n").replace('\\"', '"')
+    # As documentation prints it: a log line has no line feed in it.
+    text = re.sub(r"[ \t]*\n[ \t]*", " ", text.strip("\n"))
 
     def named(match: re.Match[str]) -> tuple[str | Variable]:
         if match[1] is None:

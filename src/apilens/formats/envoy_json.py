@@ -12,19 +12,8 @@ from apilens.errors import UsageError
 from apilens.formats import fields as f
 from apilens.formats.format import Format, Options
 from apilens.formats.json_layout import JsonLayout
-from apilens.formats.json_paths import names, path
-from apilens.formats.operators import IN_JSON, OPERATOR, operator
-
-
-def _parent() -> f.Field:
-    """traceparent: version-trace-parent-flags (W3C Trace Context)."""
-
-    def read(raw: pl.Expr) -> f.Columns:
-        parts = raw.str.extract_groups(r"^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-")
-        return {"trace_id": parts.struct.field("1"), "span_id": parts.struct.field("2"), "attributes.traceparent": raw}
-
-    return f.Field(read, read, rank=1)
-
+from apilens.formats.json_paths import names, path, plain_name
+from apilens.formats.operators import IN_JSON, OPERATOR, operator, parent
 
 _METHOD, _URL, _STATUS = f.token("method"), f.url(rank=1), f.status()
 _AGENT, _REQUEST_ID, _FORWARDED = f.text("user_agent"), f.token("request_id"), f.text("forwarded_for")
@@ -36,10 +25,21 @@ _MODEL, _INPUT, _OUTPUT = (
     f.size("gen_ai_usage_output_tokens"),
 )
 
+#: Names of the headers that say who called, also as the operator that logs them, and without what all of them begin with.
+_CALLERS = {
+    name: field
+    for header, field in f.CALLERS.items()
+    for plain in [plain_name(header)]
+    for name in (plain, f"req_{plain}", plain.removeprefix("x_"))
+}
+
 #: Plain name of a key -> what its operator writes. %DURATION% and the header of the upstream's time are in ms.
 _KEYS: dict[str, f.Field] = {
     **dict.fromkeys(("start_time", "timestamp", "time", "request_start_time", "ts"), f.written_time("start")),
-    **dict.fromkeys(("duration", "duration_ms", "total_duration", "request_time"), f.duration("duration_ms", 1.0)),
+    **dict.fromkeys(
+        ("duration", "duration_ms", "total_duration", "request_time", "latency", "latency_ms", "response_time"),
+        f.duration("duration_ms", 1.0),
+    ),
     **dict.fromkeys(
         ("upstream_service_time", "x_envoy_upstream_service_time", "resp_x_envoy_upstream_service_time"), _UPSTREAM_MS
     ),
@@ -68,7 +68,12 @@ _KEYS: dict[str, f.Field] = {
     **dict.fromkeys(("downstream_tls_version", "tls_version"), f.text("tls_version")),
     **dict.fromkeys(("trace_id", "x_b3_traceid", "x_b3_trace_id"), f.token("trace_id")),
     **dict.fromkeys(("span_id", "x_b3_spanid", "x_b3_span_id"), f.token("span_id")),
-    "traceparent": _parent(),
+    "traceparent": parent(),
+    **_CALLERS,
+    **dict.fromkeys(("consumer", "user", "user_name"), f.CALLERS["x-consumer-username"]),
+    **dict.fromkeys(("jwt_sub", "sub"), f.CLAIMS["sub"]),
+    **dict.fromkeys(("downstream_peer_uri_san", "source_principal"), f.CERTIFICATE["san"]),
+    "downstream_peer_subject": f.CERTIFICATE["subject"],
     **dict.fromkeys(("hostname", "node", "node_id", "pod_name", "pod"), f.token("node")),
     **dict.fromkeys(("gen_ai_provider_name", "gen_ai_system", "genai_provider_name"), f.text("gen_ai_provider")),
     "genai_backend_name": f.text("gen_ai_provider", rank=1),
@@ -109,14 +114,27 @@ _OWN = {"response_flags", "response_flag", "upstream_cluster", "upstream_cluster
     "x_envoy_upstream_service_time", "x_envoy_origin_path", "x_envoy_original_path", "downstream_remote_address",
     "response_code_details", "upstream_transport_failure_reason", "upstream_local_address", "downstream_local_address",
 }  # fmt: skip
+#: Names that are those of operators, and that others have as well; so many of them beside one of Envoy's own are no accident.
+_SPELT = {
+    "start_time", "response_code", "bytes_received", "bytes_sent", "duration", "protocol", "upstream_host", "route_name", "authority",
+    "requested_server_name", "x_forwarded_for", "connection_termination_details", "upstream_request_attempt_count", "hostname",
+    "grpc_status", "request_duration", "response_duration", "response_tx_duration", "virtual_cluster_name", "stream_id",
+}  # fmt: skip
+_TELLING = 3
+
+
+def _is_envoys(seen: set[str]) -> bool:
+    """Whether an object with such plain names is Envoy's."""
+    own = len(_OWN & seen)
+    return own > 1 or (own == 1 and len(_SPELT & seen) >= _TELLING)
 
 
 def _open(head: pl.DataFrame, options: Options) -> list[JsonLayout]:
-    """The layout given; else one of the keys that the head's records have, where two of them are Envoy's own."""
+    """The layout given; else one of the keys that the head's records have, where these are Envoy's own."""
     if options.log_format is not None:
         return [_pasted(options.log_format, options.tz)]
     seen = names(head["line"].head(50))
-    if len(_OWN & set(seen.values())) < 2:
+    if not _is_envoys(set(seen.values())):
         return []
     found = {path: _KEYS[name] for path, name in seen.items() if name in _KEYS}
     times = [path for name in _KEYS for path in found if seen[path] == name and found[path].timestamp_kind]

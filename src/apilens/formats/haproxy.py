@@ -9,7 +9,6 @@ from functools import cache
 import polars as pl
 
 from apilens.formats import fields as f
-from apilens.formats.escapes import Escape
 from apilens.formats.format import known_or_pasted
 from apilens.formats.layout import TextLayout, Variable
 from apilens.formats.template import check_time, parts
@@ -17,7 +16,8 @@ from apilens.formats.template import check_time, parts
 _CONNECTION = "%ci:%cp [%tr] %ft %b/%s"
 _COUNTS = "%ac/%fc/%bc/%sc/%rc %sq/%bq"
 HTTP = f"{_CONNECTION} %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc {_COUNTS} %hr %hs %{{+Q}}r"
-_TLS = " %[fc_err]/%[ssl_fc_err,hex]/%[ssl_c_err]/%[ssl_c_ca_err]/%[ssl_fc_is_resumed] %[ssl_fc_sni]/%sslv/%sslc"
+_TLS_ERRORS = ("fc_err", "ssl_fc_err,hex", "ssl_c_err", "ssl_c_ca_err", "ssl_fc_is_resumed")
+_TLS = f" {'/'.join(f'%[{name}]' for name in _TLS_ERRORS)} %[ssl_fc_sni]/%sslv/%sslc"
 TCP = f"%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts {_COUNTS}"
 CLF = (
     '%{+Q}o %{-Q}ci - - [%trg] %r %ST %B "" "" %cp %ms %ft %b %s %TR %Tw %Tc %Tr %Ta %tsc '
@@ -225,9 +225,15 @@ def _fields(tz: str) -> dict[str, f.Field]:
         "[req.hdr(referer)]": f.text("referrer"),
         "[req.hdr(x-forwarded-for)]": f.text("forwarded_for"),
         "[req.hdr(x-request-id)]": f.token("request_id", rank=1),
+        **{
+            f"[req.hdr({header})]": f.kept_if_outranked(field, f"req.hdr({header})")
+            for header, field in f.CALLERS.items()
+        },
+        "[ssl_c_s_dn]": f.kept_if_outranked(f.CERTIFICATE["subject"], "ssl_c_s_dn"),
         "[unique-id]": f.token("request_id"),
         "[capture.req.hdr(0)]": f.strictly(f.attribute("captured_request_headers"), r"[\w.:-]+"),
         "[ssl_fc_sni]": f.attribute("ssl_fc_sni", r"\S+"),
+        **{f"[{name}]": f.attribute(name.split(",")[0], r"\S+") for name in _TLS_ERRORS},
         "HM": _of_request(f.token("method")),
         "HU": _of_request(f.url()),
         "HP": _of_request(f.path(rank=1)),
@@ -268,15 +274,15 @@ def layout(log_format: str, tz: str = "UTC") -> TextLayout:
     text = text.replace('\\"', '"').replace("\\ ", " ").replace("\\[", "[").replace("\\]", "]")
     fields = _fields(tz)
     quoting = False
-    escape: Escape = "hash"
 
     def named(match: re.Match[str]) -> tuple[str | Variable, ...]:
-        nonlocal quoting, escape
+        nonlocal quoting
         flags, name = match[2] or "", match[1] or match[3]
         if name is None:
             return ("%",)
+        for_json = False
         if name[0] == "[" and (bare := _FOR_JSON.sub("", name)) != name:
-            name, escape = bare, "json"
+            name, for_json = bare, True
         quoted = ("+Q" in flags or (quoting and "-Q" not in flags)) and name not in _NUMBERS
         if name.strip() == "o":  # sets the flags of those behind it
             quoting = "+Q" in flags or (quoting and "-Q" not in flags)
@@ -285,6 +291,8 @@ def layout(log_format: str, tz: str = "UTC") -> TextLayout:
         field = fields.get(key) or fields.get(_header(key)) or f.attribute(name.strip("[]").split(",")[0])
         if quoted and name == "[capture.req.hdr(0)]":
             field = f.attribute("captured_request_headers")  # without quotes it is told by its form
+        if for_json:
+            field = replace(field, escape="json", escaped=True)
         variable = Variable(f"%{key}", field)
         return ('"', variable, '"') if quoted else (variable,)
 
@@ -300,7 +308,7 @@ def layout(log_format: str, tz: str = "UTC") -> TextLayout:
         "haproxy_http",
         text,
         found,
-        escape,
+        "hash",
         filtered=_MESSAGES,
         nulls=("-", "", "-1"),
         derived=tuple(derived),

@@ -113,6 +113,11 @@ def _kinds(software: str | None) -> Mapping[str, f.Field]:
         "cs-bytes": f.integer("request_bytes"),
         "cs-version": f.http_version(),
         "x-forwarded-for": spaced("forwarded_for"),
+        **{
+            name: f.kept_if_outranked(field, name)
+            for header, field in f.CALLERS.items()
+            for name in (header, f"cs({header})")
+        },
     }
 
 

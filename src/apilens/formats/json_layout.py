@@ -18,7 +18,7 @@ from polars import selectors
 from apilens.formats.attributes import EXTRAS, add_attributes
 from apilens.formats.block import REJECTED, Layout, Parsed
 from apilens.formats.fields import Field, attribute, outranked, quickest, read_carefully, read_quickly
-from apilens.formats.json_paths import attribute_name, child, dotted, key_of, parents_of, steps
+from apilens.formats.json_paths import attribute_name, child, dotted, key_of, names, parents_of, steps
 from apilens.formats.nearly_json import mended
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: A path in a condition.
 _NAMED_PATH = re.compile(r"\{(\$[^{}]*)\}")
+#: Lines that are asked whether a layout is near.
+_ASKED = 20
 #: Fields of one record that are kept although no layout names them: a log that has more of them is no log.
 _MAX_EXTRAS = 500
 
@@ -40,7 +42,7 @@ class JsonLayout(Layout):
     besides, with paths in braces: `{$.category} = 'GatewayLogs'`. mark: regex that such a line matches, to tell others soon.
     filtered: as where, for records that this gateway writes between its calls but which are none. derived: columns made of
     those that the fields filled; names that begin with `_` are only steps. dropped: paths that are never kept. json: what of
-    a line is the JSON; None: all of it. Whatever else a record has is kept in attributes under its path.
+    a line is the JSON; None: all of it. Whatever else a record has is kept in attributes under its path. doubts: as in Layout.
     """
 
     gateway: str
@@ -55,6 +57,7 @@ class JsonLayout(Layout):
     dropped: tuple[str, ...] = ()
     nulls: tuple[str, ...] = ("", "-")
     json: Callable[[pl.Expr], pl.Expr] | None = None
+    doubts: tuple[str, ...] = ()
 
     @cached_property
     def _names(self) -> list[str]:
@@ -89,6 +92,12 @@ class JsonLayout(Layout):
         found = self._extract(docs)
         like = pl.col("valid") | pl.col("deep")
         return float(found.select((like.mean() + pl.col("signed").mean()) / 2).item() or 0.0)
+
+    def is_near(self, records: pl.DataFrame) -> bool:
+        """Whether records have half of what tells this layout; where that is no name, half of their own are known."""
+        leaves = set(map(dotted, names(records["line"].head(_ASKED))))
+        told, known = self.kinship(leaves)
+        return bool(leaves) and (told if self._groups else known) >= 0.5
 
     def read(self, records: pl.DataFrame) -> Parsed:
         """Calls and rejects of `records` (row, line); see Parsed.

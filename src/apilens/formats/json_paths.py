@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from apilens.formats.fields import Field, text, unlisted
+from apilens.formats.fields import CALLERS, Field, text, unlisted
 from apilens.formats.nearly_json import mended
 
 #: One step of a path: `.name` or `."any name"`.
@@ -25,6 +25,13 @@ def header(path: str, column: str | Field, *, rank: int = 0) -> dict[str, Field]
     """Fields for a header at `path`, which is a string, or an array of them where it came more than once."""
     field = text(column) if isinstance(column, str) else column
     return {f"{path}[0]": replace(field, rank=rank), path: replace(unlisted(field), rank=rank + 1)}
+
+
+def callers(where: str, *, capitals: bool = False) -> dict[str, Field]:
+    """Fields for the headers that say who called. where: path of one, {} for its name. capitals: its words begin with one."""
+    named = {name.title() if capitals else name: field for name, field in CALLERS.items()}
+    found = (header(where.format(name), field, rank=field.rank) for name, field in named.items())
+    return {path: field for fields in found for path, field in fields.items()}
 
 
 def names(lines: Iterable[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ import polars as pl
 from apilens.formats import fields as f
 from apilens.formats.format import fixed
 from apilens.formats.json_layout import JsonLayout
-from apilens.formats.json_paths import header
+from apilens.formats.json_paths import callers, header
 
 
 def _last_try() -> f.Field:
@@ -63,6 +63,7 @@ LAYOUT = JsonLayout(
         "$.route.id": f.text("gateway_route", rank=1),
         "$.service.name": f.text("service"),
         "$.consumer.username": f.text("user_name"),
+        **callers('$.request.headers."{}"'),
         "$.consumer.custom_id": f.attribute("consumer.custom_id"),
         "$.request.id": f.token("request_id"),
         # Before Kong 3.5 a request has no id of Kong's own.

@@ -53,6 +53,8 @@ def _in_order(literals: Sequence[str], line: str) -> int:
     return len(literals)
 
 
+#: Lines that are asked whether a layout is near.
+_ASKED = 20
 #: Reason of a record that has not the shape of the layout, before it is told where it leaves it.
 _MISFIT = "does not fit the layout"
 _NO_CALLS = pl.DataFrame(schema={"row": pl.UInt32})
@@ -80,12 +82,20 @@ class TextLayout(Layout):
     reads_quickly: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        # Two variables side by side have no literal to cut at: only the regex can tell them apart.
-        touching = any(
-            isinstance(a, Variable) and isinstance(b, Variable)
-            for a, b in zip(self.parts, self.parts[1:], strict=False)
+        # Variables side by side have no literal to cut at: only the regex can tell them apart, but for two of which the second
+        # has a beginning.
+        sides = [isinstance(part, Variable) for part in self.parts]
+        known = all(
+            second.field.opens and first.field.blankless and second.field.blankless for first, second in self._touching
         )
-        object.__setattr__(self, "reads_quickly", bool(self._literals) and not touching)
+        told = known and not any(all(sides[i : i + 3]) for i in range(len(sides) - 2))
+        object.__setattr__(self, "reads_quickly", bool(self._literals) and told)
+
+    @cached_property
+    def _touching(self) -> list[tuple[Variable, Variable]]:
+        """Variables with no literal between them."""
+        pairs = zip(self.parts, self.parts[1:], strict=False)
+        return [(a, b) for a, b in pairs if isinstance(a, Variable) and isinstance(b, Variable)]
 
     @cached_property
     def _literals(self) -> list[str]:
@@ -130,6 +140,15 @@ class TextLayout(Layout):
         begins = records["line"].str.contains(f"(?s)^{''.join(self._pieces)}").mean()
         return max(0.9, begins if isinstance(begins, float) else 0.0)
 
+    def is_near(self, records: pl.DataFrame) -> bool:
+        """Whether a record begins with half of the layout: blanks and quotes, and values that may be any word, are in every text."""
+        half = (len(self.parts) + 1) // 2
+        literals = [part for part in self.parts[:half] if isinstance(part, str)]
+        lines = records["line"].to_list()[:_ASKED]
+        lines = [line for line in lines if _in_order(literals, line) == len(literals)]
+        begins = pl.Series(lines, dtype=pl.String).str.contains(f"(?s)^{''.join(self._pieces[:half])}")
+        return bool(begins.any())
+
     def read(self, records: pl.DataFrame) -> Parsed:
         """Calls and rejects of `records` (row, line); see Parsed."""
         done, left = self._read_quickly(records) if self.reads_quickly else (records.clear(), records)
@@ -159,10 +178,13 @@ class TextLayout(Layout):
 
     @cached_property
     def _segments(self) -> list[list[str | Variable]]:
-        """The parts between the layout's double quotes, literals without them."""
+        """The parts between the layout's double quotes, literals without them; variables that touch as one of both names."""
         segments: list[list[str | Variable]] = [[]]
         for part in self.parts:
             if isinstance(part, Variable):
+                if segments[-1] and isinstance(before := segments[-1][-1], Variable):
+                    part = replace(part, name=before.name + part.name)
+                    segments[-1].pop()
                 segments[-1].append(part)
                 continue
             for i, piece in enumerate(part.split('"')):
@@ -188,8 +210,23 @@ class TextLayout(Layout):
         blankless: list[str] = []
         for name, segment in zip(names, segments, strict=True):
             cut = self._cut_segment(cut, name, segment, raws, fits, blankless)
-        if self.escape != "none":
-            escaped = records["line"].str.contains("#" if self.escape == "hash" else "\\", literal=True)
+        for i, (first, second) in enumerate(self._touching):
+            both = first.name + second.name
+            cut = cut.with_columns(raws.pop(both).alias(f"t{i}"))
+            cut = cut.with_columns(pl.col(f"t{i}").str.find(second.field.opens, literal=True).alias(f"t{i}at"))
+            whole, at = pl.col(f"t{i}").cast(pl.Binary), pl.col(f"t{i}at")
+            if second.field.pattern == r"\S*":
+                at = at.fill_null(whole.bin.size())  # it may be empty
+            fits.append(at.is_not_null())
+            raws[first.name] = whole.bin.slice(0, at).cast(pl.String)
+            fits.append(~raws[first.name].str.contains('"', literal=True))  # as _pieces has it
+            raws[second.name] = whole.bin.slice(at).cast(pl.String)
+            if both in blankless:
+                blankless.remove(both)
+                blankless += [first.name, second.name]
+        styles = {field.escape or self.escape for field in self._fields.values()} | {self.escape}
+        for sign in sorted({"#" if style == "hash" else "\\" for style in styles - {"none"}}):
+            escaped = records["line"].str.contains(sign, literal=True)
             if escaped.any():
                 fits.append(pl.lit(~escaped))
         # Step by step: Polars works an expression out again wherever it is named.
@@ -309,25 +346,26 @@ class TextLayout(Layout):
     @cached_property
     def _pieces(self) -> list[str]:
         """A regex per part."""
-        quoted = {"none": r".*?", "hash": '[^"]*'}.get(self.escape, r'(?:[^"\\]|\\.)*')
-        if self.strict and self.escape == "nginx":
-            quoted = r'(?:[^"\\]|\\x[0-9A-Fa-f]{2})*'  # the only escape nginx writes; \" and \\ are Apache's
         pieces = []
         for i, part in enumerate(self.parts):
             if isinstance(part, str):
                 pieces.append(re.escape(part).replace("\\ ", " "))
                 continue
+            escape = part.field.escape or self.escape
+            quoted = {"none": r".*?", "hash": '[^"]*'}.get(escape, r'(?:[^"\\]|\\.)*')
+            if self.strict and escape == "nginx":
+                quoted = r'(?:[^"\\]|\\x[0-9A-Fa-f]{2})*'  # the only escape nginx writes; \" and \\ are Apache's
             before = self.parts[i - 1] if i else ""
             after = self.parts[i + 1] if i + 1 < len(self.parts) else ""
             inside = isinstance(before, str) and isinstance(after, str) and before[-1:] == '"' and after[:1] == '"'
             # A number in quotes is told from text in quotes where the layout was guessed.
             unquoted = part.field.pattern if self.strict and not part.field.escaped else quoted
-            if self.escape == "hash" and part.field.has_blanks:
+            if escape == "hash" and part.field.has_blanks:
                 unquoted = ".*?"  # a header that HAProxy captured: quotes in it stay as they are
             # Where nothing is escaped, a quote in a value stands as it is; one before it would mean that the layout is another.
-            quotes = self.escape == "none" and not self.strict and part.field.has_blanks
+            quotes = escape == "none" and not self.strict and part.field.has_blanks
             bare = r'(?:[^"].*?|"")?' if quotes else part.field.pattern
-            if part.field.has_blanks and self.escape in ("apache", "json"):
+            if part.field.has_blanks and escape in ("apache", "json"):
                 bare = r'(?:(?:[^"\\]|\\.)*?|"")'  # quotes in it are escaped, though the place has none
             if "null" in self.nulls:
                 bare = f"(?:{bare}|null)"

@@ -182,7 +182,9 @@ _FIELDS: dict[str, f.Field] = {
     "request_id": f.token("request_id"),
     "req_id": f.token("request_id"),
     "http_x_request_id": f.token("request_id", rank=1),
+    "pipe": f.strictly(f.attribute("pipe"), "[.p]"),
     "ssl_protocol": f.token("tls_version"),
+    "ssl_client_s_dn": f.kept_if_outranked(f.CERTIFICATE["subject"], "ssl_client_s_dn"),
     # Modules of nginx.org, of the OpenTelemetry project, and of ingress controllers.
     **dict.fromkeys(
         ("otel_trace_id", "opentelemetry_trace_id", "opentracing_context_x_b3_traceid"), f.token("trace_id")
@@ -215,6 +217,14 @@ _WRITTEN = {
     "http_host": f.strictly(f.host(rank=1), f.HOST, "a host name"),
     "pipe": f.strictly(f.attribute("pipe"), "[.p]", ". or p"),
 }
+
+
+#: $http_x_client_id and the like, and the claims of a token that NGINX Plus has checked.
+_CALLERS = {
+    name: f.kept_if_outranked(field, name)
+    for header, field in f.CALLERS.items()
+    if (name := f"http_{header.replace('-', '_')}")
+} | {f"jwt_claim_{claim}": f.kept_if_outranked(field, f"jwt_claim_{claim}") for claim, field in f.CLAIMS.items()}
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))", re.ASCII)
 _URI_AND_ARGS = re.compile(r"\$\{?(?:document_)?uri\}?\$\{?is_args\}?\$\{?(?:args|query_string)\b\}?", re.ASCII)
@@ -249,7 +259,11 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "nginx_log_format") 
             parts.append(text[at : found.start()])
         name = found[1] or found[2]
         seen[name] = seen.get(name, 0) + 1
-        field = f.iso_time("end", tz) if name == "time_iso8601" else _FIELDS.get(name) or f.attribute(name)
+        field = (
+            f.iso_time("end", tz)
+            if name == "time_iso8601"
+            else _FIELDS.get(name) or _CALLERS.get(name) or f.attribute(name)
+        )
         field = _WRITTEN.get(name, field) if gateway in KNOWN else field
         parts.append(Variable(name if seen[name] == 1 else f"{name}#{seen[name]}", field))
         at = found.end()
@@ -259,7 +273,9 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "nginx_log_format") 
         raise UsageError(
             f"log_format {log_format!r} has no time: expected $time_local, $time_iso8601 or $msec among its variables"
         )
-    meant = {name: nearest(name, _FIELDS) for name in seen if name not in _FIELDS and gateway not in KNOWN}
+    meant = {
+        name: nearest(name, _FIELDS) for name in seen if not (name in _FIELDS or name in _CALLERS or gateway in KNOWN)
+    }
     doubts = tuple(
         f"log_format has ${name}; did you mean ${near}? Its values are kept in attributes"
         for name, near in meant.items()
@@ -282,6 +298,8 @@ _LABELS = {
     **dict.fromkeys(("xff", "x_forwarded_for", "forwarded_for"), "http_x_forwarded_for"),
     **dict.fromkeys(("cs", "cache", "cache_status"), "upstream_cache_status"),
     **dict.fromkeys(("h", "vhost"), "host"),
+    **dict.fromkeys(("client_id", "clientid"), "http_x_client_id"),
+    "consumer": "http_x_consumer_username",
     "ul": "upstream_response_length",
     "rl": "request_length",
     "sn": "server_name",

@@ -14,7 +14,7 @@ from apilens.formats import fields as f
 from apilens.formats.block import Wrapper
 from apilens.formats.format import fixed
 from apilens.formats.json_layout import JsonLayout, connection
-from apilens.formats.json_paths import header
+from apilens.formats.json_paths import callers, header
 from apilens.schema import TIMESTAMP
 
 _SERVER, _CLIENT = "('2', 'SPAN_KIND_SERVER')", "('3', 'SPAN_KIND_CLIENT')"
@@ -30,8 +30,8 @@ _HTTP = (
     "http.target",
 )
 _TOLD = (*_HTTP, "DownstreamStatus", "response_code")
-#: Resource attributes that name what wrote a record, the narrowest first.
-_NODES = ("k8s.pod.name", "service.instance.id", "host.name")
+#: Resource attributes that name what wrote a record, the narrowest first; the last is Envoy's own.
+_NODES = ("k8s.pod.name", "service.instance.id", "host.name", "node_name")
 
 
 def _members(listed: str) -> str:
@@ -167,7 +167,8 @@ SELECT row, line, node, around FROM (
     SELECT row, n, CASE WHEN body IS NOT NULL AND NOT told THEN body ELSE {_line("log", "kept")} END AS line, node,
         CASE WHEN body IS NOT NULL AND NOT told THEN {_AROUND} END AS around
     FROM (
-        SELECT row, n, item, described, around, node, json_extract_string(item, '$.body.stringValue') AS body,
+        SELECT row, n, item, described, around, node,
+            rtrim(json_extract_string(item, '$.body.stringValue'), chr(10)) AS body,
             CASE WHEN json_exists(item, '$.body.kvlistValue') THEN json_merge_patch(item, '{{"body":null}}') ELSE item END AS kept,
             list_has_any(coalesce(json_extract_string(item, '$.attributes[*].key'), []), {list(_TOLD)}) AS told,
             array_to_string(list_filter([{_members("json_extract(item, '$.body.kvlistValue.values[*]')")},
@@ -303,6 +304,7 @@ _ATTRIBUTES: dict[str, f.Field] = {
     **_first_of(f.text("gen_ai_request_model"), "gen_ai.request.model", "gen_ai.response.model"),
     **_first_of(f.size("gen_ai_usage_input_tokens"), "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"),
     **_first_of(f.size("gen_ai_usage_output_tokens"), "gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"),
+    **callers('$."http.request.header.{}"'),
     **header('$."http.request.header.user-agent"', "user_agent", rank=5),
     **header('$."http.request.header.referer"', "referrer"),
     **header('$."http.request.header.x-forwarded-for"', "forwarded_for"),

@@ -165,6 +165,7 @@ _FIELDS: dict[str, f.Field] = {
     "{host}>h": f.host(rank=2),
     "{x-forwarded-for}>h": f.text("forwarded_for"),
     "{x-request-id}>h": f.token("request_id"),
+    **{f"{{{header}}}>h": f.kept_if_outranked(field, header) for header, field in f.CALLERS.items()},
     "ssl::>sni": f.attribute("sni", r"\S+"),
     "ssl::>negotiated_version": f.token("tls_version"),
     "err_code": f.token("response_flags"),

@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -24,6 +25,13 @@ from apilens.formats.json_paths import dotted, leaves, names, path, plain_name
 from apilens.schema import CALLS
 
 _TO_MS = {"s": 1e3, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
+#: What a unit is called at the end of a name.
+_SUFFIXES = {unit: unit for unit in _TO_MS} | {
+    **dict.fromkeys(("sec", "secs", "seconds"), "s"),
+    **dict.fromkeys(("msec", "msecs", "millis", "milliseconds"), "ms"),
+    **dict.fromkeys(("usec", "usecs", "micros", "microseconds"), "us"),
+    **dict.fromkeys(("nsec", "nanos", "nanoseconds"), "ns"),
+}
 _TO_US = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
 _DURATIONS = [name for name in CALLS if name.endswith("_ms")]
 _BYTES = [name for name in CALLS if name.endswith(("_bytes", "_tokens"))]
@@ -32,8 +40,15 @@ _DERIVED = {"start_time", "timestamp_kind", "gateway", "parse_status", "attribut
     "source_file", "source_offset", "synthetic_type", "url", "environment"
 }  # fmt: skip
 
+
+def _headers(column: str) -> list[str]:
+    """Plain names of the request headers that fill a column, as they are and as NGINX's variables, best first."""
+    found = [plain_name(header) for header, field in f.CALLERS.items() if column in field.careful(pl.lit(""))]
+    return [name for header in found for name in (header, f"http_{header}")]
+
+
 #: column -> plain names under which tables have it, best first: what people choose, then the fields of OpenTelemetry and
-#: the Elastic Common Schema. A unit suffix (_s, _ms, _us, _ns) may follow.
+#: the Elastic Common Schema. A unit may follow: _s, _ms, _us, _ns, in durations also as a word.
 _ALIASES: dict[str, tuple[str, ...]] = {
     "timestamp": ("timestamp", "time", "ts", "datetime", "date", "start_time", "time_iso8601", "eventtime", "event_time", "time_stamp"),
     "url": ("url", "uri", "request_uri", "target", "url_original", "http_target", "request_url", "url_full", "http_url"),
@@ -46,7 +61,8 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     ),
     "duration_ms": (
         "duration", "latency", "request_time", "response_time", "elapsed", "took", "total_time", "request_duration",
-        "event_duration", "http_server_request_duration",
+        "event_duration", "http_server_request_duration", "total_duration", "elapsed_time", "processing_time", "time_taken",
+        "response_duration",
     ),
     "upstream_duration_ms": ("upstream_duration", "upstream_response_time", "upstream_latency", "backend_time"),
     "client_ip": (
@@ -55,8 +71,10 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     ),
     "client_port": ("client_port", "remote_port", "source_port"),
     "forwarded_for": ("forwarded_for", "x_forwarded_for", "http_x_forwarded_for", "network_forwarded_ip"),
-    "user_name": ("user_name", "user", "username", "remote_user", "enduser_id"),
-    "application_id": ("application_id", "application", "app", "app_id", "consumer", "client_id", "api_key_name"),
+    "user_name": ("user_name", "user", "username", "remote_user", "enduser_id", *_headers("user_name")),
+    "application_id": (
+        "application_id", "application", "app", "app_id", "consumer", "client_id", "api_key_name", *_headers("application_id"),
+    ),
     "service": ("service", "service_name", "api", "backend"),
     "host": ("host", "hostname", "server_name", "authority", "url_domain", "server_address", "http_host"),
     "scheme": ("scheme", "url_scheme", "http_scheme"),
@@ -185,7 +203,7 @@ def _bind(
     """
     bound: dict[str, f.Field] = {}
     for column, source in mapping.items():
-        name, unit = _source(source)
+        name, unit = _source(source, names)
         if name not in names:
             raise UsageError(f"--columns {column}={source}: the input has no column {name!r}, only {', '.join(names)}")
         bound[name] = _field(column, unit, tz)
@@ -202,7 +220,9 @@ def _bind(
             continue
         place = 0
         for alias in dict.fromkeys((column, *aliases)):
-            for spelling, unit in ({alias: _UNITS.get(alias)} | {f"{alias}_{unit}": unit for unit in _TO_MS}).items():
+            units = _SUFFIXES if column in _DURATIONS else {unit: unit for unit in _TO_MS}
+            spelt = {alias: _UNITS.get(alias)} | {f"{alias}_{suffix}": unit for suffix, unit in units.items()}
+            for spelling, unit in spelt.items():
                 if column in _DURATIONS and spelling == alias != column and unit is None:
                     continue  # a duration without a unit says nothing
                 for name in plain.get(spelling, []):
@@ -212,6 +232,33 @@ def _bind(
                     bound[name] = replace(field, rank=_ALIASES_AT_MOST * field.rank + place)
                     place += 1
     return bound
+
+
+def _unsaid(plain: Mapping[str, str], bound: Mapping[str, f.Field], format: str) -> tuple[str, ...]:
+    """What to type for a duration that is lost, because nothing says in which unit it is; plain, bound: as in `_bind`."""
+    filled: dict[str, str] = {}
+    for name, field in bound.items():
+        column = next(iter(field.careful(pl.lit(""))))
+        column = "path" if column == "url" and plain[name] in _ALIASES["path"] else column
+        word = plain[name].rpartition("_")[2]
+        unit = f":{_UNITS.get(plain[name]) or _SUFFIXES.get(word, 'ms')}" if column in _DURATIONS else ""
+        filled.setdefault(column, f"{column}={name}{unit}")
+    named: dict[str, str] = {}
+    for name, words in plain.items():
+        named.setdefault(words, name)
+    lost = {
+        column: names[0]
+        for column in ("duration_ms", "upstream_duration_ms")
+        if column not in filled and (names := [named[alias] for alias in _ALIASES[column] if alias in named])
+    }
+    if not lost:
+        return ()
+    meant = (*filled.values(), *(f"{column}={name}:ms" for column, name in lost.items()))
+    typed = " ".join(f"--columns {shlex.quote(one)}" for one in meant)
+    return (
+        f"nothing says whether {' and '.join(lost.values())} is in s, ms, us or ns: it is kept in attributes, and the calls have no"
+        f" duration. If it is in ms, add: --format {format} {typed}",
+    )
 
 
 #: A field's rank is of more weight than the place of its name among the aliases of a column.
@@ -227,10 +274,10 @@ def _of_nginx(plain: Iterable[str]) -> set[str]:
     return found if len(found) >= _TELLING else set()
 
 
-def _source(source: str) -> tuple[str, str | None]:
-    """Name and unit of a mapping's source."""
+def _source(source: str, names: Container[str]) -> tuple[str, str | None]:
+    """Name and unit of a mapping's source; names: those there are, of which one may end as if a unit stood behind it."""
     name, _, unit = source.rpartition(":")
-    return (name, unit) if unit in _TO_MS else (source, None)
+    return (name, unit) if unit in _TO_MS and (name in names or source not in names) else (source, None)
 
 
 def csv_layout(header: str, mapping: Mapping[str, str], tz: str) -> CsvLayout | None:
@@ -245,7 +292,8 @@ def csv_layout(header: str, mapping: Mapping[str, str], tz: str) -> CsvLayout | 
     plain = {name: plain_name(name) for name in names}
     bound = _bind(plain, mapping, tz, of_nginx=bool(_of_nginx(plain.values())))
     fields = {name: bound.get(name, f.attribute(name)) for name in names}
-    return CsvLayout("table_csv", header, separator, fields) if _sufficient(fields) else None
+    doubts = () if mapping else _unsaid(plain, bound, "table_csv")
+    return CsvLayout("table_csv", header, separator, fields, doubts=doubts) if _sufficient(fields) else None
 
 
 def json_layouts(lines: Iterable[str], mapping: Mapping[str, str], tz: str) -> list[JsonLayout]:
@@ -258,7 +306,8 @@ def json_layouts(lines: Iterable[str], mapping: Mapping[str, str], tz: str) -> l
         return []
     paths = {dotted(where): where for where in reversed(plain)}
     # A field that the first records lack can be meant all the same.
-    paths |= {name: path(*name.split(".")) for name, _ in map(_source, mapping.values()) if name not in paths}
+    meant = (_source(source, paths)[0] for source in mapping.values())
+    paths |= {name: path(*name.split(".")) for name in list(meant) if name not in paths}
     spelled = {name: plain.get(where, "") for name, where in reversed(paths.items())}
     telling = [] if mapping else [name for name, words in spelled.items() if words in _of_nginx(spelled.values())]
     found = []
@@ -272,7 +321,8 @@ def json_layouts(lines: Iterable[str], mapping: Mapping[str, str], tz: str) -> l
         calls = tuple(where for where, field in fields.items() if _CALLED & _columns(field))
         count = " + ".join(f"({{{paths[name]}}} IS NOT NULL)::INT" for name in telling)
         where = f"{count} >= {_TELLING}" if of_nginx else "true"
-        found.append(JsonLayout("table_json", fields, signs=(), any_of=(times, calls), where=where))
+        doubts = () if mapping else _unsaid(spelled, bound, "table_json")
+        found.append(JsonLayout("table_json", fields, signs=(), any_of=(times, calls), where=where, doubts=doubts))
     return found
 
 

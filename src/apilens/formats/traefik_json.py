@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from itertools import chain
 
 import polars as pl
 
@@ -12,9 +13,9 @@ from apilens.formats.format import fixed
 from apilens.formats.json_layout import JsonLayout
 
 
-def _header(name: str, column: str) -> dict[str, f.Field]:
+def _header(name: str, field: f.Field) -> dict[str, f.Field]:
     """A request header that the configuration keeps."""
-    return {f'$."request_{name}"': f.text(column), f'$."request_{name.lower()}"': f.text(column, rank=1)}
+    return {f'$."request_{name}"': field, f'$."request_{name.lower()}"': replace(field, rank=field.rank + 1)}
 
 
 @cache
@@ -49,10 +50,12 @@ def layout(tz: str = "UTC") -> JsonLayout:
             "$.ServiceAddr": f.text("upstream_address"),
             "$.BackendAddr": f.text("upstream_address", rank=1),
             "$.RetryAttempts": f.integer("_retries", pl.Int16),
-            **_header("User-Agent", "user_agent"),
-            **_header("Referer", "referrer"),
-            **_header("X-Forwarded-For", "forwarded_for"),
-            **_header("X-Request-Id", "request_id"),
+            **_header("User-Agent", f.text("user_agent")),
+            **_header("Referer", f.text("referrer")),
+            **_header("X-Forwarded-For", f.text("forwarded_for")),
+            **_header("X-Request-Id", f.text("request_id")),
+            **dict(chain.from_iterable(_header(name.title(), field).items() for name, field in f.CALLERS.items())),
+            "$.TLSClientSubject": f.CERTIFICATE["subject"],
             "$.TLSVersion": f.text("tls_version"),
             "$.trace_id": f.token("trace_id"),
             "$.TraceId": f.token("trace_id", rank=1),

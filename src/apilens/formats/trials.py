@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import polars as pl
 
@@ -36,7 +37,16 @@ class Trial:
     @property
     def nearness(self) -> float:
         """How much of its nearest layout the head has, 0..1."""
-        return max(layout.nearness(self.head.select("row", "line")) for layout in self.layouts)
+        return self._nearest.nearness(self.head.select("row", "line"))
+
+    @property
+    def is_near(self) -> bool:
+        """Whether that is near enough to be told."""
+        return self._nearest.is_near(self.head.select("row", "line"))
+
+    @cached_property
+    def _nearest(self) -> Layout:
+        return max(self.layouts, key=lambda layout: layout.nearness(self.head.select("row", "line")))
 
     @property
     def weight(self) -> float:
@@ -52,7 +62,7 @@ class Trial:
     def first_reject(self) -> str | None:
         """The first record of the head that its likeliest layout refuses, and why; None: it takes all."""
         records = self.head.select("row", "line")
-        layout = self.layouts[0] if self.fits else max(self.layouts, key=lambda layout: layout.nearness(records))
+        layout = self.layouts[0] if self.fits else self._nearest
         reject = layout.read(records).rejects.drop_nulls("reason").sort("row").head(1)
         if reject.is_empty():
             return None

@@ -9,6 +9,7 @@ import polars as pl
 
 from apilens.distinct import coded, constant, distinct
 from apilens.formats.block import Block, Parsed
+from apilens.formats.fields import client_of_chain
 from apilens.ingest.redact import NEVER_STORED, SECRET_KEY, Redactor
 from apilens.ingest.synthetic import rhythmic, synthetic_type
 from apilens.routes.rules import template
@@ -33,7 +34,7 @@ class Declared:
 def enrich(parsed: Parsed, block: Block, declared: Declared, redactor: Redactor | None = None) -> Parsed:
     """The same records with derived columns; calls at impossible times become rejects.
 
-    Derived: start_time, route, consumer, synthetic_type, source_offset. redactor: masks secrets in every column that a client
+    Derived: start_time, route, consumer, synthetic_type, source_offset; client_ip where only X-Forwarded-For tells it. redactor: masks secrets in every column that a client
     can write into; None: they stay, for calls that are not stored.
     """
     calls = parsed.calls
@@ -58,6 +59,8 @@ def enrich(parsed: Parsed, block: Block, declared: Declared, redactor: Redactor 
         )
         rejects = pl.concat([rejects, wrong], how="diagonal_relaxed").with_columns(pl.col("record").fill_null(0))
         calls = calls.filter(plausible)
+    if "forwarded_for" in calls.columns and calls["client_ip"].null_count():
+        calls = calls.with_columns(client_ip=_forwarded(calls["forwarded_for"], calls["client_ip"]))
     calls = calls.with_columns(
         block.offsets(calls["row"]),
         start_time=pl.when(pl.col("timestamp_kind") == "end")
@@ -95,6 +98,13 @@ def enrich(parsed: Parsed, block: Block, declared: Declared, redactor: Redactor 
     if redactor is not None:
         calls = _with_masked_attributes(calls, redactor)
     return replace(parsed, calls=calls, rejects=rejects)
+
+
+def _forwarded(chain: pl.Series, client: pl.Series) -> pl.Series:
+    """The client's address, out of X-Forwarded-For where the log names none."""
+    unnamed = distinct(chain.set(client.is_not_null(), None) if client.null_count() < client.len() else chain)
+    found = unnamed.map(client_of_chain).cast(pl.String)
+    return found if client.null_count() == client.len() else pl.select(pl.coalesce(client, found)).to_series()
 
 
 def _with_masked_attributes(calls: pl.DataFrame, redactor: Redactor) -> pl.DataFrame:

@@ -26,8 +26,6 @@ from apilens.schema import BIN_S, ENDPOINT
 _WORD = rb"(?<![A-Za-z0-9_])(%s)(?![A-Za-z0-9_])"
 #: Units whose rollups are made anew at once: some 16 blocks of calls, ten columns of them.
 _UNITS_AT_ONCE = 16
-#: What a rejected line is known by.
-_REJECT = ["unit_id", "attempt", "source_offset", "record"]
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,7 @@ def forget(lake: Lake, *, before: datetime | None, consumers: Sequence[str], dry
         dead = replace(tombstone(lake).with_more(before, consumers), unfinished=True)
         gone = _gone(lake, dead)
         counted = lake.scan("calls").select((gone.early | gone.theirs).sum()).collect().item()
-        found = Forgotten(int(counted or 0), int(lake.rejects().select(gone.rejects.sum()).item() or 0), 0)
+        found = Forgotten(int(counted or 0), gone.open_rejects, 0)
         if dry_run:
             return found
         lake.save_text("forgotten.json", dead.to_json())  # first what keeps it out, and says that there is more to do
@@ -158,31 +156,34 @@ def finish_forgetting(lake: Lake) -> None:
 
 @dataclass(frozen=True)
 class _Gone:
-    """Whether a row is to be forgotten: of calls those that are too old and those of a consumer, and of rejects."""
+    """What is to be forgotten: whether a call is too old, or a consumer's; which rows of each file of rejects (by its path in
+    the table; files without such a row are left out), and how many of those count and were not re-fed."""
 
     early: pl.Expr
     theirs: pl.Expr
-    rejects: pl.Expr
+    rejects: dict[str, pl.Series]
+    open_rejects: int
 
 
 def _gone(lake: Lake, dead: Tombstone) -> _Gone:
-    before, early, named, stale = dead.before, pl.lit(False), list[str](), pl.lit(False)
+    before, early, named, old = dead.before, pl.lit(False), list[str](), pl.Series(dtype=pl.String)
     if dead.consumers:
         named = dead.named(lake.scan("calls").select(pl.col("consumer").unique()).collect()["consumer"])
-        stale = _naming(lake, dead)
     if before is not None:
         early = pl.col("start_time") < before
         # A unit of rejects alone has no time of its own but that of its ingest.
         old = lake.ledger().filter(pl.coalesce("last_start_time", "ingested_at") < before)["unit_id"]
-        stale = stale | pl.col("unit_id").is_in(old.implode())
-    return _Gone(early, pl.col("consumer").is_in(named).fill_null(False), stale.fill_null(False))
-
-
-def _naming(lake: Lake, dead: Tombstone) -> pl.Expr:
-    """Whether a row of rejects names a consumer: asked once of each here, for the expression is worked out several times."""
-    rows = lake.scan("rejects").filter(pl.col("raw").is_not_null()).select(*_REJECT, "raw").collect()
-    named = rows.filter(pl.Series(map(dead.names_one, rows["raw"].to_list()), dtype=pl.Boolean)).select(_REJECT)
-    return pl.col("raw").is_not_null() & pl.struct(_REJECT).is_in(named.to_struct().implode())
+    # A file at a time: a lake may have more rejected lines than there is memory for. What is kept is a bit per line.
+    rejects, count = dict[str, pl.Series](), 0
+    for path, rows, is_open in lake.rejects_by_file():
+        gone = rows["unit_id"].is_in(old.implode())
+        if dead.consumers:  # asked once of each line
+            named_here = [raw is not None and dead.names_one(raw) for raw in rows["raw"]]
+            gone = gone | pl.Series(named_here, dtype=pl.Boolean)
+        if gone.any():
+            rejects[path] = gone
+            count += int((gone & is_open).sum())
+    return _Gone(early, pl.col("consumer").is_in(named).fill_null(False), rejects, count)
 
 
 def _bury(lake: Lake, dead: Tombstone, gone: _Gone) -> int:
@@ -206,7 +207,7 @@ def _bury(lake: Lake, dead: Tombstone, gone: _Gone) -> int:
     return files
 
 
-def _actions(lake: Lake, name: Table, drop: pl.Expr) -> Actions:
+def _actions(lake: Lake, name: Table, drop: pl.Expr | dict[str, pl.Series]) -> Actions:
     removes, adds = lake.without(name, drop, lake.table(name))
     return [*removes, *adds]
 

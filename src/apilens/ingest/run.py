@@ -47,7 +47,7 @@ _RETRIES = 5
 class InputReport:
     """What became of one input. format: that of most of its head; formats: stored calls by the format that read them. form: what was turned into lines, so that offsets count in those; None: the input has lines.
     problem: why some of it is missing; None: all of it was read. no_calls: known to hold none, and passed over. doubts: see
-    formats.doubts."""
+    formats.doubts and Detection.doubts."""
 
     name: str
     format: str | None = None
@@ -273,7 +273,7 @@ class IngestRun:
                 known = piece.known is not None and (not self.request.replace or piece.unit_id in self._begun)
                 if reader is None and head is not None and not known:
                     detection = detect(head, options, item.name)
-                    _describe(report, detection, options)
+                    _describe(report, detection)
                     reader = detection.reader.after(Block(said))
                 if reader is None:  # it remembers what blocks say once there is one
                     said = Block(said + piece.block.directives).directives
@@ -489,7 +489,6 @@ def _as_duplicate(counts: Counts) -> Counts:
     return replace(counts, stored=0, rejected=0, filtered=0, duplicate=counts.read, units=0)
 
 
-def _describe(report: InputReport, detection: Detection, options: Options) -> None:
+def _describe(report: InputReport, detection: Detection) -> None:
     report.format, report.why, report.log_format = detection.format, detection.why, detection.layout
-    said = doubts(options)  # of layouts that were given; those that were recognised have doubts of their own
-    report.doubts += [f"{report.name}: {doubt}" for doubt in detection.reader.layouts[0].doubts if doubt not in said]
+    report.doubts += [f"{report.name}: {doubt}" for doubt in detection.doubts]

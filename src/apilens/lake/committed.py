@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Literal
 
@@ -29,6 +29,10 @@ _NOT_IN_0_1_0: dict[str, dict[str, pl.Expr]] = {
     "ingests": {"record_lines": pl.col("read")},
     "rejects": {"record": pl.lit(0, pl.Int64)},
 }
+
+
+#: What a rejected record is known by.
+_REJECT = ["unit_id", "source_offset", "record"]
 
 
 class _Seen(threading.local):
@@ -89,7 +93,7 @@ class Committed:
 
     def _open(self, name: Table) -> DeltaTable:
         try:
-            return DeltaTable(self.storage.uri(name), storage_options=self.storage.options)
+            return DeltaTable(self.storage.uri(name), storage_options=self.storage.table_options)
         except TableNotFoundError:
             raise LakeError(f"{self.root}: table {name} is missing; the lake is damaged") from None
         except (DeltaError, OSError) as error:
@@ -205,7 +209,7 @@ class Committed:
             missing_columns="insert",
             extra_columns="ignore",
             hive_partitioning=False,
-            storage_options=self.storage.options,
+            storage_options=self.storage.scan_options,
             credential_provider=None,
         )
 
@@ -227,11 +231,23 @@ class Committed:
     def rejects(self) -> pl.DataFrame:
         """schema.REJECTS of committed units that were not re-fed since."""
         rows = self.committed("rejects")
-        resolved = rows.filter(pl.col("resolves_unit_id").is_not_null()).select(
-            pl.col("resolves_unit_id").alias("unit_id"), "source_offset", "record"
-        )
         open_rows = rows.filter(pl.col("resolves_unit_id").is_null())
-        return open_rows.join(resolved, on=["unit_id", "source_offset", "record"], how="anti")
+        return open_rows.join(_resolved(rows), on=_REJECT, how="anti")
+
+    def rejects_by_file(self) -> Iterator[tuple[str, pl.DataFrame, pl.Series]]:
+        """A file of rejects at a time: its path in the table, its rows, committed or not, and which of them rejects() has."""
+        attempts = self._attempts("calls").with_columns(counts=True)
+        resolving = self.scan("rejects").filter(pl.col("resolves_unit_id").is_not_null()).drop("raw")
+        resolved = _resolved(counting(_as_now("rejects", resolving).collect(), attempts)).unique()
+        resolved = resolved.with_columns(resolved=True)
+        for path in self._committed("rejects")["path"]:
+            files = self._present("rejects", pl.DataFrame({"path": [path]}))
+            rows = _as_now("rejects", self.scan_files("rejects", files)).collect()
+            known = rows.select("unit_id", "attempt", "source_offset", "record", "resolves_unit_id")
+            known = known.join(attempts, on=["unit_id", "attempt"], how="left", maintain_order="left")
+            known = known.join(resolved, on=_REJECT, how="left", maintain_order="left")
+            no_more = pl.any_horizontal(pl.col("resolves_unit_id", "resolved").is_not_null())
+            yield path, rows, known.select(is_open=pl.col("counts").is_not_null() & ~no_more)["is_open"]
 
     def committed(self, name: Literal["ingests", "rejects"], files: Sequence[str] | None = None) -> pl.DataFrame:
         """The rows that count of a table, or of some of its files (named as by files())."""
@@ -266,6 +282,12 @@ class Committed:
 def _as_now(name: Literal["ingests", "rejects"], rows: pl.LazyFrame) -> pl.LazyFrame:
     """Rows with what those of an older lake lack."""
     return rows.with_columns(pl.coalesce(column, meant) for column, meant in _NOT_IN_0_1_0[name].items())
+
+
+def _resolved(rows: pl.DataFrame) -> pl.DataFrame:
+    """What the rows that resolve others among some rows of rejects resolve."""
+    resolving = rows.filter(pl.col("resolves_unit_id").is_not_null())
+    return resolving.select(pl.col("resolves_unit_id").alias("unit_id"), "source_offset", "record")
 
 
 def counting(rows: pl.DataFrame, attempts: pl.DataFrame) -> pl.DataFrame:

@@ -18,7 +18,7 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
-from apilens.errors import ConflictError, LakeError, LockedError, UsageError
+from apilens.errors import ConflictError, LakeError, LockedError, UnansweredError, UsageError
 from apilens.lake import days
 from apilens.lake.committed import KEY_BYTES, Committed, counting
 from apilens.lake.log import added, cause, removals, removed
@@ -36,7 +36,7 @@ from apilens.lake.tables import (
     partition_of,
     stem_of,
 )
-from apilens.objects import is_failure, is_url, words
+from apilens.objects import is_failure, is_outage, is_url, words
 from apilens.schema import INGESTS, METRIC_SERIES, METRICS
 from apilens.window import ALWAYS, Window
 
@@ -151,11 +151,11 @@ def _create_table(storage: Storage, name: Table, schema: pl.Schema) -> None:
             mode="ignore",
             partition_by=["date"] if name in PARTITIONED else None,
             configuration={"delta.checkpointInterval": "50"},
-            storage_options=storage.options,
+            storage_options=storage.table_options,
         )
     except CommitFailedError:
         # Another run made it at the same moment: only a table that was there before is ignored.
-        if not DeltaTable.is_deltatable(storage.uri(name), storage.options):
+        if not DeltaTable.is_deltatable(storage.uri(name), storage.table_options):
             raise
 
 
@@ -331,22 +331,28 @@ class Lake(Committed):
         self._register("rollups", units)
 
     def without(
-        self, name: Table, drop: pl.Expr, table: DeltaTable, *, only: str = ""
+        self, name: Table, drop: pl.Expr | dict[str, pl.Series], table: DeltaTable, *, only: str = ""
     ) -> tuple[list[RemoveAction], list[AddAction]]:
         """Actions that take the rows for which `drop` holds out of a table; only: of files whose name begins with it.
 
-        Files without such a row are left alone. Writes the others' remaining rows to new files.
+        drop: of each row, or by the path of a file, whether each of its rows is to go. Files without such a row are left alone.
+        Writes the others' remaining rows to new files.
         """
         removes, adds = [], []
         for file in pl.DataFrame(table.get_add_actions()).select("path", "size_bytes").iter_rows(named=True):
             if not PurePosixPath(file["path"]).name.startswith(only):
                 continue
             rows = self.scan_files(name, [self.storage.uri(f"{name}/{file['path']}")])
-            hit = drop.fill_null(False)
-            if not rows.select(hit.any()).collect().item():
-                continue
+            if isinstance(drop, dict):
+                if file["path"] not in drop:
+                    continue
+                left = rows.collect().filter(~drop[file["path"]])
+            else:
+                hit = drop.fill_null(False)
+                if not rows.select(hit.any()).collect().item():
+                    continue
+                left = rows.filter(~hit).collect()
             removes.append(removed(file["path"], file["size_bytes"]))
-            left = rows.filter(~hit).collect()
             if left.height:
                 stem = (
                     f"{only}{secrets.token_hex(16)}"
@@ -377,7 +383,8 @@ class Lake(Committed):
     ) -> None:
         """Commit on top of the version of `table` (None: the latest) and of no other.
 
-        Raises ConflictError when another run committed meanwhile, LakeError when the commit cannot be written.
+        Raises ConflictError when another run committed meanwhile, UnansweredError when a bucket did not say whether it did, LakeError
+        when the commit cannot be written.
         """
         table = table or self.table(name)
         if self._seen.hold is not None:
@@ -398,6 +405,10 @@ class Lake(Committed):
                 raise ConflictError(
                     f"{self.root}: another run committed to {name} meanwhile ({error}); run it again"
                 ) from None
+            except (OSError, DeltaError) as error:
+                if not is_outage(error):
+                    raise
+                raise UnansweredError(words(error, self.storage.uri(name))) from None
         self._settle_log(name, table.version() + 1)
 
     def _settle_log(self, name: Table, version: int) -> None:

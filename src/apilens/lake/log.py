@@ -42,7 +42,9 @@ class Log:
         since = self._last_checkpoint()
         if since > self._since:
             file = self._storage.uri(f"{self._folder}/{since:020}.checkpoint.parquet")
-            scan = pl.scan_parquet(file, glob=False, storage_options=self._storage.options, credential_provider=None)
+            scan = pl.scan_parquet(
+                file, glob=False, storage_options=self._storage.scan_options, credential_provider=None
+            )
             try:
                 entries = scan.select(pl.col("txn").struct.field("appId", "version")).collect().drop_nulls("appId")
             except pl.exceptions.ComputeError as error:

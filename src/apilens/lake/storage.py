@@ -11,7 +11,7 @@ import shutil
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cached_property
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import polars as pl
 
 from apilens import objects
-from apilens.errors import LakeError, LockedError, UsageError
+from apilens.errors import ConflictError, LakeError, LockedError, UsageError
 
 if TYPE_CHECKING:
     import duckdb
@@ -53,8 +53,9 @@ class Hold(Protocol):
 class Storage(Protocol):
     """Paths are relative to the lake, with slashes."""
 
-    #: For the libraries that open the lake's files by themselves.
-    options: dict[str, str] | None
+    #: For the libraries that open the lake's files by themselves: that of the tables, and Polars.
+    table_options: dict[str, str] | None
+    scan_options: dict[str, Any] | None
 
     def uri(self, path: str) -> str:
         """What names a file of the lake for those libraries."""
@@ -112,7 +113,8 @@ def storage_at(path: str) -> Storage:
 class Folder:
     """A lake in a folder of this machine."""
 
-    options: dict[str, str] | None = None
+    table_options: dict[str, str] | None = None
+    scan_options: dict[str, Any] | None = None
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -260,7 +262,8 @@ class Bucket:
     (conditional put), and a lease keeps others from waiting for a run that was killed.
     """
 
-    options: dict[str, str] | None = objects.OPTIONS
+    table_options: dict[str, str] | None = objects.TABLE_OPTIONS
+    scan_options: dict[str, Any] | None = objects.SCAN_OPTIONS
 
     def __init__(self, url: str) -> None:
         objects.check(url, UsageError)
@@ -270,41 +273,44 @@ class Bucket:
     def _store(self) -> ObjectStore:
         return objects.open_store(self._url)
 
+    def _ask(self, request: Callable[[ObjectStore], objects.Answer]) -> objects.Answer:
+        with objects.explained(self._url, LakeError):
+            return objects.patiently(self._url, lambda: request(self._store))
+
     def uri(self, path: str) -> str:
         return f"{self._url}/{path}"
 
     def read(self, path: str) -> bytes | None:
         try:
-            with objects.explained(self._url, LakeError):
-                return bytes(self._store.get(path).bytes())
+            return self._ask(lambda store: bytes(store.get(path).bytes()))
         except FileNotFoundError:
             return None
 
     def replace(self, path: str, data: bytes) -> None:
-        with objects.explained(self._url, LakeError):
-            self._store.put(path, data)
+        self._ask(lambda store: store.put(path, data))
 
     def create(self, path: str, data: bytes) -> bool:
         from obstore.exceptions import AlreadyExistsError
 
-        with objects.explained(self._url, LakeError):
+        def made(store: ObjectStore) -> bool:
             try:
-                self._store.put(path, data, mode="create")
+                store.put(path, data, mode="create")
             except AlreadyExistsError:
                 return False
-        return True
+            return True
+
+        return self._ask(made)
 
     def names(self, folder: str, after: str = "") -> list[str]:
-        with objects.explained(self._url, LakeError):
-            found = self._store.list(f"{folder}/", offset=f"{folder}/{after}").collect()
+        found = self._ask(lambda store: store.list(f"{folder}/", offset=f"{folder}/{after}").collect())
         return sorted(meta["path"].rpartition("/")[2] for meta in found)
 
     def delete(self, paths: Sequence[str]) -> None:
         def gone(path: str) -> None:
             with suppress(FileNotFoundError):
-                self._store.delete(path)
+                self._ask(lambda store: store.delete(path))
 
-        with objects.explained(self._url, LakeError), ThreadPoolExecutor(_REQUESTS) as pool:
+        with ThreadPoolExecutor(_REQUESTS) as pool:
             list(pool.map(gone, paths))
 
     def settle(self, paths: Sequence[str]) -> None:
@@ -313,8 +319,7 @@ class Bucket:
     def write_parquet(self, path: str, rows: pl.DataFrame, level: int) -> int:
         data = BytesIO()
         _write_parquet(rows, data, level)
-        with objects.explained(self._url, LakeError):
-            self._store.put(path, data.getbuffer())
+        self._ask(lambda store: store.put(path, data.getbuffer()))
         return data.tell()
 
     def kept_free(self, size: int) -> AbstractContextManager[None]:
@@ -323,13 +328,13 @@ class Bucket:
     def lost(self, files: Sequence[str], *, ask: bool = False) -> str | None:
         if not ask:
             return None  # a request per file; the reader that meets it says so
-        with objects.explained(self._url, LakeError), ThreadPoolExecutor(_REQUESTS) as pool:
+        with ThreadPoolExecutor(_REQUESTS) as pool:
             there = pool.map(self._is_there, [file.removeprefix(f"{self._url}/") for file in files])
             return next((file for file, found in zip(files, there, strict=True) if not found), None)
 
     def _is_there(self, path: str) -> bool:
         try:
-            self._store.head(path)
+            self._ask(lambda store: store.head(path))
         except FileNotFoundError:
             return False
         return True
@@ -338,7 +343,7 @@ class Bucket:
     def lock(self, name: str, *, wait: bool) -> Iterator[Hold]:
         lease = _Lease(self._store, self._url, name)
         with objects.explained(self._url, LakeError):
-            while not lease.taken():
+            while not objects.patiently(self._url, lease.taken):
                 if not wait:
                     until = time.strftime("%H:%M:%SZ", time.gmtime(lease.until))
                     raise LockedError(f"{_locked(self._url, name)} (or did when it was killed: free at {until})")
@@ -350,22 +355,21 @@ class Bucket:
         finally:
             lease.ended.set()
             renewing.join()
-            with objects.explained(self._url, LakeError):
-                lease.give_back()
+            lease.give_back()
 
     def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
         from obstore.fsspec import FsspecStore
 
         scheme = self._url.partition(":")[0]
         # DuckDB's own extension for object stores is a download that sites without internet do not have.
-        connection.register_filesystem(FsspecStore(scheme, client_options={"allow_http": True}))  # type: ignore[call-overload]  # scheme is one of its names
+        connection.register_filesystem(FsspecStore(scheme, **objects.FILE_SYSTEM_OPTIONS))  # type: ignore[call-overload]  # scheme is one of its names
 
 
 class _Lease:
     """A lock object in a bucket: who has it, until when. Renewed while it is held; what was not renewed is free for others."""
 
     def __init__(self, store: ObjectStore, url: str, name: str) -> None:
-        self._store, self._path, self._said = store, f"_apilens/{name}.lock", _locked(url, name)
+        self._store, self._url, self._path, self._said = store, url, f"_apilens/{name}.lock", _locked(url, name)
         self._owner = secrets.token_hex(8)
         self._version: Any = None
         self.until = 0.0
@@ -395,38 +399,54 @@ class _Lease:
         body = json.dumps({"owner": self._owner, "until": until}).encode()
         try:
             self._version = _version(self._store.put(self._path, body, mode=mode))
-        except (AlreadyExistsError, PreconditionError) as refused:
-            # The library tries again when an answer is lost, and then meets what it wrote itself.
+        except (AlreadyExistsError, PreconditionError, FileNotFoundError) as refused:
+            # What is put again because its answer was lost meets what it wrote itself.
             try:
                 found = self._store.get(self._path)
             except FileNotFoundError:
                 raise refused from None  # given back meanwhile
-            if bytes(found.bytes()) != body:
+            there = json.loads(bytes(found.bytes()))
+            if there["owner"] != self._owner:
                 raise
-            self._version = _version(found.meta)
+            self._version, until = _version(found.meta), float(there["until"])
         self.until = until
 
     def keep(self) -> None:
-        """Renew the lease until the lock is given back."""
+        """Renew the lease until the lock is given back, or another run has taken it over."""
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
         while not self.ended.wait(LEASE_S / _RENEWALS):
             try:
                 self._put(self._version)
-            except Exception:
-                if time.time() > self.until:
-                    return  # check() says so to whom it concerns
+            except (AlreadyExistsError, PreconditionError, FileNotFoundError):
+                return  # check() says so to whom it concerns
+            except Exception as error:
+                objects.say_waiting(self._url, error)
 
     def check(self) -> None:
-        if time.time() > self.until - LEASE_S / _RENEWALS:
-            raise LakeError(f"{self._said} by now, because this one could not renew it in time; run it again")
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        if time.time() <= self.until - LEASE_S / _RENEWALS:
+            return
+        # Nobody could renew it, the store was out: it is ours as long as no other run has put its own in place of it.
+        with objects.explained(self._url, LakeError):
+            try:
+                objects.patiently(self._url, lambda: self._put(self._version))
+            except (AlreadyExistsError, PreconditionError, FileNotFoundError):
+                raise ConflictError(
+                    f"{self._said} by now, because this one could not renew it in time; run it again"
+                ) from None
 
     def give_back(self) -> None:
-        """Let others have the lock at once."""
+        """Let others have the lock at once. Where the store does not answer they wait until the lease has run out."""
         try:
-            mine = json.loads(bytes(self._store.get(self._path).bytes()))["owner"] == self._owner
+            if json.loads(bytes(self._store.get(self._path).bytes()))["owner"] == self._owner:
+                self._store.delete(self._path)
         except FileNotFoundError:
             return
-        if mine:
-            self._store.delete(self._path)
+        except Exception as error:
+            if not objects.is_failure(error):
+                raise
 
 
 def _version(meta: Any) -> dict[str, str]:

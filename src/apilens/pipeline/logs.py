@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -139,10 +139,10 @@ def _config_inside(paths: Sequence[str]) -> str | None:
     return inside if os.path.isfile(inside) else None  # noqa: PTH113
 
 
-def preview(file: str, options: Options) -> Iterator[Parsed]:
+def preview(file: str, options: Options, say: Callable[[str], None]) -> Iterator[Parsed]:
     """The calls of one input as canonical rows (schema.CALLS, in the input's order), a block at a time; stores nothing.
 
-    `row` of calls counts in their block, `row` of rejects in the input.
+    `row` of calls counts in their block, `row` of rejects in the input. say: is told what the layout leaves open.
     Raises InputError when the input cannot be read, FormatError when no format fits.
     """
     item = next(expand([file]))
@@ -151,7 +151,10 @@ def preview(file: str, options: Options) -> Iterator[Parsed]:
     stream, reader = open_input(item), None
     for piece in cut(stream, Origin(), lambda head: [], Cut(), final=True):
         if reader is None and piece.block.has_records:
-            reader = detect(piece.block.head, options, item.name).reader
+            found = detect(piece.block.head, options, item.name)
+            reader = found.reader
+            for doubt in found.doubts:
+                say(f"{item.name}: {doubt}")
         part = enrich(parse(piece.block, reader or Reader()), piece.block, Declared(item.name))
         rejects = part.rejects.with_columns(pl.col("row").cast(pl.Int64) + piece.block.line - 1)
         yield replace(part, calls=canonical(part.calls), rejects=rejects)

@@ -20,6 +20,7 @@ from apilens.lake import no_lake, refuse_newer
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 _VERSION_TABLE = "apilens_version"  # not Alembic's default name: a team's database may hold another application's
 _BUSY_MS = 30_000
+_INDEX_BYTES = 32 << 10  # of the index of a journal at least (SQLite, "WAL-mode File Format")
 _ONE_WRITER = 7_308_043_225_310_753  # PostgreSQL advisory lock: one writer at a time, as SQLite has it by nature
 
 
@@ -45,8 +46,15 @@ def default_state(lake: str, *, create: bool = True) -> str:
     return sqlite_url(Path(lake) / "_apilens" / "state.db")
 
 
-def connect(url: str, *, create: bool) -> tuple[sa.Engine, str]:
-    """The engine of a state database, and its URL as it may be shown; raises as open_store, but for what its content says."""
+class NoRoomError(LakeError):
+    """The disk has no room for what SQLite writes beside a database, even to read it."""
+
+
+def connect(url: str, *, create: bool, full: bool = False) -> tuple[sa.Engine, str]:
+    """The engine of a state database, and its URL as it may be shown; raises as open_store, but for what its content says.
+
+    full: nothing can be written beside its file.
+    """
     try:
         parsed = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError):
@@ -67,8 +75,8 @@ def connect(url: str, *, create: bool) -> tuple[sa.Engine, str]:
     read_only = None
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         path = Path(parsed.database)
-        # Nothing can be written there (a snapshot, a read-only mount), but by others perhaps.
-        read_only = path if path.is_file() and not os.access(path.parent, os.W_OK) else None
+        # Nothing can be written there (a snapshot, a read-only mount, a full disk), but by others perhaps.
+        read_only = path if full or (path.is_file() and not os.access(path.parent, os.W_OK)) else None
     try:
         engine = sa.create_engine(parsed) if read_only is None else _reader(read_only)
     except ModuleNotFoundError as missing:
@@ -92,10 +100,10 @@ def _reader(path: Path) -> sa.Engine:
     def opened(_dialect: sa.Dialect, connection: sa.pool.ConnectionPoolEntry, *_: object) -> sqlite3.Connection:
         # Without the two files that its journal needs and that cannot be made here; where a writer has made them, with them.
         still = _is_still(path)
-        if not still and not _beside(path, "shm").exists():
+        if not still and not _has_index(path):
             raise LakeError(
                 f"{path}: its journal, {_beside(path, 'wal').name}, holds what was not moved into it yet (a snapshot of a run, or one that was killed),"
-                f" and nothing can be written in this folder to read it. Copy both, and name the copy: cp {shlex.quote(str(path))}* FOLDER/;"
+                f" and nothing can be written in this folder to read it, or the disk is full. Copy both, and name the copy: cp {shlex.quote(str(path))}* FOLDER/;"
                 f" --state sqlite:///FOLDER/{path.name}"
             )
         connection.info["file"] = _look(path) if still else None
@@ -119,7 +127,13 @@ def _is_still(path: Path) -> bool:
         unmoved = _beside(path, "wal").stat().st_size > 0
     except OSError:
         return True
-    return not unmoved and not _beside(path, "shm").exists()
+    return not unmoved and not _has_index(path)
+
+
+def _has_index(path: Path) -> bool:
+    """Whether the index of a journal is there: one that is shorter is what a full disk left of it, and nobody's."""
+    index = _beside(path, "shm")
+    return index.exists() and index.stat().st_size >= _INDEX_BYTES
 
 
 def _beside(path: Path, what: Literal["wal", "shm"]) -> Path:
@@ -135,9 +149,11 @@ def _look(path: Path) -> tuple[int, int, int]:
 class Database:
     """Readers never wait; writers queue up, on PostgreSQL as on SQLite."""
 
-    def __init__(self, engine: sa.Engine, shown: str) -> None:
+    def __init__(self, engine: sa.Engine, shown: str, no_room: NoRoomError | None = None) -> None:
+        """no_room: what is said to who would write."""
         self._engine = engine
         self._shown = shown
+        self._no_room = no_room
 
     def __enter__(self) -> Self:
         return self
@@ -171,6 +187,8 @@ class Database:
 
     @contextmanager
     def _write(self) -> Iterator[sa.Connection]:
+        if self._no_room is not None:
+            raise self._no_room
         with self._explained(), self._engine.execution_options(writes=True).begin() as db:
             yield db
 
@@ -191,7 +209,7 @@ class Database:
                     f"{self._shown}: {text}; nothing was changed. Another one: --state sqlite:///FILE"
                 ) from error
             if "disk I/O error" in text:  # as SQLite says it where its journal's index finds no room
-                raise LakeError(
+                raise NoRoomError(
                     f"{self._shown}: the state database answers {text!r}, as on a disk that is full; nothing was changed."
                     " Make room or mend the disk, then run it again. Another one: --state sqlite:///FILE"
                 ) from error

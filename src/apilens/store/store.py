@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from apilens.schema import CANDIDATES, ITEMS, LINKS, TIMESTAMP
 from apilens.store import tables
-from apilens.store.database import Database, connect, default_state
+from apilens.store.database import Database, NoRoomError, connect, default_state
 from apilens.window import Window
 
 #: As tickets have it: what comes back within a week is the same problem reopened (FEEDBACK, "Life cycle").
@@ -98,20 +98,28 @@ def open_state(lake: str, state: str | None, *, create: bool = True) -> Store:
     who only read.
     """
     if state is None:
-        return open_store(default_state(lake, create=create))
-    return open_store(state, create=create)
+        return open_store(default_state(lake, create=create), only_read=not create)
+    return open_store(state, create=create, only_read=not create)
 
 
-def open_store(url: str, *, create: bool = True) -> Store:
+def open_store(url: str, *, create: bool = True, only_read: bool = False) -> Store:
     """The state database at `url` (`sqlite:///FILE` or `postgresql+psycopg://…`), created or migrated as needed.
 
     Raises UsageError for what is no such URL; LakeError, and changes nothing, for a database of a newer version, one that is
     no database, one that cannot be reached, or one that is not there and may not be made (create False); LockedError when
-    another run kept it locked for 30 s.
+    another run kept it locked for 30 s. only_read: mostly, so that a full disk is no hindrance; who writes all the same meets
+    NoRoomError there.
     """
     engine, shown = connect(url, create=create)
     store = Store(engine, shown)
-    store.migrate()
+    try:
+        store.migrate()
+    except NoRoomError as no_room:
+        if not only_read:
+            raise
+        store.close()
+        store = Store(connect(url, create=False, full=True)[0], shown, no_room)
+        store.migrate()
     return store
 
 

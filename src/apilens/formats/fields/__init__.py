@@ -7,12 +7,14 @@ from apilens.formats.fields.addresses import (
     USER,
     address,
     client,
+    client_of_chain,
     host,
     peer,
     port_of_peer,
     proxied_address,
     split_authority,
 )
+from apilens.formats.fields.callers import CALLERS, CERTIFICATE, CLAIMS
 from apilens.formats.fields.field import (
     CLOUDFRONT_FINE,
     Columns,
@@ -20,6 +22,7 @@ from apilens.formats.fields.field import (
     attribute,
     error,
     kept,
+    kept_if_outranked,
     strictly,
     text,
     token,
@@ -57,6 +60,9 @@ from apilens.formats.fields.times import clf_time, epoch_time, iso_time, strftim
 from apilens.formats.fields.upstreams import upstream, upstream_duration, upstream_status, upstream_text
 
 __all__ = [
+    "CALLERS",
+    "CERTIFICATE",
+    "CLAIMS",
     "CLOUDFRONT_FINE",
     "HOST",
     "LONGEST_MS",
@@ -70,6 +76,7 @@ __all__ = [
     "built_url",
     "clf_time",
     "client",
+    "client_of_chain",
     "compact",
     "decoded",
     "duration",
@@ -81,6 +88,7 @@ __all__ = [
     "integer",
     "iso_time",
     "kept",
+    "kept_if_outranked",
     "outranked",
     "path",
     "path_and_query",

@@ -70,13 +70,33 @@ def client(*, rank: int = 0) -> Field:
     )
 
 
+def client_of_chain(chains: pl.Series) -> pl.Series:
+    """The client in lists of addresses as X-Forwarded-For has them: the first public one, else the first; null: none in it.
+
+    Envoy trusts the last one, and so would one who lets calls pass by their address: a client may write what stands before. But
+    behind a CDN or another public proxy the last one is that proxy, on thousands of users' calls, and who was hit is the question.
+    """
+    first = chains.str.splitn(",", 2).struct.field("field_0")
+    plain = first.str.contains(f"^{_IPV4}$") & ~first.str.contains(_PRIVATE)
+    at = (~plain).arg_true()  # most begin with the client
+    if at.is_empty():
+        return first
+    return first.scatter(at, pl.select(_first_of_chain(pl.lit(chains.gather(at)))).to_series())
+
+
+def _first_of_chain(chain: pl.Expr) -> pl.Expr:
+    """As client_of_chain."""
+    bare = pl.element().str.replace(rf"^(?:({_IPV4})|\[([^\[\]]*)\])(?::\d+)?$", "${1}${2}")
+    ips = chain.str.extract_all(r"[^\s,]+").list.eval(bare.filter(bare.str.contains(_IP)))
+    public = ips.list.eval(pl.element().filter(~pl.element().str.contains(_PRIVATE)))
+    return pl.coalesce(public.list.first(), ips.list.first())
+
+
 def proxied_address() -> Field:
-    """A proxy chain in the client's place: the first public address is the client, else the first one; list kept."""
+    """A proxy chain in the client's place; the list is kept."""
 
     def read(raw: pl.Expr) -> Columns:
-        ips = raw.str.extract_all(r"[^\s,]+").list.eval(pl.element().filter(pl.element().str.contains(_IP)))
-        public = ips.list.eval(pl.element().filter(~pl.element().str.contains(_PRIVATE)))
-        return {"client_ip": pl.coalesce(public.list.first(), ips.list.first()), "forwarded_for": raw}
+        return {"client_ip": _first_of_chain(raw), "forwarded_for": raw}
 
     ip = rf"(?:{_IPV4}(?::\d+)?|{_IPV6}|\[{_IPV6}\](?::\d+)?)"
     one = rf"(?:{ip}|{_NAME}|-)"

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
+from apilens.formats.escapes import Escape
+
 Columns = dict[str, pl.Expr]
 Read = Callable[[pl.Expr], Columns]
 Accept = Callable[[pl.Expr, Columns], pl.Expr]
@@ -36,10 +38,12 @@ class Field:
     pattern: str = r"\S+"
     rank: int = 0
     escaped: bool = False  # the gateway escapes this value
+    escape: Escape | None = None  # in a way of its own; None: as all of its layout
     mandatory: bool = False  # a null value makes the line a reject
     timestamp_kind: str | None = None
     percent: tuple[str, ...] = ()  # columns that are percent-encoded text
     expected: str = ""  # what it accepts, in words, for the reason of a reject
+    outranked_as: str = ""  # key in attributes under which a text stays where another field filled its column
     opens: str = ""  # what its value begins with, and the value of a variable right before it does not hold
 
     @property
@@ -83,6 +87,11 @@ def kept(field: Field, name: str) -> Field:
         careful=lambda raw: {**field.careful(raw), f"attributes.{name}": raw},
         prepare=None,
     )
+
+
+def kept_if_outranked(field: Field, name: str) -> Field:
+    """The same, of a text; in a text layout its value stays in `attributes` where another variable filled its column."""
+    return replace(field, outranked_as=name)
 
 
 def xray_trace(*, rank: int = 0) -> Field:

@@ -46,6 +46,11 @@ def typed(
             found.setdefault(name, []).append(value)
     # Where several fields fill one column, the first non-null one by rank.
     merged = {name: values[0] if len(values) == 1 else pl.coalesce(values) for name, values in found.items()}
+    lost = [
+        pl.when(pl.col(f"v{i}") != pl.col(filled)).then(pl.col(f"v{i}")).alias(f"attributes.{field.outranked_as}")
+        for i, (field, columns) in enumerate(reads)
+        if field.outranked_as and len(found[filled := next(iter(columns))]) > 1
+    ]
     times = [field for field in fields.values() if field.timestamp_kind]
     if times:
         merged["timestamp_kind"] = pl.lit(min(times, key=lambda field: field.rank).timestamp_kind)
@@ -55,7 +60,7 @@ def typed(
         if (accept := field.accept_careful if careful else field.accept or field.accept_careful) is not None:
             accepts[f"ok{i}"] = accept(pl.col(f"v{i}"), {name: pl.col(name) for name in reads[i][1]})
     # In a step of its own: a condition then reads the finished column instead of working it out again.
-    read = raws.with_columns(**merged).with_columns(*unused, **accepts)
+    read = raws.with_columns(**merged).with_columns(*unused, *lost, **accepts)
     for column in derived:
         read = read.with_columns(column)
     return read.drop([name for name in merged if name.startswith("_")])
@@ -146,8 +151,12 @@ def read_carefully(
     raws: `row` and per field i its text in `v{i}`, null markers already null, log escapes still in place.
     misfit: why the record as a whole does not fit; null where it does. derived, unused: as in `typed`.
     """
-    names = list(fields)
-    raws = unescape_columns(raws, [f"v{i}" for i, name in enumerate(names) if fields[name].escaped], escape)
+    styles: dict[Escape, list[str]] = {}
+    for i, field in enumerate(fields.values()):
+        if field.escaped:
+            styles.setdefault(field.escape or escape, []).append(f"v{i}")
+    for style, columns in styles.items():
+        raws = unescape_columns(raws, columns, style)
     plan = typed(raws.lazy(), fields, gateway, careful=True, derived=derived, unused=unused)
     read = plan.with_columns(misfit=misfit).collect(engine="in-memory")
     complaints = [
