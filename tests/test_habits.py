@@ -18,16 +18,16 @@ CLIENT = "at-its-quota"
 
 
 def refused(
-    calls: pl.DataFrame, at: datetime, count: int, *, rank: int, minutes: int = 15, who: str = CLIENT
+    calls: pl.DataFrame, at: datetime, count: int, *, rank: int, minutes: int = 15, who: str = CLIENT, code: int = 429
 ) -> pl.DataFrame:
-    """So many more calls to the endpoint of a rank by calls, spread over some minutes and answered with 429."""
+    """So many more calls to the endpoint of a rank by calls, spread over some minutes and answered with a code."""
     of = calls.filter(pl.col("route") == busiest(calls, rank)).head(1)
     seconds = pl.int_range(count) * (60 * minutes) // count
     more = pl.concat([of] * count).with_columns(
         start_time=pl.lit(at) + pl.duration(seconds=seconds),
-        status_code=pl.lit(429, pl.Int16),
+        status_code=pl.lit(code, pl.Int16),
         consumer=pl.lit(who),
-        request_id=pl.format("q{}", pl.int_range(count)),
+        request_id=pl.format("q{}-{}", pl.lit(code), pl.int_range(count)),
     )
     return more.select(calls.columns).cast(dict(calls.schema))
 
@@ -71,6 +71,21 @@ def test_what_a_client_at_its_quota_has_each_day_is_no_candidate_on_another_endp
 def test_what_goes_beyond_a_clients_habit_is_a_candidate(now: int, minutes: int, others: int) -> None:
     calls = at_its_quota(now=now, minutes=minutes, others=others)
     assert raised(calls) == [f"GET {busiest(quiet_world(1, endpoints=6), 3)}"]
+
+
+@pytest.mark.parametrize(("answered", "told"), [(200, True), (0, False)], ids=["elsewhere", "nowhere"])
+def test_a_client_that_is_refused_by_one_endpoint_and_answered_by_others_meanwhile_has_good_credentials(
+    answered: int, told: bool
+) -> None:
+    """Each day tokens of an app's users run out, on one of three endpoints; now as many are refused on a fourth."""
+    calls = quiet_world(1, endpoints=6)
+    days = [
+        refused(calls, START + timedelta(days=day, hours=9 + 2 * day), 40, rank=day % 3, code=401) for day in range(5)
+    ]
+    others = [refused(calls, FAULT, answered, rank=0, code=200)] if answered else []
+    here = refused(calls, FAULT, 40, rank=3, code=401)
+    found = scan(pl.concat([calls, *days, *others, here]).sort("start_time"))
+    assert (found.filter(pl.col("detected_at") > FAULT, pl.col("signal") == "auth").height > 0) == told
 
 
 def test_what_a_client_never_had_is_a_candidate_at_once() -> None:

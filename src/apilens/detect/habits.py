@@ -30,8 +30,8 @@ BEYOND = 3.0
 #: runs away, which is news. Picked on banks and telecoms, whose clients at their quota reach 2 times; a share of 0.9 excused a limit that
 #: was wrong while a nightly job ran.
 CAPPED, OTHER_MINUTES, RUNAWAY = 0.99, 30, 4.0
-#: Credentials that ran out are refused wherever they are shown. A client of which so many calls are answered in the very minutes in which one
-#: endpoint refuses it has good ones (or many users): that endpoint has changed.
+#: Credentials that ran out are refused wherever they are shown. A client of whose calls so many are answered in the very minutes in which one
+#: endpoint refuses it has good ones, or many users: that endpoint has changed.
 ANSWERED = 0.5
 
 
@@ -47,7 +47,8 @@ def unaccustomed(
     never did.
 
     Its habit: BEYOND times the calls with this code that it had, on all endpoints, within as much time on the second
-    worst of the seven days before; and what a rate limit refuses while it does its job, whether it did so before or not. rows: as baseline.fleet returns them. decided: by told() the minutes in which runs opened, as
+    worst of the seven days before (401, 403: on this endpoint, while it is answered on others); and what a rate limit refuses while it does its job,
+    whether it did so before or not. rows: as baseline.fleet returns them. decided: by told() the minutes in which runs opened, as
     an earlier scan found; of them the log is not asked again. Afterwards what was found of these runs.
     """
     decided = {} if decided is None else decided
@@ -106,8 +107,8 @@ def _carriers(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> dict[int, 
 
 
 def _refused(runs: list[Run], consumers: dict[int, str], fleet: Fleet, refusals: Refusals) -> pl.DataFrame:
-    """What these consumers had of these codes: consumer, status_code, endpoint, minute (from bin 0 on), calls. And what those of 429 had in
-    all, with neither code nor endpoint."""
+    """What these consumers had of these codes: consumer, status_code, endpoint, minute (from bin 0 on), calls. And what they had in all
+    on the last days, with neither code nor endpoint."""
     spans = pl.DataFrame(
         [
             (consumer, status, (runs[at].opened - days * DAY) * MINUTES, int(runs[at].strong[-1]))
@@ -136,7 +137,7 @@ def _refused(runs: list[Run], consumers: dict[int, str], fleet: Fleet, refusals:
 def _beyond(run: Run, part: pl.DataFrame, mine: pl.DataFrame, every: pl.DataFrame, fleet: Fleet) -> int | None:
     """The first minute at whose end the run opens, and the consumer has more than it is used to or is not alone; None: there is none.
 
-    part: rows of the run's endpoint; mine: calls of the consumer with the run's code; every: of 429 all its calls.
+    part: rows of the run's endpoint; mine: calls of the consumer with the run's code; every: all its calls.
     """
     refused, called = _per_minute(mine, fleet), _per_minute(every, fleet)
     total, own = (
@@ -151,8 +152,10 @@ def _beyond(run: Run, part: pl.DataFrame, mine: pl.DataFrame, every: pl.DataFram
         alone = own[known] - own[first] >= HINT_EXCESS * excess
         # Two minutes vary more than five: a window of a bin is the least that is compared.
         usual = BEYOND * _second_worst(total, known, max(known - first, MINUTES), fleet)
-        news = total[known] - total[first] >= usual and not _capped(refused, called, first, known)
-        if not news and run.status != 429 and _answered(refused, called, first, known):
+        news = total[known] - total[first] >= usual
+        if run.status == 429:
+            news = news and not _capped(refused, called, first, known)
+        elif not news and _answered(refused, called, first, known):
             news = own[known] - own[first] >= BEYOND * _second_worst(own, known, max(known - first, MINUTES), fleet)
         if not alone or news:
             return int(known)
@@ -162,7 +165,7 @@ def _beyond(run: Run, part: pl.DataFrame, mine: pl.DataFrame, every: pl.DataFram
 def _capped(refused: Floats, called: Floats, first: int, known: int) -> bool:
     """Whether a limit only kept a consumer from calling more than it mostly does, in the minutes first .. known-1.
 
-    refused, called: its calls by minute, with 429 and in all (none: of another code).
+    refused, called: its calls by minute, with 429 and in all.
     """
     answered = called - refused
     lately = slice(max(known - DAY * MINUTES, 0), known)
