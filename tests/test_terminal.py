@@ -8,6 +8,7 @@ import pty
 import subprocess
 import sys
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -152,16 +153,29 @@ def test_markdown_quotes_mention_and_reference_nobody() -> None:
     assert md("a@b.example") == "a@b.example"
 
 
+def _until_closed(terminal: int) -> bytes:
+    """What is written to a terminal until nobody has it open any more."""
+    found = b""
+    try:
+        while part := os.read(terminal, 4096):
+            found += part
+    except OSError:  # Linux: EIO
+        pass
+    return found
+
+
 def test_a_terminal_is_shown_how_far_an_ingest_is_and_a_pipe_is_not(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_bytes(log(range(2_000)))
     command = [sys.executable, "-c", "from apilens.cli import main; main()", "ingest", str(tmp_path / "a.log")]
     command += ["--lake", str(tmp_path / "lake"), "--json"]
     ours, theirs = pty.openpty()
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=theirs, env=os.environ | {"COLUMNS": "120"}, timeout=120
-    )
-    os.close(theirs)
-    shown = os.read(ours, 1 << 16).decode()
+    with ThreadPoolExecutor(1) as reader:
+        reading = reader.submit(_until_closed, ours)  # a terminal takes 4 KiB, then whoever writes waits
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=theirs, env=os.environ | {"COLUMNS": "120"}, timeout=120
+        )
+        os.close(theirs)
+        shown = reading.result().decode()
     os.close(ours)
     assert json.loads(done.stdout)["stored"] == 2_000
     assert "lines/s" in shown
