@@ -221,7 +221,8 @@ def test_the_same_instant_in_two_zones_is_one_instant() -> None:
 
 
 @pytest.mark.parametrize(
-    "request_line", ["\\x16\\x03\\x01", "", "-", "GET", "GET / HTTP/1.1 x", "get\\x20/", "G\\x00T / HTTP/1.1"]
+    "request_line",
+    ["\\x16\\x03\\x01", "", "-", "GET", "GET / HTTP/1.1 x", "GET /?q=phone 5", "get\\x20/", "G\\x00T / HTTP/1.1"],
 )
 def test_a_request_line_that_is_not_http_is_a_call_without_method(request_line: str) -> None:
     call, reason = one(f'1773064800.125 "{request_line}" 400', '$msec "$request" $status')
@@ -376,6 +377,8 @@ def test_only_a_format_of_which_a_log_has_half_is_said_to_be_near(line: str) -> 
         ("10.0.0.1, 203.0.113.7:4711, 10.0.0.2", "203.0.113.7"),
         ("10.0.0.1,10.0.0.2", "10.0.0.1"),
         ("[2001:db8::7]:443, 10.0.0.2", "2001:db8::7"),
+        ("::ffff:10.0.0.1, 2001:db8::7", "2001:db8::7"),
+        ("1234:56, 999.1.1.1, 203.0.113.7", "203.0.113.7"),
         ("unknown", None),
         ("-", None),
     ],

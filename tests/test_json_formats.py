@@ -944,3 +944,13 @@ def test_a_unit_may_be_a_word(name: str, ms: float) -> None:
     block = lines({"time": "2026-03-09T14:00:00Z", "method": "GET", "path": "/x", name: 12})
     found = detect(block, Options(), "x")
     assert (parse(block, found.reader).calls["duration_ms"][0], found.doubts) == (ms, ())
+
+
+@pytest.mark.parametrize("latency", [45, "45", "0.045s", 0.045])
+def test_a_latency_beside_envoys_duration_neither_replaces_it_nor_refuses_the_call(latency: Any) -> None:
+    own = {"start_time": "2026-03-09T14:00:00.125Z", "method": "GET", "path": "/x", "response_code": 200}
+    told = own | {"response_flags": "-", "upstream_cluster": "a", "latency": latency}
+    for record in (told | {"duration": 12}, {"response_time": 7, **told, "duration": 12}):
+        found = call(record)
+        assert (found["duration_ms"], dict(found["attributes"])["latency"]) == (12.0, str(latency))
+    assert read(told).calls["duration_ms"].to_list() == [45.0 if str(latency) == "45" else None]

@@ -33,13 +33,24 @@ _CALLERS = {
     for name in (plain, f"req_{plain}", plain.removeprefix("x_"))
 }
 
+
+def _latency(name: str) -> f.Field:
+    """What may be %DURATION%, or only the upstream's time: taken where nothing else is the duration, and where it is whole ms,
+    as Envoy writes them. What an author made of it otherwise (seconds, a unit) stays an attribute."""
+
+    def read(raw: pl.Expr) -> f.Columns:
+        whole = raw.str.contains(r"^\d{1,10}$")
+        ms = pl.when(whole).then(raw).cast(pl.Float64, strict=False)
+        return {"duration_ms": ms, f"attributes.{name}": pl.when(~whole).then(raw)}
+
+    return f.Field(read, read, rank=1)
+
+
 #: Plain name of a key -> what its operator writes. %DURATION% and the header of the upstream's time are in ms.
 _KEYS: dict[str, f.Field] = {
     **dict.fromkeys(("start_time", "timestamp", "time", "request_start_time", "ts"), f.written_time("start")),
-    **dict.fromkeys(
-        ("duration", "duration_ms", "total_duration", "request_time", "latency", "latency_ms", "response_time"),
-        f.duration("duration_ms", 1.0),
-    ),
+    **dict.fromkeys(("duration", "duration_ms", "total_duration", "request_time"), f.duration("duration_ms", 1.0)),
+    **{name: _latency(name) for name in ("latency", "latency_ms", "response_time")},
     **dict.fromkeys(
         ("upstream_service_time", "x_envoy_upstream_service_time", "resp_x_envoy_upstream_service_time"), _UPSTREAM_MS
     ),

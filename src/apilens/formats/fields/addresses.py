@@ -33,14 +33,17 @@ def address(ip: str, port: str, *, rank: int = 0) -> Field:
     return Field(quick, careful, accept=lambda raw, columns: raw.is_null() | raw.str.contains(_ADDRESS), rank=rank)
 
 
-_IP = r"^(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)$"
-#: RFC 1918, RFC 6598, loopback, link-local, unique local
-_PRIVATE = r"^(?:10\.|127\.|192\.168\.|169\.254\.|172\.(?:1[6-9]|2\d|3[01])\.|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|::1$|f[cd]|fe80)"
+#: RFC 1918, RFC 6598, loopback, link-local, unique local; IPv4 also as IPv6 maps it
+_PRIVATE = r"^(?:::ffff:)?(?:10\.|127\.|192\.168\.|169\.254\.|172\.(?:1[6-9]|2\d|3[01])\.|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|::1$|f[cd]|fe80)"
 
 
 #: IPv4; IPv6 with all its groups or `::`, and a zone.
 _IPV4 = r"\d{1,3}(?:\.\d{1,3}){3}"
 _IPV6 = r"(?:[0-9A-Fa-f:]*::[0-9A-Fa-f:.]*|(?:[0-9A-Fa-f]{1,4}:){6,7}[0-9A-Fa-f.]+)(?:%[\w.-]+)?"
+#: Of a chain, which a client may begin with anything: no port behind a number, no byte above 255.
+_BYTE = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
+_IP4 = rf"{_BYTE}(?:\.{_BYTE}){{3}}"
+_IP = f"^(?:{_IP4}|{_IPV6})$"
 #: A host's name, or what an anonymiser made of an address. It has a letter, so that no date and no time of day is one.
 _NAME = r"[\d.-]*(?:[^\W\d]|\*)[\w.*-]*"
 _CLIENT = rf"{_IPV4}|{_IPV6}|{_NAME}|unix:"
@@ -77,7 +80,7 @@ def client_of_chain(chains: pl.Series) -> pl.Series:
     behind a CDN or another public proxy the last one is that proxy, on thousands of users' calls, and who was hit is the question.
     """
     first = chains.str.splitn(",", 2).struct.field("field_0")
-    plain = first.str.contains(f"^{_IPV4}$") & ~first.str.contains(_PRIVATE)
+    plain = first.str.contains(f"^{_IP4}$") & ~first.str.contains(_PRIVATE)
     at = (~plain).arg_true()  # most begin with the client
     if at.is_empty():
         return first

@@ -13,8 +13,9 @@ _VERSIONS = {"HTTP/1.1": "1.1", "HTTP/2.0": "2", "HTTP/1.0": "1.0", "HTTP/3.0": 
 #: request_line of a call whose line is rebuilt byte for byte from method, url and http_version; see `rebuild`.
 REBUILT = ""
 _METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]
-#: A method is a token (RFC 9110 section 5.6.2); version as in RFC 9112 section 2.3, its short form, or (hypercorn) bare.
-_REQUEST = r"^([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\S+|\S.*\S) (?:HTTP/)?(\d(?:\.\d)?)$"
+#: A method is a token (RFC 9110 section 5.6.2); version as in RFC 9112 section 2.3, its short form, or (hypercorn) bare: other
+#: numbers are the end of a target with a blank in it.
+_REQUEST = r"^([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\S+|\S.*\S) (?:HTTP/(\d(?:\.\d)?)|(1\.[01]|[23]))$"
 _REQUEST_09 = r"^([A-Z]+) (\S+)$"
 
 
@@ -181,7 +182,7 @@ def request_line(*, blanks: bool = False) -> Field:
         # A target with blanks in it is no target (RFC 9112 section 3.2): the line is malformed, its parts a best guess.
         method = pl.coalesce(full.struct.field("1"), old.struct.field("1"))
         where = pl.coalesce(full.struct.field("2"), old.struct.field("2"))
-        version = _version(full.struct.field("3"))
+        version = _version(pl.coalesce(full.struct.field("3"), full.struct.field("4")))
         whole = ~where.str.contains(" ", literal=True)
         if blanks:
             whole |= where.str.contains("^[a-z]+://[^/ ]+/") & version.is_not_null()
