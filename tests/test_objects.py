@@ -513,6 +513,21 @@ def test_failures_of_a_store_say_what_to_do(bucket: S3Store, tmp_path: Path, mon
     objects.open_store.cache_clear()
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["127.0.0.1:9000", "", "http://127.0.0.1:9000\n", "http://127.0.0.1:90000", "ftp://x", "http://u:secret@[::1"],
+)
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"])
+def test_an_endpoint_that_is_no_url_is_said(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv(name, value)
+    objects.open_store.cache_clear()
+    ran = apilens("lake", "info", "--lake", "s3://bucket/lake")
+    assert (ran.code, ran.err.count("\n")) == (2, 1) and f"{name}=" in ran.err and "is no URL" in ran.err, ran
+    assert "secret" not in ran.err
+
+
 def test_azure_without_an_account_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
     ran = apilens("ingest", "az://container/logs/", "--lake", tmp_path / "lake")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import re
 import threading
 import time
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from apilens.errors import ApilensError, InputError, UsageError
 
@@ -64,6 +66,9 @@ FILE_SYSTEM_OPTIONS: dict[str, Any] = {
         "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=5), "base": 2},
     },
 }
+
+#: Where an S3 store of one's own is.
+_ENDPOINT_URLS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 
 _VARIABLES = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SKIP_SIGNATURE=true for a public bucket)",
@@ -183,15 +188,32 @@ def _glob(pattern: str) -> str:
 
 @cache
 def open_store(url: str) -> ObjectStore:
-    """The store behind a bucket's URL, or behind a prefix in it. Connects to nothing yet; raises UsageError for a setting that is missing."""
+    """The store behind a bucket's URL, or behind a prefix in it. Connects to nothing yet; raises UsageError for a setting that is missing or no URL."""
     from obstore.store import from_url
 
+    if url.startswith("s3:"):
+        _check_endpoint()
     with explained(url, UsageError):
         return from_url(
             url,
             client_options={"allow_http": True},
             retry_config={"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=PATIENCE_S)},
         )
+
+
+def _check_endpoint() -> None:
+    """Raises UsageError for an endpoint that is no URL: the library of the stores panics at its first request."""
+    for name in filter(os.environ.__contains__, _ENDPOINT_URLS):
+        value = os.environ[name]
+        try:
+            parts = urlsplit(value)
+            right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # of a port or an address
+            right = False
+        if not right or re.search(r"\s", value):
+            raise UsageError(
+                f"{name}={shown_url(value)!r} is no URL; expected for example http://127.0.0.1:9000, or the variable unset"
+            )
 
 
 def patiently(url: str, ask: Callable[[], Answer]) -> Answer:
