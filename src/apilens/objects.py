@@ -54,7 +54,7 @@ TABLE_OPTIONS = {
 SCAN_OPTIONS: dict[str, Any] = {
     **_HTTP,
     "max_retries": 100,
-    "retry_timeout_ms": int(PATIENCE_S * 1000),
+    "retry_timeout_ms": int(PATIENCE_S / 2 * 1000),  # a scan asks twice before it gives up
     "retry_max_backoff_ms": 5000,
 }
 #: The same for the file system through which DuckDB reads.
