@@ -29,7 +29,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
-from calls import Columns, arrivals, ticks
+from calls import Columns, Spells, arrivals, ticks, within
 from worlds import DAY, SIGNAL, World, wander
 
 WEDNESDAY = int(datetime(2026, 6, 10, tzinfo=UTC).timestamp())  # days 3, 4, 10 and 11 are weekends
@@ -132,11 +132,7 @@ class Calls(Columns):
 
 
 @dataclass
-class Fault:
-    kind: str
-    grade: str
-    spans: list[tuple[float, float]]  # seconds since the world's beginning when it is there
-    endpoints: list[int]
+class Fault(Spells):
     code: int | None = None
     consumer: int | None = None
     node: int | None = None
@@ -145,17 +141,6 @@ class Fault:
     z: float = 0.0
     usual: float = 0.0  # share of calls that fail or are slow; of the same window: mean ms (geometric), or calls
     during: float = 0.0
-
-    @property
-    def start(self) -> float:
-        return self.spans[0][0]
-
-    @property
-    def end(self) -> float:
-        return self.spans[-1][1]
-
-    def inside(self, at: np.ndarray) -> np.ndarray:
-        return np.logical_or.reduce([(at >= begin) & (at < end) for begin, end in self.spans])
 
     def hits(self, calls: Calls) -> np.ndarray:
         """Which calls can meet it, at whatever time."""
@@ -279,11 +264,7 @@ class Arcade:
 
     def excepted(self, endpoints: list[int], at: np.ndarray) -> np.ndarray:
         """Which moments fall into an event of these endpoints that is no fault and no usual time either."""
-        inside = np.zeros(len(at), dtype=bool)
-        for event in self.ambiguous:
-            if set(endpoints) & set(event["endpoints"]):
-                inside |= (at >= event["start"] - WEDNESDAY) & (at < event["end"] - WEDNESDAY)
-        return inside
+        return within(self.ambiguous, endpoints, at + WEDNESDAY)
 
     def free(self, region: str) -> np.ndarray:
         """Whether people there need not work, per minute."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -21,6 +22,37 @@ class Columns:
         """These calls, then those."""
         every = (self, *more)
         return type(self)(**{name: np.concatenate([getattr(one, name) for one in every]) for name in vars(self)})
+
+
+@dataclass
+class Spells:
+    """Base of a fault: what it is, when it is there, in seconds since the world's beginning, and on which endpoints."""
+
+    kind: str
+    grade: str
+    spans: list[tuple[float, float]]
+    endpoints: list[int]
+
+    @property
+    def start(self) -> float:
+        return self.spans[0][0]
+
+    @property
+    def end(self) -> float:
+        return self.spans[-1][1]
+
+    def inside(self, at: np.ndarray) -> np.ndarray:
+        """Which moments it is there."""
+        return np.logical_or.reduce([(at >= begin) & (at < end) for begin, end in self.spans])
+
+
+def within(events: list[dict[str, Any]], endpoints: list[int], at: np.ndarray) -> np.ndarray:
+    """Which moments (seconds since the epoch) fall into an event of any of these endpoints."""
+    inside = np.zeros(len(at), dtype=bool)
+    for event in events:
+        if set(endpoints) & set(event["endpoints"]):
+            inside |= (at >= event["start"]) & (at < event["end"])
+    return inside
 
 
 def arrivals(random: np.random.Generator, rate: np.ndarray) -> np.ndarray:

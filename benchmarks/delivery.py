@@ -36,7 +36,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
-from calls import Columns, arrivals, label, ticks
+from calls import Columns, Spells, arrivals, label, ticks, within
 from worlds import DAY, SIGNAL, World, wander
 
 LOG_FORMAT = (
@@ -159,11 +159,7 @@ class Calls(Columns):
 
 
 @dataclass
-class Fault:
-    kind: str
-    grade: str
-    spans: list[tuple[float, float]]  # seconds since the world's beginning when it is there
-    endpoints: list[int]
+class Fault(Spells):
     code: int | None = None
     upstream: str | None = None
     who: int | None = None
@@ -175,23 +171,12 @@ class Fault:
     during: float = 0.0
 
     @property
-    def start(self) -> float:
-        return self.spans[0][0]
-
-    @property
-    def end(self) -> float:
-        return self.spans[-1][1]
-
-    @property
     def consumer(self) -> str | None:
         return None if self.who is None else CONSUMERS[self.who]
 
     @property
     def node(self) -> str | None:
         return None if self.pod is None else PODS[self.pod]
-
-    def inside(self, at: np.ndarray) -> np.ndarray:
-        return np.logical_or.reduce([(at >= begin) & (at < end) for begin, end in self.spans])
 
     def hits(self, calls: Calls) -> np.ndarray:
         """Which calls can meet it, at whatever time."""
@@ -394,11 +379,7 @@ class Delivery:
 
     def excepted(self, endpoints: list[int], at: np.ndarray) -> np.ndarray:
         """Which moments fall into an event of these endpoints that is no fault and no usual time either."""
-        inside = np.zeros(len(at), dtype=bool)
-        for event in self.ambiguous:
-            if set(endpoints) & set(event["endpoints"]):
-                inside |= (at >= event["start"] - THURSDAY) & (at < event["end"] - THURSDAY)
-        return inside
+        return within(self.ambiguous, endpoints, at + THURSDAY)
 
     def traffic(self) -> Calls:
         """Who calls what and when, without answers."""

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
-from calls import Columns, arrivals, label, ticks
+from calls import Columns, Spells, arrivals, label, ticks
 from worlds import DAY, SIGNAL, World, wander
 
 MONDAY = 1_776_643_200  # 2026-04-20T00:00:00Z: the deadline is on day 10, Thursday 30 April; 1 May is a holiday
@@ -125,31 +125,13 @@ class Calls(Columns):
 
 
 @dataclass
-class Fault:
-    kind: str
-    grade: str
-    spans: list[tuple[float, float]]  # seconds since the world's beginning when it is there
-    endpoints: list[int]
+class Fault(Spells):
     code: int | None = None
     upstream: str | None = None
     consumer: str | None = None
     node: str | None = None
     affected: int = 0
     z: float = 0.0
-
-    @property
-    def start(self) -> float:
-        return self.spans[0][0]
-
-    @property
-    def end(self) -> float:
-        return self.spans[-1][1]
-
-    def during(self, at: np.ndarray) -> np.ndarray:
-        inside = np.zeros(len(at), dtype=bool)
-        for begin, end in self.spans:
-            inside |= (at >= begin) & (at < end)
-        return inside
 
 
 @dataclass
@@ -633,7 +615,7 @@ def _drawn(
 def _done(random: np.random.Generator, world: Portal, calls: Calls, fault: Fault) -> Calls:
     """The calls with a fault in them."""
     kind, grade = fault.kind, fault.grade
-    inside = fault.during(calls.at) & np.isin(calls.endpoint, fault.endpoints)
+    inside = fault.inside(calls.at) & np.isin(calls.endpoint, fault.endpoints)
     draw = random.random(len(calls))
     calls = calls.where(np.arange(len(calls)))  # a copy
     if kind in ("traffic_drop", "silence"):
@@ -669,7 +651,7 @@ def _done(random: np.random.Generator, world: Portal, calls: Calls, fault: Fault
     _fail(random, calls, hit, fault)
 
     def answers(more: Calls) -> np.ndarray:
-        return np.where(fault.during(more.at) & (random.random(len(more)) < share), fault.code or 0, 200)
+        return np.where(fault.inside(more.at) & (random.random(len(more)) < share), fault.code or 0, 200)
 
     if fault.code is not None and fault.code >= 500:
         calls = calls.and_those(_again(random, calls, hit, answers))
@@ -703,8 +685,8 @@ def _measured(fault: Fault, world: Portal, calls: Calls, quiet: Calls) -> None:
         now, before = (one.where(np.isin(one.endpoint, chosen)) for one in (calls, quiet))
         if fault.node is not None:
             now, before = (one.where(one.balancer == BALANCERS.index(fault.node)) for one in (now, before))
-        here = now.where(fault.during(now.at))
-        usual = before.where(fault.during(before.at))
+        here = now.where(fault.inside(now.at))
+        usual = before.where(fault.inside(before.at))
         if fault.kind in ("traffic_drop", "silence", "traffic_spike"):
             affected = abs(len(usual) - len(here))
             value = _traffic_z(fault, world, before.at, len(here))
