@@ -421,7 +421,8 @@ class _Lease:
             except (AlreadyExistsError, PreconditionError, FileNotFoundError):
                 return  # check() says so to whom it concerns
             except Exception as error:
-                objects.say_waiting(self._url, error)
+                if objects.is_outage(error):  # of anything else check() says what it is
+                    objects.say_waiting(self._url, error)
 
     def check(self) -> None:
         from obstore.exceptions import AlreadyExistsError, PreconditionError
