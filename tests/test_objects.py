@@ -335,6 +335,47 @@ def test_a_run_goes_on_when_its_store_was_killed_and_comes_back(
     assert "lake/_apilens/commit.lock" not in [one["path"] for one in bucket.list("lake/_apilens/").collect()]
 
 
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+OUT, BUSY = "HTTP error: error sending request", "Server returned non-2xx status code: 503 Service Unavailable"
+
+
+@pytest.mark.parametrize(
+    ("answers", "waited"),
+    [((OUT,), 5), ((BUSY,), 60), (("", OUT), 60), ((OUT, BUSY), 60)],
+    ids=["never reached", "busy", "reached before", "out, then busy"],
+)
+def test_a_store_that_was_never_reached_is_not_waited_for_as_one_that_is_out_for_a_moment(
+    answers: tuple[str, ...], waited: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(objects, "time", clock)
+    monkeypatch.setattr(objects, "_reached", set())
+    left = list(answers)
+
+    def ask() -> None:
+        text = left.pop(0) if len(left) > 1 else left[0]
+        if text:
+            raise OSError(f"Generic S3 error: {text}")
+
+    if not answers[0]:
+        objects.patiently("s3://some/lake", ask)
+    with pytest.raises(OSError, match="Generic S3"):
+        objects.patiently("s3://some/lake", ask)
+    assert waited < clock.now <= waited + 2
+
+
 @pytest.mark.parametrize(
     ("text", "out"),
     [
@@ -496,6 +537,7 @@ def test_failures_of_a_store_say_what_to_do(bucket: S3Store, tmp_path: Path, mon
     assert ran.code == 3 and "no such object" in ran.err, ran
     monkeypatch.setattr(objects, "_RETRIES", 0)
     monkeypatch.setattr(objects, "PATIENCE_S", 0)
+    monkeypatch.setattr(objects, "FIRST_PATIENCE_S", 0)
     objects.open_store.cache_clear()
     with monkeypatch.context() as patch:
         patch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")

@@ -37,6 +37,8 @@ _UNREADABLE = re.compile(r"(?:^|/)(\.\.?|)/|(?:^|/)\.\.?$|[\x00-\x1f\x7f]")
 #: How long a request is made again while the store is out or too busy: a server that starts anew, or a failover, takes some
 #: seconds. Picked.
 PATIENCE_S = 60.0
+#: The same for a store that this process has not reached yet: rather a wrong address than a restart. Picked.
+FIRST_PATIENCE_S = 5.0
 #: The library makes it again this often by itself, over some three seconds; what takes longer is said.
 _RETRIES = 5
 _PAUSE_S = 1.0
@@ -216,20 +218,33 @@ def _check_endpoint() -> None:
             )
 
 
+_reached: set[str] = set()
+
+
 def patiently(url: str, ask: Callable[[], Answer]) -> Answer:
-    """What a request answers; made again for a minute while the store is out or too busy, which is said once.
+    """What a request answers; made again for a minute while the store is out or too busy, which is said once. A store that this
+    process has not reached yet is given a few seconds: its address may be wrong.
 
     In steps of a few seconds, between which Ctrl-C is heard: the library hears nothing while it tries again by itself.
     """
-    until = time.monotonic() + PATIENCE_S
+    bucket, began = split(url)[0], time.monotonic()
     while True:
         try:
-            return ask()
+            answer = ask()
         except Exception as error:
-            if not is_outage(error) or time.monotonic() > until:
+            if not is_outage(error):
                 raise
-            say_waiting(url, error)
+            if _BUSY.search(str(error)):
+                _reached.add(bucket)
+            known = bucket in _reached
+            if time.monotonic() > began + (PATIENCE_S if known else FIRST_PATIENCE_S):
+                raise
+            if known:
+                say_waiting(url, error)
             time.sleep(_PAUSE_S)
+        else:
+            _reached.add(bucket)
+            return answer
 
 
 _said_at, _saying = -PATIENCE_S, threading.Lock()
