@@ -186,7 +186,8 @@ def test_spans_tell_the_outcome_also_without_an_http_status(attributes: dict[str
     "name",
     [
         "request.headers.grpc-status", "request_Grpc-Status", "http_grpc_status", "http.request.header.grpc-status",
-        "req.hdr(grpc-status)", "cs(grpc-status)", "grpc_status_details", "grpc-status-details-bin", "grpc_message",
+        "req.hdr(grpc-status)", "cs(grpc-status)", "RequestHeaders.grpc-status", "headers.grpc-status", "queryParams.grpc_status",
+        "request.querystring.grpc_status", "args.grpc_status", "grpc_status_details", "grpc-status-details-bin", "grpc_message",
     ],
 )  # fmt: skip
 def test_what_a_client_sends_and_what_only_sounds_like_it_is_no_outcome(name: str) -> None:

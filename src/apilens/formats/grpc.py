@@ -36,18 +36,20 @@ _WRITTEN = {
 
 #: What gateways call it in `attributes`: grpc_status, grpc_status_number, trailer.grpc-status, sent_trailer_grpc_status,
 #: upstream_http_grpc_status, response.headers.grpc-status, downstream_Grpc-Status, res.hdr(grpc-status), rpc.grpc.status_code, …
-#: A request may have such a header too, and a client could write anything there.
 _NAME = re.compile(
-    r"(?!(?:.*[^a-z])?(?:req|request|cs)[^a-z]|http_)"
     r"(?:.*[^a-z])?(?:grpc[-_.]?(?:code|(?:response[-_.])?status(?:[-_.]?(?:code|number|camel_string|snake_string))?)"
     r"|rpc[-_.]response[-_.]status[-_.]code)\)?",
     re.IGNORECASE,
+)
+#: What is, or may be, of the request: there a client writes what it likes, and could make its calls look failed.
+_ASKED = re.compile(
+    r".*req|(?!.*res).*header|(?:.*[^a-z])?(?:query|(?:args?|params?|cookies?|claims?)[^a-z])|http_|cs[^a-z]", re.IGNORECASE
 )
 
 
 def is_grpc_status(name: str) -> bool:
     """Whether an attribute of this name is the gRPC status of a response."""
-    return _NAME.fullmatch(name) is not None
+    return _NAME.fullmatch(name) is not None and _ASKED.match(name) is None
 
 
 def http_status(grpc_status: pl.Expr) -> pl.Expr:
