@@ -173,13 +173,47 @@ def test_an_author_s_key_is_the_outcome_where_the_layout_says_so() -> None:
     ],
 )
 def test_spans_tell_the_outcome_also_without_an_http_status(attributes: dict[str, Any], expected: int | None) -> None:
+    assert statuses([span(attributes)]) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "method", "path"),
+    [
+        ({"rpc.system": "grpc", "rpc.service": "shop.v1.Orders", "rpc.method": "Pay"}, "POST", "/shop.v1.Orders/Pay"),
+        ({"rpc.system.name": "grpc", "rpc.method": "shop.v1.Orders/Pay"}, "POST", "/shop.v1.Orders/Pay"),
+        ({"rpc.system.name": "grpc", "rpc.method": "_OTHER"}, None, None),
+        ({"rpc.system": "jsonrpc", "rpc.service": "a", "rpc.method": "b"}, None, None),
+        (
+            {
+                "rpc.system": "grpc",
+                "rpc.service": "a",
+                "rpc.method": "b",
+                "http.request.method": "PUT",
+                "url.path": "/c",
+            },
+            "PUT",
+            "/c",
+        ),
+    ],
+)
+@pytest.mark.parametrize("copies", [1, 2500])
+def test_a_span_of_grpc_is_a_call_of_its_method(
+    attributes: dict[str, Any], method: str | None, path: str | None, copies: int
+) -> None:
+    for call in read([span(attributes)] * copies):
+        assert (call.get("method"), call.get("path")) == (method, path)
+        assert dict(call["attributes"]).items() >= {k: v for k, v in attributes.items() if k.startswith("rpc.")}.items()
+
+
+def span(attributes: dict[str, Any]) -> str:
+    """A line with one span that has these attributes."""
     request = json.loads(FORMATS["otlp_trace"].example)
-    (span,) = request["resourceSpans"][0]["scopeSpans"][0]["spans"]
-    span["attributes"] = [
+    (one,) = request["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    one["attributes"] = [
         {"key": key, "value": {"intValue": str(value)} if isinstance(value, int) else {"stringValue": value}}
         for key, value in attributes.items()
     ]
-    assert statuses([json.dumps(request)]) == [expected]
+    return json.dumps(request)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,8 @@ _NAME = re.compile(
 )
 #: What is, or may be, of the request: there a client writes what it likes, and could make its calls look failed.
 _ASKED = re.compile(
-    r".*req|(?!.*res).*header|(?:.*[^a-z])?(?:query|(?:args?|params?|cookies?|claims?)[^a-z])|http_|cs[^a-z]", re.IGNORECASE
+    r".*req|(?!.*res).*header|(?:.*[^a-z])?(?:query|(?:args?|params?|cookies?|claims?)[^a-z])|http_|cs[^a-z]",
+    re.IGNORECASE,
 )
 
 
