@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from apilens.formats import FORMATS
+from apilens.formats import FORMATS, Options, detect
+from apilens.formats.block import Block, parse
 from apilens.formats.grpc import is_grpc_status
 from commands import apilens, ingest
 from test_text_layouts import read
@@ -148,6 +149,17 @@ def test_the_outcome_stands_under_its_name_in_json(name: str, where: str, copies
     assert [call["status_code"] for call in calls] == [503, 200, 200] * copies
     assert {call["gateway"] for call in calls} == {name}
     assert dict(calls[0]["attributes"])[where] in ("14", '["14"]')
+
+
+@pytest.mark.parametrize(
+    "columns", [{}, {"timestamp": "timestamp", "path": "path", "status_code": "status"}], ids=["by names", "mapped"]
+)
+def test_a_column_of_a_table_tells_the_outcome(columns: dict[str, str]) -> None:
+    header = "timestamp,path,status,grpc_status"
+    rows = [f"2026-03-09T14:00:00Z,/shop.v1.Orders/Pay,200,{grpc}" for grpc in ("14", "0", "")]
+    block = Block("\n".join([header, *rows, ""]).encode())
+    calls = parse(block, detect(block, Options(columns=columns), "x").reader).calls
+    assert calls["status_code"].to_list() == [503, 200, 200]
 
 
 def test_an_author_s_key_is_the_outcome_where_the_layout_says_so() -> None:
