@@ -38,7 +38,7 @@ CALLS = table(
         "gateway_route": pl.String,  # route template or id as the gateway names it
         "route": pl.String,  # template without method, variables written {id}
         "http_version": pl.String,
-        "status_code": pl.Int16,  # null: the gateway sent none
+        "status_code": pl.Int16,  # of gRPC as formats.grpc has it; null: the gateway sent none
         "upstream_status_code": pl.String,  # last attempt
         "request_bytes": pl.Int64,
         "request_body_bytes": pl.Int64,

@@ -1,4 +1,5 @@
-"""What a record holds beside its columns, as the map `attributes`."""
+"""What a record holds beside its columns, as the map `attributes`. Whatever the format, all of it passes through here: so here
+a call's gRPC status becomes its status_code."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 
 from apilens import arrow
+from apilens.formats.grpc import http_status, is_grpc_status, judged
 
 #: One row per attribute of a record.
 EXTRAS = pl.Schema({"row": pl.UInt32, "key": pl.String, "value": pl.String})
@@ -14,6 +16,11 @@ EXTRAS = pl.Schema({"row": pl.UInt32, "key": pl.String, "value": pl.String})
 
 def add_attributes(calls: pl.DataFrame, extras: pl.DataFrame) -> pl.DataFrame:
     """Calls with EXTRAS rows added to their attributes; a key that an attribute has already is not taken twice."""
+    told = [key for key in extras["key"].unique() if is_grpc_status(key)]
+    if told:
+        of = extras.filter(pl.col("key").is_in(told)).group_by(pl.col("row").cast(pl.UInt32))
+        calls = calls.join(of.agg(told=http_status(pl.col("value")).max()), on="row", how="left", maintain_order="left")
+        calls = judged(calls, pl.col("told")).drop("told")
     if "attributes" in calls.columns:
         entry = pl.List(pl.Struct({"key": pl.String, "value": pl.String}))
         own = calls.select("row", pl.col("attributes").cast(entry).alias("entry")).drop_nulls("entry")
@@ -35,6 +42,8 @@ def gather_attributes(calls: pl.DataFrame) -> pl.DataFrame:
     parts = [name for name in calls.columns if name.startswith("attributes.")]
     if not parts:
         return calls
+    if told := [http_status(pl.col(name)) for name in parts if is_grpc_status(name.removeprefix("attributes."))]:
+        calls = judged(calls, pl.max_horizontal(told))
     # Row by row by way of one gather: concat_list takes twenty times as long.
     values = [calls[name].cast(pl.String) for name in parts]
     filled = np.column_stack([value.is_not_null().to_numpy() for value in values])

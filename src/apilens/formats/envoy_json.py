@@ -11,8 +11,9 @@ import polars as pl
 from apilens.errors import UsageError
 from apilens.formats import fields as f
 from apilens.formats.format import Format, Options
+from apilens.formats.grpc import is_grpc_status
 from apilens.formats.json_layout import JsonLayout
-from apilens.formats.json_paths import names, path, plain_name
+from apilens.formats.json_paths import dotted, names, path, plain_name
 from apilens.formats.operators import IN_JSON, OPERATOR, operator, parent
 
 _METHOD, _URL, _STATUS = f.token("method"), f.url(rank=1), f.status()
@@ -175,8 +176,12 @@ def _pasted(text: str, tz: str) -> JsonLayout:
         if (used := OPERATOR.fullmatch(value)) is None or used[1] is None:
             continue
         field = operator(used[1], used[2], tz)
-        if not next(iter(field.careful(pl.lit("")))).startswith("attributes."):
+        column = next(iter(field.careful(pl.lit(""))))
+        if not column.startswith("attributes."):
             found[path(*where)] = field
+        elif is_grpc_status(column.removeprefix("attributes.")):
+            # Known by its name, which the author's key need not be.
+            found[path(*where)] = f.kept(field, dotted(path(*where)))
     times = tuple(where for where, field in found.items() if field.timestamp_kind)
     if not times:
         raise UsageError(f"the layout {text[:60]!r} has no time: expected %START_TIME% among its values")

@@ -231,6 +231,15 @@ def _own_path() -> f.Field:
     return f.Field(read, read, rank=-1)
 
 
+def _rpc(name: str) -> f.Field:
+    """What a span of RPC says was called: an attribute, and a step to the path."""
+
+    def read(raw: pl.Expr) -> f.Columns:
+        return {f"attributes.rpc.{name}": raw, f"_rpc_{name.partition('.')[0]}": raw}
+
+    return f.Field(read, read)
+
+
 def _peer_address() -> f.Field:
     """The peer's address, which is the client's unless that is named apart: a proxy may stand between them."""
     peer = f.peer(rank=2)
@@ -296,6 +305,10 @@ _ATTRIBUTES: dict[str, f.Field] = {
     **_first_of(f.text("user_agent"), "user_agent.original", "http.user_agent"),
     **_first_of(f.size("request_body_bytes"), "http.request.body.size", "http.request_content_length"),
     **_first_of(f.size("response_body_bytes"), "http.response.body.size", "http.response_content_length"),
+    '$."rpc.system.name"': _rpc("system.name"),
+    '$."rpc.system"': _rpc("system"),
+    '$."rpc.service"': _rpc("service"),
+    '$."rpc.method"': _rpc("method"),
     '$."http.request.size"': f.size("request_bytes"),
     '$."http.response.size"': f.size("response_bytes"),
     '$."error.type"': f.text("response_flags"),
@@ -313,6 +326,18 @@ _ATTRIBUTES: dict[str, f.Field] = {
     **{f'$.resource."{name}"': f.text("node", rank=rank) for rank, name in enumerate(_NODES)},
 }
 _URL = pl.when(pl.col("_own").is_null()).then("url").alias("url")
+_OF_GRPC = pl.when((pl.col("_rpc_system") == "grpc") & (pl.col("_rpc_method") != "_OTHER"))
+#: Before version 1.38 of the conventions a method does not name its service.
+_CALLED = (
+    pl.when(pl.col("_rpc_method").str.contains("/", literal=True))
+    .then("/" + pl.col("_rpc_method"))
+    .otherwise("/" + pl.col("_rpc_service") + "/" + pl.col("_rpc_method"))
+)
+#: Spans of gRPC say nothing of HTTP: there each call is a POST to /service/method. Source: "gRPC over HTTP2", Requests.
+_GRPC = (
+    pl.coalesce("path", _OF_GRPC.then(_CALLED)).alias("path"),
+    pl.coalesce("method", _OF_GRPC.then(pl.lit("POST"))).alias("method"),
+)
 _PORTS = f.port_of_peer("network.peer.port")
 _SECRET = tuple(
     f'$."http.{header}"'
@@ -341,6 +366,7 @@ TRACE = JsonLayout(
     filtered=f"{{$.span.spanId}} IS NOT NULL AND coalesce({{$.span.kind}}, '0') NOT IN {_SERVER}",
     derived=(
         _URL,
+        *_GRPC,
         *_PORTS,
         pl.when(pl.col("_end") >= pl.col("_start"))
         .then(((pl.col("_end") - pl.col("_start")) / 1e6).round(6))
@@ -361,7 +387,7 @@ LOGS = JsonLayout(
     },
     signs=("$.log",),
     any_of=(tuple(f'$."{name}"' for name in _HTTP),),
-    derived=(_URL, *_PORTS),
+    derived=(_URL, *_GRPC, *_PORTS),
     dropped=_SECRET,
     nulls=("", "0"),
 )
