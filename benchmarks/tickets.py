@@ -37,7 +37,7 @@ AGENTS = {
     "resale": "python-requests/2.32", "-": "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
 }  # fmt: skip
 # Calls per hour of the local day, on a working day and on a free one.
-RHYTHMS = {
+RHYTHMS: dict[str, tuple[list[float], list[float]]] = {
     "browse": ([3, 2, 1, 1, 1, 2, 4, 7, 10, 12, 13, 14, 16, 14, 12, 12, 13, 15, 18, 22, 24, 22, 15, 7], [5, 3, 2, 1, 1, 1, 2, 5, 9, 14, 18, 19, 18, 17, 17, 18, 19, 20, 21, 23, 23, 20, 14, 8]),
     "mobile": ([6, 4, 3, 3, 3, 5, 10, 16, 16, 14, 13, 14, 16, 14, 13, 14, 16, 18, 20, 21, 21, 19, 15, 9], [8, 6, 4, 3, 3, 4, 6, 10, 14, 17, 18, 18, 18, 17, 17, 17, 18, 19, 20, 21, 20, 18, 14, 10]),
     "stream": ([10, 6, 3, 2, 1, 1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7, 9, 13, 20, 28, 31, 27, 18], [15, 10, 5, 3, 2, 1, 1, 2, 4, 6, 8, 9, 10, 11, 11, 11, 12, 14, 17, 24, 32, 35, 31, 23]),
@@ -133,7 +133,7 @@ class Fault(Spells):
 
 
 def make(profile: str, seed: int, endpoints: int = 40, days: int = 14, calls_per_minute: float = 60.0) -> World:
-    """A world; profile `tickets`, or `quiet-tickets` for the same one without faults. 12 to 360 endpoints, at least 7 days."""
+    """A world; profile `tickets`, or `quiet-tickets` for the same one without faults. 12 to 360 endpoints, at least 8 days."""
     company = Company(np.random.default_rng([seed, 41]), endpoints, days, calls_per_minute)
     calls, faults = company.answered(), list[Fault]()
     if not profile.startswith("quiet"):
@@ -356,15 +356,13 @@ class Company:
     def logged(self, calls: Calls) -> pl.DataFrame:
         """at: seconds since the epoch when the answer was sent; line: as nginx writes it."""
         random, count, col = np.random.default_rng(len(calls)), len(calls), pl.col
-        crowd = np.isin(calls.consumer, [CONSUMERS.index(name) for name in (*MIXES["crowd"], "-")])
+        crowd = np.isin(np.array(CONSUMERS)[calls.consumer], [*MIXES["crowd"], "-"])
         address = np.where(crowd, random.integers(0, 9000, count), 60_000 + calls.consumer)  # programs keep theirs
         number = np.minimum(1000 + random.pareto(0.9, count) * 40, 99_999).astype(int)
         requests = [f"{route.method} {path}" for route, path in zip(self.routes, self.paths, strict=True)]
         agents = [next((AGENTS[a] for a in AGENTS if name.startswith(a)), "Java-http-client/21") for name in CONSUMERS]
-        refused = (calls.consumer == CONSUMERS.index("-")) & np.isin(
-            calls.status, (401, 403, 429)
-        )  # poses as a browser
-        agent = np.where(refused, CONSUMERS.index("web"), calls.consumer)
+        caught = (calls.consumer == CONSUMERS.index("-")) & np.isin(calls.status, (401, 403, 429))
+        agent = np.where(caught, CONSUMERS.index("web"), calls.consumer)  # poses as a browser
         frame = pl.DataFrame(
             {
                 "at": BEGIN + np.round(calls.at + calls.ms / 1000, 3),
@@ -403,9 +401,9 @@ PLANS: dict[str, tuple[int, tuple[float, float], tuple[float, float, float], tup
     "auth_failure": (3, (60, 420), (0.95, 0.4, 0.5), (401, 403)), "rate_limit": (2, (40, 240), (0.8, 0.35, 0.5), (429,)),
     "error_burst": (4, (15, 110), (0.4, 0.1, 0.2), (500, 500, 502, 503)), "low_traffic_fail": (2, (500, 1500), (0.6, 0.2, 0.3), (500, 503)),
     "validation_regression": (2, (400, 1800), (0.3, 0.06, 0.2), (400, 422)), "new_code": (2, (180, 900), (0.2, 0.05, 0.15), (415, 423, 426, 451, 507)),
-    "latency_drift": (2, (2600, 5000), (0.9, 0.45, 0.22), ()), "latency_step": (3, (60, 700), (2.0, 1.5, 1.22), ()),
-    "latency_tail": (2, (60, 400), (0.25, 0.13, 0.08), ()), "traffic_drop": (2, (60, 300), (0.9, 0.65, 0.45), ()),
-    "traffic_silence": (2, (60, 480), (1.2, 1.2, 1.2), ()), "traffic_spike": (2, (30, 180), (4.0, 2.5, 1.7), ()),
+    "latency_drift": (2, (2600, 5000), (0.9, 0.45, 0.28), ()), "latency_step": (3, (60, 700), (2.0, 1.5, 1.35), ()),
+    "latency_tail": (2, (60, 400), (0.25, 0.13, 0.1), ()), "traffic_drop": (2, (60, 300), (0.9, 0.65, 0.45), ()),
+    "traffic_silence": (2, (60, 480), (1.2, 1.2, 1.2), ()), "traffic_spike": (2, (30, 180), (4.0, 2.5, 1.9), ()),
 }  # fmt: skip
 
 
@@ -445,7 +443,7 @@ class Saboteur:
         random, (_, (least, most), strengths, codes) = self.random, PLANS[kind]
         for _ in range(400):
             lasts = np.exp(random.uniform(np.log(least), np.log(most))) * 60
-            level = random.choice(3, p=[0.25, 0.4, 0.35])
+            level = random.choice(3, p=[0.2, 0.4, 0.4])
             fault = Fault(kind, "hard", [], [], strengths[level] * random.uniform(0.9, 1.1))
             fault.code = int(random.choice(codes)) if codes else None
             lead = int(random.choice(len(self.rows), p=self.chances(kind)))
@@ -471,8 +469,9 @@ class Saboteur:
     def chances(self, kind: str) -> np.ndarray:
         """How likely each endpoint is to be the first that is hit."""
         weight = np.sqrt(self.volume)
-        least, most = (40, np.quantile(self.volume, 0.25)) if kind == "low_traffic_fail" else (150, np.inf)
-        weight[(self.volume < least) | (self.volume > most)] = 0
+        tenth, quarter, half = np.quantile(self.volume, [0.1, 0.25, 0.5])
+        rare = kind == "low_traffic_fail"
+        weight[(self.volume < min(40 if rare else 150, tenth if rare else half)) | (rare & (self.volume > quarter))] = 0
         for e, route in enumerate(self.company.routes):
             uneven = route.rhythm in ("gate", "night", "import") or route.sale > 3
             apps = route.mix in ("crowd", "mobile") and not (kind == "auth_failure" and route.service == "accounts")
@@ -548,12 +547,12 @@ def measured(company: Company, calls: Calls, fault: Fault, number: int) -> dict[
     signal, count = SIGNAL.get(fault.kind, "errors"), int(fault.affected.sum())
     others = ~np.isin(calls.fault, (-1, number)) & (signal != "traffic")
     calls = calls.where(np.isin(calls.endpoint, np.flatnonzero(fault.affected)) & ~others)
-    limits = (12, 8.5, 6)  # z of what is easy, medium, detectable
+    limits = (14, 9.5, 6)  # z of what is easy, medium, detectable
     if fault.kind == "latency_tail":
         slow = np.quantile(calls.ms[~fault.inside(calls.at) & (calls.status < 400)], 0.97)
         (z, effect), clear, visible = more_of(calls.ms > slow, calls, fault), 0.1, 0.05
     elif signal in ("latency", "traffic"):
-        (z, effect), limits = shifted(company, calls, fault), (10, 6.5, 4.5)
+        (z, effect), limits = shifted(company, calls, fault), (8.5, 6.5, 4)
         clear, visible = (0.45, 0.2) if signal == "latency" else (1.0 if fault.kind == "traffic_spike" else 0.7, 0.45)
     else:
         same = calls.status >= 500 if (fault.code or 0) >= 500 else calls.status == fault.code
@@ -578,7 +577,7 @@ def more_of(hits: np.ndarray, calls: Calls, fault: Fault) -> tuple[float, float]
 
 
 def shifted(company: Company, calls: Calls, fault: Fault) -> tuple[float, float]:
-    """z and relative change of the number of calls, or of the latency (of a drift: late in it), against other days of its sort."""
+    """z and relative change of the number of calls, or of the latency (of a drift: late in it), against other days."""
     counted, begin = SIGNAL[fault.kind] == "traffic", fault.start
     if fault.kind == "latency_drift":
         begin += (fault.end - begin) * 2 / 3
@@ -591,7 +590,8 @@ def shifted(company: Company, calls: Calls, fault: Fault) -> tuple[float, float]
             like, then = (company.free[int((moment + length / 2) / 60)] for moment in (start, begin))
             sort = "then" if start == begin else "like" if like == then else "unlike"
             found[sort].append(np.log(len(spell) + 1) if counted else np.log(spell).mean())
-    others = np.array(found["like"] if len(found["like"]) >= 4 else found["like"] + found["unlike"])
+    alike = counted and len(found["like"]) >= 4  # a latency hardly knows what day it is
+    others = np.array(found["like"] if alike else found["like"] + found["unlike"])
     if len(others) < 3 or not found["then"]:
         return 0.0, 0.0
     usual, change = np.median(others), found["then"][0] - np.median(others)
