@@ -24,6 +24,7 @@ import market
 import polars as pl
 import portal
 import telco
+import tickets
 import worlds
 from scoring import Score
 
@@ -80,6 +81,7 @@ def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float, 
             "market": market.make,
             "portal": portal.make,
             "telco": telco.make,
+            "tickets": tickets.make,
         }
         make = makers.get(profile.removeprefix("quiet-"), worlds.make)
         world = make(profile, int(seed), endpoints, days, rate)
