@@ -19,6 +19,7 @@ import airline
 import arcade
 import bank
 import delivery
+import grid
 import hospital
 import market
 import polars as pl
@@ -77,6 +78,7 @@ def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float, 
             "arcade": arcade.make,
             "bank": bank.make,
             "delivery": delivery.make,
+            "grid": grid.make,
             "hospital": hospital.make,
             "market": market.make,
             "portal": portal.make,
