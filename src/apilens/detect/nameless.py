@@ -1,0 +1,106 @@
+"""Callers without a name that are turned away where everybody who is answered has one: scrapers, whatever they call themselves.
+
+They come on top of those who call anyway. When a gateway forgets who its users are, these have no name either, but then as many with a name
+are gone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import polars as pl
+
+from apilens import schema
+from apilens.detect.baseline import Fleet
+from apilens.detect.bins import DAY, HOUR, MINUTES, WEEK_DAYS
+from apilens.detect.breakdowns import Breakdown, windows_frame
+from apilens.detect.runs import HINT_EXCESS, Run, reopened
+
+#: What somebody is told who is not wanted. A client that is set up with wrong credentials is told 401, and is news.
+CODES = (403, 429)
+#: At most such a share of the nameless calls is answered: somebody may look at what is public. Picked.
+ANSWERED = 0.05
+#: Half of those who were turned away are missing among those with a name, and so many standard errors, if these have lost theirs.
+GONE, SURE = 0.5, 2.0
+_HOUR = HOUR * MINUTES
+#: Days before a window that say how many call with a name.
+_AGO = (0, 1, WEEK_DAYS)
+
+
+def turned_away(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Run]:
+    """The runs; 403 and 429 of callers without a name, on endpoints that answer only callers with one, opened when
+    others had most of them, and are left out where they never had.
+
+    Asked when the run opened, and of those that were then theirs twice an hour as long as they last.
+    """
+    refusals = [run for run in runs if run.status in CODES]
+    first = _others(refusals, [[run.known] for run in refusals], fleet, breakdown)
+    theirs = [run for run, opened in zip(refusals, first, strict=True) if opened is None]
+    later = _others(theirs, [_later(run) for run in theirs], fleet, breakdown)
+    return reopened(runs, {id(run): opened for run, opened in zip(theirs, later, strict=True)})
+
+
+def _later(run: Run) -> list[int]:
+    """Minutes after the run opened at whose end it is known that it goes on, half an hour apart at least."""
+    moments = [run.known]
+    for at in run.strong[run.strong > run.known].tolist():
+        if at >= moments[-1] + _HOUR // 2:
+            moments.append(at)
+    return moments[1:]
+
+
+def _others(runs: list[Run], moments: list[list[int]], fleet: Fleet, breakdown: Breakdown) -> list[int | None]:
+    """The first of some moments of each run in which such callers do not have most of it; None: there is none."""
+    asked = [(place, at) for place, each in enumerate(moments) for at in each]
+    spans = [
+        (
+            runs[place].endpoint,
+            max(runs[place].start * MINUTES, at - _HOUR) - ago * DAY * MINUTES,
+            at - ago * DAY * MINUTES,
+        )
+        for place, at in asked
+        for ago in _AGO
+    ]
+    parts = breakdown(windows_frame(spans, fleet)).partition_by("window_id", as_dict=True) if spans else {}
+    nothing = schema.BREAKDOWN.to_frame()
+    found: list[int | None] = [None] * len(runs)
+    for number, (place, at) in enumerate(asked):
+        now, *before = (parts.get((number * len(_AGO) + part,), nothing) for part in range(len(_AGO)))
+        if found[place] is None and not _on_top(runs[place], now, before):
+            found[place] = at
+    return found
+
+
+def _on_top(run: Run, now: pl.DataFrame, before: list[pl.DataFrame]) -> bool:
+    """Whether most of the excess of a window is of callers without a name that are hardly ever answered, and nobody with a name is missing.
+
+    before: the same hours of days that tell how many call with a name; a day without calls does not.
+    """
+    failed, calls, theirs, turned, kept_out, let_in, named = _counts(now, run)
+    excess = failed - float(run.at_open["expected"]) * calls
+    days = [_counts(part, run)[-1] for part in before if part.height]
+    usual = sum(days) / max(len(days), 1)
+    missing = max(GONE * kept_out, SURE * math.sqrt(usual * (1 + 1 / max(len(days), 1))))
+    return (
+        named > 0
+        and bool(days)
+        and turned >= HINT_EXCESS * excess
+        and let_in <= ANSWERED * theirs
+        and usual - named < missing
+    )
+
+
+def _counts(part: pl.DataFrame, run: Run) -> tuple[int, ...]:
+    """Calls with the run's code and in all; of those without a name all, those refused as the run's are, those refused in any way, those answered; answered ones with a name."""
+    nameless, answered = pl.col("consumer").is_null(), pl.col("status_code") < 400
+    chosen = {
+        "failed": pl.col("status_code") == run.status,
+        "calls": pl.lit(True),
+        "theirs": nameless,
+        "turned": nameless & (pl.col("status_code") == run.status),
+        "kept_out": nameless & pl.col("status_code").is_in(CODES),
+        "let_in": nameless & answered,
+        "named": ~nameless & answered,
+    }
+    counts = part.select(pl.col("calls").filter(rows).sum().alias(name) for name, rows in chosen.items())
+    return counts.row(0)

@@ -1,0 +1,76 @@
+"""Scrapers that are turned away are no problem of an endpoint; users whose names the gateway has lost are."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import polars as pl
+import pytest
+
+from test_detect import FAULT, busiest, quiet_world, scan
+from test_scanners import nameless
+
+
+def spread(calls: pl.DataFrame) -> pl.DataFrame:
+    """Calls from an address each, as through rented proxies."""
+    number = pl.int_range(pl.len())
+    return calls.with_columns(client_ip=pl.format("198.{}.{}.7", number % 200, number // 200))
+
+
+def told(calls: pl.DataFrame) -> list[str]:
+    found = scan(calls.sort("start_time")).filter(pl.col("detected_at") > FAULT)
+    return found.filter(pl.col("signal").is_in(["auth", "rate_limit"]))["id"].to_list()
+
+
+@pytest.mark.parametrize("status", [403, 429])
+def test_scrapers_that_are_turned_away_are_no_candidate(status: int) -> None:
+    calls = quiet_world(1)
+    scraped = spread(nameless(calls, FAULT, 150, endpoints=3, status=status))
+    assert told(pl.concat([calls, scraped])) == []
+
+
+def test_a_client_that_is_set_up_with_wrong_credentials_is_news() -> None:
+    calls = quiet_world(1)
+    assert told(pl.concat([calls, nameless(calls, FAULT, 150, endpoints=3, status=401)]))
+
+
+def test_callers_without_a_name_that_are_answered_as_a_rule_are_news_when_they_are_not() -> None:
+    """What is public has callers without a name, who may be turned away by mistake."""
+    calls = quiet_world(1)
+    days = [nameless(calls, FAULT - timedelta(minutes=30 * n), 20, endpoints=3, status=200) for n in range(1, 4)]
+    meanwhile = nameless(calls, FAULT, 60, endpoints=3, status=200)
+    turned = spread(nameless(calls, FAULT, 150, endpoints=3, status=403))
+    assert told(pl.concat([calls, *days, meanwhile, turned]))
+
+
+def test_users_whose_names_are_lost_are_missing_among_those_with_one() -> None:
+    """The gateway lets nobody in any more, and so knows nobody."""
+    calls = quiet_world(1)
+    theirs = (
+        (pl.col("route") == busiest(calls))
+        & pl.col("start_time").is_between(FAULT, FAULT + timedelta(hours=1), closed="left")
+        & (pl.int_range(pl.len()) % 2 == 0)
+    )
+    lost = calls.with_columns(
+        status_code=pl.when(theirs).then(pl.lit(403, pl.Int16)).otherwise("status_code"),
+        consumer=pl.when(~theirs).then("consumer"),
+    )
+    assert told(lost)
+
+
+def test_where_nobody_has_a_name_nothing_is_known_of_who_has_none() -> None:
+    calls = quiet_world(1).with_columns(consumer=pl.lit(None, pl.String))
+    assert told(pl.concat([calls, spread(nameless(calls, FAULT, 150, endpoints=3, status=403))]))
+
+
+def test_a_problem_that_begins_during_a_raid_is_raised_within_the_hour() -> None:
+    calls = quiet_world(1)
+    raid = [spread(nameless(calls, FAULT + timedelta(minutes=10 * n), 60, endpoints=1, status=403)) for n in range(12)]
+    theirs = (
+        (pl.col("route") == busiest(calls))
+        & pl.col("start_time").is_between(FAULT + timedelta(minutes=60), FAULT + timedelta(minutes=120))
+        & pl.col("consumer").is_not_null()
+    )
+    refused = calls.with_columns(status_code=pl.when(theirs).then(pl.lit(403, pl.Int16)).otherwise("status_code"))
+    assert told(pl.concat([calls, *raid])) == []
+    assert told(pl.concat([refused, *raid]))
