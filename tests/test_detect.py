@@ -791,8 +791,8 @@ def test_the_same_time_of_seven_days_is_summed_day_by_day(ahead: int) -> None:
 def test_what_comes_late_is_told_from_the_past_only(width: int) -> None:
     each = np.random.default_rng(1).poisson(3.0, (2, 4 * DAY)).astype(float)
     cut = 3 * DAY + 17
-    whole, known = (traffic_forecast._late(part, width) for part in (each, each[:, :cut]))
-    assert np.array_equal(whole[:, :cut], known)
+    whole, known = (traffic_forecast._left(part, width) for part in (each, each[:, :cut]))
+    assert all(np.array_equal(of_all[:, :cut], then) for of_all, then in zip(whole, known, strict=True))
 
 
 @pytest.mark.parametrize("width", [3, 6, 12])
@@ -801,11 +801,14 @@ def test_a_job_that_may_come_half_an_hour_off_is_expected_in_no_window(width: in
     due = np.arange(6) * DAY + 100
     each[0, due], each[0, due + 1] = 60, 40
     past = same_time(window_sum(each, width))
-    left = traffic_forecast._late(each, width)
+    left, sooner = traffic_forecast._left(each, width)
     # In longer windows it may stay inside however late it is; those that end with or begin after it are missed first.
     ends = due[-1] + np.array([1, width - 1])
     assert (past[0, ends] > 0).all()
     assert (left[0, ends] < 0.02).all()
+    # What comes sooner is over by then; when it begins there is still as much to come.
+    assert sooner[0, ends[1]] < 0.02
+    assert (sooner >= left).all()
 
 
 def _bins(days: int) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from apilens.detect.bins import (
     Floats,
     Ints,
     Sums,
+    back,
     window_max,
     window_sum,
 )
@@ -35,11 +36,13 @@ from apilens.detect.traffic_forecast import (
     MIN_EXPECTED,
     MIN_SPREAD,
     PRIOR_SPREAD,
+    SET_IN,
     SURGE_FACTOR,
     SURGE_RECENT,
     YOUNG_DROP,
     YOUNG_SURGE,
     as_anomalies,
+    as_on_a_day_off,
     first_day_spread,
     first_weekend,
     log10_chance,
@@ -49,10 +52,10 @@ from apilens.detect.traffic_forecast import (
 )
 from apilens.detect.traffic_siblings import APART_WINDOWS, apart_from_siblings
 
-#: In an endpoint's first week more or fewer calls set in at once: beyond the hours before by so many roots of what these let expect.
-SET_IN = 3.0
 #: A job is missing at once when it stays away: on so many days before it came.
 JOB_DAYS = 3
+#: And over so many bins after it began.
+JOB_OVER = 4 * HOUR
 
 
 def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
@@ -81,8 +84,12 @@ def _within_a_day(begun: Bools) -> Bools:
 
 
 def _due(calls: Floats, hours: Floats) -> Bools:
-    """(endpoints, bins) whether a job began at this time on each of JOB_DAYS days before. hours: what the hours before let expect of a window."""
-    began = (calls > JOB_FACTOR * hours) & (calls - hours > SET_IN * np.sqrt(hours))
+    """(endpoints, bins) whether a job began at this time on each of JOB_DAYS days before. hours: what the hours before let expect of a window.
+
+    Many times the calls of the hours before, and of those hours later: an office that opens at once goes on.
+    """
+    beside = np.maximum(hours, back(hours[:, ::-1], JOB_OVER, 0.0)[:, ::-1])
+    began = (calls > JOB_FACTOR * beside) & (calls - beside > SET_IN * np.sqrt(beside))
     due: Bools = np.ones(calls.shape, dtype=np.bool_)
     for days in range(1, JOB_DAYS + 1):
         due[:, : days * DAY] = False
@@ -166,17 +173,22 @@ def _window(series: Series, steady: Floats, fleet: Fleet, width: int, begun: dic
         )
         usual = habit(np.where(young, 0.0, z), fleet, (rows[sudden], bins[sudden]))[rows, bins]
         opens = (z[rows, bins] > usual) & sudden
-        # Of a weekday that nobody has seen nothing is known but how it began: what only fails to rise with days of another kind (a first
-        # holiday), or rises over hours (a first working day), has set in with no failure. Longer windows may tell how it goes on.
+        # Of a weekday that nobody has seen, and of a day like one off, nothing is known but how it began: what only fails to rise with days of
+        # another kind (a holiday), or rises over hours (a first working day), has set in with no failure. Longer windows may tell how it goes on.
         hours, factor = (
-            (np.maximum(hours_before, half_before), SURGE_FACTOR) if direction == 1 else (hours_before, DROP_FACTOR)
+            (np.maximum(hours_before, half_before), SURGE_FACTOR)
+            if direction == 1
+            else (np.minimum(hours_before, half_before), DROP_FACTOR)
         )
         at_once = (direction * (calls - factor * hours) > 0) & (direction * (calls - hours) > SET_IN * np.sqrt(hours))
         if width <= HOUR:
             begun[direction][kept_rows[rows], bins] |= opens & at_once[rows, bins]
             if direction == -1:
                 begun[direction][kept_rows] |= _due(calls, hours) & (calls < DROP_FACTOR * expected)
-        opens &= old[rows, bins] | _within_a_day(begun[direction])[kept_rows[rows], bins]
+        seen = old[rows, bins]
+        if direction == -1:
+            seen &= ~as_on_a_day_off(calls[rows, bins], forecast.fewest[rows, bins])
+        opens &= seen | _within_a_day(begun[direction])[kept_rows[rows], bins]
         found.append(
             as_anomalies(
                 kept_rows[rows] + series.first_endpoint,

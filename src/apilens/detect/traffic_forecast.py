@@ -25,6 +25,8 @@ from apilens.detect.bins import (
     window_sum,
 )
 
+#: What sets in at once is beyond the hours before by so many roots of what these let expect.
+SET_IN = 3.0
 #: DETECTION: only where at least 10 calls are expected.
 MIN_EXPECTED = 10.0
 DROP_FACTOR, SURGE_FACTOR = 0.6, 1.7
@@ -67,6 +69,8 @@ class Forecast:
     unlike: Floats  # variance between those days
     apart: Floats  # squared coefficient of variation for days of another kind than today
     days: Floats  # how many days it rests on
+    over: Floats  # share of its calls that is left where what came at this time comes up to half an hour sooner
+    fewest: Floats  # unscaled, of the day that had fewest; inf: none is known
 
 
 def of_past_days(first_calls: Ints, fleet: Fleet, each: Floats, calls: Floats, logged: Bools, width: int) -> Forecast:
@@ -90,12 +94,13 @@ def of_past_days(first_calls: Ints, fleet: Fleet, each: Floats, calls: Floats, l
         return raw, raw * factor, valid, (GROWTH_SPREAD * np.log(factor)) ** 2
 
     total, days = np.zeros_like(calls), np.zeros_like(calls)
-    least, most = np.full_like(calls, np.inf), np.full_like(calls, -np.inf)
+    least, most, fewest = np.full_like(calls, np.inf), np.full_like(calls, -np.inf), np.full_like(calls, np.inf)
     every = [day_before(day) for day in range(1, WEEK_DAYS + 1)]
-    for _, value, valid, _ in every:
+    for raw, value, valid, _ in every:
         total += value * valid
         days += valid
         compared = valid > 0
+        np.minimum(fewest, np.where(compared, raw, np.inf), out=fewest)
         np.minimum(least, np.where(compared, value, np.inf), out=least)
         np.maximum(most, np.where(compared, value, -np.inf), out=most)
     trim = days >= 4
@@ -122,23 +127,29 @@ def of_past_days(first_calls: Ints, fleet: Fleet, each: Floats, calls: Floats, l
     week_ago = WEEK_DAYS * DAY
     again = at - week_ago >= born
     highest = np.maximum(highest, np.where(again, weights * back(around, week_ago, 0.0), 0.0))
-    lowest *= _late(each, width)
+    late, over = _left(each, width)
+    lowest *= late
     unlike = np.maximum(square / weights - mean**2, 0.0) * days / np.maximum(days - 1, 1.0)
-    return Forecast(mean, highest / weights, lowest / weights, window_max(unlike, HOUR), apart / weights, days)
+    return Forecast(
+        mean, highest / weights, lowest / weights, window_max(unlike, HOUR), apart / weights, days, over, fewest
+    )
 
 
-def _late(each: Floats, width: int) -> Floats:
-    """Share of the past days' calls that is left where what came at this time comes up to half an hour sooner or later.
+def _left(each: Floats, width: int) -> tuple[Floats, Floats]:
+    """Share of the past days' calls that is left where what came at this time comes up to half an hour sooner or later; and where it comes sooner.
 
-    Close to 1 for people, close to 0 for a nightly job. each: calls per bin; width of the windows asked about.
+    Close to 1 for people, close to 0 for a nightly job and for its end. each: calls per bin; width of the windows asked about.
     """
     half = HOUR // 2
     reach = max(width, half)
     # Half an hour further than there are bins: what past days had then is known.
     padded = np.pad(each, ((0, 0), (0, half)))
     days = same_time(window_sum(padded, reach), (reach - width) // 2)
-    left: Floats = ((1 - around_max(-days, half)) / (days + 1))[:, : each.shape[1]]
-    return left
+    least, least_ahead = -around_max(-days, half), -window_max(-days, half + 1)[:, half:]
+    bins = each.shape[1]
+    late: Floats = ((1 + least) / (days + 1))[:, :bins]
+    over: Floats = (1 + least_ahead[:, :bins]) / (days[:, :bins] + 1)
+    return late, over
 
 
 def of_hour_before(
@@ -201,6 +212,16 @@ def log10_chance(k: Floats, mean: Floats, variance: Floats, direction: int) -> F
     chance = mean / (mean + size)
     p = betainc(np.maximum(k, 1e-9), size, chance) if direction == 1 else betainc(size, k + 1.0, 1 - chance)
     return anomalies.log10_tail(p)
+
+
+def as_on_a_day_off(calls: Floats, fewest: Floats) -> Bools:
+    """Whether so many calls are no fewer than on the day of the past week that had fewest: a holiday is a Sunday to those who work in an office,
+    and not to the rest."""
+    known = np.isfinite(fewest)
+    usual = np.where(known, np.maximum(fewest, 1e-3), 1.0)
+    fewer = log10_chance(calls, usual, usual * 1.001 + MIN_SPREAD_LATELY * usual**2, -1) <= EACH_LOG10_P
+    as_few: Bools = known & ~fewer
+    return as_few
 
 
 def as_anomalies(

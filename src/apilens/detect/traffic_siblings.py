@@ -21,17 +21,20 @@ from apilens.detect.bins import (
     window_sum,
 )
 from apilens.detect.traffic_forecast import (
+    BEFORE,
     BOTH_LOG10_P,
     DROP_FACTOR,
     DROP_RECENT,
     ERROR_LIMIT,
     MIN_EXPECTED,
     PRIOR_SPREAD,
+    SET_IN,
     SURGE_FACTOR,
     SURGE_RECENT,
     YOUNG_DROP,
     Forecast,
     as_anomalies,
+    as_on_a_day_off,
     first_weekend,
     log10_chance,
 )
@@ -106,7 +109,8 @@ def apart_from_siblings(
             k = np.maximum(calls - 2 * window_max(each, width), 0.0)
             changed = (calls > SURGE_FACTOR * mean) & (recent > SURGE_RECENT * mean * third / width)
         else:
-            mean = np.minimum(theirs * np.minimum(share, lately), forecast.mean)
+            # Siblings do not say when a job of this endpoint's own is over.
+            mean = np.minimum(theirs * np.minimum(share, lately), forecast.mean) * forecast.over
             kept, k = 1.0, calls
             changed = (calls < DROP_FACTOR * mean) & (recent < DROP_RECENT * mean * third / width)
             # Which share of its users works at weekends is each endpoint's own: only silence beyond doubt is told.
@@ -126,6 +130,11 @@ def apart_from_siblings(
         strong = log10_p < needed - fleet.many[bins]
         usually = habit(deviance, fleet, (rows[strong], bins[strong]))[rows, bins]
         opens = strong & (deviance[rows, bins] > beyond * usually)
+        if direction == -1:
+            hours = (own.past(BEFORE, width) * width / BEFORE)[rows, bins]
+            opens &= ~as_on_a_day_off(calls[rows, bins], forecast.fewest[rows, bins]) | _at_once(
+                calls[rows, bins], hours
+            )
         found.append(
             as_anomalies(
                 at[rows] + series.first_endpoint,
@@ -140,6 +149,12 @@ def apart_from_siblings(
         )
     # What goes on is for longer windows to say.
     return pl.concat(found) if width >= HOUR // 2 else pl.concat(found).filter("opens")
+
+
+def _at_once(calls: Floats, hours: Floats) -> Bools:
+    """Whether calls have become fewer than the hours before let expect; on a day off they do not become more."""
+    fell: Bools = (calls < DROP_FACTOR * hours) & (hours - calls > SET_IN * np.sqrt(hours))
+    return fell
 
 
 def _deviance(k: Floats, mean: Floats, variance: Floats) -> Floats:
