@@ -76,30 +76,28 @@ def _on_top(run: Run, now: pl.DataFrame, before: list[pl.DataFrame]) -> bool:
 
     before: the same hours of days that tell how many call with a name; a day without calls does not.
     """
-    failed, calls, theirs, turned, kept_out, let_in, named = _counts(now, run)
+    failed, calls, *_, turned, kept_out, named = _counts(now, run)
+    days = [_counts(part, run) for part in before if part.height]
+    if not days:
+        return False
     excess = failed - float(run.at_open["expected"]) * calls
-    days = [_counts(part, run)[-1] for part in before if part.height]
-    usual = sum(days) / max(len(days), 1)
-    missing = max(GONE * kept_out, SURE * math.sqrt(usual * (1 + 1 / max(len(days), 1))))
-    return (
-        named > 0
-        and bool(days)
-        and turned >= HINT_EXCESS * excess
-        and let_in <= ANSWERED * theirs
-        and usual - named < missing
-    )
+    usual = sum(named_then for *_, named_then in days) / len(days)
+    missing = max(GONE * kept_out, SURE * math.sqrt(usual * (1 + 1 / len(days))))
+    hardly = all(let_in <= ANSWERED * theirs for _, _, theirs, let_in, *_ in (_counts(now, run), *days))
+    return hardly and named + usual > 0 and turned >= HINT_EXCESS * excess and usual - named < missing
 
 
 def _counts(part: pl.DataFrame, run: Run) -> tuple[int, ...]:
-    """Calls with the run's code and in all; of those without a name all, those refused as the run's are, those refused in any way, those answered; answered ones with a name."""
+    """Calls with the run's code and in all; of those without a name all, those answered, those refused as the run's are, those refused in any way;
+    answered ones with a name."""
     nameless, answered = pl.col("consumer").is_null(), pl.col("status_code") < 400
     chosen = {
         "failed": pl.col("status_code") == run.status,
         "calls": pl.lit(True),
         "theirs": nameless,
+        "let_in": nameless & answered,
         "turned": nameless & (pl.col("status_code") == run.status),
         "kept_out": nameless & pl.col("status_code").is_in(CODES),
-        "let_in": nameless & answered,
         "named": ~nameless & answered,
     }
     counts = part.select(pl.col("calls").filter(rows).sum().alias(name) for name, rows in chosen.items())
