@@ -19,14 +19,21 @@ def spread(calls: pl.DataFrame) -> pl.DataFrame:
 
 def told(calls: pl.DataFrame) -> list[str]:
     found = scan(calls.sort("start_time")).filter(pl.col("detected_at") > FAULT)
-    return found.filter(pl.col("signal").is_in(["auth", "rate_limit"]))["id"].to_list()
+    return found.filter(pl.col("signal").is_in(["auth", "rate_limit", "traffic"]))["id"].to_list()
 
 
+@pytest.mark.parametrize("count", [150, 4000], ids=["some", "a surge"])
 @pytest.mark.parametrize("status", [403, 429])
-def test_scrapers_that_are_turned_away_are_no_candidate(status: int) -> None:
+def test_scrapers_that_are_turned_away_are_no_candidate(status: int, count: int) -> None:
     calls = quiet_world(1)
-    scraped = spread(nameless(calls, FAULT, 150, endpoints=3, status=status))
-    assert told(pl.concat([calls, scraped])) == []
+    more = [nameless(calls, FAULT + timedelta(minutes=10 * n), count, endpoints=3, status=status) for n in range(3)]
+    assert told(pl.concat([calls, *map(spread, more)])) == []
+
+
+def test_a_surge_of_callers_without_a_name_who_are_answered_is_news() -> None:
+    calls = quiet_world(1)
+    more = [nameless(calls, FAULT + timedelta(minutes=10 * n), 4000, endpoints=3, status=200) for n in range(3)]
+    assert told(pl.concat([calls, *map(spread, more)]))
 
 
 def test_a_client_that_is_set_up_with_wrong_credentials_is_news() -> None:

@@ -28,14 +28,14 @@ _AGO = (0, 1, WEEK_DAYS)
 
 
 def turned_away(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Run]:
-    """The runs; 403 and 429 of callers without a name, on endpoints that answer only callers with one, opened when
+    """The runs; 403 and 429 of callers without a name, on endpoints that answer only callers with one, and surges of such calls, opened when
     others had most of them, and are left out where they never had.
 
     Asked when the run opened, and of those that were then theirs twice an hour as long as they last.
     """
-    refusals = [run for run in runs if run.status in CODES]
-    first = _others(refusals, [[run.known] for run in refusals], fleet, breakdown)
-    theirs = [run for run, opened in zip(refusals, first, strict=True) if opened is None]
+    asked = [run for run in runs if run.status in CODES or (run.signal == "traffic" and run.direction == 1)]
+    first = _others(asked, [[run.known] for run in asked], fleet, breakdown)
+    theirs = [run for run, opened in zip(asked, first, strict=True) if opened is None]
     later = _others(theirs, [_later(run) for run in theirs], fleet, breakdown)
     return reopened(runs, {id(run): opened for run, opened in zip(theirs, later, strict=True)})
 
@@ -80,7 +80,10 @@ def _on_top(run: Run, now: pl.DataFrame, before: list[pl.DataFrame]) -> bool:
     days = [_counts(part, run) for part in before if part.height]
     if not days:
         return False
-    excess = failed - float(run.at_open["expected"]) * calls
+    if run.status is None:
+        turned, excess = kept_out, calls - sum(calls_then for _, calls_then, *_ in days) / len(days)
+    else:
+        excess = failed - float(run.at_open["expected"]) * calls
     usual = sum(named_then for *_, named_then in days) / len(days)
     missing = max(GONE * kept_out, SURE * math.sqrt(usual * (1 + 1 / len(days))))
     hardly = all(let_in <= ANSWERED * theirs for _, _, theirs, let_in, *_ in (_counts(now, run), *days))
@@ -91,12 +94,13 @@ def _counts(part: pl.DataFrame, run: Run) -> tuple[int, ...]:
     """Calls with the run's code and in all; of those without a name all, those answered, those refused as the run's are, those refused in any way;
     answered ones with a name."""
     nameless, answered = pl.col("consumer").is_null(), pl.col("status_code") < 400
+    alike = pl.col("status_code").eq_missing(pl.lit(run.status, schema.BREAKDOWN["status_code"]))
     chosen = {
-        "failed": pl.col("status_code") == run.status,
+        "failed": alike,
         "calls": pl.lit(True),
         "theirs": nameless,
         "let_in": nameless & answered,
-        "turned": nameless & (pl.col("status_code") == run.status),
+        "turned": nameless & alike,
         "kept_out": nameless & pl.col("status_code").is_in(CODES),
         "named": ~nameless & answered,
     }
