@@ -36,6 +36,7 @@ from apilens.detect import (
     latency,
     latency_bounds,
     memory,
+    mixes,
     nameless,
     new_status,
     nodes,
@@ -158,6 +159,7 @@ def find_candidates(
         runs, again = bursts.unusual(runs, rows, fleet, answers)
         runs = habits.unaccustomed(runs, rows, fleet, answers, log.refusals, accustomed)
         runs = nameless.turned_away(runs, fleet, answers)
+        runs = mixes.without_mixes(runs, fleet, answers)
         runs = scanners.unscanned(runs, rows, fleet, log.strangers, scanned)
         runs = nodes.suspected(runs, rows, fleet, answers)
         runs = alone.apart(runs, rows, fleet, behind)

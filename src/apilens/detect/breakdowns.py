@@ -10,8 +10,8 @@ import polars as pl
 
 from apilens import schema
 from apilens.detect.baseline import Fleet
-from apilens.detect.bins import MINUTES
-from apilens.detect.runs import DIMENSIONS, Profile, Run
+from apilens.detect.bins import HOUR, MINUTES
+from apilens.detect.runs import DIMENSIONS, Profile, Run, reopened
 
 #: Given schema.BREAKDOWN_WINDOWS, returns schema.BREAKDOWN of the calls in them.
 Breakdown = Callable[[pl.DataFrame], pl.DataFrame]
@@ -56,6 +56,55 @@ def upstreams_of(fleet: Fleet, breakdown: Breakdown) -> dict[int, str]:
     )
     # A window for each endpoint, in the order of their numbers.
     return dict(found.select("window_id", "upstream").iter_rows())
+
+
+def unexplained(
+    runs: list[Run],
+    asked: list[Run],
+    windows: Callable[[Run, int], list[tuple[int, int]]],
+    explained: Callable[[Run, list[pl.DataFrame]], bool],
+    fleet: Fleet,
+    breakdown: Breakdown,
+) -> list[Run]:
+    """The runs; of those that are asked the ones that callers explain opened when these did no more, and are left out where they always did.
+
+    Asked when a run opened, and of those explained then twice an hour as long as they last. windows: of a run and a minute those to be known of its
+    endpoint, first and last minute; explained: of a run and the breakdowns of its windows.
+    """
+    first = _when_not([(run, [run.known]) for run in asked], windows, explained, fleet, breakdown)
+    held = [run for run in asked if first[id(run)] is None]
+    later = _when_not([(run, _half_hours(run)) for run in held], windows, explained, fleet, breakdown)
+    return reopened(runs, later)
+
+
+def _half_hours(run: Run) -> list[int]:
+    """Minutes after the run opened at whose end it is known that it goes on, half an hour apart at least."""
+    moments = [run.known]
+    for at in run.strong[run.strong > run.known].tolist():
+        if at >= moments[-1] + HOUR * MINUTES // 2:
+            moments.append(at)
+    return moments[1:]
+
+
+def _when_not(
+    asked: list[tuple[Run, list[int]]],
+    windows: Callable[[Run, int], list[tuple[int, int]]],
+    explained: Callable[[Run, list[pl.DataFrame]], bool],
+    fleet: Fleet,
+    breakdown: Breakdown,
+) -> dict[int, int | None]:
+    """By id of a run the first of some minutes at whose end it is not explained; None: there is none. See unexplained."""
+    each = [(run, at, windows(run, at)) for run, moments in asked for at in moments]
+    spans = [(run.endpoint, begin, end) for run, _, times in each for begin, end in times]
+    parts = breakdown(windows_frame(spans, fleet)).partition_by("window_id", as_dict=True) if spans else {}
+    nothing, number = schema.BREAKDOWN.to_frame(), 0
+    found: dict[int, int | None] = {id(run): None for run, _ in asked}
+    for run, at, times in each:
+        mine = [parts.get((number + one,), nothing) for one in range(len(times))]
+        number += len(times)
+        if found[id(run)] is None and not explained(run, mine):
+            found[id(run)] = at
+    return found
 
 
 def profile_of(run: Run, now: pl.DataFrame, before: pl.DataFrame, measured: Mapping[str, float | str]) -> Profile:

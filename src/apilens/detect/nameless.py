@@ -13,8 +13,8 @@ import polars as pl
 from apilens import schema
 from apilens.detect.baseline import Fleet
 from apilens.detect.bins import DAY, HOUR, MINUTES, WEEK_DAYS
-from apilens.detect.breakdowns import Breakdown, windows_frame
-from apilens.detect.runs import HINT_EXCESS, Run, reopened
+from apilens.detect.breakdowns import Breakdown, unexplained
+from apilens.detect.runs import HINT_EXCESS, Run
 
 #: What somebody is told who is not wanted. A client that is set up with wrong credentials is told 401, and is news.
 CODES = (403, 429)
@@ -22,60 +22,29 @@ CODES = (403, 429)
 ANSWERED = 0.05
 #: Half of those who were turned away are missing among those with a name, and so many standard errors, if these have lost theirs.
 GONE, SURE = 0.5, 2.0
-_HOUR = HOUR * MINUTES
 #: Days before a window that say how many call with a name.
 _AGO = (0, 1, WEEK_DAYS)
 
 
 def turned_away(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[Run]:
     """The runs; 403 and 429 of callers without a name, on endpoints that answer only callers with one, and surges of such calls, opened when
-    others had most of them, and are left out where they never had.
-
-    Asked when the run opened, and of those that were then theirs twice an hour as long as they last.
-    """
+    others had most of them, and are left out where they never had."""
     asked = [run for run in runs if run.status in CODES or (run.signal == "traffic" and run.direction == 1)]
-    first = _others(asked, [[run.known] for run in asked], fleet, breakdown)
-    theirs = [run for run, opened in zip(asked, first, strict=True) if opened is None]
-    later = _others(theirs, [_later(run) for run in theirs], fleet, breakdown)
-    return reopened(runs, {id(run): opened for run, opened in zip(theirs, later, strict=True)})
+    return unexplained(runs, asked, _windows, _on_top, fleet, breakdown)
 
 
-def _later(run: Run) -> list[int]:
-    """Minutes after the run opened at whose end it is known that it goes on, half an hour apart at least."""
-    moments = [run.known]
-    for at in run.strong[run.strong > run.known].tolist():
-        if at >= moments[-1] + _HOUR // 2:
-            moments.append(at)
-    return moments[1:]
+def _windows(run: Run, at: int) -> list[tuple[int, int]]:
+    """The last hour at most, and the same time of days that tell how many call with a name; minutes."""
+    first = max(run.start * MINUTES, at - HOUR * MINUTES)
+    return [(first - ago * DAY * MINUTES, at - ago * DAY * MINUTES) for ago in _AGO]
 
 
-def _others(runs: list[Run], moments: list[list[int]], fleet: Fleet, breakdown: Breakdown) -> list[int | None]:
-    """The first of some moments of each run in which such callers do not have most of it; None: there is none."""
-    asked = [(place, at) for place, each in enumerate(moments) for at in each]
-    spans = [
-        (
-            runs[place].endpoint,
-            max(runs[place].start * MINUTES, at - _HOUR) - ago * DAY * MINUTES,
-            at - ago * DAY * MINUTES,
-        )
-        for place, at in asked
-        for ago in _AGO
-    ]
-    parts = breakdown(windows_frame(spans, fleet)).partition_by("window_id", as_dict=True) if spans else {}
-    nothing = schema.BREAKDOWN.to_frame()
-    found: list[int | None] = [None] * len(runs)
-    for number, (place, at) in enumerate(asked):
-        now, *before = (parts.get((number * len(_AGO) + part,), nothing) for part in range(len(_AGO)))
-        if found[place] is None and not _on_top(runs[place], now, before):
-            found[place] = at
-    return found
-
-
-def _on_top(run: Run, now: pl.DataFrame, before: list[pl.DataFrame]) -> bool:
+def _on_top(run: Run, parts: list[pl.DataFrame]) -> bool:
     """Whether most of the excess of a window is of callers without a name that are hardly ever answered, and nobody with a name is missing.
 
-    before: the same hours of days that tell how many call with a name; a day without calls does not.
+    parts: breakdowns of _windows; a day without calls tells nothing.
     """
+    now, *before = parts
     failed, calls, *_, turned, kept_out, named = _counts(now, run)
     days = [_counts(part, run) for part in before if part.height]
     if not days:
