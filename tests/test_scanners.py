@@ -12,7 +12,7 @@ from apilens import schema
 from apilens.detect import find_candidates, scanners
 from apilens.detect.memory import Memory
 from apilens.measure.strangers import strangers
-from test_detect import FAULT, Logged, busiest, quiet_world, rollups_of, scan
+from test_detect import FAULT, START, Logged, busiest, quiet_world, rollups_of, scan
 
 AGENT = "Go-http-client/1.1"
 
@@ -53,6 +53,22 @@ def test_a_few_endpoints_are_a_scan_only_to_who_asks_for_what_scanners_ask_for(p
     probe = nameless(calls, FAULT - timedelta(hours=1), 3, endpoints=1, status=404)
     probe = probe.with_columns(route=pl.lit("/.env"), synthetic_type=pl.lit("scanner")).filter(probes)
     assert bool(refused(nameless(calls, FAULT, 100, endpoints=4), probe)) is not probes
+
+
+def test_what_is_missing_is_missed_by_no_user_where_only_a_scanner_asks_for_it() -> None:
+    """One path that never was, asked for together with one that only scanners ask for, from the second day on."""
+    calls = quiet_world(1)
+    times = [START + timedelta(days=1, hours=6 * n) for n in range(12)]
+    probes = [nameless(calls, at, 4, endpoints=1, status=404).with_columns(route=pl.lit("/.env")) for at in times]
+    probed = pl.concat(probes).with_columns(synthetic_type=pl.lit("scanner"))
+    missing = pl.concat([nameless(calls, at, 4, endpoints=1, status=404) for at in times])
+    missing = missing.with_columns(route=pl.lit("/old.php"))
+
+    def told(*more: pl.DataFrame) -> int:
+        found = scan(pl.concat([calls, *more]).sort("start_time"))
+        return found.filter(pl.col("title").str.contains("old.php", literal=True)).height
+
+    assert (told(missing), told(missing, probed)) == (1, 0)
 
 
 def test_clients_that_are_refused_at_too_few_endpoints_are_not_looked_at_one_by_one(

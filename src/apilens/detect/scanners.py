@@ -24,8 +24,8 @@ Strangers = Callable[[pl.DataFrame], pl.DataFrame]
 #: What somebody without credentials is told.
 CODES = (401, 403, 404)
 #: So many endpoints in a day are a scan; so many are enough for a client that asks for paths that only scanners ask for. Picked: a client
-#: of an API that is set up with wrong credentials tries a handful.
-SPREAD, SPREAD_PROBING = 8, 3
+#: of an API that is set up with wrong credentials tries a handful. It asks for nothing that is not there and never was.
+SPREAD, SPREAD_PROBING, SPREAD_MISSING = 8, 3, 2
 _DAY = DAY * MINUTES
 
 
@@ -41,12 +41,13 @@ class _Client:
         """Whether it was answered there within the week before minutes."""
         return _any(self.answered.get(endpoint), until, WEEK_DAYS * _DAY)
 
-    def scans(self, until: Ints) -> Bools:
-        """Whether the day before minutes is that of a scanner."""
+    def scans(self, until: Ints, status: int) -> Bools:
+        """Whether the day before minutes is that of a scanner, as far as what it had of a status code is concerned."""
         spread = np.zeros(len(until), dtype=np.int64)
         for endpoint, minutes in self.refused.items():
             spread += _any(minutes, until, _DAY) & ~self.answered_at(endpoint, until)
-        return (spread >= SPREAD) | (_any(self.probed, until, _DAY) & (spread >= SPREAD_PROBING))
+        probing = SPREAD_MISSING if status == 404 else SPREAD_PROBING
+        return (spread >= SPREAD) | (_any(self.probed, until, _DAY) & (spread >= probing))
 
 
 def unscanned(
@@ -84,7 +85,7 @@ def _when_others(asked: list[Run], rows: pl.DataFrame, fleet: Fleet, strangers: 
     # Whoever never was refused on so many endpoints is no scanner at any time: most clients are not looked at one by one.
     met = found.filter(pl.col("refused").is_not_null()).group_by("client")
     could = met.agg(pl.col("name").n_unique(), pl.col("probe").any()).filter(
-        (pl.col("name") >= SPREAD) | pl.col("probe") & (pl.col("name") >= SPREAD_PROBING)
+        (pl.col("name") >= SPREAD) | pl.col("probe") & (pl.col("name") >= SPREAD_MISSING)
     )
     found = found.join(could, on="client", how="semi").sort("client", "minute", "name")
     clients = {str(name): _client(part) for (name,), part in found.group_by("client")}
@@ -136,7 +137,7 @@ def _not_scanned(
         client = clients[calls["client"][0]]
         total = np.r_[0, np.cumsum(calls["calls"].to_numpy())]
         own = np.diff(total[np.searchsorted(calls["minute"].to_numpy(), [first, known])], axis=0)[0]
-        theirs += own * (client.scans(known) & ~client.answered_at(calls["name"][0], known))
+        theirs += own * (client.scans(known, calls["refused"][0]) & ~client.answered_at(calls["name"][0], known))
     failed, all_ = (
         so_far(by_minute(each, 0, fleet.bins)) for each in (part.filter(pl.col("status_code") == run.status), part)
     )
