@@ -21,6 +21,7 @@ import bank
 import delivery
 import hospital
 import market
+import mobility
 import polars as pl
 import portal
 import telco
@@ -78,6 +79,7 @@ def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float, 
             "delivery": delivery.make,
             "hospital": hospital.make,
             "market": market.make,
+            "mobility": mobility.make,
             "portal": portal.make,
             "telco": telco.make,
         }
