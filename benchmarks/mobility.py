@@ -26,8 +26,7 @@ WHO = {
 OTHERS = ["-", "uptime-probe", "timetable-import", "settlement", "mobility-lab"]  # programs; "-" is who does not log in
 CONSUMERS = sorted({name for shares in WHO.values() for name in shares}) + OTHERS
 REGULAR = {"boards", "vehicles", "docks", "open"}  # who calls by the clock
-# per caller: calls at any hour, then (hour, width, height) on days of work and on free days
-CURVES: dict[str, tuple[float, list[tuple[float, float, float]], list[tuple[float, float, float]]]] = {
+CURVES: dict[str, tuple[float, list[tuple[float, float, float]], list[tuple[float, float, float]]]] = {  # at any hour; (hour, width, height) on days of work; on free days
     "riders": (0.06, [(7.6, 1.0, 1.0), (12.8, 2.2, 0.35), (17.2, 1.6, 0.95), (21, 1.8, 0.2)], [(14.5, 3.6, 0.6), (20, 2.5, 0.3)]),
     "bikers": (0.05, [(8.2, 0.9, 0.7), (13, 2.5, 0.4), (18, 2.0, 1.0), (22, 1.5, 0.3)], [(15.5, 3.4, 0.95), (21.5, 2, 0.35)]),
     "shop": (0.05, [(7.5, 1.2, 0.7), (13, 3.5, 0.6), (18, 2.2, 0.6)], [(11.5, 2.5, 0.6), (17, 3, 0.55)]),
@@ -36,8 +35,7 @@ CURVES: dict[str, tuple[float, list[tuple[float, float, float]], list[tuple[floa
     "vehicles": (0.12, [(7.6, 1.5, 0.6), (12.5, 4, 0.7), (17, 2, 0.6), (21, 2, 0.3)], [(13.5, 4.5, 0.75), (20, 2.5, 0.3)]),
     "gates": (0.02, [(7.5, 1.0, 1.0), (13, 2.5, 0.4), (17, 1.6, 0.95), (21, 1.5, 0.15)], [(14, 3.5, 0.55), (20, 2.5, 0.25)]),
 }  # fmt: skip
-# service, method, path, weight, median ms, who calls, share of the habitual answers that are not the usual one
-ROUTES: list[tuple[str, str, str, float, float, str, dict[int, float]]] = [
+ROUTES: list[tuple[str, str, str, float, float, str, dict[int, float]]] = [  # service, method, path, weight, median ms, who calls, share of other answers
     ("planner", "GET", "/v2/journeys", 9.0, 420, "riders", {422: 0.012, 404: 0.01}), ("planner", "GET", "/v2/journeys/{id}", 1.6, 60, "riders", {404: 0.02, 410: 0.01}),
     ("planner", "POST", "/v2/journeys/matrix", 0.25, 1500, "office", {413: 0.02}), ("planner", "GET", "/v2/isochrones", 0.2, 2200, "office", {}),
     ("planner", "GET", "/v2/places", 4.0, 45, "riders", {}), ("planner", "GET", "/v3/journeys/compare", 0.5, 520, "riders", {}),
@@ -62,8 +60,7 @@ ROUTES: list[tuple[str, str, str, float, float, str, dict[int, float]]] = [
 NEW, FADING, GROWING = "/v3/journeys/compare", "/v1/orders/{id}", "/v1/wallet"  # an app release moves calls
 LOAD = {"planner": 0.22, "tickets": 0.12, "bikes": 0.1}  # how much more (log) a service takes at twice its usual load
 HABITS: list[tuple[str, str, int, float]] = [  # clients that have always been a little wrong
-    ("cityhop", "/v1/stops/{id}/departures", 404, 0.09), ("ridewise", "/v1/alerts", 401, 0.25),
-    ("openmob", "/v1/feeds/positions", 429, 0.06), ("validators-gen1", "/v1/validations", 409, 0.03),
+    ("cityhop", "/v1/stops/{id}/departures", 404, 0.09), ("ridewise", "/v1/alerts", 401, 0.25), ("openmob", "/v1/feeds/positions", 429, 0.06), ("validators-gen1", "/v1/validations", 409, 0.03),
 ]  # fmt: skip
 PLAN: dict[str, tuple[str, float, float, list[int]]] = {  # grades aimed at, minutes it lasts, and statuses
     "node_outage": ("e", 10, 35, [503]), "upstream_timeout": ("emh", 10, 90, [502, 504]), "error_burst": ("emhhn", 15, 150, [500, 503]),
@@ -72,7 +69,7 @@ PLAN: dict[str, tuple[str, float, float, list[int]]] = {  # grades aimed at, min
     "traffic_drop": ("emh", 60, 300, []), "traffic_spike": ("eh", 30, 240, []), "traffic_silence": ("ee", 40, 300, []),
     "new_code": ("mh", 60, 600, [415, 426, 451, 406]), "low_traffic_fail": ("m", 360, 1500, [500]),
 }  # fmt: skip
-AIMS = {"e": (11.0, 20.0), "m": (6.9, 8.6), "h": (5.1, 6.0), "n": (1.5, 2.5)}  # z, see Past.z
+AIMS = {"e": (11.0, 20.0), "m": (6.5, 8.0), "h": (5.1, 5.8), "n": (1.5, 2.5)}  # z, see Past.z
 SIGNAL = {kind: kind.split("_")[0] for kind in PLAN if kind.startswith(("latency", "traffic", "auth"))} | {"rate_limit": "rate_limit"}  # fmt: skip
 
 
@@ -144,8 +141,7 @@ class Network:
         self.work = np.where(self.day == BRIDGE, 0.5, np.where(self.weekday < 5, 1.0, 0.0))
         holes = [self.moment(first, last, 0, 24, 25, 70) for first, last in ((1, 3), (5, days - 1))]
         self.gaps = Spells("log missing", "", holes, [])
-        # rate: calls per minute that whoever knows weekdays, holidays and growth expects
-        self.expected = np.array([self.profile(i) for i in range(endpoints)])
+        self.expected = np.array([self.profile(i) for i in range(endpoints)])  # by who knows weekdays and growth
         self.expected *= rate / self.expected.sum(axis=0).mean()
         weather = self.forecast()
         self.rate = np.array([self.expected[i] * weather[route[5]] for i, route in enumerate(self.routes)])
@@ -165,9 +161,8 @@ class Network:
             inside = np.clip(np.minimum(minute - start, end - minute) / 2400 + 0.5, 0, 1)
             wet["bikers"] *= bikers**inside
             wet["riders"] *= riders**inside
-        begin, over = int(FRIDAY + storm[0] - 1200), int(FRIDAY + storm[1] + 1200)
         places = [i for i, name in enumerate(self.service) if name not in ("telemetry", "gates", "backoffice")]
-        self.ambiguous = [{"what": "thunderstorm", "start": begin, "end": over, "endpoints": places}]
+        self.ambiguous = [{"what": "thunderstorm", "start": int(FRIDAY + storm[0] - 1200), "end": int(FRIDAY + storm[1] + 1200), "endpoints": places}]  # fmt: skip
         return wet
 
     def profile(self, i: int) -> np.ndarray:
@@ -209,16 +204,14 @@ class Network:
     def programs(self) -> list[Calls]:
         """Batches of each night and of some day, crawlers, scanners and the probe."""
         random = self.random
-        readable = [i for i, route in enumerate(self.routes) if route[1] == "GET" and route[5] in ("riders", "shop", "bikers")]  # fmt: skip
+        readable = [i for i, route in enumerate(self.routes) if route[1] == "GET" and route[5] in ("riders", "shop", "bikers") and route[2] != NEW]  # fmt: skip
         parts, jobs = [], [("/v1/alerts", "uptime-probe", np.arange(0, self.seconds, 60) + random.normal(7, 0.3, self.minutes))]  # fmt: skip
         for day in range(self.days + 1):
             midnight, some_time = day * DAY - 2 * HOUR, day * DAY + random.uniform(0, 20, 2) * HOUR
             count = random.integers(500, 900) if (day + 4) % 7 == 0 else random.integers(150, 260)
             jobs.append(("/v1/timetables/{id}", "timetable-import", midnight + random.normal(7800, 120) + random.uniform(0, 4 * count, count)))  # fmt: skip
-            if random.random() < 0.65:
-                jobs.append(("/v1/reports/settlement", "settlement", some_time[0] + random.uniform(0, 2400, random.integers(10, 50))))  # fmt: skip
-            if random.random() < 0.55:
-                jobs.append(("/v1/docks/{id}", "mobility-lab", some_time[1] + random.uniform(0, 7200, random.integers(60, 160))))  # fmt: skip
+            jobs += [("/v1/reports/settlement", "settlement", some_time[0] + random.uniform(0, 2400, random.integers(10, 50)))] * (random.random() < 0.65)  # fmt: skip
+            jobs += [("/v1/docks/{id}", "mobility-lab", some_time[1] + random.uniform(0, 7200, random.integers(60, 160)))] * (random.random() < 0.55)  # fmt: skip
             for pages in (readable, [-1]):  # crawlers and scanners pass by
                 for begin in midnight + random.uniform(0, DAY, random.poisson(2.5)):
                     read = random.choice(pages, random.integers(12, 60))
@@ -311,18 +304,21 @@ class Past:
         self.network = network
         self.calls = calls.where(np.lexsort((calls.second, calls.endpoint)))
         self.bounds = np.searchsorted(self.calls.endpoint, np.arange(len(network.routes) + 1))
+        self.luck = [0.3 if route[5] in REGULAR else 1.0 for route in network.routes]  # clocks leave little to chance
 
     def window(self, endpoint: int, start: float, end: float) -> Calls:
-        first, last = self.bounds[endpoint : endpoint + 2]
-        inside = np.searchsorted(self.calls.second[first:last], [start, end]) + first
+        mine = slice(*self.bounds[endpoint : endpoint + 2])
+        inside = np.searchsorted(self.calls.second[mine], [start, end]) + mine.start
         return self.calls.where(slice(*inside))  # type: ignore[arg-type]
 
     def windows(self, fault: Fault, endpoint: int) -> list[tuple[float, Calls]]:
         """The calls expected and seen while a fault is there, then at the same time of the other days with a whole log."""
         rate, network = self.network.expected[endpoint], self.network
-        days = [0, *range(-network.days, 0), *range(1, network.days)]
         grown = (fault.end - fault.start) * 2 / 3 if fault.kind == "latency_drift" else 0.0  # before, it is too small
-        spans = [(n, fault.start + grown + n * DAY, fault.end + n * DAY) for n in days]
+        spans = [
+            (n, fault.start + grown + n * DAY, fault.end + n * DAY)
+            for n in sorted(range(-network.days, network.days), key=abs)
+        ]
         kept = [(a, b) for n, a, b in spans if not n or (a >= 0 and b <= network.seconds and all(b < gap or a > over for gap, over in network.gaps.spans))]  # fmt: skip
         return [(float(rate[int(a // 60) : int(b // 60)].sum()), self.window(endpoint, a, b)) for a, b in kept]
 
@@ -341,11 +337,13 @@ class Past:
             spread = ((counts[:, 0] - counts[:, 1] * ratio) ** 2).sum() / max(counts[:, 0].sum(), 1)
             return ratio, max(float(spread), 1.0)
         if SIGNAL[fault.kind] == "latency":
-            means = np.array([np.log(w.latency_ms).mean() for _, w in others if len(w) > 2] or [0.0])
-            return float(np.median(means)), spread_of(means, 0.03) if len(means) > 2 else 9.0
+            like = [w for calls, w in others if len(w) > 2 and 0.6 < (calls + 1) / (expected + 1) < 1.7]  # as much load
+            means = np.array([np.log(w.latency_ms).mean() for w in like] or [0.0])
+            chance = 0.5 / np.sqrt(np.median([len(w) for w in like])) if len(like) > 2 else 9.0
+            return float(np.median(means)), spread_of(means, max(0.03, float(chance)))
         ratios = np.array([(len(w) + 0.5) / (e + 0.5) for e, w in others] or [1.0])
-        noise = spread_of(np.log(ratios), max(0.06, 1 / np.sqrt(max(expected, 0.1))))
-        return expected * float(np.median(ratios)), noise
+        least = max(0.06, self.luck[endpoint] / max(expected, 0.1) ** 0.5)
+        return expected * float(np.median(ratios)), spread_of(np.log(ratios), least)
 
     def z(self, fault: Fault, endpoint: int, now: Past) -> tuple[float, float]:
         """How many standard deviations a fault is away from the usual; and its size, 1 if nobody can overlook it in a plot."""
@@ -359,7 +357,8 @@ class Past:
             more = float(np.log(calls.latency_ms).mean()) - level if len(calls) else 0.0
             return more / noise, more / np.log(1.5)
         change = float(abs(np.log((len(calls) + 0.5) / (level + 0.5))))
-        return min(change / noise, abs(deviance(len(calls), max(level, 0.2)))), change / np.log(1.8)
+        rare = abs(deviance(len(calls), max(level, 0.2))) / self.luck[endpoint]
+        return min(change / noise, rare), change / np.log(1.8)
 
 
 def spread_of(values: np.ndarray, least: float) -> float:
@@ -388,9 +387,9 @@ def strength(random: np.random.Generator, fault: Fault, endpoint: int, past: Pas
         share, least = added / max(mine, 1), 0.1 if fault.consumer else 0.02
         share = max(share, least * random.uniform(2, 6)) if z > 9 else share
         return share if least <= share <= (0.35 if fault.kind == "latency_tail" else 0.95) else 0.0
-    latency = SIGNAL[fault.kind] == "latency"
-    factor = float(np.exp(min(z * noise, np.log(3.5 if latency else 6.0))))
-    if len(calls) < 25 or factor < (1.12 if latency else 1.35):
+    largest, smallest, few = (3.5, 1.12, 60) if SIGNAL[fault.kind] == "latency" else (6.0, 1.35, 25)
+    factor = float(np.exp(min(z * noise, np.log(largest))))
+    if len(calls) < few or factor < smallest:
         return 0.0
     return {"traffic_silence": 1.0, "traffic_drop": 1 - 1 / factor}.get(fault.kind, factor)
 
@@ -418,13 +417,11 @@ def drawn(random: np.random.Generator, network: Network, kind: str) -> Fault | N
     start = 4.1 * DAY + random.random() * (network.seconds - 2 * HOUR - lasts - 4.1 * DAY)
     if start < 4.1 * DAY or (random.random() < 0.75 and not 7 < (start / HOUR + 2) % 24 < 21):
         return None  # people change things by day
-    start, end = 60.0 * round(start / 60), 60.0 * round((start + lasts) / 60)
     known = [i for i, route in enumerate(network.routes) if route[2] != NEW and route[5] != "batch"]
     first = int(random.choice(known))
     service = [i for i in known if network.service[i] == network.service[first]]
     some = random.permutation([i for i in service if i != first])[: random.choice([0, 0, 0, 1, 2])].tolist()
-    fault = Fault(kind, "hard", [(start, end)], [first, *some])
-    fault.code = int(random.choice(codes)) if codes else None
+    fault = Fault(kind, "hard", [(start, start + lasts)], [first, *some], int(random.choice(codes)) if codes else None)
     if kind == "node_outage":
         fault.endpoints, fault.node = list(range(len(network.routes))), f"gw-{random.integers(NODES)}"
     elif kind == "upstream_timeout":
@@ -435,10 +432,12 @@ def drawn(random: np.random.Generator, network: Network, kind: str) -> Fault | N
         if kind == "auth_failure":
             fault.endpoints = [i for i in service if fault.consumer in WHO[network.routes[i][5]]]
     elif kind == "error_burst" and lasts > 5400:  # it comes and goes
-        fault.spans = [(beat, min(beat + 600, end)) for beat in np.arange(start, end, 1500).tolist()]
+        fault.spans = [
+            (beat, min(beat + 600, start + lasts)) for beat in np.arange(start, start + lasts, 1500).tolist()
+        ]
     elif kind.startswith("traffic"):
         fault.endpoints = [first]
-        if BRIDGE in network.day[int(start // 60) : int(end // 60)]:  # nobody knows what to expect
+        if BRIDGE in network.day[int(start // 60) : int((start + lasts) // 60)]:  # nobody knows what to expect
             return None
     return fault
 
@@ -497,4 +496,5 @@ def measure(faults: list[Fault], past: Past, now: Past) -> None:
     for number, fault in enumerate(faults):
         fault.affected = fault.affected or Counter(now.calls.endpoint[now.calls.fault == number].tolist())
         fault.z, size = map(float, max((past.z(fault, e, now) for e in fault.affected), default=(0, 0)))
-        fault.grade = "easy" if fault.z >= 9 and size >= 1 else "medium" if fault.z >= 6 and size >= 0.2 else "hard"
+        sure = fault.z * (1 if fault.code else 1 + 0.3 * min(size, 1.5))  # a dozen days tell little about noise
+        fault.grade = "easy" if sure >= 9 and size >= 1 else "medium" if sure >= 6 and size >= 0.2 else "hard"
