@@ -22,6 +22,7 @@ import delivery
 import grid
 import hospital
 import market
+import mobility
 import polars as pl
 import portal
 import telco
@@ -81,6 +82,7 @@ def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float, 
             "grid": grid.make,
             "hospital": hospital.make,
             "market": market.make,
+            "mobility": mobility.make,
             "portal": portal.make,
             "telco": telco.make,
             "tickets": tickets.make,
