@@ -23,6 +23,7 @@ import hospital
 import market
 import polars as pl
 import portal
+import saas
 import telco
 import worlds
 from scoring import Score
@@ -79,6 +80,7 @@ def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float, 
             "hospital": hospital.make,
             "market": market.make,
             "portal": portal.make,
+            "saas": saas.make,
             "telco": telco.make,
         }
         make = makers.get(profile.removeprefix("quiet-"), worlds.make)
