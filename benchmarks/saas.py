@@ -490,7 +490,7 @@ def grade(fault: Fault, faults: list[Fault], calls: Calls, before: list[np.ndarr
             if len(usual) > 2 and len(now):
                 change, noise = now.mean() - np.mean(usual), max(np.std(usual), now.std() / np.sqrt(len(now)))
                 best.append((change / noise, np.exp(change), len(now)))
-    if share:
+    if share and fault.consumer is None:
         best.append((pooled[0] / np.sqrt(pooled[1]), pooled[2] / pooled[3], pooled[2]))
     easy = (12, 25, 0.1 if fault.kind == "latency_tail" else 0.15)
     limits = ((3, 4, 0.01), (6, 10, 0.015), easy) if share else ((3, 10, 1.2), (4, 10, 1.35), (6, 10, 1.8))
