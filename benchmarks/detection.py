@@ -25,6 +25,7 @@ import market
 import mobility
 import polars as pl
 import portal
+import saas
 import telco
 import tickets
 import worlds
@@ -84,6 +85,7 @@ def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float, 
             "market": market.make,
             "mobility": mobility.make,
             "portal": portal.make,
+            "saas": saas.make,
             "telco": telco.make,
             "tickets": tickets.make,
         }
