@@ -18,7 +18,7 @@ from apilens.pipeline.logs import ingest
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 worlds = importlib.import_module("worlds")
 
-NAMES = ["grid", "tickets"]
+NAMES = ["grid", "mobility", "saas", "tickets"]
 
 
 def make(profile: str, seed: int) -> Any:
@@ -44,7 +44,7 @@ def calls(world: Any, tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
     ingest(str(folder / "lake"), Request([str(folder / "access.log")], Options(log_format=worlds.LOG_FORMAT)), None)
     ids = {f"{one['method']} {one['path']}": one["id"] for one in world.catalog["endpoints"]}
     found = Lens(str(folder / "lake")).calls().with_columns(pl.format("{} {}", "method", "route").alias("name"))
-    kept = ("start_time", "status_code", "consumer", "node", "upstream_name", "endpoint")
+    kept = ("start_time", "status_code", "consumer", "node", "upstream_name", "synthetic_type", "endpoint")
     numbered = pl.col("name").replace_strict(ids, default=None, return_dtype=pl.Int64).alias("endpoint")
     return found.with_columns(numbered).select(kept).collect()
 
@@ -57,7 +57,8 @@ def test_the_same_seed_makes_the_same_log_and_labels(name: str, world: Any) -> N
 
 def test_every_line_is_read_and_nearly_all_are_calls_of_the_catalogs_endpoints(world: Any, calls: pl.DataFrame) -> None:
     assert calls.height == world.calls.height
-    assert calls["endpoint"].null_count() < 0.02 * calls.height
+    people = calls.filter(pl.col("synthetic_type").is_null())
+    assert people["endpoint"].null_count() < 0.02 * people.height
     assert calls["endpoint"].n_unique() >= 40
 
 
@@ -80,7 +81,8 @@ def test_the_calls_that_a_label_says_failed_are_in_the_log_where_it_says(world: 
 
 
 def test_silence_leaves_next_to_no_call(world: Any, calls: pl.DataFrame) -> None:
-    silent = [fault for fault in world.labels["faults"] if fault["kind"] == "traffic_silence" and fault["detectable"]]
+    kinds = ("silence", "traffic_silence")
+    silent = [fault for fault in world.labels["faults"] if fault["kind"] in kinds and fault["detectable"]]
     assert silent
     for fault in silent:
         begin, end = (pl.from_epoch(pl.lit(fault[at])).dt.replace_time_zone("UTC") for at in ("start", "end"))
