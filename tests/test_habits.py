@@ -88,6 +88,21 @@ def test_a_client_that_is_refused_by_one_endpoint_and_answered_by_others_meanwhi
     assert (found.filter(pl.col("detected_at") > FAULT, pl.col("signal") == "auth").height > 0) == told
 
 
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_job_that_is_wrong_day_by_day_is_no_candidate_on_another_endpoint_unless_it_is_right_meanwhile(
+    answered: bool,
+) -> None:
+    """A file of which every line is wrong; and one of which most are right, so that this endpoint has changed."""
+    calls = quiet_world(1, endpoints=6)
+    times = [(START + timedelta(days=day, hours=9 + 2 * day), day % 3) for day in range(5)] + [(FAULT, 3)]
+    job = [refused(calls, at, 80, rank=rank, minutes=60, who="job", code=422) for at, rank in times]
+    if answered:
+        job += [refused(calls, FAULT, 400, rank=rank, minutes=60, who="job", code=200) for rank in range(3)]
+    found = scan(pl.concat([calls, *job]).sort("start_time"))
+    told = found.filter(pl.col("detected_at") > FAULT, pl.col("title").str.contains("422")).height > 0
+    assert told == answered
+
+
 def test_what_a_client_never_had_is_a_candidate_at_once() -> None:
     calls = quiet_world(1, endpoints=6)
     calls = pl.concat([calls, refused(calls, FAULT, 40, rank=3)]).sort("start_time")

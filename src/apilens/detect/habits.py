@@ -15,7 +15,6 @@ from apilens import schema
 from apilens.detect.baseline import Fleet, by_minute
 from apilens.detect.bins import DAY, MINUTES, WEEK_DAYS, Floats, so_far
 from apilens.detect.breakdowns import Breakdown, windows_frame
-from apilens.detect.incidents import REFUSALS
 from apilens.detect.runs import HINT_EXCESS, Run, reopened
 
 #: Given schema.REFUSALS_ASKED, returns schema.REFUSALS.
@@ -47,12 +46,14 @@ def unaccustomed(
     never did.
 
     Its habit: BEYOND times the calls with this code that it had, on all endpoints, within as much time on the second
-    worst of the seven days before (401, 403: on this endpoint, while it is answered on others); and what a rate limit refuses while it does its job,
+    worst of the seven days before (but 429: on this endpoint, while it is answered on others); and what a rate limit refuses while it does its job,
     whether it did so before or not. rows: as baseline.fleet returns them. decided: by told() the minutes in which runs opened, as
     an earlier scan found; of them the log is not asked again. Afterwards what was found of these runs.
     """
     decided = {} if decided is None else decided
-    told_of = {at: told(run, fleet) for at, run in enumerate(runs) if run.status in REFUSALS}
+    told_of = {
+        at: told(run, fleet) for at, run in enumerate(runs) if run.status is not None and 400 <= run.status < 500
+    }
     client = [runs[at] for at, key in told_of.items() if key not in decided]
     consumers = _carriers(client, fleet, breakdown)
     if consumers:
