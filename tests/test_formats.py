@@ -394,3 +394,11 @@ def test_a_log_with_nothing_but_a_chain_of_proxies_has_the_client_s_address_from
         (row,) = apilens("parse", tmp_path / "x.log", "--log-format", layout).rows()
         assert row["client_ip"] == expected
         assert row["forwarded_for"] == (None if forwarded == "-" else forwarded)
+
+
+def test_an_ipv4_address_at_a_socket_of_both_kinds_is_the_same_client_as_at_one_of_ipv4(tmp_path: Path) -> None:
+    line = '%s - - [09/Mar/2026:14:00:00 +0000] "GET /v1/orders HTTP/1.1" 200 5 "-" "client/1.2"\n'
+    addresses = ["::ffff:203.0.113.7", "203.0.113.7", "2001:db8::7"]
+    (tmp_path / "x.log").write_text("".join(line % address for address in addresses))
+    clients = [row["client_ip"] for row in apilens("parse", tmp_path / "x.log").rows()]
+    assert clients == ["203.0.113.7", "203.0.113.7", "2001:db8::7"]

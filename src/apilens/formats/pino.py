@@ -24,15 +24,6 @@ def _method() -> f.Field:
     return f.Field(read, read)
 
 
-def _client() -> f.Field:
-    """The peer's address; an IPv4 address at a socket of both kinds without its ::ffff:."""
-
-    def read(raw: pl.Expr) -> f.Columns:
-        return {"client_ip": raw.str.strip_prefix("::ffff:")}
-
-    return f.Field(read, read)
-
-
 def _request_id() -> f.Field:
     """An id of the request. pino-http counts unless told otherwise, from 1 in each process: that tells no request."""
 
@@ -54,7 +45,7 @@ def layout(tz: str = "UTC") -> JsonLayout:
             "$.req.method": _method(),
             "$.req.url": f.url(),
             "$.req.id": _request_id(),
-            "$.req.remoteAddress": _client(),
+            "$.req.remoteAddress": f.text("client_ip"),
             "$.req.remotePort": f.integer("client_port", pl.Int32),
             "$.req.headers.host": f.host(),
             '$.req.headers."user-agent"': f.text("user_agent"),

@@ -18,6 +18,8 @@ from apilens.schema import CALLS
 #: Before the web had logs, and further ahead than any clock is wrong.
 EARLIEST, LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
+#: What stands before an IPv4 address at a socket of IPv6.
+_MAPPED = "::ffff:"
 #: Columns that may carry secrets, because clients write them.
 _CLIENT_TEXT = {"path", "url", "query", "request_line", "referrer", "user_agent", "forwarded_for"}
 
@@ -76,6 +78,8 @@ def enrich(parsed: Parsed, block: Block, declared: Declared, redactor: Redactor 
     texts |= {name: distinct(calls[name]) for name in ("user_agent", "path") if name not in texts}
     names = [texts[name].rows for name in ("application_id", "user_name") if name in texts]
     consumer = names[0] if len(names) == 1 else coded(calls["consumer"])
+    if "client_ip" in texts:
+        texts["client_ip"] = texts["client_ip"].changed(_unmapped)
     kinds, steady = synthetic_type(texts["user_agent"], texts["path"]), rhythmic(calls, texts["path"])
     if redactor is not None:
         # Before the routes: a key of letters only looks like a name in one, and masked it is a variable.
@@ -98,6 +102,11 @@ def enrich(parsed: Parsed, block: Block, declared: Declared, redactor: Redactor 
     if redactor is not None:
         calls = _with_masked_attributes(calls, redactor)
     return replace(parsed, calls=calls, rejects=rejects)
+
+
+def _unmapped(addresses: pl.Series) -> pl.Series:
+    """IPv4 addresses as IPv4: one client, whether a server listens to IPv4 or to both kinds at one socket. Source: RFC 4291, 2.5.5.2."""
+    return addresses.str.strip_prefix(_MAPPED) if addresses.str.starts_with(_MAPPED).any() else addresses
 
 
 def _forwarded(chain: pl.Series, client: pl.Series) -> pl.Series:
