@@ -40,7 +40,7 @@ def _as_ever(run: Run, parts: list[pl.DataFrame]) -> bool:
     now, week = (part.group_by("consumer").agg(*_counts(run)) for part in parts)
     excess = int(now["failed"].sum()) - float(run.at_open["expected"]) * int(now["calls"].sum())
     top = now.filter(pl.col("consumer").is_not_null()).sort("failed", "consumer", descending=True).head(1)
-    if top.is_empty() or top["failed"][0] < HINT_EXCESS * excess:
+    if excess <= 0 or top.is_empty() or top["failed"][0] < HINT_EXCESS * excess:
         return False
     calls, failed = top.select("calls", "failed").row(0)
     calls_before, failed_before = (

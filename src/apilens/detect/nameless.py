@@ -55,8 +55,12 @@ def _on_top(run: Run, parts: list[pl.DataFrame]) -> bool:
         excess = failed - float(run.at_open["expected"]) * calls
     usual = sum(named_then for *_, named_then in days) / len(days)
     missing = max(GONE * kept_out, SURE * math.sqrt(usual * (1 + 1 / len(days))))
+    # Who is refused tries again: however many are turned away, half of those with a name must not be missing. A weekend has fewer.
+    fewest = min(named_then for *_, named_then in days)
+    missing_too = max(GONE * fewest, SURE * math.sqrt(2 * fewest))
+    gone = usual - named >= missing or fewest - named >= missing_too > 0
     hardly = all(let_in <= ANSWERED * theirs for _, _, theirs, let_in, *_ in (_counts(now, run), *days))
-    return hardly and named + usual > 0 and turned >= HINT_EXCESS * excess and usual - named < missing
+    return hardly and named + usual > 0 and turned >= HINT_EXCESS * excess > 0 and not gone
 
 
 def _counts(part: pl.DataFrame, run: Run) -> tuple[int, ...]:
