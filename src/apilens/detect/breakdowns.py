@@ -10,7 +10,7 @@ import polars as pl
 
 from apilens import schema
 from apilens.detect.baseline import Fleet
-from apilens.detect.bins import HOUR, MINUTES
+from apilens.detect.bins import DAY, HOUR, MINUTES, WEEK_DAYS
 from apilens.detect.runs import DIMENSIONS, Profile, Run, reopened
 
 #: Given schema.BREAKDOWN_WINDOWS, returns schema.BREAKDOWN of the calls in them.
@@ -37,6 +37,12 @@ def windows_frame(spans: list[tuple[int, int, int]], fleet: Fleet) -> pl.DataFra
         .join(fleet.endpoints, on="endpoint", how="left", maintain_order="left")
         .select(*schema.BREAKDOWN_WINDOWS)
     )
+
+
+def week_before(run: Run) -> tuple[int, int]:
+    """First and last minute of the week before a run."""
+    start = run.start * MINUTES
+    return start - WEEK_DAYS * DAY * MINUTES, start
 
 
 def upstreams_of(fleet: Fleet, breakdown: Breakdown) -> dict[int, str]:

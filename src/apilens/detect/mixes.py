@@ -11,8 +11,8 @@ import math
 import polars as pl
 
 from apilens.detect.baseline import Fleet
-from apilens.detect.bins import DAY, HOUR, MINUTES, WEEK_DAYS
-from apilens.detect.breakdowns import Breakdown, unexplained
+from apilens.detect.bins import HOUR, MINUTES
+from apilens.detect.breakdowns import Breakdown, unexplained, week_before
 from apilens.detect.incidents import REFUSALS
 from apilens.detect.runs import HINT_EXCESS, Run
 
@@ -31,8 +31,7 @@ def without_mixes(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[R
 
 def _windows(run: Run, at: int) -> list[tuple[int, int]]:
     """The last hour at most, and the week before the run; minutes."""
-    start = run.start * MINUTES
-    return [(max(start, at - HOUR * MINUTES), at), (start - WEEK_DAYS * DAY * MINUTES, start)]
+    return [(max(run.start * MINUTES, at - HOUR * MINUTES), at), week_before(run)]
 
 
 def _as_ever(run: Run, parts: list[pl.DataFrame]) -> bool:

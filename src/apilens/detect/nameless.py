@@ -20,7 +20,8 @@ from apilens.detect.runs import HINT_EXCESS, Run
 CODES = (403, 429)
 #: At most such a share of the nameless calls is answered: somebody may look at what is public. Picked.
 ANSWERED = 0.05
-#: Half of those who were turned away are missing among those with a name, and so many standard errors, if these have lost theirs.
+#: If those with a name have lost theirs, half of those who were turned away are missing among them, or half of themselves; and so many
+#: standard errors.
 GONE, SURE = 0.5, 2.0
 #: Days before a window that say how many call with a name.
 _AGO = (0, 1, WEEK_DAYS)
