@@ -103,6 +103,18 @@ def test_a_job_that_is_wrong_day_by_day_is_no_candidate_on_another_endpoint_unle
     assert told == answered
 
 
+def test_an_endpoint_that_only_one_client_calls_is_told_as_soon_as_others_that_it_fails() -> None:
+    """A tenth of its calls ask for what is not there, on every day; now all do, while the rest of the client's calls is answered."""
+    calls = quiet_world(1)
+    route = busiest(calls, 3)
+    owned = calls.with_columns(consumer=pl.when(pl.col("route") == route).then(pl.lit("app-1")).otherwise("consumer"))
+    assert 0.1 < owned.filter(route=route).select((pl.col("status_code") == 404).mean()).item() < 0.11
+    fails = (pl.col("route") == route) & pl.col("start_time").is_between(FAULT, FAULT + timedelta(hours=6))
+    found = scan(owned.with_columns(status_code=pl.when(fails).then(pl.lit(404, pl.Int16)).otherwise("status_code")))
+    told = found.filter(pl.col("detected_at") > FAULT, pl.col("title").str.contains(f"{route}: 404", literal=True))
+    assert told["detected_at"].to_list()[0] < FAULT + timedelta(minutes=30)
+
+
 def test_what_a_client_never_had_is_a_candidate_at_once() -> None:
     calls = quiet_world(1, endpoints=6)
     calls = pl.concat([calls, refused(calls, FAULT, 40, rank=3)]).sort("start_time")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import polars as pl
 import pytest
 
-from test_detect import FAULT, busiest, quiet_world, scan
+from apilens import schema
+from apilens.detect import baseline
+from apilens.detect.nameless import turned_away
+from test_detect import FAULT, _bins, busiest, quiet_world, rollups_of, scan, six_failures
 from test_scanners import nameless
 
 
@@ -49,19 +53,40 @@ def test_callers_without_a_name_that_are_answered_as_a_rule_are_news_when_they_a
     assert told(pl.concat([calls, answered, spread(nameless(calls, FAULT, 150, endpoints=3, status=403))]))
 
 
-def test_users_whose_names_are_lost_are_missing_among_those_with_one() -> None:
-    """The gateway lets nobody in any more, and so knows nobody."""
+@pytest.mark.parametrize("status", [403, 429])
+@pytest.mark.parametrize(
+    ("one_in", "tries"), [(2, 1), (1, 1), (1, 3), (1, 10)], ids=["half", "all", "tried again", "often"]
+)
+def test_users_whose_names_are_lost_are_missing_among_those_with_one(one_in: int, tries: int, status: int) -> None:
+    """The gateway lets nobody in any more, and so knows nobody; who is refused tries again."""
     calls = quiet_world(1)
     theirs = (
         (pl.col("route") == busiest(calls))
         & pl.col("start_time").is_between(FAULT, FAULT + timedelta(hours=1), closed="left")
-        & (pl.int_range(pl.len()) % 2 == 0)
+        & (pl.int_range(pl.len()) % one_in == 0)
     )
     lost = calls.with_columns(
-        status_code=pl.when(theirs).then(pl.lit(403, pl.Int16)).otherwise("status_code"),
+        status_code=pl.when(theirs).then(pl.lit(status, pl.Int16)).otherwise("status_code"),
         consumer=pl.when(~theirs).then("consumer"),
     )
-    assert told(lost)
+    again = [
+        lost.filter(theirs).with_columns(
+            pl.col("start_time") + timedelta(seconds=2 * one), request_id=pl.format("t{}-{}", one, "request_id")
+        )
+        for one in range(1, tries)
+    ]
+    assert told(pl.concat([lost, *again]))
+
+
+def test_a_surge_is_explained_by_nobody_in_a_window_that_has_no_more_calls_than_the_days_before() -> None:
+    fleet, _ = baseline.fleet(rollups_of(quiet_world(1, endpoints=1, days=1)), _bins(1))
+    run = replace(six_failures(), signal="traffic", status=None)
+
+    def counted(windows: pl.DataFrame) -> pl.DataFrame:
+        rows = windows.select("window_id", status_code=200, consumer=pl.lit("app"), calls=pl.Series([100, 120, 110]))
+        return pl.concat([schema.BREAKDOWN.to_frame(), rows], how="diagonal_relaxed")
+
+    assert turned_away([run], fleet, counted) == [run]
 
 
 def test_where_nobody_has_a_name_nothing_is_known_of_who_has_none() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -349,12 +350,13 @@ class Clock:
 
 
 OUT, BUSY = "HTTP error: error sending request", "Server returned non-2xx status code: 503 Service Unavailable"
+MISSING = "Server returned non-2xx status code: 404 Not Found"
 
 
 @pytest.mark.parametrize(
     ("answers", "waited"),
-    [((OUT,), 5), ((BUSY,), 60), (("", OUT), 60), ((OUT, BUSY), 60)],
-    ids=["never reached", "busy", "reached before", "out, then busy"],
+    [((OUT,), 5), ((BUSY,), 60), (("", OUT), 60), ((MISSING, OUT), 60), ((OUT, BUSY), 60)],
+    ids=["never reached", "busy", "reached before", "said before that there is nothing", "out, then busy"],
 )
 def test_a_store_that_was_never_reached_is_not_waited_for_as_one_that_is_out_for_a_moment(
     answers: tuple[str, ...], waited: float, monkeypatch: pytest.MonkeyPatch
@@ -369,8 +371,9 @@ def test_a_store_that_was_never_reached_is_not_waited_for_as_one_that_is_out_for
         if text:
             raise OSError(f"Generic S3 error: {text}")
 
-    if not answers[0]:
-        objects.patiently("s3://some/lake", ask)
+    if answers[0] in ("", MISSING):
+        with nullcontext() if not answers[0] else pytest.raises(OSError, match="404"):
+            objects.patiently("s3://some/lake", ask)
     with pytest.raises(OSError, match="Generic S3"):
         objects.patiently("s3://some/lake", ask)
     assert waited < clock.now <= waited + 2

@@ -232,10 +232,12 @@ def patiently(url: str, ask: Callable[[], Answer]) -> Answer:
         try:
             answer = ask()
         except Exception as error:
-            if not is_outage(error):
-                raise
-            if _BUSY.search(str(error)):
+            out = is_outage(error)
+            if not out or _BUSY.search(str(error)):
+                # Also who says that there is no such object has answered.
                 _reached.add(bucket)
+            if not out:
+                raise
             known = bucket in _reached
             if time.monotonic() > began + (PATIENCE_S if known else FIRST_PATIENCE_S):
                 raise

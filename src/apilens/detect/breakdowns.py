@@ -10,7 +10,7 @@ import polars as pl
 
 from apilens import schema
 from apilens.detect.baseline import Fleet
-from apilens.detect.bins import HOUR, MINUTES
+from apilens.detect.bins import DAY, HOUR, MINUTES, WEEK_DAYS
 from apilens.detect.runs import DIMENSIONS, Profile, Run, reopened
 
 #: Given schema.BREAKDOWN_WINDOWS, returns schema.BREAKDOWN of the calls in them.
@@ -37,6 +37,12 @@ def windows_frame(spans: list[tuple[int, int, int]], fleet: Fleet) -> pl.DataFra
         .join(fleet.endpoints, on="endpoint", how="left", maintain_order="left")
         .select(*schema.BREAKDOWN_WINDOWS)
     )
+
+
+def week_before(run: Run) -> tuple[int, int]:
+    """First and last minute of the week before a run."""
+    start = run.start * MINUTES
+    return start - WEEK_DAYS * DAY * MINUTES, start
 
 
 def upstreams_of(fleet: Fleet, breakdown: Breakdown) -> dict[int, str]:
@@ -94,14 +100,16 @@ def _when_not(
     breakdown: Breakdown,
 ) -> dict[int, int | None]:
     """By id of a run the first of some minutes at whose end it is not explained; None: there is none. See unexplained."""
-    each = [(run, at, windows(run, at)) for run, moments in asked for at in moments]
-    spans = [(run.endpoint, begin, end) for run, _, times in each for begin, end in times]
-    parts = breakdown(windows_frame(spans, fleet)).partition_by("window_id", as_dict=True) if spans else {}
-    nothing, number = schema.BREAKDOWN.to_frame(), 0
+    each = [
+        (run, at, [(run.endpoint, *window) for window in windows(run, at)]) for run, moments in asked for at in moments
+    ]
+    # Moments of a run may share a window, such as the week before it.
+    number = {span: at for at, span in enumerate(dict.fromkeys(span for _, _, spans in each for span in spans))}
+    parts = breakdown(windows_frame(list(number), fleet)).partition_by("window_id", as_dict=True) if number else {}
+    nothing = schema.BREAKDOWN.to_frame()
     found: dict[int, int | None] = {id(run): None for run, _ in asked}
-    for run, at, times in each:
-        mine = [parts.get((number + one,), nothing) for one in range(len(times))]
-        number += len(times)
+    for run, at, spans in each:
+        mine = [parts.get((number[span],), nothing) for span in spans]
         if found[id(run)] is None and not explained(run, mine):
             found[id(run)] = at
     return found

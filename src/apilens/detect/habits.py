@@ -7,6 +7,7 @@ one consumer carries alone is held against what this consumer had of that code i
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -14,8 +15,9 @@ import polars as pl
 from apilens import schema
 from apilens.detect.baseline import Fleet, by_minute
 from apilens.detect.bins import DAY, MINUTES, WEEK_DAYS, Floats, so_far
-from apilens.detect.breakdowns import Breakdown, windows_frame
-from apilens.detect.runs import HINT_EXCESS, Run, reopened
+from apilens.detect.breakdowns import Breakdown, week_before, windows_frame
+from apilens.detect.incidents import REFUSALS
+from apilens.detect.runs import HINT_EXCESS, HINT_TRAFFIC, Run, reopened
 
 #: Given schema.REFUSALS_ASKED, returns schema.REFUSALS.
 Refusals = Callable[[pl.DataFrame], pl.DataFrame]
@@ -34,6 +36,14 @@ CAPPED, OTHER_MINUTES, RUNAWAY = 0.99, 30, 4.0
 ANSWERED = 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class _Carrier:
+    """Who had the excess of a run when it opened."""
+
+    consumer: str
+    most: bool  # of the endpoint's calls in the week before are its; not asked of refusals
+
+
 def unaccustomed(
     runs: list[Run],
     rows: pl.DataFrame,
@@ -46,7 +56,8 @@ def unaccustomed(
     never did.
 
     Its habit: BEYOND times the calls with this code that it had, on all endpoints, within as much time on the second
-    worst of the seven days before (but 429: on this endpoint, while it is answered on others); and what a rate limit refuses while it does its job,
+    worst of the seven days before (but 429: on this endpoint, while it is answered on others; of mistakes on an endpoint that hardly anybody
+    else calls it has none then); and what a rate limit refuses while it does its job,
     whether it did so before or not. rows: as baseline.fleet returns them. decided: by told() the minutes in which runs opened, as
     an earlier scan found; of them the log is not asked again. Afterwards what was found of these runs.
     """
@@ -55,9 +66,9 @@ def unaccustomed(
         at: told(run, fleet) for at, run in enumerate(runs) if run.status is not None and 400 <= run.status < 500
     }
     client = [runs[at] for at, key in told_of.items() if key not in decided]
-    consumers = _carriers(client, fleet, breakdown)
-    if consumers:
-        fresh = _when_beyond(client, consumers, rows, fleet, refusals)
+    carriers = _carriers(client, fleet, breakdown)
+    if carriers:
+        fresh = _when_beyond(client, carriers, rows, fleet, refusals)
         decided |= {told(client[at], fleet): known for at, known in fresh.items()}
     for gone in decided.keys() - set(told_of.values()):
         del decided[gone]
@@ -71,27 +82,28 @@ def told(run: Run, fleet: Fleet) -> Told:
 
 
 def _when_beyond(
-    client: list[Run], consumers: dict[int, str], rows: pl.DataFrame, fleet: Fleet, refusals: Refusals
+    client: list[Run], carriers: dict[int, _Carrier], rows: pl.DataFrame, fleet: Fleet, refusals: Refusals
 ) -> dict[int, int | None]:
-    """By place in `client` the minute in which it opened; None: never. consumers: who carries it, by place."""
-    counts = _refused(client, consumers, fleet, refusals)
+    """By place in `client` the minute in which it opened; None: never. carriers: by place."""
+    counts = _refused(client, carriers, fleet, refusals)
     # Another run may have forgotten the consumer since it was told.
     nothing, of_consumer = counts.clear(), counts.partition_by("consumer", "status_code", as_dict=True)
-    endpoints = {client[at].endpoint for at in consumers}
+    endpoints = {client[at].endpoint for at in carriers}
     of_endpoint = rows.filter(pl.col("endpoint").is_in(endpoints)).partition_by("endpoint", as_dict=True)
     return {
         at: _beyond(
             client[at],
+            carrier,
             of_endpoint[(client[at].endpoint,)],
-            of_consumer.get((consumer, client[at].status), nothing),
-            of_consumer.get((consumer, None), nothing),
+            of_consumer.get((carrier.consumer, client[at].status), nothing),
+            of_consumer.get((carrier.consumer, None), nothing),
             fleet,
         )
-        for at, consumer in consumers.items()
+        for at, carrier in carriers.items()
     }
 
 
-def _carriers(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> dict[int, str]:
+def _carriers(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> dict[int, _Carrier]:
     """By place in `runs` the one consumer that had the excess when the run opened, however many of the calls are its."""
     if not runs:
         return {}
@@ -104,16 +116,25 @@ def _carriers(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> dict[int, 
         top = failed.group_by("consumer").agg(pl.col("calls").sum()).sort("calls", "consumer", descending=True)
         if top.height and top["consumer"][0] and top["calls"][0] >= HINT_EXCESS * excess:
             found[int(window)] = top["consumer"][0]
-    return found
+    mistaken = [at for at in found if runs[at].status not in REFUSALS]
+    spans = [(runs[at].endpoint, *week_before(runs[at])) for at in mistaken]
+    weeks = breakdown(windows_frame(spans, fleet)).partition_by("window_id", as_dict=True) if spans else {}
+    most = {
+        at
+        for place, at in enumerate(mistaken)
+        if (week := weeks.get((place,))) is not None
+        and int(week.filter(consumer=found[at])["calls"].sum()) > HINT_TRAFFIC * int(week["calls"].sum())
+    }
+    return {at: _Carrier(consumer, at in most) for at, consumer in found.items()}
 
 
-def _refused(runs: list[Run], consumers: dict[int, str], fleet: Fleet, refusals: Refusals) -> pl.DataFrame:
+def _refused(runs: list[Run], carriers: dict[int, _Carrier], fleet: Fleet, refusals: Refusals) -> pl.DataFrame:
     """What these consumers had of these codes: consumer, status_code, endpoint, minute (from bin 0 on), calls. And what they had in all
     on the last days, with neither code nor endpoint."""
     spans = pl.DataFrame(
         [
-            (consumer, status, (runs[at].opened - days * DAY) * MINUTES, int(runs[at].strong[-1]))
-            for at, consumer in consumers.items()
+            (carrier.consumer, status, (runs[at].opened - days * DAY) * MINUTES, int(runs[at].strong[-1]))
+            for at, carrier in carriers.items()
             for status, days in ((runs[at].status, WEEK_DAYS + 2), (None, 2))
         ],
         schema={"consumer": pl.String, "status_code": pl.Int16, "start": pl.Int64, "end": pl.Int64},
@@ -135,7 +156,9 @@ def _refused(runs: list[Run], consumers: dict[int, str], fleet: Fleet, refusals:
     )
 
 
-def _beyond(run: Run, part: pl.DataFrame, mine: pl.DataFrame, every: pl.DataFrame, fleet: Fleet) -> int | None:
+def _beyond(
+    run: Run, carrier: _Carrier, part: pl.DataFrame, mine: pl.DataFrame, every: pl.DataFrame, fleet: Fleet
+) -> int | None:
     """The first minute at whose end the run opens, and the consumer has more than it is used to or is not alone; None: there is none.
 
     part: rows of the run's endpoint; mine: calls of the consumer with the run's code; every: all its calls.
@@ -157,7 +180,9 @@ def _beyond(run: Run, part: pl.DataFrame, mine: pl.DataFrame, every: pl.DataFram
         if run.status == 429:
             news = news and not _capped(refused, called, first, known)
         elif not news and _answered(refused, called, first, known):
-            news = own[known] - own[first] >= BEYOND * _second_worst(own, known, max(known - first, MINUTES), fleet)
+            here = BEYOND * _second_worst(own, known, max(known - first, MINUTES), fleet)
+            # What a name that nearly all calls have is used to is the endpoint's, against which the run was held already.
+            news = carrier.most or own[known] - own[first] >= here
         if not alone or news:
             return int(known)
     return None

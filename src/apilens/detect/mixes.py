@@ -11,8 +11,8 @@ import math
 import polars as pl
 
 from apilens.detect.baseline import Fleet
-from apilens.detect.bins import DAY, HOUR, MINUTES, WEEK_DAYS
-from apilens.detect.breakdowns import Breakdown, unexplained
+from apilens.detect.bins import HOUR, MINUTES
+from apilens.detect.breakdowns import Breakdown, unexplained, week_before
 from apilens.detect.incidents import REFUSALS
 from apilens.detect.runs import HINT_EXCESS, Run
 
@@ -31,8 +31,7 @@ def without_mixes(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> list[R
 
 def _windows(run: Run, at: int) -> list[tuple[int, int]]:
     """The last hour at most, and the week before the run; minutes."""
-    start = run.start * MINUTES
-    return [(max(start, at - HOUR * MINUTES), at), (start - WEEK_DAYS * DAY * MINUTES, start)]
+    return [(max(run.start * MINUTES, at - HOUR * MINUTES), at), week_before(run)]
 
 
 def _as_ever(run: Run, parts: list[pl.DataFrame]) -> bool:
@@ -40,7 +39,7 @@ def _as_ever(run: Run, parts: list[pl.DataFrame]) -> bool:
     now, week = (part.group_by("consumer").agg(*_counts(run)) for part in parts)
     excess = int(now["failed"].sum()) - float(run.at_open["expected"]) * int(now["calls"].sum())
     top = now.filter(pl.col("consumer").is_not_null()).sort("failed", "consumer", descending=True).head(1)
-    if top.is_empty() or top["failed"][0] < HINT_EXCESS * excess:
+    if excess <= 0 or top.is_empty() or top["failed"][0] < HINT_EXCESS * excess:
         return False
     calls, failed = top.select("calls", "failed").row(0)
     calls_before, failed_before = (

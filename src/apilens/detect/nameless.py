@@ -20,7 +20,8 @@ from apilens.detect.runs import HINT_EXCESS, Run
 CODES = (403, 429)
 #: At most such a share of the nameless calls is answered: somebody may look at what is public. Picked.
 ANSWERED = 0.05
-#: Half of those who were turned away are missing among those with a name, and so many standard errors, if these have lost theirs.
+#: If those with a name have lost theirs, half of those who were turned away are missing among them, or half of themselves; and so many
+#: standard errors.
 GONE, SURE = 0.5, 2.0
 #: Days before a window that say how many call with a name.
 _AGO = (0, 1, WEEK_DAYS)
@@ -55,8 +56,12 @@ def _on_top(run: Run, parts: list[pl.DataFrame]) -> bool:
         excess = failed - float(run.at_open["expected"]) * calls
     usual = sum(named_then for *_, named_then in days) / len(days)
     missing = max(GONE * kept_out, SURE * math.sqrt(usual * (1 + 1 / len(days))))
+    # Who is refused tries again: however many are turned away, half of those with a name must not be missing. A weekend has fewer.
+    fewest = min(named_then for *_, named_then in days)
+    missing_too = max(GONE * fewest, SURE * math.sqrt(2 * fewest))
+    gone = usual - named >= missing or fewest - named >= missing_too > 0
     hardly = all(let_in <= ANSWERED * theirs for _, _, theirs, let_in, *_ in (_counts(now, run), *days))
-    return hardly and named + usual > 0 and turned >= HINT_EXCESS * excess and usual - named < missing
+    return hardly and named + usual > 0 and turned >= HINT_EXCESS * excess > 0 and not gone
 
 
 def _counts(part: pl.DataFrame, run: Run) -> tuple[int, ...]:
