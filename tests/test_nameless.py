@@ -29,26 +29,26 @@ def told(calls: pl.DataFrame) -> list[str]:
 @pytest.mark.parametrize("count", [150, 4000], ids=["some", "a surge"])
 @pytest.mark.parametrize("status", [403, 429])
 def test_scrapers_that_are_turned_away_are_no_candidate(status: int, count: int) -> None:
-    calls = quiet_world(1)
+    calls = quiet_world(1, endpoints=12)
     more = [nameless(calls, FAULT + timedelta(minutes=10 * n), count, endpoints=3, status=status) for n in range(3)]
     assert told(pl.concat([calls, *map(spread, more)])) == []
 
 
 def test_a_surge_of_callers_without_a_name_who_are_answered_is_news() -> None:
-    calls = quiet_world(1)
+    calls = quiet_world(1, endpoints=12)
     more = [nameless(calls, FAULT + timedelta(minutes=10 * n), 4000, endpoints=3, status=200) for n in range(3)]
     assert told(pl.concat([calls, *map(spread, more)]))
 
 
 def test_a_client_that_is_set_up_with_wrong_credentials_is_news() -> None:
-    calls = quiet_world(1)
+    calls = quiet_world(1, endpoints=12)
     assert told(pl.concat([calls, nameless(calls, FAULT, 150, endpoints=3, status=401)]))
 
 
 @pytest.mark.parametrize("when", [timedelta(0), timedelta(days=-1)], ids=["meanwhile", "the day before"])
 def test_callers_without_a_name_that_are_answered_as_a_rule_are_news_when_they_are_not(when: timedelta) -> None:
     """What is public has callers without a name, who may be turned away by mistake."""
-    calls = quiet_world(1)
+    calls = quiet_world(1, endpoints=12)
     answered = nameless(calls, FAULT + when, 60, endpoints=3, status=200)
     assert told(pl.concat([calls, answered, spread(nameless(calls, FAULT, 150, endpoints=3, status=403))]))
 
@@ -59,7 +59,7 @@ def test_callers_without_a_name_that_are_answered_as_a_rule_are_news_when_they_a
 )
 def test_users_whose_names_are_lost_are_missing_among_those_with_one(one_in: int, tries: int, status: int) -> None:
     """The gateway lets nobody in any more, and so knows nobody; who is refused tries again."""
-    calls = quiet_world(1)
+    calls = quiet_world(1, endpoints=12)
     theirs = (
         (pl.col("route") == busiest(calls))
         & pl.col("start_time").is_between(FAULT, FAULT + timedelta(hours=1), closed="left")
@@ -90,12 +90,12 @@ def test_a_surge_is_explained_by_nobody_in_a_window_that_has_no_more_calls_than_
 
 
 def test_where_nobody_has_a_name_nothing_is_known_of_who_has_none() -> None:
-    calls = quiet_world(1).with_columns(consumer=pl.lit(None, pl.String))
+    calls = quiet_world(1, endpoints=12).with_columns(consumer=pl.lit(None, pl.String))
     assert told(pl.concat([calls, spread(nameless(calls, FAULT, 150, endpoints=3, status=403))]))
 
 
 def test_a_problem_that_begins_during_a_raid_is_raised_within_the_hour() -> None:
-    calls = quiet_world(1)
+    calls = quiet_world(1, endpoints=12)
     raid = [spread(nameless(calls, FAULT + timedelta(minutes=10 * n), 60, endpoints=1, status=403)) for n in range(12)]
     theirs = (
         (pl.col("route") == busiest(calls))

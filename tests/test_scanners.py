@@ -57,7 +57,7 @@ def test_a_few_endpoints_are_a_scan_only_to_who_asks_for_what_scanners_ask_for(p
 
 def test_what_is_missing_is_missed_by_no_user_where_only_a_scanner_asks_for_it() -> None:
     """One path that never was, asked for together with one that only scanners ask for, from the second day on."""
-    calls = quiet_world(1)
+    calls = quiet_world(1, endpoints=6)
     times = [START + timedelta(days=1, hours=6 * n) for n in range(12)]
     probes = [nameless(calls, at, 4, endpoints=1, status=404).with_columns(route=pl.lit("/.env")) for at in times]
     probed = pl.concat(probes).with_columns(synthetic_type=pl.lit("scanner"))
