@@ -10,11 +10,13 @@ import polars as pl
 
 from apilens import schema
 from apilens.detect.baseline import Fleet
-from apilens.detect.bins import DAY, HOUR, MINUTES, WEEK_DAYS
+from apilens.detect.bins import DAY, MINUTES, WEEK_DAYS
 from apilens.detect.runs import DIMENSIONS, Profile, Run, reopened
 
 #: Given schema.BREAKDOWN_WINDOWS, returns schema.BREAKDOWN of the calls in them.
 Breakdown = Callable[[pl.DataFrame], pl.DataFrame]
+#: Minutes between the questions of `unexplained`: some minutes say little of who is missing, and many problems are over within half an hour.
+SOON, LATER = 10, 30
 
 
 def windows_frame(spans: list[tuple[int, int, int]], fleet: Fleet) -> pl.DataFrame:
@@ -74,20 +76,20 @@ def unexplained(
 ) -> list[Run]:
     """The runs; of those that are asked the ones that callers explain opened when these did no more, and are left out where they always did.
 
-    Asked when a run opened, and of those explained then twice an hour as long as they last. windows: of a run and a minute those to be known of its
+    Asked when a run opened, and of those explained then every ten minutes for half an hour, and twice an hour as long as they last. windows: of a run and a minute those to be known of its
     endpoint, first and last minute; explained: of a run and the breakdowns of its windows.
     """
     first = _when_not([(run, [run.known]) for run in asked], windows, explained, fleet, breakdown)
     held = [run for run in asked if first[id(run)] is None]
-    later = _when_not([(run, _half_hours(run)) for run in held], windows, explained, fleet, breakdown)
+    later = _when_not([(run, _later(run)) for run in held], windows, explained, fleet, breakdown)
     return reopened(runs, later)
 
 
-def _half_hours(run: Run) -> list[int]:
-    """Minutes after the run opened at whose end it is known that it goes on, half an hour apart at least."""
+def _later(run: Run) -> list[int]:
+    """Minutes after the run opened at whose end it is known that it goes on: SOON apart within LATER of that, then LATER apart, at least."""
     moments = [run.known]
     for at in run.strong[run.strong > run.known].tolist():
-        if at >= moments[-1] + HOUR * MINUTES // 2:
+        if at >= moments[-1] + (SOON if at <= run.known + LATER else LATER):
             moments.append(at)
     return moments[1:]
 

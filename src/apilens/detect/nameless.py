@@ -22,7 +22,7 @@ CODES = (403, 429)
 ANSWERED = 0.05
 #: If those with a name have lost theirs, half of those who were turned away are missing among them, or half of themselves; and so many
 #: standard errors.
-GONE, SURE = 0.5, 2.0
+GONE, SURE = 0.5, 2.5
 #: Days before a window that say how many call with a name.
 _AGO = (0, 1, WEEK_DAYS)
 
