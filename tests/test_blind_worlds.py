@@ -23,7 +23,7 @@ NAMES = ["grid", "mobility", "saas", "tickets"]
 
 def make(profile: str, seed: int) -> Any:
     module = importlib.import_module(profile.removeprefix("quiet-"))
-    return module.make(profile, seed, endpoints=40, days=9, calls_per_minute=20.0)
+    return module.make(profile, seed, endpoints=40, days=9, calls_per_minute=30.0)
 
 
 @pytest.fixture(scope="module", params=NAMES)
