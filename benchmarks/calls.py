@@ -46,6 +46,16 @@ class Spells:
         return np.logical_or.reduce([(at >= begin) & (at < end) for begin, end in self.spans])
 
 
+@dataclass
+class Hinted(Spells):
+    """Base of a fault that somebody or something has a part in: what a hint about it should say; None: nothing."""
+
+    code: int | None = None
+    upstream: str | None = None
+    consumer: str | None = None
+    node: str | None = None
+
+
 def within(events: list[dict[str, Any]], endpoints: list[int], at: np.ndarray) -> np.ndarray:
     """Which moments (seconds since the epoch) fall into an event of any of these endpoints."""
     inside = np.zeros(len(at), dtype=bool)

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
-from calls import Columns, Spells, arrivals, label, ornstein, ticks
+from calls import Columns, Hinted, arrivals, label, ornstein, ticks
 from worlds import World
 
 DAY = 1440
@@ -133,13 +133,9 @@ class Calls(Columns):
 
 
 @dataclass
-class Fault(Spells):
+class Fault(Hinted):
     """share: of the calls that it hits; factor: of the durations, or of the traffic."""
 
-    code: int | None = None
-    upstream: str | None = None
-    consumer: str | None = None
-    node: str | None = None
     share: float = 1.0
     factor: float = 1.0
     hidden: np.ndarray = field(default_factory=lambda: np.zeros(0))  # moments of calls that were lost or added

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
-from calls import Columns, Spells, arrivals, label, ornstein
+from calls import Columns, Hinted, Spells, arrivals, label, ornstein
 from worlds import World
 
 FRIDAY = 1_778_198_400  # 2026-05-08T00:00:00Z; local time is two hours ahead
@@ -87,13 +87,9 @@ class Calls(Columns):
 
 
 @dataclass
-class Fault(Spells):
+class Fault(Hinted):
     """strength: share of calls that fail or are lost, or factor of latency or traffic."""
 
-    code: int | None = None
-    upstream: str | None = None
-    consumer: str | None = None
-    node: str | None = None
     strength: float = 0.0
     z: float = 0.0
     affected: Counter[int] = field(default_factory=Counter)

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
-from calls import Columns, Spells, arrivals, label, ticks
+from calls import Columns, Hinted, arrivals, label, ticks
 from worlds import DAY, SIGNAL, World, wander
 
 MONDAY = 1_776_643_200  # 2026-04-20T00:00:00Z: the deadline is on day 10, Thursday 30 April; 1 May is a holiday
@@ -125,11 +125,7 @@ class Calls(Columns):
 
 
 @dataclass
-class Fault(Spells):
-    code: int | None = None
-    upstream: str | None = None
-    consumer: str | None = None
-    node: str | None = None
+class Fault(Hinted):
     affected: int = 0
     z: float = 0.0
 

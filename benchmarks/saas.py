@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from calls import Columns, Spells, arrivals, label, ornstein, ticks, within
+from calls import Columns, Hinted, arrivals, label, ornstein, ticks, within
 from worlds import World
 
 Random = np.random.Generator
@@ -95,14 +95,10 @@ class Calls(Columns):
 
 
 @dataclass
-class Fault(Spells):
+class Fault(Hinted):
     """A fault; affected: calls by endpoint that it changed, took away or added; figures: how it was graded."""
 
     strength: float = 0.0
-    code: int | None = None
-    upstream: str | None = None
-    consumer: str | None = None
-    node: str | None = None
     affected: dict[int, int] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
 

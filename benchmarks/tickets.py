@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from calls import Columns, Spells, arrivals, label, ornstein, ticks
+from calls import Columns, Hinted, arrivals, label, ornstein, ticks
 from worlds import World
 
 BEGIN = 1_778_025_600  # 2026-05-06T00:00:00Z, a Wednesday: days 3, 4, 10 and 11 are weekends
@@ -121,14 +121,10 @@ class Calls(Columns):
 
 
 @dataclass
-class Fault(Spells):
+class Fault(Hinted):
     """strength: share of calls that fail, are slow or are missing, or a factor; affected: calls per endpoint."""
 
     strength: float = 0.0
-    code: int | None = None
-    upstream: str | None = None
-    consumer: str | None = None
-    node: str | None = None
     affected: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=int))
 
 
@@ -444,7 +440,7 @@ class Saboteur:
         for _ in range(400):
             lasts = np.exp(random.uniform(np.log(least), np.log(most))) * 60
             level = random.choice(3, p=[0.2, 0.4, 0.4])
-            fault = Fault(kind, "hard", [], [], strengths[level] * random.uniform(0.9, 1.1))
+            fault = Fault(kind, "hard", [], [], strength=strengths[level] * random.uniform(0.9, 1.1))
             fault.code = int(random.choice(codes)) if codes else None
             lead = int(random.choice(len(self.rows), p=self.chances(kind)))
             if kind == "latency_drift":
