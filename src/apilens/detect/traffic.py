@@ -36,7 +36,6 @@ from apilens.detect.traffic_forecast import (
     MIN_EXPECTED,
     MIN_SPREAD,
     PRIOR_SPREAD,
-    SET_IN,
     SURGE_FACTOR,
     SURGE_RECENT,
     YOUNG_DROP,
@@ -48,6 +47,7 @@ from apilens.detect.traffic_forecast import (
     log10_chance,
     of_hour_before,
     of_past_days,
+    set_in,
     weekday_of,
 )
 from apilens.detect.traffic_siblings import APART_WINDOWS, apart_from_siblings
@@ -89,7 +89,7 @@ def _due(calls: Floats, hours: Floats) -> Bools:
     Many times the calls of the hours before, and of those hours later: an office that opens at once goes on.
     """
     beside = np.maximum(hours, back(hours[:, ::-1], JOB_OVER, 0.0)[:, ::-1])
-    began = (calls > JOB_FACTOR * beside) & (calls - beside > SET_IN * np.sqrt(beside))
+    began = set_in(calls, beside, JOB_FACTOR, 1)
     due: Bools = np.ones(calls.shape, dtype=np.bool_)
     for days in range(1, JOB_DAYS + 1):
         due[:, : days * DAY] = False
@@ -180,7 +180,7 @@ def _window(series: Series, steady: Floats, fleet: Fleet, width: int, begun: dic
             if direction == 1
             else (np.minimum(hours_before, half_before), DROP_FACTOR)
         )
-        at_once = (direction * (calls - factor * hours) > 0) & (direction * (calls - hours) > SET_IN * np.sqrt(hours))
+        at_once = set_in(calls, hours, factor, direction)
         if width <= HOUR:
             begun[direction][kept_rows[rows], bins] |= opens & at_once[rows, bins]
             if direction == -1:

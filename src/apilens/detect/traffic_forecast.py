@@ -214,6 +214,14 @@ def log10_chance(k: Floats, mean: Floats, variance: Floats, direction: int) -> F
     return anomalies.log10_tail(p)
 
 
+def set_in(calls: Floats, hours: Floats, factor: float, direction: int) -> Bools:
+    """Whether windows have more (direction 1; -1: fewer) calls at once: beyond so many times what the hours before let expect, and what varies."""
+    at_once: Bools = (direction * (calls - factor * hours) > 0) & (
+        direction * (calls - hours) > SET_IN * np.sqrt(hours)
+    )
+    return at_once
+
+
 def as_on_a_day_off(calls: Floats, fewest: Floats) -> Bools:
     """Whether so many calls are no fewer than on the day of the past week that had fewest: a holiday is a Sunday to those who work in an office,
     and not to the rest."""

@@ -28,7 +28,6 @@ from apilens.detect.traffic_forecast import (
     ERROR_LIMIT,
     MIN_EXPECTED,
     PRIOR_SPREAD,
-    SET_IN,
     SURGE_FACTOR,
     SURGE_RECENT,
     YOUNG_DROP,
@@ -37,6 +36,7 @@ from apilens.detect.traffic_forecast import (
     as_on_a_day_off,
     first_weekend,
     log10_chance,
+    set_in,
 )
 
 #: Share of an endpoint in the calls of its siblings: hours around a window and before it, and by how many of their calls
@@ -132,9 +132,8 @@ def apart_from_siblings(
         opens = strong & (deviance[rows, bins] > beyond * usually)
         if direction == -1:
             hours = (own.past(BEFORE, width) * width / BEFORE)[rows, bins]
-            opens &= ~as_on_a_day_off(calls[rows, bins], forecast.fewest[rows, bins]) | _at_once(
-                calls[rows, bins], hours
-            )
+            now = calls[rows, bins]
+            opens &= ~as_on_a_day_off(now, forecast.fewest[rows, bins]) | set_in(now, hours, DROP_FACTOR, direction)
         found.append(
             as_anomalies(
                 at[rows] + series.first_endpoint,
@@ -149,12 +148,6 @@ def apart_from_siblings(
         )
     # What goes on is for longer windows to say.
     return pl.concat(found) if width >= HOUR // 2 else pl.concat(found).filter("opens")
-
-
-def _at_once(calls: Floats, hours: Floats) -> Bools:
-    """Whether calls have become fewer than the hours before let expect; on a day off they do not become more."""
-    fell: Bools = (calls < DROP_FACTOR * hours) & (hours - calls > SET_IN * np.sqrt(hours))
-    return fell
 
 
 def _deviance(k: Floats, mean: Floats, variance: Floats) -> Floats:
