@@ -11,7 +11,7 @@ import polars as pl
 from apilens import schema
 from apilens.detect.baseline import Fleet
 from apilens.detect.bins import DAY, MINUTES, WEEK_DAYS
-from apilens.detect.runs import DIMENSIONS, Profile, Run, reopened
+from apilens.detect.runs import DIMENSIONS, HINT_EXCESS, Profile, Run, reopened
 
 #: Given schema.BREAKDOWN_WINDOWS, returns schema.BREAKDOWN of the calls in them.
 Breakdown = Callable[[pl.DataFrame], pl.DataFrame]
@@ -66,6 +66,15 @@ def upstreams_of(fleet: Fleet, breakdown: Breakdown) -> dict[int, str]:
     return dict(found.select("window_id", "upstream").iter_rows())
 
 
+def who_fails(run: Run, part: pl.DataFrame) -> str | None:
+    """The one consumer that has most (HINT_EXCESS) of a window's excess of a run's code, however many of the calls are its; None: no one whose
+    name is known, or there is no excess. part: breakdown of the window."""
+    failed = part.filter(pl.col("status_code") == run.status)
+    excess = int(failed["calls"].sum()) - float(run.at_open["expected"]) * int(part["calls"].sum())
+    top = failed.group_by("consumer").agg(pl.col("calls").sum()).sort("calls", "consumer", descending=True)
+    return (top["consumer"][0] or None) if top.height and top["calls"][0] >= HINT_EXCESS * excess > 0 else None
+
+
 def unexplained(
     runs: list[Run],
     asked: list[Run],
@@ -76,8 +85,8 @@ def unexplained(
 ) -> list[Run]:
     """The runs; of those that are asked the ones that callers explain opened when these did no more, and are left out where they always did.
 
-    Asked when a run opened, and of those explained then every ten minutes for half an hour, and twice an hour as long as they last. windows: of a run and a minute those to be known of its
-    endpoint, first and last minute; explained: of a run and the breakdowns of its windows.
+    Asked when a run opened, and of those explained then every ten minutes for half an hour, and twice an hour as long as they last. windows: of
+    a run and a minute those to be known of its endpoint, first and last minute; explained: of a run and the breakdowns of its windows.
     """
     first = _when_not([(run, [run.known]) for run in asked], windows, explained, fleet, breakdown)
     held = [run for run in asked if first[id(run)] is None]

@@ -15,7 +15,7 @@ import polars as pl
 from apilens import schema
 from apilens.detect.baseline import Fleet, by_minute
 from apilens.detect.bins import DAY, MINUTES, WEEK_DAYS, Floats, so_far
-from apilens.detect.breakdowns import Breakdown, week_before, windows_frame
+from apilens.detect.breakdowns import Breakdown, week_before, who_fails, windows_frame
 from apilens.detect.incidents import REFUSALS
 from apilens.detect.runs import HINT_EXCESS, HINT_TRAFFIC, Run, reopened
 
@@ -108,24 +108,24 @@ def _carriers(runs: list[Run], fleet: Fleet, breakdown: Breakdown) -> dict[int, 
     if not runs:
         return {}
     parts = breakdown(windows_frame([(run.endpoint, run.start * MINUTES, run.known) for run in runs], fleet))
-    found = {}
-    for (window,), part in parts.group_by("window_id"):
-        run = runs[int(window)]
-        failed = part.filter(pl.col("status_code") == run.status)
-        excess = int(failed["calls"].sum()) - float(run.at_open["expected"]) * int(part["calls"].sum())
-        top = failed.group_by("consumer").agg(pl.col("calls").sum()).sort("calls", "consumer", descending=True)
-        if top.height and top["consumer"][0] and top["calls"][0] >= HINT_EXCESS * excess:
-            found[int(window)] = top["consumer"][0]
-    mistaken = [at for at in found if runs[at].status not in REFUSALS]
-    spans = [(runs[at].endpoint, *week_before(runs[at])) for at in mistaken]
-    weeks = breakdown(windows_frame(spans, fleet)).partition_by("window_id", as_dict=True) if spans else {}
-    most = {
-        at
-        for place, at in enumerate(mistaken)
-        if (week := weeks.get((place,))) is not None
-        and int(week.filter(consumer=found[at])["calls"].sum()) > HINT_TRAFFIC * int(week["calls"].sum())
-    }
+    asked = {int(window): who_fails(runs[int(window)], part) for (window,), part in parts.group_by("window_id")}
+    found = {at: consumer for at, consumer in asked.items() if consumer is not None}
+    most = _that_have_most(
+        runs, {at: name for at, name in found.items() if runs[at].status not in REFUSALS}, fleet, breakdown
+    )
     return {at: _Carrier(consumer, at in most) for at, consumer in found.items()}
+
+
+def _that_have_most(runs: list[Run], consumers: dict[int, str], fleet: Fleet, breakdown: Breakdown) -> set[int]:
+    """The places in `runs` of those whose consumer had most of the endpoint's calls in the week before."""
+    spans = [(runs[at].endpoint, *week_before(runs[at])) for at in consumers]
+    weeks = breakdown(windows_frame(spans, fleet)).partition_by("window_id", as_dict=True) if spans else {}
+    return {
+        at
+        for place, (at, consumer) in enumerate(consumers.items())
+        if (week := weeks.get((place,))) is not None
+        and int(week.filter(consumer=consumer)["calls"].sum()) > HINT_TRAFFIC * int(week["calls"].sum())
+    }
 
 
 def _refused(runs: list[Run], carriers: dict[int, _Carrier], fleet: Fleet, refusals: Refusals) -> pl.DataFrame:

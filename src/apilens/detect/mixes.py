@@ -12,9 +12,9 @@ import polars as pl
 
 from apilens.detect.baseline import Fleet
 from apilens.detect.bins import HOUR, MINUTES
-from apilens.detect.breakdowns import Breakdown, unexplained, week_before
+from apilens.detect.breakdowns import Breakdown, unexplained, week_before, who_fails
 from apilens.detect.incidents import REFUSALS
-from apilens.detect.runs import HINT_EXCESS, Run
+from apilens.detect.runs import Run
 
 #: So many failed calls in the week before tell a client's share.
 TOLD = 10
@@ -36,21 +36,16 @@ def _windows(run: Run, at: int) -> list[tuple[int, int]]:
 
 def _as_ever(run: Run, parts: list[pl.DataFrame]) -> bool:
     """Whether the consumer that has most of the excess of a window fails no more often than in the week before."""
-    now, week = (part.group_by("consumer").agg(*_counts(run)) for part in parts)
-    excess = int(now["failed"].sum()) - float(run.at_open["expected"]) * int(now["calls"].sum())
-    top = now.filter(pl.col("consumer").is_not_null()).sort("failed", "consumer", descending=True).head(1)
-    if excess <= 0 or top.is_empty() or top["failed"][0] < HINT_EXCESS * excess:
+    consumer = who_fails(run, parts[0])
+    if consumer is None:
         return False
-    calls, failed = top.select("calls", "failed").row(0)
-    calls_before, failed_before = (
-        week.filter(consumer=top["consumer"][0]).select(pl.col("calls", "failed").sum()).row(0)
-    )
+    (calls, failed), (calls_before, failed_before) = (_counts(run, part.filter(consumer=consumer)) for part in parts)
     if failed_before < TOLD:
         return False
     usual = USUAL * failed_before / calls_before * calls
     return bool(failed <= usual + SURE * math.sqrt(usual))
 
 
-def _counts(run: Run) -> tuple[pl.Expr, pl.Expr]:
-    calls = pl.col("calls")
-    return calls.sum(), calls.filter(pl.col("status_code") == run.status).sum().alias("failed")
+def _counts(run: Run, part: pl.DataFrame) -> tuple[int, int]:
+    """Calls in all and with the run's code."""
+    return int(part["calls"].sum()), int(part.filter(status_code=run.status)["calls"].sum())
