@@ -7,6 +7,7 @@ are gone.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import polars as pl
 
@@ -45,33 +46,42 @@ def _on_top(run: Run, parts: list[pl.DataFrame]) -> bool:
 
     parts: breakdowns of _windows; a day without calls tells nothing.
     """
-    now, *before = parts
-    failed, calls, *_, turned, kept_out, named = _counts(now, run)
-    days = [_counts(part, run) for part in before if part.height]
+    now, *before = (_counts(part, run) for part in parts)
+    days = [day for day in before if day.calls]
     if not days:
         return False
     if run.status is None:
-        turned, excess = kept_out, calls - sum(calls_then for _, calls_then, *_ in days) / len(days)
+        turned, excess = now.kept_out, now.calls - sum(day.calls for day in days) / len(days)
     else:
-        excess = failed - float(run.at_open["expected"]) * calls
-    usual = sum(named_then for *_, named_then in days) / len(days)
-    missing = max(GONE * kept_out, SURE * math.sqrt(usual * (1 + 1 / len(days))))
+        turned, excess = now.turned, now.failed - float(run.at_open["expected"]) * now.calls
+    usual = sum(day.named for day in days) / len(days)
+    missing = max(GONE * now.kept_out, SURE * math.sqrt(usual * (1 + 1 / len(days))))
     # Who is refused tries again: however many are turned away, half of those with a name must not be missing. A weekend has fewer.
-    fewest = min(named_then for *_, named_then in days)
+    fewest = min(day.named for day in days)
     missing_too = max(GONE * fewest, SURE * math.sqrt(2 * fewest))
-    gone = usual - named >= missing or fewest - named >= missing_too > 0
-    hardly = all(let_in <= ANSWERED * theirs for _, _, theirs, let_in, *_ in (_counts(now, run), *days))
-    return hardly and named + usual > 0 and turned >= HINT_EXCESS * excess > 0 and not gone
+    gone = usual - now.named >= missing or fewest - now.named >= missing_too > 0
+    hardly = all(each.let_in <= ANSWERED * each.theirs for each in (now, *days))
+    return hardly and now.named + usual > 0 and turned >= HINT_EXCESS * excess > 0 and not gone
 
 
-def _counts(part: pl.DataFrame, run: Run) -> tuple[int, ...]:
-    """Calls with the run's code and in all; of those without a name all, those answered, those refused as the run's are, those refused in any way;
-    answered ones with a name."""
+class _Counts(NamedTuple):
+    """Calls of a window."""
+
+    calls: int
+    failed: int  # with the run's code
+    theirs: int  # without a name, as all below but the last
+    let_in: int  # answered
+    turned: int  # with the run's code
+    kept_out: int  # with one of CODES
+    named: int  # with a name, answered
+
+
+def _counts(part: pl.DataFrame, run: Run) -> _Counts:
     nameless, answered = pl.col("consumer").is_null(), pl.col("status_code") < 400
     alike = pl.col("status_code").eq_missing(pl.lit(run.status, schema.BREAKDOWN["status_code"]))
     chosen = {
-        "failed": alike,
         "calls": pl.lit(True),
+        "failed": alike,
         "theirs": nameless,
         "let_in": nameless & answered,
         "turned": nameless & alike,
@@ -79,4 +89,4 @@ def _counts(part: pl.DataFrame, run: Run) -> tuple[int, ...]:
         "named": ~nameless & answered,
     }
     counts = part.select(pl.col("calls").filter(rows).sum().alias(name) for name, rows in chosen.items())
-    return counts.row(0)
+    return _Counts(**counts.row(0, named=True))
