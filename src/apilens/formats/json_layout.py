@@ -16,7 +16,7 @@ import polars as pl
 from polars import selectors
 
 from apilens.formats.attributes import EXTRAS, add_attributes
-from apilens.formats.block import REJECTED, Layout, Parsed
+from apilens.formats.block import FEW, REJECTED, Layout, Parsed
 from apilens.formats.fields import Field, attribute, outranked, quickest, read_carefully, read_quickly
 from apilens.formats.json_paths import attribute_name, child, dotted, key_of, names, parents_of, steps
 from apilens.formats.nearly_json import mended
@@ -72,6 +72,8 @@ class JsonLayout(Layout):
 
     def fits(self, records: pl.DataFrame) -> pl.Series:
         """Whether each line is a JSON object with this layout's signs."""
+        if records.height <= FEW and not self.may_fit(records["line"].to_list()):
+            return pl.repeat(False, records.height, eager=True)
         hopeful = records.select(
             pl.all_horizontal(
                 pl.col("line").str.contains(self.mark),
