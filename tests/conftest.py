@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import settings
 
 from buckets import bucket, mortal_s3_server, s3_server
@@ -12,3 +14,8 @@ settings.register_profile("apilens", deadline=None)
 settings.load_profile("apilens")
 
 __all__ = ["bucket", "mortal_s3_server", "postgres_server", "s3_server", "state_url"]
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: one worker more than there are cores, as an eighth of the time some test waits for a process or a server."""
+    return (os.cpu_count() or 1) + 1
