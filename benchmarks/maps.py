@@ -83,7 +83,7 @@ JOBS = (  # name, region, when, calls per minute, minutes, times in two weeks wh
 )  # fmt: skip
 SMALL = 2600  # keys of the free and the starter plan, and some hundred of the growth plan
 STRENGTH = {  # share of calls that fail, factor on latency or on traffic: strong, middling, weak
-    "errors": ((0.25, 0.7), (0.05, 0.14), (0.015, 0.035)), "latency_step": ((1.8, 2.6), (1.4, 1.6), (1.2, 1.32)),
+    "errors": ((0.25, 0.7), (0.04, 0.11), (0.015, 0.035)), "latency_step": ((1.8, 2.6), (1.4, 1.6), (1.2, 1.32)),
     "latency_tail": ((0.2, 0.3), (0.1, 0.16), (0.05, 0.07)), "latency_drift": ((1.8, 2.3), (1.4, 1.6), (1.18, 1.3)),
     "traffic_drop": ((0.02, 0.1), (0.3, 0.42), (0.52, 0.63)), "traffic_spike": ((3.5, 5.5), (2.1, 2.7), (1.7, 2.0)),
     "traffic_silence": ((0.0, 0.0),), "low_traffic_fail": ((0.6, 0.95),),
@@ -91,16 +91,16 @@ STRENGTH = {  # share of calls that fail, factor on latency or on traffic: stron
 SIGNAL = {kind: kind.split("_")[0] for kind in STRENGTH if kind.startswith(("latency", "traffic"))}
 SIGNAL |= {"auth_failure": "auth", "rate_limit": "rate_limit"}
 # What may happen: kind, strengths (0 strong .. 2 weak), minutes, how many calls it should meet, statuses, who or what is hit.
-PLAN: tuple[tuple[str, tuple[int, ...], tuple[int, int], tuple[int, int], tuple[int, ...], str], ...] = (
-    ("node_outage", (0, 1), (8, 30), (60, 10_000), (503,), "node"), ("latency_drift", (0, 2), (1800, 3300), (1500, 40_000), (), ""),
+PLAN: tuple[tuple[str, tuple[int, ...], tuple[int, int], tuple[int, int], tuple[int | None, ...], str], ...] = (
+    ("node_outage", (0, 1), (8, 30), (60, 10_000), (503,), "node"), ("latency_drift", (0, 2), (1800, 3300), (1500, 40_000), (None,), ""),
     ("validation_regression", (0, 2), (400, 1900), (300, 6000), (400, 422), "sdk"),
     ("low_traffic_fail", (0, 0), (420, 1600), (12, 50), (500, 502), ""), ("new_code", (1, 2), (150, 1000), (150, 2500), (410, 451), ""),
-    ("upstream_timeout", (0, 1, 1), (12, 80), (60, 1500), (504, 504, 502), "upstream"),
+    ("upstream_timeout", (0, 1), (12, 80), (60, 1500), (504, 502), "upstream"),
     ("auth_failure", (0,), (40, 300), (50, 2000), (401,), "huge"), ("auth_failure", (1, 2), (60, 420), (100, 2000), (403, 403), ""),
     ("rate_limit", (0,), (40, 240), (50, 2000), (429,), "huge"), ("rate_limit", (1,), (60, 360), (120, 2000), (429,), ""),
-    ("traffic_drop", (0, 1, 2), (50, 260), (120, 1800), (), ""), ("traffic_spike", (0, 1, 2), (35, 170), (40, 500), (), ""),
-    ("traffic_silence", (0,), (60, 480), (40, 900), (), ""), ("latency_step", (0, 1, 2), (40, 540), (150, 3000), (), ""),
-    ("latency_tail", (1, 2), (60, 400), (300, 4000), (), ""), ("error_burst", (0, 1, 2), (12, 130), (60, 1500), (500, 503, 500), ""),
+    ("traffic_drop", (0, 1, 2), (50, 260), (120, 1800), (None,), ""), ("traffic_spike", (0, 1, 2), (35, 170), (40, 500), (None,), ""),
+    ("traffic_silence", (0,), (60, 480), (40, 900), (None,), ""), ("latency_step", (0, 1, 2), (40, 540), (150, 3000), (None,), ""),
+    ("latency_tail", (1, 2), (60, 400), (300, 4000), (None,), ""), ("error_burst", (0, 1, 2), (12, 130), (60, 1500), (500, 503, 500), ""),
 )  # fmt: skip
 
 
@@ -375,12 +375,11 @@ def plan(random: np.random.Generator, platform: Platform, calls: Calls) -> list[
     every, calm = list(range(len(platform.catalog) - 1)), calls.where(np.argsort(calls.at))
     for kind, levels, minutes, (least, most), codes, whom in PLAN:
         for number, level in enumerate(levels):
-            for _ in range(0 if level == 2 and random.random() < 0.25 else 400):
+            for _ in range(0 if level == 2 and random.random() < 0.3 else 400):
                 length = 60 * np.exp(random.uniform(*np.log(minutes)))
-                start = random.uniform(WARMUP * 86_400, platform.minutes * 60 - 3600 - length)
+                start = random.uniform(WARMUP * 86_400, platform.minutes * 60 - 14_400 - length)
                 endpoint = int(random.choice(every))
-                code = codes[number % len(codes)] if codes else None
-                fault = Fault(kind, "", [(start, start + length)], [endpoint], code)
+                fault = Fault(kind, "", [(start, start + length)], [endpoint], codes[number % len(codes)])
                 fault.strength = random.uniform(*STRENGTH.get(kind, STRENGTH["errors"])[level])
                 if whom == "node":
                     fault.endpoints, fault.where = every, int(random.integers(len(NODES)))
@@ -458,17 +457,15 @@ def labels_of(platform: Platform, faults: list[Fault], calls: Calls) -> list[dic
     for number, fault in enumerate(faults):
         counts = np.bincount(calls.endpoint[calls.fault == number], minlength=len(platform.routes))
         counts[fault.endpoints[0]] += fault.missing
-        endpoints, z = np.flatnonzero(counts >= 2).tolist(), 0.0
+        endpoints, z = np.flatnonzero(counts >= 2).tolist(), fault.missing**0.5 * (fault.kind == "traffic_silence")
         for endpoint in endpoints:
             mine = calls.where(np.arange(edges[endpoint], edges[endpoint + 1]))
             others, bad = [one.spans[0] for one in faults if endpoint in one.endpoints], [mine.status == fault.code]
             if SIGNAL.get(fault.kind) == "latency":
-                usual = mine.ms[~fault.inside(mine.at)]
-                bad = [mine.ms > limit for limit in np.quantile(usual, (0.5, 0.75, 0.9, 0.98))]
+                bad = [mine.ms > limit for limit in np.quantile(mine.ms[~fault.inside(mine.at)], (0.5, 0.85, 0.97))]
             elif SIGNAL.get(fault.kind) == "traffic":
                 bad = [mine.at >= 0]  # all of them
-            weekly = bad[0].all() and platform.routes[endpoint].rhythm in (OFFICE, RUSH)
-            z = max(z, *(seen_by(fault, mine.at, one, others, platform.days, weekly) for one in bad))
+            z = max(z, *(seen_by(fault, mine.at, one, others, platform.days, alike) for one in bad for alike in (0, 1)))
         parts = np.clip((fault.end - fault.start) / 900, 1, 8)  # a plot has so many points within the fault
         fault.grade = "easy" if z / parts**0.5 >= 5 else "medium" if z / parts**0.5 >= 2.5 and z >= 4 else "hard"
         span, affected = (T0 + fault.start, T0 + fault.end), int(counts.sum())
@@ -477,24 +474,27 @@ def labels_of(platform: Platform, faults: list[Fault], calls: Calls) -> list[dic
     return told
 
 
-def seen_by(fault: Fault, at: np.ndarray, bad: np.ndarray, faults: list[Any], days: int, weekly: bool) -> float:
-    """How many standard deviations an endpoint's bad calls (all: its calls) are from the same hours of other days without faults.
+def seen_by(fault: Fault, at: np.ndarray, bad: np.ndarray, faults: list[Any], days: int, alike: int) -> float:
+    """How many standard deviations an endpoint's bad calls are from their share in the same hours of other days without faults.
 
-    The root of a Poisson deviance, over what these days vary (weekly: those of the same sort); of a drift the last third counts.
+    bad all: the calls themselves, as a share of those in the hours around; alike: on days of the same sort only. The root of a
+    Poisson deviance, over what the other days vary; of a drift the last third counts.
     """
     begin = fault.end - (fault.end - fault.start) / (3 if fault.kind == "latency_drift" else 1)
     starts = begin + 86_400 * np.arange(-days, days + 1)
-    ends, weekend = starts + fault.end - begin, np.isin(starts // 86_400 % 7, (3, 4))
-    usable = (starts >= 0) & (ends <= days * 86_400) & ((weekend == weekend[days]) | (not weekly))
+    ends, around = starts + fault.end - begin, 14_400 * bad.all()
+    weekend = np.isin(starts // 86_400 % 7, (3, 4))
+    usable = (starts >= around) & (ends <= days * 86_400 - around) & ((weekend == weekend[days]) | (alike == 0))
     for start, end in faults:
         usable &= (ends <= start) | (starts >= end)
-    first, last = np.searchsorted(at, starts), np.searchsorted(at, ends)
-    calls, hits = last - first, np.diff(np.concatenate([[0], np.cumsum(bad)])[[first, last]], axis=0)[0]
-    if not calls[usable].any():
+    first, last, before, after = (np.searchsorted(at, when) for when in (starts, ends, starts - around, ends + around))
+    hits = np.diff(np.concatenate([[0], np.cumsum(bad)])[[first, last]], axis=0)[0]
+    calls = np.maximum(after - before - hits * bad.all(), 1)
+    if not usable.any():
         return 0.0
-    expected = np.median(hits[usable]) if bad.all() else hits[usable].sum() / calls[usable].sum() * calls[days]
-    found, expected = max(hits[days], 1e-9), max(expected, 0.5, 0.003 * calls[days])  # less is not looked at
-    scaled = hits[usable] if bad.all() else hits[usable] / np.maximum(calls[usable], 1) * calls[days]
+    scaled = hits[usable] / calls[usable] * calls[days]
+    usual = hits[usable].sum() / calls[usable].sum() * calls[days]
+    found, expected = max(hits[days], 1e-9), max(usual, 0.5, 0.003 * calls[days])  # less is not looked at
     deviance = 2 * (found * np.log(found / expected) - found + expected)
     spread = 1.48 * np.median(np.abs(scaled - np.median(scaled)))
     return float(np.sqrt(deviance / max(1, spread**2 / expected)))
