@@ -98,7 +98,7 @@ PLAN: tuple[tuple[str, tuple[int, ...], tuple[int, int], tuple[int, int], tuple[
     ("upstream_timeout", (0, 1), (12, 80), (60, 1500), (504, 502), "upstream"),
     ("auth_failure", (0,), (40, 300), (50, 2000), (401,), "huge"), ("auth_failure", (1, 2), (60, 420), (100, 2000), (403, 403), ""),
     ("rate_limit", (0,), (40, 240), (50, 2000), (429,), "huge"), ("rate_limit", (1,), (60, 360), (120, 2000), (429,), ""),
-    ("traffic_drop", (0, 1, 2), (50, 260), (120, 1800), (None,), ""), ("traffic_spike", (0, 1, 2), (35, 170), (40, 500), (None,), ""),
+    ("traffic_drop", (0, 2), (50, 260), (120, 1800), (None,), ""), ("traffic_spike", (0, 1, 2), (35, 170), (40, 500), (None,), ""),
     ("traffic_silence", (0,), (60, 480), (40, 900), (None,), ""), ("latency_step", (0, 1, 2), (40, 540), (150, 3000), (None,), ""),
     ("latency_tail", (1, 2), (60, 400), (300, 4000), (None,), ""), ("error_burst", (0, 1, 2), (12, 130), (60, 1500), (500, 503, 500), ""),
 )  # fmt: skip
