@@ -21,6 +21,7 @@ import bank
 import delivery
 import grid
 import hospital
+import maps
 import market
 import mobility
 import polars as pl
@@ -82,6 +83,7 @@ def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float, 
             "delivery": delivery.make,
             "grid": grid.make,
             "hospital": hospital.make,
+            "maps": maps.make,
             "market": market.make,
             "mobility": mobility.make,
             "portal": portal.make,
