@@ -8,7 +8,7 @@ calls, not by a knob. Times are seconds since the world's beginning (midnight UT
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -141,8 +141,7 @@ def make(profile: str, seed: int, endpoints: int = 40, days: int = 14, calls_per
     calls = campus.traffic()
     faults = [] if profile.startswith("quiet") else planned(random, campus)
     calls = strike(random, faults, calls)
-    again = strike(random, faults, campus.tried_again(calls), moves_traffic=False)
-    calls = campus.kept(calls.and_those(again))
+    calls = campus.kept(calls.and_those(strike(random, faults, campus.tried_again(calls), moves_traffic=False)))
     for fault in faults:
         fault.endpoints = sorted(endpoint for endpoint, count in fault.affected.items() if count >= 2)
     grade(campus, faults, calls)
@@ -150,9 +149,9 @@ def make(profile: str, seed: int, endpoints: int = 40, days: int = 14, calls_per
         number, fault, WEDNESDAY + fault.start, WEDNESDAY + fault.end, SIGNAL, fault.endpoints, sum(fault.affected.values()),
         figures=fault.figures, detectable=fault.detectable) for number, fault in enumerate(faults)]  # fmt: skip
     ambiguous = [dict(zip(("what", "start", "end", "endpoints"), one, strict=True)) for one in campus.ambiguous]
-    world = {"t0": WEDNESDAY, "minutes": days * DAY}
-    catalog = {**world, "endpoints": campus.catalog}
-    return World(campus.logged(calls), {**world, "faults": told, "ambiguous": ambiguous}, catalog)
+    when = {"t0": WEDNESDAY, "minutes": days * DAY}
+    labels = when | {"faults": told, "ambiguous": ambiguous}
+    return World(campus.logged(calls), labels, when | {"endpoints": campus.catalog})
 
 
 def hill(hour: np.ndarray, middle: float, width: float) -> np.ndarray:
@@ -163,7 +162,8 @@ def hill(hour: np.ndarray, middle: float, width: float) -> np.ndarray:
 class Campus:
     """Who calls what, and how it is answered when nothing is wrong.
 
-    rate: expected calls per (endpoint, minute); slowness: factor on durations per (service, minute); gaps: no log then, of a node (0: all); restarts: of a service, when.
+    rate: expected calls per (endpoint, minute); slowness: factor on durations per (service, minute); gaps: spans without a log, of a node
+    (0: all); restarts: services and when they restart.
     """
 
     def __init__(self, random: np.random.Generator, endpoints: int, days: int, calls_per_minute: float) -> None:
@@ -172,13 +172,14 @@ class Campus:
         picked = np.linspace(0, len(table) - 1, min(endpoints, len(table))).round().astype(int)
         self.rows = [table[picked[i % len(picked)]] for i in range(endpoints)]
         self.names = [f"{row[1]} {row[2]}" for row in self.rows]
-        self.paths = [f"/site{i // len(picked)}"[: i // len(picked) * 9] + row[2] for i, row in enumerate(self.rows)]
-        self.service = [row[0] for row in self.rows]
+        sites = [f"/site{i // len(picked)}" if i >= len(picked) else "" for i in range(endpoints)]
+        self.paths = [site + row[2] for site, row in zip(sites, self.rows, strict=True)]
+        self.service, self.verbs = ([row[i] for row in self.rows] for i in (0, 1))
         self.services = sorted(set(self.service))
         self.typical_s, self.spread = (np.array([float(row[i]) for row in self.rows]) for i in (4, 5))
         self.typical_s = self.typical_s / 1000 * random.lognormal(0, 0.2, endpoints)
-        rows = enumerate(self.rows)
-        self.catalog = [{"id": i, "method": row[1], "path": self.paths[i], "upstream": row[0]} for i, row in rows]
+        named = {"id": range(endpoints), "method": self.verbs, "path": self.paths, "upstream": self.service}
+        self.catalog = pl.DataFrame(named).to_dicts()
         self.local = np.arange(self.minutes) + AHEAD
         self.hour, self.day = self.local % DAY / 60, self.local // DAY
         lost = random.uniform(5, days - 1, 2) * DAY * 60
@@ -275,8 +276,8 @@ class Campus:
         random, parts = self.random, []
         shared = {name: ornstein(random, self.minutes, 60, 0.07) for name in self.services}
         for endpoint, row in enumerate(self.rows):
-            noise = np.exp(shared[row[0]] + ornstein(random, self.minutes, 45, 0.07))
-            at = arrivals(random, self.rate[endpoint] * noise)
+            noise = ornstein(random, self.minutes, 45, 0.07) + shared[row[0]]
+            at = arrivals(random, self.rate[endpoint] * np.exp(noise))
             share = np.array([MIX[row[6]].get(name, 0) for name in CLIENTS], float)
             client = random.choice(len(CLIENTS), len(at), p=share / share.sum())
             parts.append(self.answered(at, np.full(len(at), endpoint), client))
@@ -295,7 +296,7 @@ class Campus:
         yield by("monitor", np.arange(17.0, end, 60) + random.normal(0, 0.3, self.minutes), [stray])
         for begin in random.uniform(0, end, self.days // 2):
             probes = begin + random.uniform(0, 240, random.integers(20, 90))
-            yield by("scanner", probes, list(range(stray + 2, stray + len(STRAYS))))
+            yield by("scanner", probes, [*range(stray + 2, stray + len(STRAYS))])
         begin = (random.integers(5, self.days) * 24 - random.uniform(1, 5)) * HOUR
         yield by("harvester", begin + random.uniform(0, 1.5 * HOUR, 1200), library)
         self.ambiguous.append(("harvester", int(WEDNESDAY + begin), int(WEDNESDAY + begin + 1.5 * HOUR), library))
@@ -308,7 +309,7 @@ class Campus:
         seconds = self.typical_s[known] * random.lognormal(0, self.spread[known])
         seconds *= self.slowness[service, np.clip(at // 60, 0, self.minutes - 1).astype(int)]
         seconds *= np.where(random.random(n) < 0.012, 2 + random.pareto(1.7, n), 1)
-        status = np.array([{"POST": 201, "DELETE": 204}.get(row[1], 200) for row in self.rows])[known]
+        status = np.array([{"POST": 201, "DELETE": 204}.get(verb, 200) for verb in self.verbs])[known]
         dice = random.random(n)
         for number in np.unique(endpoint[~strays]):
             row, mine, below = self.rows[number], endpoint == number, 0.0
@@ -332,9 +333,7 @@ class Campus:
         chance = np.where(calls.status >= 500, 0.4, np.where(calls.status == 429, 0.15, 0))
         first = calls.where(self.random.random(len(calls)) < chance)
         later = first.at + first.seconds + 0.3 + self.random.exponential(3, len(first))
-        again = self.answered(later, first.endpoint, first.client)
-        again.who = first.who
-        return again
+        return replace(self.answered(later, first.endpoint, first.client), who=first.who)
 
     def kept(self, calls: Calls) -> Calls:
         """The calls that the log has, in order of time: some are lost in gaps."""
@@ -347,7 +346,7 @@ class Campus:
         """at (seconds since the epoch) and line, as worlds.LOG_FORMAT writes them."""
         paths = [path + "?q={id}" * path.endswith("/search") for path in [*self.paths, *STRAYS]]
         before, mark, behind = zip(*(path.partition("{id}") for path in paths), strict=True)
-        verbs, upstreams = [row[1] for row in self.rows] + ["GET"] * len(STRAYS), self.service + ["lms"] * len(STRAYS)
+        verbs, upstreams = self.verbs + ["GET"] * len(STRAYS), self.service + ["lms"] * len(STRAYS)
         routes = pl.DataFrame({"before": before, "mark": mark, "behind": behind, "verb": verbs, "upstream": upstreams})
         agents = [(AGENTS | NAMELESS).get(name, f"{name}-client/2.{len(name)}") for name in CLIENTS]
         clients = pl.DataFrame({"user": ["-" if name in NAMELESS else name for name in CLIENTS], "agent": agents})
@@ -414,8 +413,7 @@ def strike(random: np.random.Generator, faults: list[Fault], calls: Calls, *, mo
         more = None
         if fault.kind in ("traffic_spike", "polling_storm"):
             rows = random.choice(rows, int((fault.strength - 1) * everybody.sum()) if len(rows) else 0)
-            more = calls.where(rows)
-            more.at = random.uniform(fault.start, fault.end, len(more))
+            more = replace(calls.where(rows), at=random.uniform(fault.start, fault.end, len(rows)))
         for endpoint, count in zip(*np.unique(calls.endpoint[rows], return_counts=True), strict=True):
             fault.affected[int(endpoint)] = fault.affected.get(int(endpoint), 0) + int(count)
         if more:
@@ -438,7 +436,6 @@ ERRORS = {"hard": (0, 4.5, 4), "medium": (0.05, 9, 6), "easy": (0.15, 15, 8)}
 LATENCY = {"hard": (1, 10, 3), "medium": (1.3, 20, 4.5), "easy": (1.8, 20, 6)}
 TAIL = {"hard": (1, 10, 3), "medium": (1.5, 20, 4.5), "easy": (2.5, 20, 7)}
 TRAFFIC = {"hard": (1, 10, 3), "medium": (2, 20, 4), "easy": (5, 30, 5)}
-Spans = list[tuple[float, float]]
 
 
 def grade(campus: Campus, faults: list[Fault], calls: Calls) -> None:
@@ -448,19 +445,16 @@ def grade(campus: Campus, faults: list[Fault], calls: Calls) -> None:
         limits = TAIL if fault.kind == "latency_tail" else limits
         for place in [*([i] for i in fault.endpoints), *([fault.endpoints] if limits is ERRORS else [])]:
             busy = [span for other in faults if set(other.endpoints) & set(place) for span in other.spans]
-            seen = (_failed if limits is ERRORS else _moved)(
-                campus, fault, calls.where(np.isin(calls.endpoint, place)), busy
-            )
+            mine = calls.where(np.isin(calls.endpoint, place))
+            seen = (_failed if limits is ERRORS else _moved)(campus, fault, mine, busy)
             reached = [name for name, least in limits.items() if all(np.array(seen) >= least)]
-            if (len(reached), seen[2]) > (
-                list(limits).index(fault.grade) + fault.detectable,
-                fault.figures.get("z", -1),
-            ):
+            best = (list(limits).index(fault.grade) + fault.detectable, fault.figures.get("z", -1))
+            if (len(reached), seen[2]) > best:
                 fault.grade, fault.detectable = (reached or ["hard"])[-1], bool(reached)
                 fault.figures = dict(zip(("effect", "calls", "z"), np.round(seen, 3).tolist(), strict=True))
 
 
-def _moved(campus: Campus, fault: Fault, calls: Calls, busy: Spans) -> tuple[float, float, float]:
+def _moved(campus: Campus, fault: Fault, calls: Calls, busy: list[tuple[float, float]]) -> tuple[float, float, float]:
     """Factor by which a fault moves durations or traffic, its calls, and z against the same time of other days. busy: spans of faults."""
     traffic, place = SIGNAL[fault.kind] == "traffic", np.unique(calls.endpoint)
     rank, scatter = (0.97, 2.5) if fault.kind == "latency_tail" else (0.5, 1.25)
@@ -487,7 +481,7 @@ def _moved(campus: Campus, fault: Fault, calls: Calls, busy: Spans) -> tuple[flo
     return np.exp(change), count, change / max(np.std(usual, ddof=1), least)
 
 
-def _failed(campus: Campus, fault: Fault, calls: Calls, busy: Spans) -> tuple[float, float, float]:
+def _failed(campus: Campus, fault: Fault, calls: Calls, busy: list[tuple[float, float]]) -> tuple[float, float, float]:
     """The share of calls that fail beyond the usual, how many, and z against other hours of the same calls. busy: spans of faults."""
     bad = calls.status >= 500 if fault.code in (500, 502, 503, 504) else calls.status == fault.code
     edges = np.arange(0, campus.minutes * 60 + 1, HOUR)
@@ -500,6 +494,6 @@ def _failed(campus: Campus, fault: Fault, calls: Calls, busy: Spans) -> tuple[fl
     return excess / max(len(mine), 1), excess, excess / (scatter * len(mine) * share + 1) ** 0.5
 
 
-def _free(campus: Campus, busy: Spans, start: float, stop: float) -> bool:
+def _free(campus: Campus, busy: list[tuple[float, float]], start: float, stop: float) -> bool:
     """Whether a span lies in the world's time and outside of faults."""
     return start >= 0 and stop <= campus.minutes * 60 and all(stop <= begin or start >= end for begin, end in busy)
