@@ -162,8 +162,8 @@ def hill(hour: np.ndarray, middle: float, width: float) -> np.ndarray:
 class Campus:
     """Who calls what, and how it is answered when nothing is wrong.
 
-    rate: expected calls per (endpoint, minute); slowness: factor on durations per (service, minute); gaps: spans without a log, of a node
-    (0: all); restarts: services and when they restart.
+    rate: expected calls per (endpoint, minute); slowness: factor on durations per (service, minute); mood: factor on 5xx likewise, high
+    in the minute of a restart; gaps: spans without a log, of a node (0: all).
     """
 
     def __init__(self, random: np.random.Generator, endpoints: int, days: int, calls_per_minute: float) -> None:
@@ -185,7 +185,8 @@ class Campus:
         lost = random.uniform(5, days - 1, 2) * DAY * 60
         self.gaps = list(zip(lost, lost + random.uniform([6, 20], [18, 70]) * 60, [0, 2], strict=True))
         self.ambiguous: list[tuple[str, int, int, list[int]]] = []
-        self.restarts = random.uniform(0, [len(self.services), self.minutes * 60], (2 * days, 2))
+        self.mood = np.exp(np.stack([ornstein(random, self.minutes, 90, 0.7) for _ in self.services]))
+        self.mood[random.integers(len(self.services), size=days), random.integers(self.minutes, size=days)] = 100
         self.rate = self._habitual() + self._events()
         self.rate *= calls_per_minute * self.minutes / self.rate.sum()
         self.slowness = self._slowness()
@@ -306,21 +307,21 @@ class Campus:
         random, n, strays = self.random, len(at), endpoint >= len(self.rows)
         known = np.where(strays, 0, endpoint)
         service = np.array([self.services.index(name) for name in self.service])[known]
-        seconds = self.typical_s[known] * random.lognormal(0, self.spread[known])
-        seconds *= self.slowness[service, np.clip(at // 60, 0, self.minutes - 1).astype(int)]
+        minute = np.clip(at // 60, 0, self.minutes - 1).astype(int)
+        seconds = self.typical_s[known] * random.lognormal(0, self.spread[known]) * self.slowness[service, minute]
         seconds *= np.where(random.random(n) < 0.012, 2 + random.pareto(1.7, n), 1)
         status = np.array([{"POST": 201, "DELETE": 204}.get(verb, 200) for verb in self.verbs])[known]
         dice = random.random(n)
         for number in np.unique(endpoint[~strays]):
             row, mine, below = self.rows[number], endpoint == number, 0.0
-            for code, share in (part.split(":") for part in ["500:.0008", "502:.0003", "503:.0002", *row[7:]]):
+            for code, share in (part.split(":") for part in row[7:]):
                 status[mine & (dice >= below) & (dice < below + float(share))] = int(code)
                 below += float(share)
             for name, path, habit, often in HABITS:
                 if path == row[2]:
                     status[mine & (client == CLIENTS.index(name)) & (dice > 1 - often)] = habit
-        for restarted, begin in self.restarts:
-            status[(service == int(restarted)) & (at >= begin) & (at < begin + 40) & (dice < 0.12)] = 502
+        failing = np.flatnonzero(random.random(n) < 0.0011 * self.mood[service, minute])
+        status[failing] = random.choice([500, 500, 500, 502, 503], len(failing))
         status = np.where(strays, np.where(endpoint < len(self.rows) + 2, 200, 404), status)
         seconds = np.where(strays, 0.004, np.where((status >= 400) & (status < 500), seconds * 0.4, seconds))
         status = np.where(seconds > TIMEOUT_S, 504, np.where((seconds > 9) & (random.random(n) < 0.3), 499, status))
