@@ -18,6 +18,7 @@ from pathlib import Path
 import airline
 import arcade
 import bank
+import campus
 import delivery
 import grid
 import hospital
@@ -80,6 +81,7 @@ def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float, 
             "airline": airline.make,
             "arcade": arcade.make,
             "bank": bank.make,
+            "campus": campus.make,
             "delivery": delivery.make,
             "grid": grid.make,
             "hospital": hospital.make,
