@@ -34,7 +34,7 @@ from apilens.detect import (
     traffic_forecast,
 )
 from apilens.detect import judged as judged_by_all
-from apilens.detect.bins import HOUR, Bools, Sums
+from apilens.detect.bins import HOUR, Bools
 from apilens.detect.latency_load import Totals, without_busy_bins
 from apilens.detect.runs import runs_of
 from apilens.detect.settings import anyway, sensitised
@@ -307,21 +307,22 @@ def test_what_is_known_beforehand_bounds_what_a_series_of_weeks_says(
     bare = without_busy_bins(whole)
     exact_slow = latency.count_slow(bare, now)
     assert (bare.timed[:, -288:] < whole.timed[:, -288:]).any(), "no bursts, nothing shown"
-    for mine, exact, last in (
-        (piece.timed, bare.timed, 288 + 12),
-        (piece.log_sum, bare.log_sum, 288 + 12),
-        (slow[0], exact_slow[0], 48 + 12),
-        (slow[1], exact_slow[1], 48 + 12),
-    ):
+    compared = [(piece.timed, bare.timed, 288 + 12), (piece.log_sum, bare.log_sum, 288 + 12)]
+    for mine_of, exact_of in zip(slow, exact_slow, strict=True):
+        compared += [(mine, exact, 48 + 12) for mine, exact in zip(mine_of[:2], exact_of, strict=True)]
+    assert len(compared) == 2 + 2 * len(latency.TAILS)
+    for mine, exact, last in compared:
         assert exact[:, -last:].any() and mine[:, -last:].tolist() == exact[:, -last:].tolist()
-    totals, sums = Totals(bare, now), [Sums(each) for each in exact_slow]
+    totals, sums = Totals(bare, now), latency_bounds._summed(exact_slow)
     for width in (*dict(latency.SHIFT_WINDOWS), latency.DRIFT_WINDOW):
-        week, bound = latency_bounds._week_before(totals, sums[0], sums[1], width, since), bound_of(width)
+        week, bound = latency_bounds._week_before(totals, sums, width, since), bound_of(width)
         assert week.enough.any()
-        for name in ("mean", "variance", "slope", "offset", "share"):
+        for name in ("mean", "variance", "slope", "offset"):
             assert (getattr(bound, name) <= getattr(week, name) + 1e-9).all(), (name, width)
-        for name in ("mean_of_bins", "n", "enough", "enough_of_share"):
+        for name in ("mean_of_bins", "n", "enough"):
             assert (getattr(bound, name) >= getattr(week, name) - 1e-9).all(), (name, width)
+        for (share, enough), (least, may) in zip(week.tails, bound.tails, strict=True):
+            assert (least <= share + 1e-9).all() and (may >= enough).all(), width
 
 
 def test_of_an_endpoint_that_is_new_nothing_is_known_beforehand() -> None:

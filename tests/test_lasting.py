@@ -170,3 +170,16 @@ def test_an_endpoint_of_which_some_calls_are_slow_and_then_all_is_one_candidate(
     typical = calls.filter(worse, here, pl.col("status_code") < 400)["duration_ms"].log().mean()
     assert isinstance(typical, float)
     assert found["expected"][0] == pytest.approx(np.exp(typical) / 2, rel=0.5)
+
+
+@pytest.mark.parametrize(("world", "rank"), [(1, 0), (3, 2)])
+def test_of_some_calls_that_are_very_slow_the_share_is_told(world: int, rank: int) -> None:
+    """One in twenty-five for three hours: twice as many as usual are slow, five times as many very slow."""
+    calls = quiet_world(world)
+    route = busiest(calls, rank)
+    lot = pl.Series(np.random.default_rng(5).random(calls.height) < 0.04)
+    found = of(scan(slow(calls, during(3 * 60) & (pl.col("route") == route) & lot, 8.0)), route)
+    assert found.select("signal", "unit").rows() == [("latency", "ratio")]
+    assert 0.02 <= found["observed"][0] <= 0.05
+    assert found["observed"][0] > 4 * found["expected"][0]
+    assert "% were expected to, from the week before and its load" in found["explanation"][0]

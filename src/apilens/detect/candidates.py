@@ -471,8 +471,8 @@ def _explanation(
         ]
     elif signal == "latency":
         sentences = [
-            f"{span}, {observed} of the calls to {endpoints[0]} were slower than 97 % of the calls of the week before; expected were "
-            f"{expected} (n = {measured.n:,} successful calls)."
+            f"{span}, {observed} of the calls to {endpoints[0]} took as long as {expected} were expected to, from the week before and its load "
+            f"(n = {measured.n:,} successful calls)."
         ]
     else:
         sentences = [

@@ -34,10 +34,9 @@ SHIFT_WINDOWS = ((3, 1.3), (6, 1.25), (12, 1.25), (48, 1.25))
 #: A slow degradation: a whole day against the week that ended three days before (DETECTION), so that it cannot hide in
 #: its own baseline.
 DRIFT_WINDOW, DRIFT_SKIP, DRIFT_FACTOR = DAY, 3 * DAY, 1.15
-#: A call is slow when it takes longer than 97 % of the calls of the week before (DETECTION: q97).
-TAIL_SHARE = 0.03
-TAIL_FACTOR = 3.0
 MIN_TIMED = 8
+#: What is slow is known where so many calls of a week were; and their share is held to that by so many calls.
+MIN_SLOW, PRIOR_CALLS = 3, 100.0
 #: A shift waits while it passes: against so many bins before, by so many standard errors. See _passes.
 PASSING_BINS, PASSING_ERRORS = 3, 2.5
 #: Means of heavy-tailed latencies are not normal: Student's t asks a shift for 5.0 standard errors to open, a drift for 5.9.
@@ -52,9 +51,6 @@ PROFILE_CALLS, RECENT_CALLS = 30.0, 30.0
 PRIOR_WANDER, MIN_WANDER = 0.02, 0.002
 #: Day means wander more than calls do; from days of ordinary endpoints.
 DRIFT_PRIOR_SPREAD = 6.0
-#: A tail that hardly moves the mean opens by this chance. At that of the others such tails were two faults and a dozen false
-#: tickets in 40 worlds; at this one of the faults and one of the two false ones that were looked at again are left.
-TAIL_ALONE_LOG10_P = -8.0
 #: A shift, a tail and a drift open at one window in a million.
 OPEN_LOG10_P = -6.0
 #: It must also go so far beyond what the endpoint's own week reached: where a service's latency wanders for hours, the next week has a
@@ -74,6 +70,26 @@ MIN_OVER = 0.3
 #: What load explains of the slow calls may be wrong by so much of itself, as a standard deviation. Of nine false tails in quiet worlds eight came
 #: with two to seven times the usual calls, and load explained half of the expected share; true ones have no such load.
 LOAD_DOUBT = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Which calls are slow, and when a window has too many: those that take longer than all but `share` of the calls of the week before.
+
+    A window has `factor` times as many as expected, and so many more that they are `least` of its calls. Where the mean is hardly slower,
+    it opens by the chance alone_log10_p.
+    """
+
+    share: float
+    factor: float
+    least: float
+    alone_log10_p: float
+
+
+#: The first is DETECTION's q97. At the chance of the others it opened, where the mean is hardly slower, two faults and a dozen false tickets in 40
+#: worlds; at its own, one of the faults and one of the two false ones that were looked at again are left. The second sees what the first cannot:
+#: of one call in thirty that takes ten times as long the first makes two where one was expected, the second seven (decision 13).
+TAILS = (Tail(0.03, 3.0, 0.05, -8.0), Tail(0.005, 4.0, 0.01, OPEN_LOG10_P))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,25 +119,19 @@ def detect(series: Series, fleet: Fleet) -> pl.DataFrame:
     return pl.concat(found)
 
 
-def limits_of_buckets(series: Series, fleet: Fleet, slow_from: Floats) -> Floats:
-    day = fleet.day_of(series.buckets["bin"].to_numpy())
-    limit: Floats = slow_from[series.buckets["row"].to_numpy(), day]
-    return limit
-
-
 def _slower(series: Series, fleet: Fleet) -> pl.DataFrame:
     """Anomalies of a piece, strongest windows only."""
     totals = Totals(series, fleet)
     load = under_load(series, fleet, series.log_sum, series.timed)
-    slow, timed = count_slow(series, fleet)
-    slow_load = under_load(series, fleet, slow, timed)
+    slow = [(*counted, under_load(series, fleet, *counted)) for counted in count_slow(series, fleet)]
     found = []
     for width, factor in SHIFT_WINDOWS:
         if totals.timed.window(width).max() < MIN_TIMED:
             continue
         usual = _Usual(*by_load(totals, width, width + HOUR), by_crowd(series, totals, width))
         shift, slower = _shift(series, fleet, totals, load, usual, width, factor)
-        found.extend([shift, _tail(series, fleet, slow_load, usual, slower, slow, timed, width)])
+        found.append(shift)
+        found.extend(_tail(series, fleet, of, usual, slower, width, tail) for tail, of in zip(TAILS, slow, strict=True))
     load = at_load(series.calls, fleet, series.log_sum, series.timed, skip_days=DRIFT_SKIP // DAY, steps=0)
     found.append(_drift(series, fleet, totals, load))
     return anomalies.strongest(pl.concat(found))
@@ -263,24 +273,31 @@ def _as_slow(totals: Totals, width: int, part: int, skip: int, residual: Floats,
     return mean - whole + residual > math.log(factor) / 2
 
 
-def count_slow(series: Series, fleet: Fleet) -> tuple[Floats, Floats]:
-    """Per bin the calls above the q97 of the seven days before, and the calls they were counted among."""
-    return count_above(series, limits_of_buckets(series, fleet, slow_limits(series, fleet)))
+def count_slow(series: Series, fleet: Fleet) -> list[tuple[Floats, Floats]]:
+    """For each of TAILS, per bin the slow calls, and the calls they were counted among."""
+    row, day = series.buckets["row"].to_numpy(), fleet.day_of(series.buckets["bin"].to_numpy())
+    return [count_above(series, limits[row, day]) for limits in slow_limits(series, fleet)]
 
 
-def slow_limits(series: Series, fleet: Fleet) -> Floats:
-    """(endpoints, UTC days) the bucket of the q97 of the seven days before; NaN: too few calls."""
+def slow_limits(series: Series, fleet: Fleet) -> list[Floats]:
+    """For each of TAILS, (endpoints, UTC days) the bucket above which calls are slow; NaN: too few in the seven days before."""
     row, bin_, bucket = (series.buckets[name].to_numpy().astype(np.int64) for name in ("row", "bin", "bucket"))
     if len(row) == 0:
-        return np.full((len(series.born), fleet.days), np.nan)
+        return [np.full((len(series.born), fleet.days), np.nan) for _ in TAILS]
     calls, lowest = series.buckets["calls"].to_numpy().astype(np.float64), bucket.min()
     shape = (len(series.born), fleet.days, int(bucket.max() - lowest) + 1)
     at = (row * shape[1] + fleet.day_of(bin_)) * shape[2] + bucket - lowest
     week = sums_of_week(np.bincount(at, calls, math.prod(shape)).astype(np.float64).reshape(shape), 0)
     below = np.cumsum(week, axis=2)
     total = below[:, :, -1]
-    limit = (below >= (1 - TAIL_SHARE) * total[:, :, None]).argmax(axis=2) + lowest
-    return np.where(total >= 100, limit, np.nan)
+    return [
+        np.where(
+            total >= MIN_SLOW / tail.share,
+            (below >= (1 - tail.share) * total[:, :, None]).argmax(axis=2) + lowest,
+            np.nan,
+        )
+        for tail in TAILS
+    ]
 
 
 def count_above(series: Series, limit: Floats) -> tuple[Floats, Floats]:
@@ -298,23 +315,24 @@ def count_above(series: Series, limit: Floats) -> tuple[Floats, Floats]:
 def _tail(
     series: Series,
     fleet: Fleet,
-    load: tuple[Floats, Bools],
+    counted: tuple[Floats, Floats, tuple[Floats, Bools]],
     usual: _Usual,
     slower: Bools,
-    slow: Floats,
-    timed: Floats,
     width: int,
+    tail: Tail,
 ) -> pl.DataFrame:
-    """Windows in which far more calls than usual are slow. slower: which are slower by the factor of a shift, however sure that is."""
+    """Windows in which far more calls than usual are slow. counted: slow calls, those they are counted among, and their under_load; slower:
+    which windows are slower by the factor of a shift, however sure that is."""
+    slow, timed, load = counted
     slow_sums, timed_sums = Sums(slow), Sums(timed)
     k, n = slow_sums.window(width) - window_max(slow, width), timed_sums.window(width)
     behind = width + HOUR
     past_n = timed_sums.past(WEEK, behind)
-    past_share = (slow_sums.past(WEEK, behind) + 100 * TAIL_SHARE) / (past_n + 100)
-    # More load makes more calls slow: by as much as it moves a normal distribution over its q97.
+    past_share = (slow_sums.past(WEEK, behind) + PRIOR_CALLS * tail.share) / (past_n + PRIOR_CALLS)
+    # More load makes more calls slow: by as much as it moves a normal distribution over its quantile.
     variance, explained = usual.variance, np.maximum(usual.explained, 0.0) + usual.crowd
-    limit = -ndtri(TAIL_SHARE)
-    share = np.maximum(past_share, past_share * ndtr(explained / np.sqrt(variance) - limit) / TAIL_SHARE)
+    limit = -ndtri(tail.share)
+    share = np.maximum(past_share, past_share * ndtr(explained / np.sqrt(variance) - limit) / tail.share)
     own, unseen = np.maximum(load[0], 0.0), load[1]
     share = np.maximum(share, past_share + window_sum(own * timed, width) / np.maximum(n, 1.0))
     comparable = 2 * window_sum(unseen * timed, width) <= n
@@ -332,7 +350,12 @@ def _tail(
     sudden = before_k <= np.maximum(share * before_n, k / np.maximum(n, 1.0) * before_n / 2)
     still = slow_sums.window(third) > 1.5 * share * timed_sums.window(third)
     rows, bins = np.nonzero(
-        usable & (k >= 4) & (k > TAIL_FACTOR * mean) & (k - mean > 0.05 * n) & still & (z > 2.5 * np.sqrt(1 + over))
+        usable
+        & (k >= 4)
+        & (k > tail.factor * mean)
+        & (k - mean > tail.least * n)
+        & still
+        & (z > 2.5 * np.sqrt(1 + over))
     )
     # Past windows tell that variance at the usual load. Where load explains slow calls, how many is a guess.
     doubt = (LOAD_DOUBT * n * (share - past_share) * (width - 1) / width) ** 2
@@ -340,7 +363,7 @@ def _tail(
     shape = mean[rows, bins] / over[rows, bins]
     log10_p = anomalies.log10_tail(betainc(k[rows, bins], shape, mean[rows, bins] / (mean[rows, bins] + shape)))
     corrected = log10_p + fleet.many[bins]
-    told = (comparable & sudden)[rows, bins] & (slower[rows, bins] | (corrected < TAIL_ALONE_LOG10_P))
+    told = (comparable & sudden)[rows, bins] & (slower[rows, bins] | (corrected < tail.alone_log10_p))
     opens = _opens(corrected, z, rows, bins, told, fleet)
     return _frame(
         series, rows, bins, width, log10_p, opens, k / np.maximum(n, 1.0), share, "ratio", n, np.maximum(k - mean, 0.0)

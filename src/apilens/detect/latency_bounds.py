@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -23,13 +23,12 @@ from apilens.detect.latency import (
     MIN_OVER,
     MIN_TIMED,
     MIN_WANDER,
+    PRIOR_CALLS,
     SHIFT_WINDOWS,
     T_DEGREES,
-    TAIL_FACTOR,
-    TAIL_SHARE,
+    TAILS,
     count_above,
     count_slow,
-    limits_of_buckets,
     slow_limits,
 )
 from apilens.detect.latency_load import WEEK, Totals, calm_bins, on_load, only_bins, usual_calls, without_busy_bins
@@ -71,60 +70,67 @@ class _Before:
     slope: Floats  # by load: slope * today's + offset is explained
     offset: Floats
     n: Floats
-    share: Floats  # of slow calls
-    enough_of_share: Bools
+    tails: list[tuple[Floats, Bools]]  # for each of TAILS, the share of slow calls; enough calls among which they are
+
+
+#: Slow calls of one of TAILS, and those they are counted among: bin by bin, and their sums.
+_Slow = tuple[Floats, Floats, Sums, Sums]
 
 
 def _may_be_slower(series: Series, fleet: Fleet, since: int, anyway: float) -> Bools:
     totals = Totals(series, fleet)
-    slow, timed = count_slow(series, fleet)
-    slow_sums, timed_sums = Sums(slow), Sums(timed)
+    slow = _summed(count_slow(series, fleet))
 
     def before(width: int) -> _Before:
-        return _week_before(totals, slow_sums, timed_sums, width, since)
+        return _week_before(totals, slow, width, since)
 
-    return _slower_than(before, series, totals, (slow, timed), (slow_sums, timed_sums), fleet.many, since, anyway)
+    return _slower_than(before, series, totals, slow, fleet.many, since, anyway)
 
 
-def _week_before(totals: Totals, slow: Sums, timed: Sums, width: int, since: int) -> _Before:
+def _summed(counted: Iterable[tuple[Floats, Floats]]) -> list[_Slow]:
+    return [(slow, timed, Sums(slow), Sums(timed)) for slow, timed in counted]
+
+
+def _week_before(totals: Totals, slow: Iterable[_Slow], width: int, since: int) -> _Before:
     """What is known of the windows of a size that end in bin `since` or later, whatever they hold; of a drift there is no share."""
     behind = DRIFT_WINDOW + DRIFT_SKIP if width == DRIFT_WINDOW else width + HOUR
     of, sooner = totals.tail(since), totals.tail(max(since - width, 0))
     past_n = of.timed.past(WEEK, behind)
     mean, variance, slope, load_mean = on_load(of, behind)
     if width == DRIFT_WINDOW:
-        mean_of_bins, share, enough = mean, np.zeros_like(mean), np.zeros(mean.shape, dtype=bool)
+        mean_of_bins = mean
+        tails = [(np.zeros_like(mean), np.zeros(mean.shape, dtype=bool)) for _ in TAILS]
     else:
         mean_of_bins = sooner.log_sum.past(WEEK, behind) / np.maximum(sooner.timed.past(WEEK, behind), 1.0)
-        among = timed.tail(since).past(WEEK, behind)
-        share = (slow.tail(since).past(WEEK, behind) + 100 * TAIL_SHARE) / (among + 100)
-        enough = among >= 50
-    return _Before(past_n >= 50, mean, mean_of_bins, variance, slope, -slope * load_mean, past_n, share, enough)
+        tails = []
+        for tail, (_, _, slow_calls, timed) in zip(TAILS, slow, strict=True):
+            among = timed.tail(since).past(WEEK, behind)
+            share = (slow_calls.tail(since).past(WEEK, behind) + PRIOR_CALLS * tail.share) / (among + PRIOR_CALLS)
+            tails.append((share, among >= 50))
+    return _Before(past_n >= 50, mean, mean_of_bins, variance, slope, -slope * load_mean, past_n, tails)
 
 
 def _slower_than(
     before: Callable[[int], _Before],
     series: Series,
     totals: Totals,
-    slow: tuple[Floats, Floats],
-    slow_sums: tuple[Sums, Sums],
+    slow: Sequence[_Slow],
     many: Floats,
     since: int,
     anyway: float,
 ) -> Bools:
     """Which rows can have a window that ends in bin `since` or later and opens, by what is known before it.
 
-    series: without bursts; totals: its sums; slow: slow calls, and those they are counted among; many: as in Fleet.
+    series: without bursts; totals: its sums; slow: for each of TAILS; many: as in Fleet.
     """
     found = np.zeros(len(series.born), dtype=bool)
-    slow_calls, among = slow_sums[0].tail(since), slow_sums[1].tail(since)
     shift_or_tail, drift = (
         np.maximum(rule - many[since:], anyway) + anomalies.SLACK for rule in (CLEAR_LOG10_P, anomalies.OPEN_LOG10_P)
     )
     of = totals.tail(since)
     for width, factor in SHIFT_WINDOWS:
-        n, counted = of.timed.window(width), among.window(width)
-        if max(n.max(initial=0), counted.max(initial=0)) < MIN_TIMED:
+        n = of.timed.window(width)
+        if n.max(initial=0) < MIN_TIMED:
             continue
         week = before(width)
         # Some bins sooner, because a window is asked for without its worst bin.
@@ -143,22 +149,25 @@ def _slower_than(
         z = above / np.sqrt(variance / rest_n + MIN_WANDER)
         chance = anomalies.log10_tail(stdtr(np.minimum(T_DEGREES, DEGREES_PER_CALL * n), -z))
         found[rows[chance <= shift_or_tail[bins]]] = True
-        k = slow_calls.window(width) - window_max(slow[0][:, begin:], width)[:, new]
-        least = counted * week.share * (width - 1) / width
         third = max(width // 3, 1)
-        heavier = (
-            (counted >= MIN_TIMED)
-            & week.enough_of_share
-            & (k >= 4)
-            & (k > TAIL_FACTOR * least - anomalies.SLACK)
-            & (k - least > 0.05 * counted - anomalies.SLACK)
-        )
-        heavier &= slow_calls.window(third) > 1.5 * week.share * among.window(third) - anomalies.SLACK
-        rows, bins = np.nonzero(heavier)
-        k, least = k[rows, bins], least[rows, bins]
-        shape = least / MIN_OVER
-        chance = anomalies.log10_tail(betainc(k, shape, least / (least + shape)))
-        found[rows[chance <= shift_or_tail[bins]]] = True
+        for tail, (share, enough), (slow_calls, _, slow_sums, timed_sums) in zip(TAILS, week.tails, slow, strict=True):
+            slow_late, among = slow_sums.tail(since), timed_sums.tail(since)
+            counted = among.window(width)
+            k = slow_late.window(width) - window_max(slow_calls[:, begin:], width)[:, new]
+            least = counted * share * (width - 1) / width
+            heavier = (
+                (counted >= MIN_TIMED)
+                & enough
+                & (k >= 4)
+                & (k > tail.factor * least - anomalies.SLACK)
+                & (k - least > tail.least * counted - anomalies.SLACK)
+            )
+            heavier &= slow_late.window(third) > 1.5 * share * among.window(third) - anomalies.SLACK
+            rows, bins = np.nonzero(heavier)
+            k, least = k[rows, bins], least[rows, bins]
+            shape = least / MIN_OVER
+            chance = anomalies.log10_tail(betainc(k, shape, least / (least + shape)))
+            found[rows[chance <= shift_or_tail[bins]]] = True
     n = of.timed.window(DRIFT_WINDOW)
     if found.all() or n.max(initial=0) < MIN_TIMED:
         return found
@@ -174,14 +183,15 @@ def _slower_than(
 
 
 #: Of an endpoint, what is known of bins some of which are yet to come: of windows of each size the bounds of what the week before says of them
-#: (_Before's fields, one by one); calls at the same time of the days before, bin by bin; from which bucket on calls are slow on the day
-#: before and on this one (NaN: too few calls); and which bins of the 24 hours before were bursts, counted back from the first.
+#: (as `_bounds` has them); calls at the same time of the days before, bin by bin; from which bucket on calls are slow on the day
+#: before and on this one, for each of TAILS (NaN: too few calls); and which bins of the 24 hours before were bursts, counted back from the first.
+_BOUNDS = len(fields(_Before)) - 1 + 2 * len(TAILS)
 OUTLOOK = pl.Schema(
     [
-        ("weeks", pl.Array(pl.Float64, (len(SHIFT_WINDOWS) + 1) * len(fields(_Before)))),
+        ("weeks", pl.Array(pl.Float64, (len(SHIFT_WINDOWS) + 1) * _BOUNDS)),
         ("around", pl.List(pl.Float64)),
-        ("slow_before", pl.Float64),
-        ("slow", pl.Float64),
+        ("slow_before", pl.Array(pl.Float64, len(TAILS))),
+        ("slow", pl.Array(pl.Float64, len(TAILS))),
         ("bursts", pl.List(pl.Int32)),
     ]
 )
@@ -207,11 +217,10 @@ def outlook(series: Series, fleet: Fleet, first: int, end: int) -> pl.DataFrame:
         around = usual_calls(piece)
         calm = calm_bins(piece.calls, around)
         piece = only_bins(piece, calm)
-        totals, slow_from = Totals(piece, fleet), slow_limits(piece, fleet)
-        slow, timed = (Sums(each) for each in count_above(piece, limits_of_buckets(piece, fleet, slow_from)))
-        weeks = [
-            _bounds(_week_before(totals, slow, timed, width, first)) for width in (*dict(SHIFT_WINDOWS), DRIFT_WINDOW)
-        ]
+        totals, slow = Totals(piece, fleet), _summed(count_slow(piece, fleet))
+        weeks = [_bounds(_week_before(totals, slow, width, first)) for width in (*dict(SHIFT_WINDOWS), DRIFT_WINDOW)]
+        # (endpoints, days, tails)
+        slow_from = np.stack(slow_limits(piece, fleet), axis=2)
         row, burst = np.nonzero(~calm[:, max(first - DAY, 0) : first])
         bursts = [(burst[row == at] + max(-DAY, -first)).tolist() for at in range(len(piece.born))]
         found.append(
@@ -219,7 +228,7 @@ def outlook(series: Series, fleet: Fleet, first: int, end: int) -> pl.DataFrame:
                 {
                     "weeks": np.concatenate(weeks, axis=1),
                     "around": around[:, first:end].tolist(),
-                    "slow_before": slow_from[:, day - 1] if day else np.full(len(bursts), np.nan),
+                    "slow_before": slow_from[:, day - 1] if day else np.full((len(bursts), len(TAILS)), np.nan),
                     "slow": slow_from[:, day],
                     "bursts": bursts,
                 },
@@ -240,12 +249,11 @@ def _longer(fleet: Fleet, bins: int) -> Fleet:
 
 
 def _bounds(week: _Before) -> Floats:
-    """(endpoints, fields) of each endpoint what lets most open: of a higher mean, load and share less is beyond it, of more calls more sure."""
-    lowest = (week.mean, week.variance, week.slope, week.offset, week.share)
-    mean, variance, slope, offset, share = (each.min(axis=1) for each in lowest)
+    """(endpoints, _BOUNDS) of each endpoint what lets most open: of a higher mean, load and share less is beyond it, of more calls more sure."""
+    mean, variance, slope, offset = (each.min(axis=1) for each in (week.mean, week.variance, week.slope, week.offset))
     mean_of_bins, n = (each.max(axis=1) for each in (week.mean_of_bins, week.n))
-    enough, enough_of_share = (each.any(axis=1) for each in (week.enough, week.enough_of_share))
-    bounds: Floats = np.stack([enough, mean, mean_of_bins, variance, slope, offset, n, share, enough_of_share], axis=1)
+    tails = [each for share, enough in week.tails for each in (share.min(axis=1), enough.any(axis=1))]
+    bounds: Floats = np.stack([week.enough.any(axis=1), mean, mean_of_bins, variance, slope, offset, n, *tails], axis=1)
     return bounds
 
 
@@ -271,14 +279,15 @@ def may_open_by(known: pl.DataFrame, series: Series, fleet: Fleet, first: int, s
     totals = Totals(piece, fleet)
     midnight = first - (fleet.first_bin + first) % DAY
     row, today = piece.buckets["row"].to_numpy(), piece.buckets["bin"].to_numpy() >= midnight
-    slow_from = (known[name].cast(pl.Float64).fill_null(np.nan).to_numpy()[row] for name in ("slow", "slow_before"))
-    slow = count_above(piece, np.where(today, *slow_from))
+    now, day_before = (known[name].to_numpy()[row] for name in ("slow", "slow_before"))
+    slow = _summed(count_above(piece, np.where(today, now[:, at], day_before[:, at])) for at in range(len(TAILS)))
     weeks = known["weeks"].to_numpy().reshape(len(told), len(SHIFT_WINDOWS) + 1, -1)
 
     def before(width: int) -> _Before:
         at = [*dict(SHIFT_WINDOWS), DRIFT_WINDOW].index(width)
-        enough, mean, mean_of_bins, variance, slope, offset, n, share, enough_of_share = weeks[:, at].T[:, :, None]
-        return _Before(enough > 0, mean, mean_of_bins, variance, slope, offset, n, share, enough_of_share > 0)
+        enough, mean, mean_of_bins, variance, slope, offset, n, *tails = weeks[:, at].T[:, :, None]
+        shares = [(share, among > 0) for share, among in zip(tails[::2], tails[1::2], strict=True)]
+        return _Before(enough > 0, mean, mean_of_bins, variance, slope, offset, n, shares)
 
-    found[told] = _slower_than(before, piece, totals, slow, (Sums(slow[0]), Sums(slow[1])), fleet.many, since, anyway)
+    found[told] = _slower_than(before, piece, totals, slow, fleet.many, since, anyway)
     return found
