@@ -308,14 +308,14 @@ def test_what_is_known_beforehand_bounds_what_a_series_of_weeks_says(
     exact_slow = latency.count_slow(bare, now)
     assert (bare.timed[:, -288:] < whole.timed[:, -288:]).any(), "no bursts, nothing shown"
     compared = [(piece.timed, bare.timed, 288 + 12), (piece.log_sum, bare.log_sum, 288 + 12)]
-    for mine_of, exact_of in zip(slow, exact_slow, strict=True):
-        compared += [(mine, exact, 48 + 12) for mine, exact in zip(mine_of[:2], exact_of, strict=True)]
+    for mine, exact in zip(slow, exact_slow, strict=True):
+        compared += [(mine.calls, exact.calls, 48 + 12), (mine.among, exact.among, 48 + 12)]
     assert len(compared) == 2 + 2 * len(latency.TAILS)
-    for mine, exact, last in compared:
-        assert exact[:, -last:].any() and mine[:, -last:].tolist() == exact[:, -last:].tolist()
-    totals, sums = Totals(bare, now), latency_bounds._summed(exact_slow)
+    for had, exact, last in compared:
+        assert exact[:, -last:].any() and had[:, -last:].tolist() == exact[:, -last:].tolist()
+    totals = Totals(bare, now)
     for width in (*dict(latency.SHIFT_WINDOWS), latency.DRIFT_WINDOW):
-        week, bound = latency_bounds._week_before(totals, sums, width, since), bound_of(width)
+        week, bound = latency_bounds._week_before(totals, exact_slow, width, since), bound_of(width)
         assert week.enough.any()
         for name in ("mean", "variance", "slope", "offset"):
             assert (getattr(bound, name) <= getattr(week, name) + 1e-9).all(), (name, width)

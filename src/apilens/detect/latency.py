@@ -93,6 +93,16 @@ TAILS = (Tail(0.03, 3.0, 0.05, -8.0), Tail(0.005, 4.0, 0.01, OPEN_LOG10_P))
 
 
 @dataclass(frozen=True, slots=True)
+class Slow:
+    """Slow calls per bin, and the calls they were counted among; (endpoints, bins), and their sums."""
+
+    calls: Floats
+    among: Floats
+    sums: Sums
+    among_sums: Sums
+
+
+@dataclass(frozen=True, slots=True)
 class _Usual:
     """Of windows of one size: mean and variance of the log latency in the week before, and what load explains of today's."""
 
@@ -123,7 +133,10 @@ def _slower(series: Series, fleet: Fleet) -> pl.DataFrame:
     """Anomalies of a piece, strongest windows only."""
     totals = Totals(series, fleet)
     load = under_load(series, fleet, series.log_sum, series.timed)
-    slow = [(*counted, under_load(series, fleet, *counted)) for counted in count_slow(series, fleet)]
+    tails = [
+        (tail, slow, under_load(series, fleet, slow.calls, slow.among))
+        for tail, slow in zip(TAILS, count_slow(series, fleet), strict=True)
+    ]
     found = []
     for width, factor in SHIFT_WINDOWS:
         if totals.timed.window(width).max() < MIN_TIMED:
@@ -131,7 +144,7 @@ def _slower(series: Series, fleet: Fleet) -> pl.DataFrame:
         usual = _Usual(*by_load(totals, width, width + HOUR), by_crowd(series, totals, width))
         shift, slower = _shift(series, fleet, totals, load, usual, width, factor)
         found.append(shift)
-        found.extend(_tail(series, fleet, of, usual, slower, width, tail) for tail, of in zip(TAILS, slow, strict=True))
+        found.extend(_tail(series, fleet, tail, slow, load_of, usual, slower, width) for tail, slow, load_of in tails)
     load = at_load(series.calls, fleet, series.log_sum, series.timed, skip_days=DRIFT_SKIP // DAY, steps=0)
     found.append(_drift(series, fleet, totals, load))
     return anomalies.strongest(pl.concat(found))
@@ -273,8 +286,8 @@ def _as_slow(totals: Totals, width: int, part: int, skip: int, residual: Floats,
     return mean - whole + residual > math.log(factor) / 2
 
 
-def count_slow(series: Series, fleet: Fleet) -> list[tuple[Floats, Floats]]:
-    """For each of TAILS, per bin the slow calls, and the calls they were counted among."""
+def count_slow(series: Series, fleet: Fleet) -> list[Slow]:
+    """The slow calls of each of TAILS."""
     row, day = series.buckets["row"].to_numpy(), fleet.day_of(series.buckets["bin"].to_numpy())
     return [count_above(series, limits[row, day]) for limits in slow_limits(series, fleet)]
 
@@ -300,8 +313,8 @@ def slow_limits(series: Series, fleet: Fleet) -> list[Floats]:
     ]
 
 
-def count_above(series: Series, limit: Floats) -> tuple[Floats, Floats]:
-    """Per bin the calls in buckets above a limit, and those whose limit is known. limit: of each row of the series' buckets."""
+def count_above(series: Series, limit: Floats) -> Slow:
+    """The calls in buckets above a limit, among those whose limit is known. limit: of each row of the series' buckets."""
     endpoints, bins = series.calls.shape
     row, bin_, bucket, calls = (series.buckets[name].to_numpy() for name in ("row", "bin", "bucket", "calls"))
     at = row.astype(np.int64) * bins + bin_
@@ -309,33 +322,32 @@ def count_above(series: Series, limit: Floats) -> tuple[Floats, Floats]:
         np.bincount(at[kept], calls[kept], endpoints * bins).astype(np.float64).reshape(endpoints, bins)
         for kept in (bucket > limit, ~np.isnan(limit))
     )
-    return slow, timed
+    return Slow(slow, timed, Sums(slow), Sums(timed))
 
 
 def _tail(
     series: Series,
     fleet: Fleet,
-    counted: tuple[Floats, Floats, tuple[Floats, Bools]],
+    tail: Tail,
+    slow: Slow,
+    load: tuple[Floats, Bools],
     usual: _Usual,
     slower: Bools,
     width: int,
-    tail: Tail,
 ) -> pl.DataFrame:
-    """Windows in which far more calls than usual are slow. counted: slow calls, those they are counted among, and their under_load; slower:
-    which windows are slower by the factor of a shift, however sure that is."""
-    slow, timed, load = counted
-    slow_sums, timed_sums = Sums(slow), Sums(timed)
-    k, n = slow_sums.window(width) - window_max(slow, width), timed_sums.window(width)
+    """Windows in which far more calls than usual are slow. load: what load explains of them (under_load); slower: which windows are slower by the
+    factor of a shift, however sure that is."""
+    k, n = slow.sums.window(width) - window_max(slow.calls, width), slow.among_sums.window(width)
     behind = width + HOUR
-    past_n = timed_sums.past(WEEK, behind)
-    past_share = (slow_sums.past(WEEK, behind) + PRIOR_CALLS * tail.share) / (past_n + PRIOR_CALLS)
+    past_n = slow.among_sums.past(WEEK, behind)
+    past_share = (slow.sums.past(WEEK, behind) + PRIOR_CALLS * tail.share) / (past_n + PRIOR_CALLS)
     # More load makes more calls slow: by as much as it moves a normal distribution over its quantile.
     variance, explained = usual.variance, np.maximum(usual.explained, 0.0) + usual.crowd
     limit = -ndtri(tail.share)
     share = np.maximum(past_share, past_share * ndtr(explained / np.sqrt(variance) - limit) / tail.share)
     own, unseen = np.maximum(load[0], 0.0), load[1]
-    share = np.maximum(share, past_share + window_sum(own * timed, width) / np.maximum(n, 1.0))
-    comparable = 2 * window_sum(unseen * timed, width) <= n
+    share = np.maximum(share, past_share + window_sum(own * slow.among, width) / np.maximum(n, 1.0))
+    comparable = 2 * window_sum(unseen * slow.among, width) <= n
     mean = n * share * (width - 1) / width
     usable = (n >= MIN_TIMED) & (_age(series, fleet) >= YOUNG) & (past_n >= 50)
     z = np.where(usable, (k - mean) / np.sqrt(np.maximum(mean, 0.1)), 0.0)
@@ -345,10 +357,10 @@ def _tail(
     over = np.maximum(spread(above, usable, fleet, prior=PRIOR_SPREAD, weight=DAY / 4) - 1.0, MIN_OVER)
     third = max(width // 3, 1)
     reach = max(width, 2 * HOUR)
-    before_k, before_n = (each.past(reach, width) for each in (slow_sums, timed_sums))
+    before_k, before_n = (each.past(reach, width) for each in (slow.sums, slow.among_sums))
     # Slow weather, see _onset: the two hours before had less than half of it.
     sudden = before_k <= np.maximum(share * before_n, k / np.maximum(n, 1.0) * before_n / 2)
-    still = slow_sums.window(third) > 1.5 * share * timed_sums.window(third)
+    still = slow.sums.window(third) > 1.5 * share * slow.among_sums.window(third)
     rows, bins = np.nonzero(
         usable
         & (k >= 4)

@@ -27,6 +27,7 @@ from apilens.detect.latency import (
     SHIFT_WINDOWS,
     T_DEGREES,
     TAILS,
+    Slow,
     count_above,
     count_slow,
     slow_limits,
@@ -73,13 +74,9 @@ class _Before:
     tails: list[tuple[Floats, Bools]]  # for each of TAILS, the share of slow calls; enough calls among which they are
 
 
-#: Slow calls of one of TAILS, and those they are counted among: bin by bin, and their sums.
-_Slow = tuple[Floats, Floats, Sums, Sums]
-
-
 def _may_be_slower(series: Series, fleet: Fleet, since: int, anyway: float) -> Bools:
     totals = Totals(series, fleet)
-    slow = _summed(count_slow(series, fleet))
+    slow = count_slow(series, fleet)
 
     def before(width: int) -> _Before:
         return _week_before(totals, slow, width, since)
@@ -87,11 +84,7 @@ def _may_be_slower(series: Series, fleet: Fleet, since: int, anyway: float) -> B
     return _slower_than(before, series, totals, slow, fleet.many, since, anyway)
 
 
-def _summed(counted: Iterable[tuple[Floats, Floats]]) -> list[_Slow]:
-    return [(slow, timed, Sums(slow), Sums(timed)) for slow, timed in counted]
-
-
-def _week_before(totals: Totals, slow: Iterable[_Slow], width: int, since: int) -> _Before:
+def _week_before(totals: Totals, slow: Iterable[Slow], width: int, since: int) -> _Before:
     """What is known of the windows of a size that end in bin `since` or later, whatever they hold; of a drift there is no share."""
     behind = DRIFT_WINDOW + DRIFT_SKIP if width == DRIFT_WINDOW else width + HOUR
     of, sooner = totals.tail(since), totals.tail(max(since - width, 0))
@@ -103,9 +96,9 @@ def _week_before(totals: Totals, slow: Iterable[_Slow], width: int, since: int) 
     else:
         mean_of_bins = sooner.log_sum.past(WEEK, behind) / np.maximum(sooner.timed.past(WEEK, behind), 1.0)
         tails = []
-        for tail, (_, _, slow_calls, timed) in zip(TAILS, slow, strict=True):
-            among = timed.tail(since).past(WEEK, behind)
-            share = (slow_calls.tail(since).past(WEEK, behind) + PRIOR_CALLS * tail.share) / (among + PRIOR_CALLS)
+        for tail, one in zip(TAILS, slow, strict=True):
+            among = one.among_sums.tail(since).past(WEEK, behind)
+            share = (one.sums.tail(since).past(WEEK, behind) + PRIOR_CALLS * tail.share) / (among + PRIOR_CALLS)
             tails.append((share, among >= 50))
     return _Before(past_n >= 50, mean, mean_of_bins, variance, slope, -slope * load_mean, past_n, tails)
 
@@ -114,7 +107,7 @@ def _slower_than(
     before: Callable[[int], _Before],
     series: Series,
     totals: Totals,
-    slow: Sequence[_Slow],
+    slow: Sequence[Slow],
     many: Floats,
     since: int,
     anyway: float,
@@ -150,10 +143,10 @@ def _slower_than(
         chance = anomalies.log10_tail(stdtr(np.minimum(T_DEGREES, DEGREES_PER_CALL * n), -z))
         found[rows[chance <= shift_or_tail[bins]]] = True
         third = max(width // 3, 1)
-        for tail, (share, enough), (slow_calls, _, slow_sums, timed_sums) in zip(TAILS, week.tails, slow, strict=True):
-            slow_late, among = slow_sums.tail(since), timed_sums.tail(since)
+        for tail, (share, enough), one in zip(TAILS, week.tails, slow, strict=True):
+            slow_late, among = one.sums.tail(since), one.among_sums.tail(since)
             counted = among.window(width)
-            k = slow_late.window(width) - window_max(slow_calls[:, begin:], width)[:, new]
+            k = slow_late.window(width) - window_max(one.calls[:, begin:], width)[:, new]
             least = counted * share * (width - 1) / width
             heavier = (
                 (counted >= MIN_TIMED)
@@ -217,7 +210,7 @@ def outlook(series: Series, fleet: Fleet, first: int, end: int) -> pl.DataFrame:
         around = usual_calls(piece)
         calm = calm_bins(piece.calls, around)
         piece = only_bins(piece, calm)
-        totals, slow = Totals(piece, fleet), _summed(count_slow(piece, fleet))
+        totals, slow = Totals(piece, fleet), count_slow(piece, fleet)
         weeks = [_bounds(_week_before(totals, slow, width, first)) for width in (*dict(SHIFT_WINDOWS), DRIFT_WINDOW)]
         # (endpoints, days, tails)
         slow_from = np.stack(slow_limits(piece, fleet), axis=2)
@@ -280,7 +273,7 @@ def may_open_by(known: pl.DataFrame, series: Series, fleet: Fleet, first: int, s
     midnight = first - (fleet.first_bin + first) % DAY
     row, today = piece.buckets["row"].to_numpy(), piece.buckets["bin"].to_numpy() >= midnight
     now, day_before = (known[name].to_numpy()[row] for name in ("slow", "slow_before"))
-    slow = _summed(count_above(piece, np.where(today, now[:, at], day_before[:, at])) for at in range(len(TAILS)))
+    slow = [count_above(piece, np.where(today, now[:, at], day_before[:, at])) for at in range(len(TAILS))]
     weeks = known["weeks"].to_numpy().reshape(len(told), len(SHIFT_WINDOWS) + 1, -1)
 
     def before(width: int) -> _Before:
