@@ -358,7 +358,7 @@ def _tail(
     third = max(width // 3, 1)
     reach = max(width, 2 * HOUR)
     before_k, before_n = (each.past(reach, width) for each in (slow.sums, slow.among_sums))
-    # Slow weather, see _onset: the two hours before had less than half of it.
+    # Slow weather (see _shift): the two hours before had less than half of it.
     sudden = before_k <= np.maximum(share * before_n, k / np.maximum(n, 1.0) * before_n / 2)
     still = slow.sums.window(third) > 1.5 * share * slow.among_sums.window(third)
     rows, bins = np.nonzero(
