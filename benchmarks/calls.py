@@ -77,6 +77,17 @@ def ticks(random: np.random.Generator, period: float, jitter: float, end: float)
     return moments + random.normal(0, jitter * period, len(moments))
 
 
+def peak(hour: np.ndarray, at: float, width: float) -> np.ndarray:
+    """A bell over the hours of the day, 1 at one of them; width: its standard deviation, in hours."""
+    away = np.minimum(np.abs(hour - at), 24 - np.abs(hour - at))
+    return np.exp(-((away / width) ** 2) / 2)
+
+
+def wave(minute: np.ndarray, begin: float, end: float, rise: float, fall: float) -> np.ndarray:
+    """0, up to 1 within some minutes from the beginning on, down to 0 within some before the end."""
+    return np.clip((minute - begin) / rise, 0, 1) * np.clip((end - minute) / fall, 0, 1)
+
+
 def ornstein(random: np.random.Generator, minutes: int, memory: float, spread: float, every: int = 5) -> np.ndarray:
     """Noise around 0 per minute that forgets within `memory` minutes; spread is its standard deviation.
 
