@@ -33,7 +33,7 @@ import planted
 import polars as pl
 import services
 from calls import arrivals, peak, ticks, wave
-from planted import COUNTED, SLOW, Fault, Strength
+from planted import COUNTED, SLOW, Fault, Split, Strength
 from services import Sent, joined, packs, sent
 from worlds import DAY, World, wander
 
@@ -429,13 +429,12 @@ def _stream(random: np.random.Generator, day: int) -> np.ndarray:
 
 def plant(random: np.random.Generator, world: Arcade, quiet: Calls) -> tuple[Calls, list[Fault]]:
     """The calls with faults, and the faults with their figures, measured beside the calls without."""
-    rows = services.by_endpoint(quiet, world.endpoints)
-    calls, faults = planted.plant(
-        random, KINDS, quiet, partial(_drawn, random, world, quiet, rows), partial(_done, random, world)
-    )
-    there = services.by_endpoint(calls, world.endpoints)
+    before = planted.split(quiet, world.endpoints)
+    drawn, done = partial(_drawn, random, world, before), partial(_done, random, world)
+    calls, faults = planted.plant(random, KINDS, quiet, drawn, done)
+    now = planted.split(calls, world.endpoints)
     for fault in faults:
-        planted.measure(fault, SHOWN, partial(_looked_at, world, calls, there, quiet, rows))
+        planted.measure(fault, SHOWN, partial(_looked_at, world, now, before))
     return calls, faults
 
 
@@ -456,26 +455,26 @@ def _usable(world: Arcade, kind: str, per_minute: np.ndarray) -> list[int]:
 
 
 def _drawn(
-    random: np.random.Generator, world: Arcade, quiet: Calls, rows: list[np.ndarray], others: list[Fault], kind: str, grade: str, length: int
+    random: np.random.Generator, world: Arcade, quiet: Split, others: list[Fault], kind: str, grade: str, length: int
 ) -> Fault | None:  # fmt: skip
     """A fault of a kind at a time when its endpoint is called; None where it falls on another, on an event, or on too few calls."""
-    per_minute = np.array([len(mine) for mine in rows]) / world.minutes
+    per_minute = np.array([len(rows) for rows in quiet.rows]) / world.minutes
     usable = _usable(world, kind, per_minute)
     fault = Fault(kind, "easy" if kind == "silence" else grade, [], [], strength=STRENGTHS[grade])
-    met = planted.place(random, fault, length, world, quiet, rows, usable)
+    met = planted.place(random, fault, length, world, quiet, usable)
     if met is None:
         return None
-    first = int(quiet.endpoint[met])
+    first = int(quiet.calls.endpoint[met])
     if kind == "node_outage":
         fault.endpoints = [e for e in usable if per_minute[e] > 0.02]
         fault.gate = int(random.integers(len(NODES)))
     elif kind == "upstream_timeout" and random.random() < 0.7:  # one instance does not answer
-        fault.endpoints, fault.instance = planted.siblings(world, usable, first), int(quiet.instance[met])
+        fault.endpoints, fault.instance = planted.siblings(world, usable, first), int(quiet.calls.instance[met])
         fault.upstream = address(fault.instance)
     fault.code = planted.answer(random, kind, world.answers[first])
     releases = world.kind[first] in ("login", "menu", "begin")
-    planted.of_one_consumer(random, fault, quiet, rows, met, releases, ANONYMOUS)
-    return fault if planted.stands(fault, world, quiet, rows, others) else None
+    planted.of_one_consumer(random, fault, quiet, met, releases, ANONYMOUS)
+    return fault if planted.stands(fault, world, quiet, others) else None
 
 
 def _done(random: np.random.Generator, world: Arcade, calls: Calls, fault: Fault) -> Calls:
@@ -495,14 +494,9 @@ def _done(random: np.random.Generator, world: Arcade, calls: Calls, fault: Fault
     return world.tried_again(random, calls, hit, fault) if (fault.code or 0) >= 500 else calls
 
 
-def _looked_at(
-    world: Arcade, calls: Calls, there: list[np.ndarray], quiet: Calls, rows: list[np.ndarray], fault: Fault
-) -> planted.Figures:
-    """A fault's figures at its endpoints. there, rows: numbers of the calls with faults and without of each endpoint."""
-    now, before = (
-        every.where(np.sort(np.concatenate([mine[e] for e in fault.endpoints])))
-        for every, mine in ((calls, there), (quiet, rows))
-    )
+def _looked_at(world: Arcade, with_faults: Split, without: Split, fault: Fault) -> planted.Figures:
+    """A fault's figures at its endpoints."""
+    now, before = (every.of(fault.endpoints) for every in (with_faults, without))
     now, before = (every.where(fault.hits(every)) for every in (now, before))
     here, usual = (every.where(fault.inside(every.at)) for every in (now, before))
     before = before.where(~world.excepted(fault.endpoints, before.at))
@@ -536,4 +530,6 @@ def make(profile: str, seed: int, endpoints: int = 40, days: int = 14, calls_per
     faults: list[Fault] = []
     if not profile.startswith("quiet"):
         calls, faults = plant(np.random.default_rng([seed, 2606, 8]), world, calls)
-    return world.world(world.logged(calls), planted.labels(faults, world, CONSUMERS, NODES))
+    return world.world(
+        world.logged(calls), planted.labels(faults, world, NODES, partial(planted.in_words, world, CONSUMERS))
+    )

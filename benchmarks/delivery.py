@@ -40,9 +40,9 @@ import planted
 import polars as pl
 import services
 from calls import arrivals, peak, ticks, wave
-from planted import COUNTED, SLOW, Fault, Strength
+from planted import COUNTED, SLOW, Fault, Split, Strength
 from services import Sent, joined, packs, sent
-from worlds import DAY, World, wander
+from worlds import DAY, World, by_endpoint, wander
 
 LOG_FORMAT = (
     '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% '
@@ -631,20 +631,19 @@ def _beats(random: np.random.Generator, begin: np.ndarray, length: np.ndarray, w
 
 def plant(random: np.random.Generator, world: Delivery, quiet: Calls) -> tuple[Calls, list[Fault]]:
     """The calls with faults, and the faults with their figures, measured beside the calls without."""
-    rows = services.by_endpoint(quiet, world.endpoints)
-    calls, faults = planted.plant(
-        random, KINDS, quiet, partial(_drawn, random, world, quiet, rows), partial(_done, random, world)
-    )
-    now, before = (_by_time(every, world.endpoints) for every in (calls, quiet))
+    before = planted.split(quiet, world.endpoints)
+    drawn, done = partial(_drawn, random, world, before), partial(_done, random, world)
+    calls, faults = planted.plant(random, KINDS, quiet, drawn, done)
+    now, usual = (_by_time(every, world.endpoints) for every in (calls, quiet))
     for fault in faults:
-        planted.measure(fault, SHOWN, partial(_looked_at, world, now, before))
+        planted.measure(fault, SHOWN, partial(_looked_at, world, now, usual))
     return calls, faults
 
 
 def _by_time(calls: Calls, endpoints: int) -> list[Calls]:
     """The calls of each endpoint in order of time."""
     calls = calls.where(np.argsort(calls.at, kind="stable"))
-    return [calls.where(rows) for rows in services.by_endpoint(calls, endpoints)]
+    return [calls.where(rows) for rows in by_endpoint(calls.endpoint, endpoints)]
 
 
 def _usable(world: Delivery, kind: str, per_minute: np.ndarray) -> list[int]:
@@ -668,28 +667,28 @@ def _usable(world: Delivery, kind: str, per_minute: np.ndarray) -> list[int]:
 
 
 def _drawn(
-    random: np.random.Generator, world: Delivery, quiet: Calls, rows: list[np.ndarray], others: list[Fault], kind: str, grade: str, length: int
+    random: np.random.Generator, world: Delivery, quiet: Split, others: list[Fault], kind: str, grade: str, length: int
 ) -> Fault | None:  # fmt: skip
     """A fault of a kind at a time when its endpoint is called; None where it falls on another, on an event, or on too few calls."""
-    per_minute = np.array([len(mine) for mine in rows]) / world.minutes
+    per_minute = np.array([len(rows) for rows in quiet.rows]) / world.minutes
     usable = _usable(world, kind, per_minute)
     fault = Fault(kind, "easy" if kind == "silence" else grade, [], [], strength=STRENGTHS[grade])
-    met = planted.place(random, fault, length, world, quiet, rows, usable)
+    met = planted.place(random, fault, length, world, quiet, usable)
     if met is None:
         return None
-    first = int(quiet.endpoint[met])
+    first = int(quiet.calls.endpoint[met])
     if kind == "node_outage":
         fault.endpoints = [e for e in usable if per_minute[e] > 0.02]
-        fault.gate = int(quiet.gate[met])
+        fault.gate = int(quiet.calls.gate[met])
     elif kind == "upstream_timeout":
-        fault.upstream = str(world.clusters(quiet.instance[[met]])[0])
+        fault.upstream = str(world.clusters(quiet.calls.instance[[met]])[0])
         if random.random() < 0.5:  # one instance does not answer
-            fault.endpoints, fault.instance = planted.siblings(world, usable, first), int(quiet.instance[met])
+            fault.endpoints, fault.instance = planted.siblings(world, usable, first), int(quiet.calls.instance[met])
             fault.upstream = address(fault.instance)
     fault.code = planted.answer(random, kind, world.answers[first])
     releases = world.kind[first] in ("open", "browse", "checkout", "merchants")
-    planted.of_one_consumer(random, fault, quiet, rows, met, releases, ANONYMOUS)
-    return fault if planted.stands(fault, world, quiet, rows, others) else None
+    planted.of_one_consumer(random, fault, quiet, met, releases, ANONYMOUS)
+    return fault if planted.stands(fault, world, quiet, others) else None
 
 
 def _done(random: np.random.Generator, world: Delivery, calls: Calls, fault: Fault) -> Calls:
@@ -807,4 +806,6 @@ def make(profile: str, seed: int, endpoints: int = 40, days: int = 14, calls_per
     faults: list[Fault] = []
     if not profile.startswith("quiet"):
         calls, faults = plant(np.random.default_rng([seed, 1405, 9]), world, calls)
-    return world.world(world.logged(calls), planted.labels(faults, world, CONSUMERS, PODS))
+    return world.world(
+        world.logged(calls), planted.labels(faults, world, PODS, partial(planted.in_words, world, CONSUMERS))
+    )

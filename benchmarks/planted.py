@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from calls import Hinted, label
 from services import WARM_UP, Calls, Services
-from worlds import SIGNAL
+from worlds import SIGNAL, by_endpoint
 
 GRADES = ("easy", "medium", "hard")
 CLEAR = {"easy": 15.0, "medium": 8.0, "hard": 5.0}  # least z
@@ -68,6 +68,18 @@ class Fault(Hinted):
         return mine
 
 
+@dataclass
+class Split:
+    """Calls, and the numbers of those of each endpoint."""
+
+    calls: Any
+    rows: list[np.ndarray]
+
+    def of(self, endpoints: list[int]) -> Any:
+        """The calls of these endpoints, in the calls' order."""
+        return self.calls.where(np.sort(np.concatenate([self.rows[e] for e in endpoints])))
+
+
 class Figures(NamedTuple):
     """How far a fault stands out, calls affected, what is usual and what was (as `Fault` has them), whether so many were that it counts."""
 
@@ -76,6 +88,10 @@ class Figures(NamedTuple):
     usual: float
     during: float
     enough: bool
+
+
+def split(calls: Calls, endpoints: int) -> Split:
+    return Split(calls, by_endpoint(calls.endpoint, endpoints))
 
 
 def plant(
@@ -99,17 +115,17 @@ def plant(
 
 
 def place(
-    random: np.random.Generator, fault: Fault, length: float, world: Services, quiet: Calls, rows: list[np.ndarray], usable: list[int],
+    random: np.random.Generator, fault: Fault, length: float, world: Services, quiet: Split, usable: list[int],
     pauses: Iterable[int] = (6, 12, 24), wide: dict[str, float] = WIDE,
 ) -> int | None:  # fmt: skip
     """Puts a fault around a call of one of the usable endpoints, or of all of its service: the number of the call; None: too early or late.
 
-    length: median, in minutes. rows: numbers of the quiet calls of each endpoint. pauses: hours between the spells of what comes back.
+    length: median, in minutes. quiet: the calls without faults. pauses: hours between the spells of what comes back.
     """
     seconds = 60 * length * random.lognormal(0, 0.35)
     first = int(random.choice(usable))
-    met = int(random.choice(rows[first]))
-    start = float(quiet.at[met]) - random.uniform(0, 0.5) * seconds
+    met = int(random.choice(quiet.rows[first]))
+    start = float(quiet.calls.at[met]) - random.uniform(0, 0.5) * seconds
     fault.spans, fault.endpoints = [(start, start + seconds)], [first]
     if fault.kind == "recurring":
         pause = random.choice(list(pauses)) * 3600
@@ -138,13 +154,7 @@ def answer(random: np.random.Generator, kind: str, usual: Iterable[int], unheard
 
 
 def of_one_consumer(
-    random: np.random.Generator,
-    fault: Fault,
-    quiet: Any,
-    rows: list[np.ndarray],
-    met: int,
-    releases: bool,
-    anonymous: int,
+    random: np.random.Generator, fault: Fault, quiet: Split, met: int, releases: bool, anonymous: int
 ) -> None:
     """Some faults concern one consumer, the call's: its tokens, its quota, what its release sends (where it has releases), a loop it is in.
 
@@ -152,9 +162,8 @@ def of_one_consumer(
     """
     looped = fault.kind == "traffic_spike" and random.random() < 0.5
     if fault.kind in ("auth_failure", "rate_limit") or (fault.kind == "validation_regression" and releases) or looped:
-        who = int(quiet.who[met])
-        mine = np.concatenate([rows[e] for e in fault.endpoints])
-        if who != anonymous and (quiet.who[mine] == who).mean() <= 0.8:
+        who = int(quiet.calls.who[met])
+        if who != anonymous and (quiet.of(fault.endpoints).who == who).mean() <= 0.8:
             fault.who = who
 
 
@@ -170,18 +179,18 @@ def apart(fault: Fault, others: list[Fault], events: list[dict[str, Any]], t0: i
     return True
 
 
-def met_by(fault: Fault, quiet: Calls, rows: list[np.ndarray]) -> int:
+def met_by(fault: Fault, quiet: Split) -> int:
     """How many of the quiet calls can meet a fault while it is there."""
-    mine = quiet.where(np.concatenate([rows[e] for e in fault.endpoints]))
+    mine = quiet.of(fault.endpoints)
     return int((fault.hits(mine) & fault.inside(mine.at)).sum())
 
 
-def stands(fault: Fault, world: Services, quiet: Calls, rows: list[np.ndarray], others: list[Fault]) -> bool:
+def stands(fault: Fault, world: Services, quiet: Split, others: list[Fault]) -> bool:
     """Whether a fault is apart from the others and from what is ambiguous (a drift takes too long for that), and meets enough calls to show."""
     events = [] if fault.kind == "latency_drift" else world.ambiguous
     if not apart(fault, others, events, world.t0):
         return False
-    seen = met_by(fault, quiet, rows)
+    seen = met_by(fault, quiet)
     return seen >= 40 if fault.kind in (*COUNTED, *SLOW) else seen * fault.share >= 9
 
 
@@ -332,17 +341,26 @@ def effect(fault: Fault, world: Services) -> str:
     return f"{where}: {what}, for {minutes:.0f} min"
 
 
-def labels(faults: list[Fault], world: Services, consumers: list[str], gates: list[str]) -> list[dict[str, Any]]:
-    """The faults in order of time as scoring.py wants them, with what users had of each and the figures behind that."""
+def labels(
+    faults: list[Fault], world: Services, gates: list[str], more: Callable[[Fault], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The faults in order of time as scoring.py wants them; gates: names of the gateway's nodes. more: what a world says besides."""
     return [
         label(
             number, fault, world.t0 + int(fault.start), world.t0 + int(fault.end), SIGNAL, fault.endpoints, fault.affected,
-            detectable=bool(fault.z >= CLEAR["hard"] and fault.endpoints), effect=effect(fault, world),
-            consumer=None if fault.who is None else consumers[fault.who], node=None if fault.gate is None else gates[fault.gate],
-            figures={"z": round(fault.z, 2), "usual": round(fault.usual, 5), "during": round(fault.during, 5)},
+            detectable=bool(fault.z >= CLEAR["hard"] and fault.endpoints), node=None if fault.gate is None else gates[fault.gate], **more(fault),
         )
         for number, fault in enumerate(sorted(faults, key=lambda one: one.start))
     ]  # fmt: skip
+
+
+def in_words(world: Services, consumers: list[str], fault: Fault) -> dict[str, Any]:
+    """Whom a fault concerns, what users had of it, and the figures behind that."""
+    return {
+        "consumer": None if fault.who is None else consumers[fault.who],
+        "figures": {"z": round(fault.z, 2), "usual": round(fault.usual, 5), "during": round(fault.during, 5)},
+        "effect": effect(fault, world),
+    }
 
 
 def tried_again(

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import polars as pl
 from calls import Columns, arrivals, ticks, within
-from worlds import DAY, World, wander
+from worlds import DAY, World, by_endpoint, wander
 
 WARM_UP = 4  # days without faults
 #: service, method, path, calls per minute, median ms, spread of log ms, who calls, what is answered beside 200 although nothing is wrong
@@ -207,7 +207,7 @@ class Services:
         status = np.full(len(calls), 200)
         wobble = wander(random, self.endpoints, self.minutes, np.full(self.endpoints, 0.25), memory)
         draw = random.random(len(calls))
-        for e, rows in enumerate(by_endpoint(calls, self.endpoints)):
+        for e, rows in enumerate(by_endpoint(calls.endpoint, self.endpoints)):
             lower = np.zeros(len(rows))
             for code, share in answers[e].items():
                 moving = 1.0 if code < 400 else wobble[e, minute[rows]] ** (power if code >= 500 else 1)
@@ -240,7 +240,7 @@ class Services:
 
     def cold_starts(self, calls: Calls, ms: np.ndarray, endpoints: np.ndarray) -> None:
         """Functions start cold when nobody called for a quarter of an hour."""
-        rows = by_endpoint(calls, self.endpoints)
+        rows = by_endpoint(calls.endpoint, self.endpoints)
         for e in endpoints:
             cold = rows[e][np.diff(calls.at[rows[e]], prepend=-1e9) > 900]
             ms[cold] += self.random.lognormal(np.log(1500), 0.4, len(cold))
@@ -272,13 +272,6 @@ class Services:
             labels=span | {"faults": faults, "events": sorted(self.events, key=lambda one: one["start"]), "ambiguous": self.ambiguous},
             catalog=span | {"endpoints": [{"id": e, "method": self.method[e], "path": self.path[e], "upstream": self.service[e]} for e in range(self.endpoints)]},
         )  # fmt: skip
-
-
-def by_endpoint(calls: Calls, endpoints: int) -> list[np.ndarray]:
-    """Numbers of the calls of each endpoint, in the calls' order."""
-    order = np.argsort(calls.endpoint, kind="stable")
-    edges = np.searchsorted(calls.endpoint[order], np.arange(endpoints + 1))
-    return [order[edges[e] : edges[e + 1]] for e in range(endpoints)]
 
 
 def sent(at: np.ndarray, who: int | np.ndarray, client: int | np.ndarray) -> Sent:
