@@ -14,9 +14,14 @@ class Columns:
     def __len__(self) -> int:
         return len(next(iter(vars(self).values())))
 
-    def where(self, rows: np.ndarray) -> Self:
-        """A copy of the calls at these positions, or where a mask is true."""
+    def where(self, rows: np.ndarray | slice) -> Self:
+        """A copy of the calls at these positions, or where a mask is true; of a slice the calls themselves."""
+        if isinstance(rows, np.ndarray) and rows.dtype == bool:  # looked through once, not for each column
+            rows = np.flatnonzero(rows)
         return type(self)(**{name: values[rows] for name, values in vars(self).items()})
+
+    def copy(self) -> Self:
+        return type(self)(**{name: values.copy() for name, values in vars(self).items()})
 
     def and_those(self, *more: Self) -> Self:
         """These calls, then those."""

@@ -693,7 +693,7 @@ def _drawn(
 
 def _done(random: np.random.Generator, world: Delivery, calls: Calls, fault: Fault) -> Calls:
     """The calls with a fault in them."""
-    calls = calls.where(np.arange(len(calls)))  # a copy
+    calls = calls.copy()
     inside = fault.hits(calls) & fault.inside(calls.at)
     draw = random.random(len(calls))
     if fault.kind in COUNTED:
