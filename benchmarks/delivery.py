@@ -693,9 +693,7 @@ def _drawn(
 
 def _done(random: np.random.Generator, world: Delivery, calls: Calls, fault: Fault) -> Calls:
     """The calls with a fault in them."""
-    calls = calls.copy()
-    inside = fault.hits(calls) & fault.inside(calls.at)
-    draw = random.random(len(calls))
+    calls, inside, draw = planted.met(random, calls, fault)
     if fault.kind in COUNTED:
         return planted.other_traffic(random, calls, fault, inside, draw)
     if fault.kind in SLOW:

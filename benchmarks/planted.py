@@ -194,6 +194,11 @@ def stands(fault: Fault, world: Services, quiet: Split, others: list[Fault]) -> 
     return seen >= 40 if fault.kind in (*COUNTED, *SLOW) else seen * fault.share >= 9
 
 
+def met(random: np.random.Generator, calls: Some, fault: Fault) -> tuple[Some, np.ndarray, np.ndarray]:
+    """A copy of the calls, which of them meet a fault, and a uniform draw for each."""
+    return calls.copy(), fault.hits(calls) & fault.inside(calls.at), random.random(len(calls))
+
+
 def other_traffic(random: np.random.Generator, calls: Some, fault: Fault, inside: np.ndarray, draw: np.ndarray) -> Some:
     """The calls with fewer or more of those that a fault of traffic meets; draw: uniform, per call."""
     if fault.kind != "traffic_spike":

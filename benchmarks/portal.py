@@ -484,9 +484,7 @@ def _drawn(
 
 def _done(random: np.random.Generator, calls: Calls, fault: Fault) -> Calls:
     """The calls with a fault in them."""
-    inside = fault.inside(calls.at) & fault.hits(calls)
-    draw = random.random(len(calls))
-    calls = calls.copy()
+    calls, inside, draw = planted.met(random, calls, fault)
     if fault.kind in COUNTED:
         return planted.other_traffic(random, calls, fault, inside, draw)
     if fault.kind in SLOW:
