@@ -450,7 +450,7 @@ class Airline:
 def plant(random: np.random.Generator, world: Airline, calls: Calls) -> tuple[Calls, list[Fault]]:
     """The calls with faults in them, and the faults. What stands out is measured in the calls as they were."""
     faults: list[Fault] = []
-    quiet = calls.where(np.arange(len(calls)))
+    quiet = calls.copy()
     counts = np.stack([
         np.bincount((calls.at[calls.endpoint == e] // 3600).astype(int), minlength=world.days * 24) for e in range(len(world.rate))
     ])  # fmt: skip

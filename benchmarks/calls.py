@@ -14,9 +14,14 @@ class Columns:
     def __len__(self) -> int:
         return len(next(iter(vars(self).values())))
 
-    def where(self, rows: np.ndarray) -> Self:
-        """A copy of the calls at these positions, or where a mask is true."""
+    def where(self, rows: np.ndarray | slice) -> Self:
+        """A copy of the calls at these positions, or where a mask is true; of a slice the calls themselves."""
+        if isinstance(rows, np.ndarray) and rows.dtype == bool:  # looked through once, not for each column
+            rows = np.flatnonzero(rows)
         return type(self)(**{name: values[rows] for name, values in vars(self).items()})
+
+    def copy(self) -> Self:
+        return type(self)(**{name: values.copy() for name, values in vars(self).items()})
 
     def and_those(self, *more: Self) -> Self:
         """These calls, then those."""
@@ -75,6 +80,17 @@ def ticks(random: np.random.Generator, period: float, jitter: float, end: float)
     """Seconds at which a program calls; jitter: a share of the period."""
     moments = np.arange(random.uniform(0, period), end, period)
     return moments + random.normal(0, jitter * period, len(moments))
+
+
+def peak(hour: np.ndarray, at: float, width: float) -> np.ndarray:
+    """A bell over the hours of the day, 1 at one of them; width: its standard deviation, in hours."""
+    away = np.minimum(np.abs(hour - at), 24 - np.abs(hour - at))
+    return np.exp(-((away / width) ** 2) / 2)
+
+
+def wave(minute: np.ndarray, begin: float, end: float, rise: float, fall: float) -> np.ndarray:
+    """0, up to 1 within some minutes from the beginning on, down to 0 within some before the end."""
+    return np.clip((minute - begin) / rise, 0, 1) * np.clip((end - minute) / fall, 0, 1)
 
 
 def ornstein(random: np.random.Generator, minutes: int, memory: float, spread: float, every: int = 5) -> np.ndarray:

@@ -31,13 +31,18 @@ distance in standard errors, of so many calls and of the spread between those wi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
+import planted
 import polars as pl
-from calls import Columns, Spells, arrivals, label, ticks, within
-from worlds import DAY, SIGNAL, World, wander
+import services
+from calls import arrivals, peak, ticks, wave
+from planted import COUNTED, SLOW, Fault, Split, Strength
+from services import Sent, joined, packs, sent
+from worlds import DAY, World, by_endpoint, wander
 
 LOG_FORMAT = (
     '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% '
@@ -60,10 +65,8 @@ PODS = [f"edge-{name}" for name in ("7d9c5b6f4-4kxqz", "7d9c5b6f4-9mhbt", "7d9c5
         "5f6b8c7d9-2hqlm", "5f6b8c7d9-6tkzw", "5f6b8c7d9-b9vxr", "5f6b8c7d9-nd4cj", "5f6b8c7d9-w7psg",
         "66b4d9f8c-5jzvn", "66b4d9f8c-8qwkl", "66b4d9f8c-d6xht", "66b4d9f8c-m3rbz", "66b4d9f8c-vt2cs")]  # fmt: skip
 AT_ONCE = 5  # pods of the gateway
-WARM_UP = 4  # days without faults
 
-#: service, method, path, calls per minute, median ms, spread of log ms, who calls, what is answered beside 200 although nothing is wrong
-ROUTES: list[tuple[str, str, str, float, float, float, str, dict[int, float]]] = [
+ROUTES: list[services.Route] = [
     ("identity", "POST", "/identity/v1/token", 2.0, 75, 0.35, "open", {401: 0.05, 400: 0.004}),
     ("identity", "POST", "/identity/v1/refresh", 1.2, 28, 0.3, "browse", {401: 0.03}),
     ("identity", "POST", "/identity/v1/couriers/login", 0.12, 160, 0.4, "shift", {401: 0.08}),
@@ -122,16 +125,11 @@ CACHED = {"/catalog/v2/restaurants", "/catalog/v2/restaurants/{id}", OLD, NEW_PA
 PATIENT = {"payments": 30_000, "partners": 60_000}  # ms of a route's time limit; 15 seconds where none is set
 PEOPLE = ("open", "browse", "checkout", "poll", "kitchen", "after", "job")
 
-#: Share of calls that fail; factor on latency; share of calls in the tail; what is left of traffic; factor on traffic.
-FAILS = {"easy": 0.5, "medium": 0.16, "hard": 0.055}
-SLOWER = {"easy": 3.0, "medium": 1.9, "hard": 1.5}
-IN_TAIL = {"easy": 0.22, "medium": 0.1, "hard": 0.05}
-LEFT = {"easy": 0.05, "medium": 0.35, "hard": 0.6}
-MORE = {"easy": 5.0, "medium": 3.0, "hard": 2.0}
-LOW_FAILS = {"easy": 0.9, "medium": 0.55, "hard": 0.35}
-NEW = {"easy": 0.2, "medium": 0.06, "hard": 0.025}
-GRADES = ("easy", "medium", "hard")
-CLEAR = {"easy": 15.0, "medium": 8.0, "hard": 5.0}  # least z
+STRENGTHS = {
+    "easy": Strength(fails=0.5, slower=3.0, in_tail=0.22, left=0.05, more=5.0, low_fails=0.9, new=0.2),
+    "medium": Strength(fails=0.16, slower=1.9, in_tail=0.1, left=0.35, more=3.0, low_fails=0.55, new=0.06),
+    "hard": Strength(fails=0.055, slower=1.5, in_tail=0.05, left=0.6, more=2.0, low_fails=0.35, new=0.025),
+}
 SHOWN = {"easy": 25, "medium": 12, "hard": 8}  # least calls that failed; of other faults 25
 #: kind, how often, median length in minutes
 KINDS = [
@@ -139,104 +137,30 @@ KINDS = [
     ("latency_tail", 1, 170), ("auth_failure", 1, 80), ("rate_limit", 1, 60), ("traffic_drop", 2, 100), ("traffic_spike", 1, 70), ("silence", 1, 150),
     ("new_code", 1, 260), ("validation_regression", 1, 420), ("low_traffic_fail", 2, 900),
 ]  # fmt: skip
-COUNTED = ("traffic_drop", "traffic_spike", "silence")
-SLOW = ("latency_step", "latency_tail", "latency_drift")
 
 
 @dataclass
-class Calls(Columns):
-    """One entry per call: seconds since the world's beginning, numbers of endpoint, consumer, client, pod of Envoy and instance, status, ms, attempts."""
+class Calls(services.Calls):
+    """One entry per call, with the number of its consumer and Envoy's attempts."""
 
-    at: np.ndarray
-    endpoint: np.ndarray
     who: np.ndarray
-    client: np.ndarray
-    pod: np.ndarray
-    instance: np.ndarray
-    status: np.ndarray
-    ms: np.ndarray
     tries: np.ndarray
 
 
 @dataclass
-class Fault(Spells):
-    code: int | None = None
-    upstream: str | None = None
-    who: int | None = None
-    pod: int | None = None
-    instance: int | None = None
-    affected: int = 0
-    z: float = 0.0
-    usual: float = 0.0  # share of calls that fail or are in the tail; of the same window: mean ms (geometric), or calls
-    during: float = 0.0
-
-    @property
-    def consumer(self) -> str | None:
-        return None if self.who is None else CONSUMERS[self.who]
-
-    @property
-    def node(self) -> str | None:
-        return None if self.pod is None else PODS[self.pod]
-
-    def hits(self, calls: Calls) -> np.ndarray:
-        """Which calls can meet it, at whatever time."""
-        mine = np.isin(calls.endpoint, self.endpoints)
-        for chosen, values in ((self.who, calls.who), (self.pod, calls.pod), (self.instance, calls.instance)):
-            if chosen is not None:
-                mine &= values == chosen
-        return mine
-
-
-def wave(minute: np.ndarray, begin: float, end: float, rise: float, fall: float) -> np.ndarray:
-    """0, up to 1 within some minutes from the beginning on, down to 0 within some before the end."""
-    return np.clip((minute - begin) / rise, 0, 1) * np.clip((end - minute) / fall, 0, 1)
-
-
-@dataclass
-class Delivery:
+class Delivery(services.Services):
     """What a seed decides before anybody is hungry."""
 
-    random: np.random.Generator
-    endpoints: int
-    days: int
-    calls_per_minute: float
-    events: list[dict] = field(default_factory=list)
-    ambiguous: list[dict] = field(default_factory=list)
+    t0 = THURSDAY
 
     def __post_init__(self) -> None:
-        random, routes = self.random, ROUTES[: self.endpoints]
-        if len(routes) < self.endpoints or self.endpoints < 36 or self.days < 9:
-            raise ValueError(f"a delivery has 36 to {len(ROUTES)} endpoints and at least 9 days")
-        self.service, self.method, self.path, rates, medians, widths, self.kind, self.answers = map(list, zip(*routes, strict=True))  # fmt: skip
-        self.services = sorted(set(self.service))
-        self.of_service = np.array([self.services.index(name) for name in self.service])
+        self.open("a delivery", ROUTES)
         self.limit = np.array([PATIENT.get(name, 15_000) for name in self.service])
-        self.minutes = self.days * DAY
-        self.minute = np.arange(self.minutes)
-        self.rate = np.array(rates) * np.exp(random.normal(0, 0.25, self.endpoints)) * self.calls_per_minute / sum(rates)  # fmt: skip
-        self.median = np.array(medians) * np.exp(random.normal(0, 0.2, self.endpoints))
-        self.width = np.array(widths)
-        self.factor = np.ones((self.endpoints, self.minutes))  # of traffic
-        self.slower = np.ones((self.endpoints, self.minutes))
-        self.failing = np.zeros((self.endpoints, self.minutes))  # share answered 502 or 503 although nothing is wrong
-        self.generation = np.zeros((len(self.services), self.minutes), dtype=int)  # of a service's instances
         self.canary = np.zeros((len(self.services), self.minutes))  # share of calls that a canary answers
-        self.bigger = np.ones((len(self.services), self.minutes))  # of sizes
         self.appetite = [self.hungry(city) for city in CITIES]
         self._cities()
         self._releases()
         self._machines()
-
-    def of(self, *services: str) -> np.ndarray:
-        return np.array([e for e in range(self.endpoints) if self.service[e] in services])
-
-    def called_by(self, *kinds: str) -> np.ndarray:
-        return np.array([e for e in range(self.endpoints) if self.kind[e] in kinds])
-
-    def named(self, what: str, start: float, end: float, endpoints: np.ndarray, *, ambiguous: bool = False) -> None:
-        """Notes an event; minutes since the world's beginning."""
-        told = {"what": what, "start": THURSDAY + int(start * 60), "end": THURSDAY + int(end * 60), "endpoints": [int(e) for e in endpoints]}  # fmt: skip
-        (self.ambiguous if ambiguous else self.events).append(told)
 
     def free(self, city: str) -> np.ndarray:
         """Whether people there need not work, per minute."""
@@ -249,13 +173,8 @@ class Delivery:
     def hungry(self, city: str) -> np.ndarray:
         """People who open the app, per minute, in their mean over a working day."""
         hour = self.hour(city)
-
-        def peak(at: float, width: float) -> np.ndarray:
-            away = np.minimum(np.abs(hour - at), 24 - np.abs(hour - at))
-            return np.exp(-((away / width) ** 2) / 2)
-
-        working = 0.03 + 0.75 * peak(12.4, 0.9) + peak(19.2, 1.4) + 0.15 * peak(22.5, 1.2)
-        day_off = 0.05 + 0.6 * peak(13.3, 1.5) + 1.15 * peak(19.4, 1.8) + 0.25 * peak(23, 1.5)
+        working = 0.03 + 0.75 * peak(hour, 12.4, 0.9) + peak(hour, 19.2, 1.4) + 0.15 * peak(hour, 22.5, 1.2)
+        day_off = 0.05 + 0.6 * peak(hour, 13.3, 1.5) + 1.15 * peak(hour, 19.4, 1.8) + 0.25 * peak(hour, 23, 1.5)
         friday = ((self.minute / 60 + CITIES[city][0]) // 24 + 3) % 7 == 4
         return np.where(self.free(city), day_off, working) / working.mean() * np.where(friday, 1.15, 1.0)
 
@@ -300,10 +219,7 @@ class Delivery:
         self.appetite[city] *= 1 + 1.3 * storm
         self.slower[self.of("dispatch", "geo")] *= 1 + 0.35 * storm
         self.named("thunderstorm", at, at + 150, np.union1d(people, self.of("dispatch", "geo")), ambiguous=True)
-        # Webhooks are held back and come at once, twice; one of the times is in the warm-up.
-        self.held = [(day * DAY + random.uniform(9, 20) * 60, random.uniform(25, 50)) for day in (1, 7)]
-        for at, length in self.held:
-            self.named("webhooks held back", at, at + length + 15, self.of("payments"), ambiguous=True)
+        self.held = self.held_back((1, 7), "payments")  # once in the warm-up
 
     def _releases(self) -> None:
         """Deployments of services, canaries, two releases of the app, and the gateway's own."""
@@ -318,17 +234,11 @@ class Delivery:
                 self.named("canary", at, at + length, mine)
                 at += length
             self.failing[mine, at : at + 3] = np.maximum(self.failing[mine, at : at + 3], random.uniform(0.03, 0.25))
-            after = np.maximum(minute - at, 0)
-            self.slower[mine] *= np.where(minute >= at, 1 + 0.8 * np.exp(-after / 7), 1)  # cold code
-            self.slower[mine, at:] *= np.exp(random.normal(0, 0.035))
-            self.bigger[service, at:] *= np.exp(random.normal(0, 0.1))
-            self.generation[service, at:] += 1
-            self.named("deployment", at, at + 30, mine)
+            self.deployed(service, at, 0.8, 7, 0.035)
         begin = APP * DAY + 7 * 60
         since = np.maximum(minute - begin, 0)
         moved = np.where(minute >= begin, 1 - np.exp(-since / 1100), 0)
-        for path, share in ((OLD, 1 - 0.96 * moved), (NEW_PATH, moved)):
-            self.factor[self.path.index(path)] *= share
+        self.moves(OLD, NEW_PATH, moved, 0.96)
         self.named("app release moves menus to v3", begin, begin + 4 * DAY, self.of("catalog"))
         self.factor[self.path.index(POSITION)] *= 1 + 0.2 * moved
         self.named("app release polls more often", begin, begin + 4 * DAY, np.array([self.path.index(POSITION)]))
@@ -360,30 +270,16 @@ class Delivery:
         self.breaker = [(at, at + random.uniform(20, 55)) for at in random.uniform(0, end, random.poisson(0.8 * self.days))]  # fmt: skip
         for begin, stop in self.breaker:
             self.named("circuit breaker", begin / 60, stop / 60 + 1, self.of("payments"))
-        for at in random.integers(0, self.minutes, 2 * self.days):  # blips
-            self.failing[random.choice(self.endpoints, 3, replace=False), at] += 0.25
-        self.failing = np.minimum(self.failing, 1)
-        number = len(self.services)
-        self.neighbour = [(int(random.integers(number)), random.uniform(0, self.minutes), random.uniform(5, 25)) for _ in range(self.days * 3)]  # fmt: skip
-        self.fallen = [(int(random.integers(number)), random.uniform(0, end), random.uniform(30, 130)) for _ in range(self.days * 2)]  # fmt: skip
-        #: Share of calls that fail at all times; some endpoints were never good.
-        self.never_good = np.minimum(random.lognormal(np.log(0.0006), 1.2, self.endpoints), 0.025)
+        self.shaky(130, 1.2, 0.025)
         self.never_good[self.path.index("/payments/v1/refunds")] = 0.04
-        # Holes in the log: of one pod's slot, and of all; and a shipper that stalls, whose lines come late.
-        self.holes = [(random.uniform(4, self.days) * 86_400, 60 * random.uniform(8, 18), int(random.integers(3)))]
-        self.holes.append((random.uniform(4, self.days) * 86_400, 260.0, -1))
-        self.stalled = (random.uniform(4, self.days - 0.5) * 86_400, 60 * random.uniform(10, 25), int(random.integers(3)))  # fmt: skip
+        self.gaps(3, 260.0)
         # How busy the cities were eight minutes ago decides how many pods the gateway has.
         total = sum(share * shape for (_, share), shape in zip(CITIES.values(), self.appetite, strict=True))
         self.pods = np.where(np.roll(total, 8) > 1.1, 5, np.where(np.roll(total, 8) > 0.35, 4, 3))
 
-    def excepted(self, endpoints: list[int], at: np.ndarray) -> np.ndarray:
-        """Which moments fall into an event of these endpoints that is no fault and no usual time either."""
-        return within(self.ambiguous, endpoints, at + THURSDAY)
-
     def traffic(self) -> Calls:
         """Who calls what and when, without answers."""
-        random, end = self.random, self.minutes * 60.0
+        random = self.random
         base = self.rate[self.path.index("/catalog/v2/restaurants")] / 1.5
         found = [arrivals(random, share * base * self.appetite[i]) for i, (_, share) in enumerate(CITIES.values())]
         begin, city = np.concatenate(found), np.repeat(np.arange(len(found)), [len(one) for one in found])
@@ -395,18 +291,18 @@ class Delivery:
         takes = 60 * random.lognormal(np.log(31), 0.3, len(ordering)) * (1 + 0.4 * wet)
         shifts, lengths = self._shifts()
         own = wander(random, self.endpoints, self.minutes, random.uniform(0.04, 0.16, self.endpoints), 90)
-        parts: list[tuple[np.ndarray, int, np.ndarray, np.ndarray]] = []
+        parts: list[tuple[int, Sent]] = []
         for e in range(self.endpoints):
-            kind, most = self.kind[e], float((self.factor[e] * own[e]).max())
-            wanted = self.rate[e] * self.minutes * most  # calls, before those beyond the factor are taken out again
-            who: np.ndarray
+            kind, strength = self.kind[e], self.factor[e] * own[e]
+            # calls, before those beyond the factor are taken out again
+            wanted = self.rate[e] * self.minutes * float(strength.max())
             if kind in ("open", "browse"):
                 chosen = np.repeat(np.arange(len(begin)), _times(random, wanted / len(begin), len(begin), kind))
                 at = begin[chosen] + (random.exponential(5, len(chosen)) if kind == "open" else random.gamma(1.3, 200, len(chosen)))  # fmt: skip
-                who, client = platform[chosen], person[chosen]
+                calls = at, platform[chosen], person[chosen]
             elif kind == "poll":
                 at, chosen = _beats(random, ordered, takes, wanted)
-                who, client = platform[ordering[chosen]], person[ordering[chosen]]
+                calls = at, platform[ordering[chosen]], person[ordering[chosen]]
             elif kind in ("checkout", "kitchen", "job", "after"):
                 chosen = np.repeat(np.arange(len(ordered)), _times(random, wanted / len(ordered), len(ordered), kind))
                 wait = {
@@ -416,27 +312,22 @@ class Delivery:
                     "after": takes[chosen] + random.exponential(3000, len(chosen)),
                 }[kind]
                 at, by = ordered[chosen] + wait, {"kitchen": "tablet", "job": "courier"}.get(kind)
-                who = platform[ordering[chosen]] if by is None else np.full(len(chosen), CONSUMERS.index(by))
-                client = person[ordering[chosen]] if by is None else 41_000 + chosen % 90
+                calls = at, platform[ordering[chosen]], person[ordering[chosen]]
+                if by is not None:
+                    calls = sent(at, CONSUMERS.index(by), 41_000 + chosen % 90)
             elif kind == "couriers":
                 at, chosen = _beats(random, shifts, lengths, wanted)
-                who, client = np.full(len(at), CONSUMERS.index("courier")), 41_000 + chosen % 90
+                calls = sent(at, CONSUMERS.index("courier"), 41_000 + chosen % 90)
             elif kind == "shift":
                 chosen = np.repeat(np.arange(len(shifts)), _times(random, wanted / len(shifts), len(shifts), kind))
                 at = shifts[chosen] - random.exponential(90, len(chosen))
-                who, client = np.full(len(at), CONSUMERS.index("courier")), 41_000 + chosen % 90
+                calls = sent(at, CONSUMERS.index("courier"), 41_000 + chosen % 90)
             else:
-                at, who, client = self._others(e, kind, wanted / self.minutes)
-            keep = (at >= 0) & (at < end)
-            at, who, client = at[keep], who[keep], client[keep]
-            keep = random.random(len(at)) * most < (self.factor[e] * own[e])[(at // 60).astype(int)]
-            parts.append((at[keep], e, who[keep], client[keep]))
-        at = np.concatenate([part[0] for part in parts])
-        endpoint = np.concatenate([np.full(len(part[0]), part[1]) for part in parts])
-        who, client = (np.concatenate([part[i] for part in parts]).astype(int) for i in (2, 3))
-        order = np.argsort(at, kind="stable")
-        none = np.zeros(len(order))
-        return Calls(at[order], endpoint[order], who[order], client[order], self._pod(random, at[order]), none, none, none, none)  # fmt: skip
+                calls = self._others(kind, wanted / self.minutes)
+            parts.append((e, self.kept(calls, strength)))
+        at, endpoint, who, client = self.in_order(parts)
+        none = np.zeros(len(at))
+        return Calls(at, endpoint, client, self._pod(random, at), none, none, none, who, none)
 
     def _pod(self, random: np.random.Generator, at: np.ndarray) -> np.ndarray:
         """The pod of the gateway that a call meets."""
@@ -457,12 +348,11 @@ class Delivery:
                     lengths.append(3600 * hours * random.lognormal(0, 0.15, n))
         return np.concatenate(begins), np.concatenate(lengths)
 
-    def _others(self, e: int, kind: str, rate: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Seconds, consumer and client of the calls of those who are not hungry; rate: calls per minute."""
+    def _others(self, kind: str, rate: float) -> Sent:
+        """The calls of those who are not hungry; rate: calls per minute."""
         random, end, number = self.random, self.minutes * 60.0, CONSUMERS.index
         if kind == "probe":
-            at = np.concatenate([ticks(random, 120 / rate, 0.01, end) for _ in range(2)])
-            return at, np.full(len(at), number("probe")), np.full(len(at), 60_000)
+            return sent(services.probed(random, rate, end), number("probe"), 60_000)
         if kind in ("tablets", "opening"):
             return self._tablets(kind, rate)
         if kind == "tills":
@@ -471,8 +361,8 @@ class Delivery:
                 at = ticks(random, 60 * TILLS / rate, 0.04, end)
                 if till >= 3:  # asks at the full hour for all at once
                     at = at // 3600 * 3600 + random.exponential(35, len(at))
-                found.append((at, np.full(len(at), number(f"till-{till}")), np.full(len(at), 60_300 + till)))
-            return _joined(found)
+                found.append(sent(at, number(f"till-{till}"), 60_300 + till))
+            return joined(found)
         if kind == "merchants":
             return self._merchants(rate)
         if kind == "depot":
@@ -483,42 +373,32 @@ class Delivery:
                 shape = (0.02 + night + 1.4 * np.exp(-(((hour - 6.8) / 0.8) ** 2))) * np.where((day + 3) % 7 == 6, 0.05, 1)  # fmt: skip
                 shape *= np.repeat(random.lognormal(0, 0.15, self.days), DAY) / shape.mean()
                 # A lorry at a time: scans come in packs.
-                packs = arrivals(random, share * rate / 9 * shape)
-                times = random.geometric(1 / 9, len(packs))
-                at = np.repeat(packs, times) + random.uniform(0, 50, times.sum())
-                found.append((at, np.full(len(at), number(f"depot-{city}")), 60_400 + random.integers(0, 20, len(at))))
-            return _joined(found)
+                lorries = arrivals(random, share * rate / 9 * shape)
+                times = random.geometric(1 / 9, len(lorries))
+                at = np.repeat(lorries, times) + random.uniform(0, 50, times.sum())
+                found.append(sent(at, number(f"depot-{city}"), 60_400 + random.integers(0, 20, len(at))))
+            return joined(found)
         if kind == "batch":
-            found_at = []
-            for day in range(self.days):
-                begin, length = day * DAY + 120 + random.normal(0, 5), random.uniform(45, 80)
-                found_at.append(arrivals(random, np.where((self.minute >= begin) & (self.minute < begin + length), rate * DAY / 62, 0)))  # fmt: skip
-            at = np.concatenate(found_at)
-            return at, np.full(len(at), number("settlement")), np.full(len(at), 60_001)
+            return sent(self.nightly(rate, 120, 5, 45, 80), number("settlement"), 60_001)
         if kind == "support":
             at = arrivals(random, rate / 2 * (0.6 * self.office("berlin") + 0.4 * self.appetite[1]))
             at = np.repeat(at, 2) + random.exponential(20, 2 * len(at))
-            return at, np.full(len(at), number("support")), 60_100 + random.integers(0, 25, len(at))
+            return sent(at, number("support"), 60_100 + random.integers(0, 25, len(at)))
         if kind == "hooks":
-            return self._hooks(rate)
+            orders = sum(share * shape for (_, share), shape in zip(CITIES.values(), self.appetite, strict=True))
+            at = services.delayed(random, self.notices(0.8 * rate * orders, 0.2 * rate * DAY, 400), self.held)
+            return sent(at, number("payhub"), 60_200)
         if kind == "scraped":
             at = arrivals(random, 0.5 * rate * self.appetite[0])
-            who, client = np.full(len(at), number("web")), random.integers(0, 40_000, len(at))
-            spent = 0.0
-            while spent < 0.5 * rate * self.minutes:
-                begin, length, speed = random.uniform(0, self.minutes), 60 * random.lognormal(np.log(2), 0.6), rate * random.uniform(1, 3)  # fmt: skip
-                more = arrivals(random, np.where((self.minute >= begin) & (self.minute < begin + length), speed, 0))
-                at, who, client = np.concatenate([at, more]), np.concatenate([who, np.full(len(more), ANONYMOUS)]), np.concatenate([client, np.full(len(more), 61_000)])  # fmt: skip
-                spent += length * speed
-            return at, who, client
+            people = sent(at, number("web"), random.integers(0, 40_000, len(at)))
+            return joined([people, sent(self.scraped(rate, 0.5), ANONYMOUS, 61_000)])
         # Recipients wait for parcels by day, and look again.
         shape = sum(share * np.exp(-(((self.hour(city) - 14) / 5) ** 4)) for city, (_, share) in CITIES.items())
         at = arrivals(random, rate / 1.6 * shape / np.mean(shape) * np.where(self.free("berlin"), 0.6, 1.15))
-        times = random.geometric(1 / 1.6, len(at))
-        at = np.repeat(at, times) + random.exponential(40, times.sum())
+        at = packs(random, at, 1.6, 40)
         return at, random.choice(len(PLATFORMS), len(at), p=[0.2, 0.2, 0.6]), random.integers(0, 40_000, len(at))
 
-    def _tablets(self, kind: str, rate: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _tablets(self, kind: str, rate: float) -> Sent:
         """Tablets are switched on at ten (some at five), say so, and poll until the kitchen closes."""
         random, begins, lengths, which = self.random, [], [], []
         for number, ahead in enumerate(ahead for ahead, _ in CITIES.values()):
@@ -539,9 +419,9 @@ class Delivery:
             # A dish is sold out in the midst of the rush.
             more, whose = _beats(random, begin, length, 0.4 * wanted)
             at, chosen = np.concatenate([at, more + random.normal(0, 600, len(more))]), np.concatenate([chosen, whose])
-        return at, np.full(len(at), CONSUMERS.index("tablet")), tablet[chosen]
+        return sent(at, CONSUMERS.index("tablet"), tablet[chosen])
 
-    def _merchants(self, rate: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _merchants(self, rate: float) -> Sent:
         """Merchants in office hours; a third sends everything at the full hour, all hurry before the van comes at four."""
         random, found = self.random, []
         weight = 1 / np.arange(1, MERCHANTS + 1) ** 0.8
@@ -550,62 +430,29 @@ class Delivery:
             hour = self.hour(city)
             shape = self.office(city) * (1 + 1.2 * np.exp(-(((hour - 15.6) / 0.5) ** 2)))
             shape = shape * np.repeat(random.lognormal(0, 0.3, self.days), DAY)
-            at = arrivals(random, rate * share * shape / 2)
-            times = random.geometric(1 / 2, len(at))
-            at = np.repeat(at, times) + random.exponential(12, times.sum())
+            at = packs(random, arrivals(random, rate * share * shape / 2), 2, 12)
             if i % 3 == 1:
                 at = at // 3600 * 3600 + random.exponential(60, len(at))
-            found.append((at, np.full(len(at), CONSUMERS.index(f"merchant-{i:02}")), np.full(len(at), 60_600 + i)))
-        return _joined(found)
-
-    def _hooks(self, rate: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Notices of payments, and a settlement at half past two every night; held back now and then."""
-        random = self.random
-        shape = sum(share * shape for (_, share), shape in zip(CITIES.values(), self.appetite, strict=True))
-        at = [arrivals(random, 0.8 * rate * shape)]
-        for day in range(self.days):
-            count = random.poisson(0.2 * rate * DAY * random.lognormal(0, 0.35))
-            at.append((day * DAY + 150) * 60 + random.normal(0, 30) + random.uniform(0, 400, count))
-        found = np.concatenate(at)
-        for begin, length in self.held:
-            late = (found >= begin * 60) & (found < (begin + length) * 60)
-            found[late] = (begin + length) * 60 + random.exponential(100, late.sum())
-        return found, np.full(len(found), CONSUMERS.index("payhub")), np.full(len(found), 60_200)
+            found.append(sent(at, CONSUMERS.index(f"merchant-{i:02}"), 60_600 + i))
+        return joined(found)
 
     def answered(self, calls: Calls) -> Calls:
         """The calls with instance, status, ms and attempts, and what clients tried again."""
-        random, n = self.random, len(calls.at)
+        random, n = self.random, len(calls)
         minute, e = (calls.at // 60).astype(int), calls.endpoint
         service = self.of_service[e]
-        # Load against capacity; the autoscaler follows what it saw eight minutes ago.
-        load = np.zeros((len(self.services), self.minutes))
-        np.add.at(load, (service, minute), 1)
-        busy = np.stack([np.convolve(row, np.ones(8) / 8)[: self.minutes] for row in load])
-        usual = np.maximum(np.quantile(busy[:, : WARM_UP * DAY], 0.95, axis=1, keepdims=True), 0.3)
-        instances = np.clip(np.ceil(4.5 * np.roll(busy, 8, axis=1) / usual), 2, 8)
-        used = np.minimum(4.5 * busy / usual / instances, 1.4)
+        instances, used = self.scaled(calls, 8, 1.4)
         grown = np.diff(instances, axis=1, prepend=instances[:, :1]) > 0
         fresh = grown | np.roll(grown, 1, axis=1)  # a pod is new, and its code cold
         slot = (random.random(n) * instances[service, minute]).astype(int)
         slot[random.random(n) < self.canary[service, minute]] = 9
         calls.instance = service * 10_000 + (self.generation[service, minute] % 50) * 10 + slot
-        status = np.full(n, 200)
-        wobble = wander(random, self.endpoints, self.minutes, np.full(self.endpoints, 0.25), 500)
-        draw = random.random(n)
-        for number in range(self.endpoints):
-            mine = np.flatnonzero(e == number)
-            lower = np.zeros(len(mine))
-            bad = self.never_good[number]
-            for code, share in [*self.answers[number].items(), (500, 0.6 * bad), (503, 0.3 * bad)]:
-                moving = 1.0 if code < 400 else wobble[number, minute[mine]] ** (2 if code >= 500 else 1)
-                upper = lower + share * moving
-                status[mine[(draw[mine] >= lower) & (draw[mine] < upper)]] = code
-                lower = upper
+        bad = self.never_good
+        answers = [self.answers[one] | {500: 0.6 * bad[one], 503: 0.3 * bad[one]} for one in range(self.endpoints)]
+        status = self.usually(calls, answers, 500, 2)
         # What a full service does not take: Envoy's limit of pending requests.
         status[random.random(n) < 0.004 * used[service, minute] ** 4] = 503
-        for number, begin, length in self.fallen:
-            hit = (service == number) & (slot == 1) & (calls.at >= begin) & (calls.at < begin + length)
-            status[hit & (random.random(n) < 0.6)] = 503
+        self.fall_over(calls, status, slot, 503, 0.6)
         payments = service == self.services.index("payments")
         for begin, stop in self.breaker:
             status[payments & (calls.at >= begin) & (calls.at < stop)] = 503
@@ -621,24 +468,14 @@ class Delivery:
         status[(calls.who == ANONYMOUS) & (random.random(n) < 0.08)] = 403
         rolling = random.random(n) < self.failing[e, minute]
         status[rolling] = random.choice([502, 503], rolling.sum(), p=[0.35, 0.65])
-        ms = self.median[e] * np.exp(random.normal(0, 1, n) * self.width[e])
-        slow = wander(random, len(self.services), self.minutes, np.full(len(self.services), 0.1), 240)
-        mood = wander(random, self.endpoints, self.minutes, random.uniform(0.03, 0.12, self.endpoints), 60)
-        ms *= slow[service, minute] * mood[e, minute] * self.slower[e, minute] * (1 + 0.3 * used[service, minute] ** 3)
+        ms = self.takes(calls, used, 0.3)
         ms *= np.where(slot == 9, 1.16, 1) * np.where(fresh[service, minute] & (slot >= instances[service, minute] - 1), 1.7, 1)  # fmt: skip
-        tail = random.random(n) < 0.02
-        ms[tail] *= 2 * (1 + random.pareto(1.3, tail.sum()))
-        for number, begin, length in self.neighbour:
-            ms[(service == number) & (slot == 0) & (minute >= begin) & (minute < begin + length)] *= 1.8
+        services.with_tail(random, ms, 1.3)
+        self.slow_neighbours(calls, ms, slot)
         for name in JVM:
             ms += self._pauses(calls.at, np.where(service == self.services.index(name), slot, -1))
-        for number in range(self.endpoints):
-            if self.path[number] in COLD:
-                mine = np.flatnonzero(e == number)
-                cold = mine[np.diff(calls.at[mine], prepend=-1e9) > 900]
-                ms[cold] += random.lognormal(np.log(1500), 0.4, len(cold))
-        ms = np.where(np.isin(status, [400, 401, 403, 404, 409, 422]), 0.6 * ms, ms)
-        ms = np.where(np.isin(status, [304, 429, 502, 503]), np.minimum(ms, random.exponential(2, n)), ms)
+        self.cold_starts(calls, ms, np.array([one for one in range(self.endpoints) if self.path[one] in COLD]))
+        ms = services.refused_sooner(random, status, ms, [400, 401, 403, 404, 409, 422])
         status, ms = self._cut(status, ms, e)
         # Phones hang up, sooner on what is slow.
         handheld = np.isin(calls.who, [0, 1, CONSUMERS.index("courier")])
@@ -668,28 +505,11 @@ class Delivery:
         return wait
 
     def tried_again(self, random: np.random.Generator, calls: Calls, failed: np.ndarray, fault: Fault | None) -> Calls:
-        """Calls and what clients send after calls failed: up to three more, which fail again while a fault lasts."""
-        hook = np.array([kind == "hooks" for kind in self.kind])
-        parts, more = [calls], calls.where(failed)
-        for pause in (1.0, 2.0, 4.0):
-            more = more.where(random.random(len(more.at)) < 0.65)
-            if not len(more.at):
-                break
-            wait = np.where(hook[more.endpoint], 60 * pause**2, pause * random.uniform(0.7, 1.5, len(more.at)))
-            more.at = more.at + more.ms / 1000 + wait
-            more.pod = self._pod(random, more.at)
-            if fault is not None and fault.instance is not None:  # the next one round
-                more.instance = more.instance // 10 * 10 + random.integers(0, 3, len(more.at))
-            again = np.zeros(len(more.at), dtype=bool)
-            if fault is not None:
-                again = fault.inside(more.at) & fault.hits(more) & (random.random(len(more.at)) < _share(fault))
-            more.status = np.where(again, (fault.code if fault else None) or 0, 200)
-            more.ms = np.where(more.status == 504, self.limit[more.endpoint], self.median[more.endpoint] * random.lognormal(0, 0.4, len(more.at)))  # fmt: skip
-            more.tries = np.where(again, more.tries, 1)
-            parts.append(more)
-            more = more.where(again)
-        found = parts[0].and_those(*parts[1:])
-        return found.where(np.flatnonzero(found.at < self.minutes * 60))
+        """Calls and what clients send after calls failed."""
+        more = planted.tried_again(random, self, calls, failed, fault, 0.65, (0.7, 1.5), partial(self._pod, random))
+        more.tries = np.where(more.status == 200, 1, more.tries)
+        found = calls.and_those(more)
+        return found.where(found.at < self.minutes * 60)
 
     def clusters(self, instance: np.ndarray) -> pl.Series:
         """Name of Envoy's cluster of instances."""
@@ -705,19 +525,14 @@ class Delivery:
         named = pl.when("canary").then(pl.col("service") + "-canary").otherwise("name")
         return frame.select(cluster=pl.concat_str(pl.lit("market/"), named))["cluster"]
 
-    def logged(self, calls: Calls) -> pl.DataFrame:
-        """The log in the order in which Envoy's lines were collected: `at` (seconds since the epoch) and `line`."""
+    def logged(self, calls: Calls) -> list[pl.DataFrame]:
+        """The log: `at` and `order` (when Envoy's line was collected; seconds since the epoch) and `line`."""
         random = self.random
-        keep = np.ones(len(calls.at), dtype=bool)
-        for at, length, slot in self.holes:
-            keep &= ~((calls.at >= at) & (calls.at < at + length) & ((slot < 0) | (calls.pod % AT_ONCE == slot)))
-        calls = calls.where(keep)
-        n = len(calls.at)
+        calls = self.without_holes(calls, calls.gate % AT_ONCE)
+        n = len(calls)
         # Envoy flushes once a second or when its buffer is full.
         late = np.where(random.random(n) < 0.003, random.exponential(120, n), random.uniform(0, 1, n))
-        begin, length, slot = self.stalled
-        wait = (calls.pod % AT_ONCE == slot) & (calls.at >= begin) & (calls.at < begin + length)
-        late[wait] = begin + length - calls.at[wait]
+        late = self.late(calls, calls.gate % AT_ONCE, late)
         minute = (calls.at // 60).astype(int)
         status, e = calls.status.astype(int), calls.endpoint
         reads = np.isin(np.array(self.method), ["GET", "PUT"])[e]
@@ -730,7 +545,7 @@ class Delivery:
                           "settle/1.9", "Mozilla/5.0 (Windows NT 10.0) Chrome/136.0", "GoogleHC/1.0", *["scan-gw/4"] * 3, *["okhttp/4.12.0"] * MERCHANTS, *["till/2.7"] * TILLS, "python-requests/2.32.3"])  # fmt: skip
         frame = pl.DataFrame({
             "at": THURSDAY + calls.at, "order": THURSDAY + calls.at + calls.ms / 1000 + late, "client": calls.client, "tries": calls.tries.astype(int),
-            "consumer": pl.Series(CONSUMERS).gather(calls.who), "agent": pl.Series(agent).gather(calls.who), "pod": pl.Series(PODS).gather(calls.pod), "status": status,
+            "consumer": pl.Series(CONSUMERS).gather(calls.who), "agent": pl.Series(agent).gather(calls.who), "pod": pl.Series(PODS).gather(calls.gate), "status": status,
             "ms": np.rint(calls.ms).astype(int), "size": (random.lognormal(6.5, 1, n) * self.bigger[self.of_service[e], minute]).astype(int),
             "host": np.isin(flag, ["RL", "UAEX", "UO"]) | early, "waits": ~np.isin(flag, ["DC", "RL", "UAEX", "UO", "UT", "UF", "UF,URX"]) & ~early,
             "ip": _addresses(calls.instance), "cluster": self.clusters(calls.instance), "number": random.integers(10_000_000, 99_999_999, n),
@@ -745,14 +560,13 @@ class Delivery:
             peer=pl.format("100.{}.{}.{}", 64 + pl.col("client") // 65_536, pl.col("client") // 256 % 256, pl.col("client") % 256),
             ip=pl.when("host").then(pl.lit("-")).otherwise(pl.col("ip") + ":8080"),
         )  # fmt: skip
-        return pl.concat([frame.select("at", "order", line=_line()), self._scanned()]).sort("order", maintain_order=True).select("at", "line")  # fmt: skip
+        return [frame.select("at", "order", line=_line()), self._scanned()]
 
     def _scanned(self) -> pl.DataFrame:
         """Scanners ask for what is not there; Envoy has no route for it."""
         random = self.random
         guesses = ["/wp-login.php", "/.env", "/actuator/env", "/vendor/phpunit/x.php", "/.git/config", "/admin.php"]
-        begin = np.repeat(random.uniform(0, self.minutes * 60, self.days), random.integers(20, 200, self.days))
-        at = THURSDAY + np.minimum(begin + random.exponential(60, len(begin)), self.minutes * 60 - 1)
+        at = self.scans()
         frame = pl.DataFrame({
             "at": at, "order": at, "uri": random.choice(guesses, len(at)), "hex": pl.Series(np.frombuffer(random.bytes(16 * len(at)).hex().encode(), "S32")).cast(pl.String),
         }).with_columns(
@@ -799,13 +613,6 @@ def _addresses(instance: np.ndarray) -> pl.Series:
     return frame.select(ip=pl.format("10.36.{}.{}", pl.col("i") // 10_000 * 3 + number // 250, 1 + number % 250))["ip"]
 
 
-def _share(fault: Fault) -> float:
-    """Share of the calls that can meet a fault which fail."""
-    if fault.instance is not None:
-        return 0.9
-    return {"low_traffic_fail": LOW_FAILS, "new_code": NEW}.get(fault.kind, FAILS)[fault.grade]
-
-
 def _times(random: np.random.Generator, mean: float, count: int, kind: str) -> np.ndarray:
     """How often each of so many does it: browsing is uneven, what belongs to a step is done once or twice."""
     if kind == "browse":
@@ -822,35 +629,21 @@ def _beats(random: np.random.Generator, begin: np.ndarray, length: np.ndarray, w
     return begin[chosen] + (turn + random.random(len(begin))[chosen] + random.normal(0, 0.05, len(chosen))) * step, chosen  # fmt: skip
 
 
-def _joined(found: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    at, who, client = (np.concatenate(column) for column in zip(*found, strict=True))
-    return at, who, client
-
-
 def plant(random: np.random.Generator, world: Delivery, quiet: Calls) -> tuple[Calls, list[Fault]]:
     """The calls with faults, and the faults with their figures, measured beside the calls without."""
-    kinds = [(kind, length) for kind, times, length in KINDS for _ in range(times)]
-    grades = [GRADES[i % 3] for i in range(len(kinds))]
-    random.shuffle(grades)
-    calls, faults = quiet, []
-    for (kind, length), grade in zip(kinds, grades, strict=True):
-        for _ in range(300):
-            fault = _drawn(random, world, quiet, faults, kind, grade, length)
-            if fault is not None:
-                calls = _done(random, world, calls, fault)
-                faults.append(fault)
-                break
-    now, before = (_by_endpoint(every, world.endpoints) for every in (calls, quiet))
+    before = planted.split(quiet, world.endpoints)
+    drawn, done = partial(_drawn, random, world, before), partial(_done, random, world)
+    calls, faults = planted.plant(random, KINDS, quiet, drawn, done)
+    now, usual = (_by_time(every, world.endpoints) for every in (calls, quiet))
     for fault in faults:
-        _measured(fault, world, now, before)
+        planted.measure(fault, SHOWN, partial(_looked_at, world, now, usual))
     return calls, faults
 
 
-def _by_endpoint(calls: Calls, endpoints: int) -> list[Calls]:
+def _by_time(calls: Calls, endpoints: int) -> list[Calls]:
     """The calls of each endpoint in order of time."""
-    order = np.lexsort((calls.at, calls.endpoint))
-    edges = np.searchsorted(calls.endpoint[order], np.arange(endpoints + 1))
-    return [calls.where(order[edges[e] : edges[e + 1]]) for e in range(endpoints)]
+    calls = calls.where(np.argsort(calls.at, kind="stable"))
+    return [calls.where(rows) for rows in by_endpoint(calls.endpoint, endpoints)]
 
 
 def _usable(world: Delivery, kind: str, per_minute: np.ndarray) -> list[int]:
@@ -874,101 +667,48 @@ def _usable(world: Delivery, kind: str, per_minute: np.ndarray) -> list[int]:
 
 
 def _drawn(
-    random: np.random.Generator, world: Delivery, quiet: Calls, others: list[Fault], kind: str, grade: str, length: int
-) -> Fault | None:
+    random: np.random.Generator, world: Delivery, quiet: Split, others: list[Fault], kind: str, grade: str, length: int
+) -> Fault | None:  # fmt: skip
     """A fault of a kind at a time when its endpoint is called; None where it falls on another, on an event, or on too few calls."""
-    seconds = 60 * length * random.lognormal(0, 0.35)
-    per_minute = np.bincount(quiet.endpoint, minlength=world.endpoints) / world.minutes
+    per_minute = np.array([len(rows) for rows in quiet.rows]) / world.minutes
     usable = _usable(world, kind, per_minute)
-    first = int(random.choice(usable))
-    mine = np.flatnonzero(quiet.endpoint == first)
-    met = int(random.choice(mine))
-    start = float(quiet.at[met]) - random.uniform(0, 0.5) * seconds
-    spans = [(start, start + seconds)]
-    if kind == "recurring":
-        pause = random.choice([6, 12, 24]) * 3600
-        spans = [(start + i * pause, start + i * pause + seconds) for i in range(int(random.integers(4, 7)))]
-    if start < (WARM_UP + 0.1) * 86_400 or spans[-1][1] > world.minutes * 60 - 1800:
+    fault = Fault(kind, "easy" if kind == "silence" else grade, [], [], strength=STRENGTHS[grade])
+    met = planted.place(random, fault, length, world, quiet, usable)
+    if met is None:
         return None
-    fault = Fault(kind, "easy" if kind == "silence" else grade, spans, [first])
-    siblings = [e for e in usable if world.service[e] == world.service[first]]
-    wide = {"upstream_timeout": 0.8, "auth_failure": 0.7, "latency_step": 0.4, "latency_tail": 0.4, "error_burst": 0.35, "silence": 0.3}  # fmt: skip
-    if random.random() < wide.get(kind, 0):
-        fault.endpoints = siblings
+    first = int(quiet.calls.endpoint[met])
     if kind == "node_outage":
         fault.endpoints = [e for e in usable if per_minute[e] > 0.02]
-        fault.pod, fault.code = int(quiet.pod[met]), 503
-    elif kind in ("error_burst", "recurring"):
-        fault.code = int(random.choice([500, 502, 503]))
+        fault.gate = int(quiet.calls.gate[met])
     elif kind == "upstream_timeout":
-        fault.code, fault.upstream = 504, str(world.clusters(quiet.instance[[met]])[0])
+        fault.upstream = str(world.clusters(quiet.calls.instance[[met]])[0])
         if random.random() < 0.5:  # one instance does not answer
-            fault.endpoints, fault.instance = siblings, int(quiet.instance[met])
+            fault.endpoints, fault.instance = planted.siblings(world, usable, first), int(quiet.calls.instance[met])
             fault.upstream = address(fault.instance)
-    elif kind == "auth_failure":  # the tokens of one client are no longer believed
-        fault.code, fault.who = int(random.choice([401, 403])), int(quiet.who[met])
-    elif kind == "rate_limit":
-        fault.code, fault.who = 429, int(quiet.who[met])
-    elif kind == "new_code":
-        fault.code = int(random.choice([code for code in (405, 406, 410, 426, 501, 507) if code not in world.answers[first]]))  # fmt: skip
-    elif kind == "validation_regression":  # a client's release sends what is not accepted
-        fault.code = 422
-        if world.kind[first] in ("open", "browse", "checkout", "merchants"):
-            fault.who = int(quiet.who[met])
-    elif kind == "low_traffic_fail":
-        fault.code = int(random.choice([500, 504]))
-    elif kind == "traffic_spike" and random.random() < 0.5:  # a client that calls in a loop
-        fault.who = int(quiet.who[met])
-    if fault.who is not None:
-        mine = np.flatnonzero(np.isin(quiet.endpoint, fault.endpoints))
-        if (
-            fault.who == ANONYMOUS or (quiet.who[mine] == fault.who).mean() > 0.8
-        ):  # that it is this consumer's says nothing
-            fault.who = None
-    for other in others:
-        if set(fault.endpoints) & set(other.endpoints) and start < other.end + 14_400 and fault.end > other.start - 14_400:  # fmt: skip
-            return None
-    for event in world.ambiguous:
-        begin, stop = event["start"] - THURSDAY, event["end"] - THURSDAY
-        if kind != "latency_drift" and set(fault.endpoints) & set(event["endpoints"]) and start < stop + 3600 and fault.end > begin - 3600:  # fmt: skip
-            return None
-    seen = int((fault.hits(quiet) & fault.inside(quiet.at)).sum())
-    if seen < 40 if kind in COUNTED or kind in SLOW else seen * _share(fault) < 9:
-        return None
-    return fault
+    fault.code = planted.answer(random, kind, world.answers[first])
+    releases = world.kind[first] in ("open", "browse", "checkout", "merchants")
+    planted.of_one_consumer(random, fault, quiet, met, releases, ANONYMOUS)
+    return fault if planted.stands(fault, world, quiet, others) else None
 
 
 def _done(random: np.random.Generator, world: Delivery, calls: Calls, fault: Fault) -> Calls:
     """The calls with a fault in them."""
-    kind, grade = fault.kind, fault.grade
-    calls = calls.where(np.arange(len(calls.at)))
-    inside = fault.hits(calls) & fault.inside(calls.at)
-    draw = random.random(len(calls.at))
-    if kind in ("traffic_drop", "silence"):
-        return calls.where(~(inside & (draw > (0 if kind == "silence" else LEFT[grade]))))
-    if kind == "traffic_spike":
-        everybody = replace(fault, who=None)
-        count = int((everybody.hits(calls) & fault.inside(calls.at)).sum() * (MORE[grade] - 1))
-        more = calls.where(random.choice(np.flatnonzero(inside), count))
-        more.at = random.uniform(fault.start, fault.end, count)
-        return calls.and_those(more)
-    if kind in SLOW:
-        grown = np.full(inside.sum(), SLOWER[grade])
-        if kind == "latency_drift":
-            grown = 1 + (SLOWER[grade] - 1) * (calls.at[inside] - fault.start) / (fault.end - fault.start)
-        if kind == "latency_tail":
-            grown = np.where(draw[inside] < IN_TAIL[grade], random.uniform(5, 15, inside.sum()), 1)
+    calls, inside, draw = planted.met(random, calls, fault)
+    if fault.kind in COUNTED:
+        return planted.other_traffic(random, calls, fault, inside, draw)
+    if fault.kind in SLOW:
+        grown = planted.factor(fault, calls.at[inside])
+        if fault.kind == "latency_tail":
+            grown = np.where(draw[inside] < fault.strength.in_tail, random.uniform(5, 15, inside.sum()), 1)
         calls.ms[inside] *= grown
         calls.status, calls.ms = world._cut(calls.status, calls.ms, calls.endpoint)
         return calls
-    hit = np.flatnonzero(inside & (draw < _share(fault)))
+    hit = np.flatnonzero(inside & (draw < fault.share))
     reads = np.isin(np.array(world.method), ["GET", "PUT"])[calls.endpoint]
-    if kind == "rate_limit":  # the consumer sends twice as much, and the limit stays
-        more = calls.where(random.choice(np.flatnonzero(inside), len(hit) * 2))
-        more.at = random.uniform(fault.start, fault.end, len(more.at))
-        more.status, more.ms, more.tries = np.full(len(more.at), 429), random.exponential(1, len(more.at)), np.zeros(len(more.at))  # fmt: skip
-        calls.status[hit], calls.ms[hit], calls.tries[hit] = 429, random.exponential(1, len(hit)), 0
-        return calls.and_those(more)
+    if fault.code == 429:
+        calls = planted.refuse(random, calls, fault, inside, hit)
+        calls.tries[calls.status == 429] = 0
+        return calls
     calls.status[hit] = fault.code
     if fault.code == 504:
         calls.ms[hit] = world.limit[calls.endpoint[hit]]
@@ -980,37 +720,21 @@ def _done(random: np.random.Generator, world: Delivery, calls: Calls, fault: Fau
         return calls
     # Envoy asked three times for what failed; as many came through at the second attempt.
     calls.tries[hit[reads[hit] & (fault.code != 504)]] = 3
-    second = np.flatnonzero(inside & reads & (draw > 1 - 0.5 * _share(fault)) & (calls.status < 400))
+    second = np.flatnonzero(inside & reads & (draw > 1 - 0.5 * fault.share) & (calls.status < 400))
     if fault.code != 504:
         calls.tries[second] = 2
         calls.ms[second] = np.minimum(calls.ms[second] * 1.8 + 25, world.limit[calls.endpoint[second]] - 1)
     return world.tried_again(random, calls, hit, fault)
 
 
-def _measured(fault: Fault, world: Delivery, now: list[Calls], before: list[Calls]) -> None:
-    """Sets z, usual, during, affected, endpoints and grade. now, before: calls of each endpoint with and without faults."""
-    shown: dict[int, int] = {}
-    best, clearest = 0, -np.inf
-    chosen = [fault.endpoints, *([e] for e in fault.endpoints if len(fault.endpoints) > 1)]
-    for mine in chosen:
-        one = replace(fault, endpoints=mine)
-        if fault.kind == "traffic_spike":
-            one.who = None  # what a chart of the endpoint shows
-        every, quiet = (_joined_calls([calls[e] for e in mine], one) for calls in (now, before))
-        if fault.kind == "latency_drift":
-            one.spans = [(fault.start + 0.7 * (fault.end - fault.start), fault.end)]
-        here, usual = every.where(one.inside(every.at)), quiet.where(one.inside(quiet.at))
-        z, affected, figures, enough = _figures(one, world, quiet, here, usual)
-        if z > clearest:
-            clearest, (fault.usual, fault.during) = z, figures
-        if len(mine) == 1:
-            shown[mine[0]] = affected
-        if enough:
-            fault.z, best = max(fault.z, z), max(best, affected)
-    fault.endpoints = [e for e, count in shown.items() if count >= 2]
-    fault.affected = sum(shown.values())
-    while fault.grade != "hard" and (fault.z < CLEAR[fault.grade] or best < SHOWN[fault.grade]):
-        fault.grade = GRADES[GRADES.index(fault.grade) + 1]
+def _looked_at(world: Delivery, now: list[Calls], before: list[Calls], fault: Fault) -> planted.Figures:
+    """A fault's figures at its endpoints. now, before: calls of each endpoint with and without faults, in order of time."""
+    every, quiet = (_joined_calls([calls[e] for e in fault.endpoints], fault) for calls in (now, before))
+    last = replace(fault, spans=[(planted.drifted(fault), fault.end)]) if fault.kind == "latency_drift" else fault
+    here, usual = (calls.where(last.inside(calls.at)) for calls in (every, quiet))
+    return planted.figures(
+        last, quiet, here, usual, last.start, partial(_z_of_mean, last, world), partial(_z_of_count, last, world)
+    )
 
 
 def _joined_calls(parts: list[Calls], fault: Fault) -> Calls:
@@ -1018,29 +742,6 @@ def _joined_calls(parts: list[Calls], fault: Fault) -> Calls:
     calls = parts[0].and_those(*parts[1:]) if len(parts) > 1 else parts[0]
     calls = calls.where(fault.hits(calls))
     return calls.where(np.argsort(calls.at, kind="stable")) if len(parts) > 1 else calls
-
-
-def _figures(
-    fault: Fault, world: Delivery, quiet: Calls, here: Calls, usual: Calls
-) -> tuple[float, int, tuple[float, float], bool]:
-    """z; calls affected; usual and during; whether so many were that it counts. usual: of the same window without faults."""
-    if fault.kind in COUNTED:
-        affected = abs(len(usual) - len(here))
-        return _z_of_count(fault, world, quiet.at, len(here)), affected, (float(len(usual)), float(len(here))), affected >= 25  # fmt: skip
-    if fault.code is not None:
-        failed, fails = here.status == fault.code, quiet.status == fault.code
-        affected = max(0, int(failed.sum() - (usual.status == fault.code).sum()))
-        z, mean = _z_of_mean(fault, world, quiet.at, fails, failed)
-        share = float(failed.mean()) if len(failed) else 0.0
-        return z, affected, (mean, share), affected >= SHOWN["hard"] and share - mean >= 0.02
-    if fault.kind == "latency_tail":
-        slow = np.quantile(quiet.ms, 0.97) if len(quiet) else 0
-        affected = max(0, int((here.ms > slow).sum() - (usual.ms > slow).sum()))
-        z, mean = _z_of_mean(fault, world, quiet.at, quiet.ms > slow, here.ms > slow)
-        return z, affected, (mean, float((here.ms > slow).mean()) if len(here) else 0.0), affected >= 25
-    z, _ = _z_of_mean(fault, world, quiet.at, np.log(quiet.ms + 0.5), np.log(here.ms + 0.5))
-    figures = tuple(float(np.exp(np.log(ms + 0.5).mean())) if len(ms) else 0.0 for ms in (usual.ms, here.ms))
-    return z, len(here), (figures[0], figures[1]), len(here) >= 25 and figures[1] >= 1.2 * figures[0]
 
 
 def _windows(fault: Fault, world: Delivery, *, same_kind: bool) -> list[tuple[float, float]]:
@@ -1096,21 +797,6 @@ def _z_of_count(fault: Fault, world: Delivery, at: np.ndarray, here: int) -> flo
     return float(max(beyond / spread, quietest if fault.kind != "traffic_spike" else (here - counts.max()) / np.sqrt(counts.max() + 1)))  # fmt: skip
 
 
-def _effect(fault: Fault, world: Delivery) -> str:
-    """What users had of it, in words."""
-    minutes = sum(end - begin for begin, end in fault.spans) / 60
-    where = " and ".join(f"{world.method[e]} {world.path[e]}" for e in fault.endpoints[:2]) + (f" and {len(fault.endpoints) - 2} more" if len(fault.endpoints) > 2 else "")  # fmt: skip
-    if fault.kind in COUNTED:
-        what = f"{fault.during:.0f} calls instead of {fault.usual:.0f}"
-    elif fault.code is not None:
-        what = f"{fault.affected} calls answered {fault.code}: {100 * fault.during:.1f} % instead of {100 * fault.usual:.2f} %"  # fmt: skip
-    elif fault.kind == "latency_tail":
-        what = f"{100 * fault.during:.0f} % of calls slower than 97 % usually are"
-    else:
-        what = f"{fault.during:.0f} ms instead of {fault.usual:.0f} (geometric mean)"
-    return f"{where}: {what}, for {minutes:.0f} min"
-
-
 def make(profile: str, seed: int, endpoints: int = 40, days: int = 14, calls_per_minute: float = 60.0) -> World:
     """A world; profile `delivery`, or `quiet-delivery` for the same one without faults. 36 to 44 endpoints, at least 9 days."""
     world = Delivery(np.random.default_rng([seed, 1405]), endpoints, days, calls_per_minute)
@@ -1118,17 +804,6 @@ def make(profile: str, seed: int, endpoints: int = 40, days: int = 14, calls_per
     faults: list[Fault] = []
     if not profile.startswith("quiet"):
         calls, faults = plant(np.random.default_rng([seed, 1405, 9]), world, calls)
-    labels = [
-        label(
-            i, fault, THURSDAY + fault.start, THURSDAY + fault.end, SIGNAL, fault.endpoints, fault.affected,
-            detectable=bool(fault.z >= CLEAR["hard"] and fault.endpoints), effect=_effect(fault, world),
-            figures={"z": round(fault.z, 2), "usual": round(fault.usual, 5), "during": round(fault.during, 5)},
-        )
-        for i, fault in enumerate(sorted(faults, key=lambda one: one.start))
-    ]  # fmt: skip
-    span = {"t0": THURSDAY, "minutes": world.minutes}
-    return World(
-        calls=world.logged(calls),
-        labels=span | {"faults": labels, "events": sorted(world.events, key=lambda one: one["start"]), "ambiguous": world.ambiguous},
-        catalog=span | {"endpoints": [{"id": e, "method": world.method[e], "path": world.path[e], "upstream": world.service[e]} for e in range(endpoints)]},
-    )  # fmt: skip
+    return world.world(
+        world.logged(calls), planted.labels(faults, world, PODS, partial(planted.in_words, world, CONSUMERS))
+    )

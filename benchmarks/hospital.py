@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
+import worlds
 from calls import label, ornstein
 from worlds import DAY, SIGNAL, World
 
@@ -105,19 +106,9 @@ SPIKE = {"easy": 6.0, "medium": 3.0, "hard": 2.0}
 
 
 @dataclass
-class Fault:
-    kind: str
-    grade: str
-    start: int  # minutes since the world's beginning
-    end: int
-    endpoints: list[int]
-    code: int | None = None
-    upstream: str | None = None
-    consumer: str | None = None
-    node: str | None = None
+class Fault(worlds.Fault):
     share: float = 0.0
     spells: list[tuple[int, int]] = field(default_factory=list)  # of what comes back; else start to end
-    affected: dict[int, int] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 from scipy.signal import lfilter
-from worlds import DAY, KINDS, MONDAY, NODES, Fault, World, fault_labels, lines
+from worlds import DAY, KINDS, MONDAY, NODES, Fault, World, by_endpoint, fault_labels, lines, rows_met
 
 CONSUMERS = 60
 SHARE = {"easy": (0.3, 0.8), "medium": (0.1, 0.25), "hard": (0.03, 0.08)}  # of calls that fail
@@ -183,15 +183,9 @@ def make(
         status[after & (at < when + 2) & (random.random(n) < 0.2)] = 503
         status[after & (random.random(n) < 0.003)] = 404
 
-    order = np.argsort(endpoint, kind="stable")
-    first = np.searchsorted(endpoint[order], np.arange(endpoints + 1))
+    numbers = by_endpoint(endpoint, endpoints)
     for fault in planted:
-        rows = np.concatenate([order[first[e] : first[e + 1]] for e in fault.endpoints])
-        rows = rows[(at[rows] >= fault.start) & (at[rows] < fault.end)]
-        if fault.consumer is not None:
-            rows = rows[consumer[rows] == int(fault.consumer[4:])]
-        if fault.node is not None:
-            rows = rows[node[rows] == int(fault.node[3:])]
+        rows = rows_met(fault, numbers, at, consumer, node)
         if fault.code is not None:
             low, high = SHARE[fault.grade]
             broad = 1.6 if fault.consumer or fault.node or fault.upstream else 1.0

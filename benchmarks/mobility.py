@@ -305,7 +305,7 @@ class Past:
     def window(self, endpoint: int, start: float, end: float) -> Calls:
         mine = slice(*self.bounds[endpoint : endpoint + 2])
         inside = np.searchsorted(self.calls.second[mine], [start, end]) + mine.start
-        return self.calls.where(slice(*inside))  # type: ignore[arg-type]
+        return self.calls.where(slice(*inside))
 
     def windows(self, fault: Fault, endpoint: int) -> list[tuple[float, Calls]]:
         """The calls expected and seen while a fault is there, then at the same time of the other days with a whole log."""
@@ -455,7 +455,7 @@ def apart(fault: Fault, faults: list[Fault], network: Network) -> bool:
 
 def planted(random: np.random.Generator, clean: Calls, faults: list[Fault]) -> Calls:
     """The calls with the faults in them."""
-    calls = clean.where(np.arange(len(clean)))
+    calls = clean.copy()
     lost, more = np.zeros(len(calls), dtype=bool), []
     for number, fault in enumerate(faults):
         who = [CONSUMERS.index(fault.consumer)] if fault.consumer else range(len(CONSUMERS))

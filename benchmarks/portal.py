@@ -23,63 +23,66 @@ Seeds 1, 2 and 101 are for building, 201 and 202 are held out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import planted
 import polars as pl
-from calls import Columns, Hinted, arrivals, label, ticks
-from worlds import DAY, SIGNAL, World, wander
+import services
+from calls import arrivals, peak, ticks
+from planted import COUNTED, SLOW, Fault, Split, Strength
+from services import Calls, Sent, sent
+from worlds import DAY, World, wander
 
 MONDAY = 1_776_643_200  # 2026-04-20T00:00:00Z: the deadline is on day 10, Thursday 30 April; 1 May is a holiday
 LOCAL = 2.0  # hours ahead of UTC
 BALANCERS = ["lb-1", "lb-2", "lb-3"]
-WARM_UP = 4  # days without faults
 
-#: backend, method, path, calls per minute, median ms, whose calls, what is answered beside 200 although nothing is wrong
-ROUTES: list[tuple[str, str, str, float, float, str, dict[int, float]]] = [
-    ("eid", "POST", "/eid/v2/sessions", 3.2, 140, "citizens", {401: 0.05, 400: 0.006}),
-    ("eid", "GET", "/eid/v2/sessions/{id}", 9.0, 9, "citizens", {404: 0.01, 410: 0.02}),
-    ("portal", "GET", "/portal/overview", 4.0, 95, "citizens", {401: 0.03}),
-    ("portal", "GET", "/portal/news", 2.5, 6, "phones", {304: 0.3}),
-    ("portal", "GET", "/portal/waiting-room", 1.8, 24_000, "phones", {}),
-    ("tax", "GET", "/tax/v1/returns/{id}", 3.0, 120, "citizens", {404: 0.015, 403: 0.004}),
-    ("tax", "PUT", "/tax/v1/returns/{id}", 1.6, 260, "citizens", {422: 0.04, 409: 0.01}),
-    ("tax", "POST", "/tax/v1/returns/{id}/submission", 0.5, 620, "citizens", {422: 0.06, 409: 0.02}),
-    ("tax", "POST", "/tax/v1/estimates", 1.1, 180, "citizens", {422: 0.03}),
-    ("tax", "GET", "/tax/v1/assessments/{id}", 0.8, 75, "phones", {404: 0.05}),
-    ("filing", "POST", "/filing/v3/declarations", 2.0, 340, "software", {422: 0.05, 400: 0.01, 401: 0.004}),
-    ("filing", "GET", "/filing/v3/declarations/{id}", 4.0, 40, "software", {404: 0.02, 401: 0.004}),
-    ("filing", "POST", "/filing/v3/payrolls", 0.9, 480, "software", {422: 0.04}),
-    ("filing", "GET", "/filing/v3/codes", 1.2, 4, "software", {304: 0.5}),
-    ("filing", "POST", "/filing/v3/corrections", 0.05, 410, "companies", {422: 0.08}),
-    ("registry", "GET", "/registry/v1/persons/{id}", 5.5, 22, "municipalities", {404: 0.02}),
-    ("registry", "GET", "/registry/v1/changes", 2.4, 35, "municipalities", {204: 0.3}),
-    ("registry", "GET", "/registry/v1/addresses/{id}", 2.0, 15, "municipalities", {404: 0.03}),
-    ("registry", "POST", "/registry/v1/moves", 0.12, 300, "citizens", {422: 0.06, 409: 0.02}),
-    ("registry", "POST", "/registry/v1/extracts", 0.3, 900, "office", {403: 0.01}),
-    ("mailbox", "GET", "/mailbox/messages", 3.4, 48, "phones", {401: 0.02}),
-    ("mailbox", "GET", "/mailbox/messages/{id}", 1.7, 60, "phones", {404: 0.01, 401: 0.01}),
-    ("mailbox", "POST", "/mailbox/deliveries", 0.8, 210, "municipalities", {400: 0.01}),
-    ("mailbox", "PUT", "/mailbox/messages/{id}/read", 0.9, 30, "phones", {409: 0.01}),
-    ("permits", "GET", "/permits/cases/{id}", 1.4, 85, "office", {404: 0.01, 403: 0.01}),
-    ("permits", "POST", "/permits/cases", 0.09, 520, "companies", {422: 0.07}),
-    ("permits", "PUT", "/permits/cases/{id}/decision", 0.2, 330, "office", {409: 0.03}),
-    ("permits", "POST", "/permits/cases/{id}/documents", 0.25, 1400, "companies", {413: 0.02, 415: 0.01}),
-    ("benefits", "GET", "/benefits/claims/{id}", 1.2, 70, "citizens", {404: 0.02}),
-    ("benefits", "POST", "/benefits/claims", 0.15, 450, "citizens", {422: 0.05}),
-    ("benefits", "GET", "/benefits/payouts", 0.7, 55, "phones", {401: 0.02}),
-    ("benefits", "POST", "/benefits/payouts/run", 1.0, 260, "batch", {409: 0.01}),
-    ("opendata", "GET", "/open/v1/datasets/{id}", 3.0, 28, "harvesters", {404: 0.03}),
-    ("opendata", "GET", "/open/v1/companies/{id}", 4.5, 18, "harvesters", {404: 0.05}),
-    ("opendata", "GET", "/open/v1/search", 0.9, 230, "companies", {400: 0.02}),
-    ("booking", "GET", "/booking/slots", 1.9, 65, "citizens", {}),
-    ("booking", "POST", "/booking/appointments", 0.22, 190, "citizens", {409: 0.08}),
-    ("booking", "DELETE", "/booking/appointments/{id}", 0.04, 110, "citizens", {404: 0.06}),
-    ("portal", "GET", "/health", 2.0, 1, "monitor", {}),
-    ("permits", "GET", "/permits/statistics", 0.05, 2200, "office", {}),
-    ("benefits", "DELETE", "/benefits/claims/{id}", 0.02, 140, "citizens", {409: 0.05}),
-    ("filing", "GET", "/filing/v3/receipts/{id}", 0.6, 33, "software", {404: 0.02}),
-    ("booking", "GET", "/booking/offices", 0.5, 8, "citizens", {304: 0.2}),
+ROUTES: list[services.Route] = [
+    ("eid", "POST", "/eid/v2/sessions", 3.2, 140, 0.38, "citizens", {401: 0.05, 400: 0.006}),
+    ("eid", "GET", "/eid/v2/sessions/{id}", 9.0, 9, 0.38, "citizens", {404: 0.01, 410: 0.02}),
+    ("portal", "GET", "/portal/overview", 4.0, 95, 0.38, "citizens", {401: 0.03}),
+    ("portal", "GET", "/portal/news", 2.5, 6, 0.38, "phones", {304: 0.3}),
+    ("portal", "GET", "/portal/waiting-room", 1.8, 24_000, 0.38, "phones", {}),
+    ("tax", "GET", "/tax/v1/returns/{id}", 3.0, 120, 0.38, "citizens", {404: 0.015, 403: 0.004}),
+    ("tax", "PUT", "/tax/v1/returns/{id}", 1.6, 260, 0.38, "citizens", {422: 0.04, 409: 0.01}),
+    ("tax", "POST", "/tax/v1/returns/{id}/submission", 0.5, 620, 0.38, "citizens", {422: 0.06, 409: 0.02}),
+    ("tax", "POST", "/tax/v1/estimates", 1.1, 180, 0.38, "citizens", {422: 0.03}),
+    ("tax", "GET", "/tax/v1/assessments/{id}", 0.8, 75, 0.38, "phones", {404: 0.05}),
+    ("filing", "POST", "/filing/v3/declarations", 2.0, 340, 0.38, "software", {422: 0.05, 400: 0.01, 401: 0.004}),
+    ("filing", "GET", "/filing/v3/declarations/{id}", 4.0, 40, 0.38, "software", {404: 0.02, 401: 0.004}),
+    ("filing", "POST", "/filing/v3/payrolls", 0.9, 480, 0.38, "software", {422: 0.04}),
+    ("filing", "GET", "/filing/v3/codes", 1.2, 4, 0.38, "software", {304: 0.5}),
+    ("filing", "POST", "/filing/v3/corrections", 0.05, 410, 0.38, "companies", {422: 0.08}),
+    ("registry", "GET", "/registry/v1/persons/{id}", 5.5, 22, 0.38, "municipalities", {404: 0.02}),
+    ("registry", "GET", "/registry/v1/changes", 2.4, 35, 0.38, "municipalities", {204: 0.3}),
+    ("registry", "GET", "/registry/v1/addresses/{id}", 2.0, 15, 0.38, "municipalities", {404: 0.03}),
+    ("registry", "POST", "/registry/v1/moves", 0.12, 300, 0.38, "citizens", {422: 0.06, 409: 0.02}),
+    ("registry", "POST", "/registry/v1/extracts", 0.3, 900, 0.38, "office", {403: 0.01}),
+    ("mailbox", "GET", "/mailbox/messages", 3.4, 48, 0.38, "phones", {401: 0.02}),
+    ("mailbox", "GET", "/mailbox/messages/{id}", 1.7, 60, 0.38, "phones", {404: 0.01, 401: 0.01}),
+    ("mailbox", "POST", "/mailbox/deliveries", 0.8, 210, 0.38, "municipalities", {400: 0.01}),
+    ("mailbox", "PUT", "/mailbox/messages/{id}/read", 0.9, 30, 0.38, "phones", {409: 0.01}),
+    ("permits", "GET", "/permits/cases/{id}", 1.4, 85, 0.38, "office", {404: 0.01, 403: 0.01}),
+    ("permits", "POST", "/permits/cases", 0.09, 520, 0.38, "companies", {422: 0.07}),
+    ("permits", "PUT", "/permits/cases/{id}/decision", 0.2, 330, 0.38, "office", {409: 0.03}),
+    ("permits", "POST", "/permits/cases/{id}/documents", 0.25, 1400, 0.38, "companies", {413: 0.02, 415: 0.01}),
+    ("benefits", "GET", "/benefits/claims/{id}", 1.2, 70, 0.38, "citizens", {404: 0.02}),
+    ("benefits", "POST", "/benefits/claims", 0.15, 450, 0.38, "citizens", {422: 0.05}),
+    ("benefits", "GET", "/benefits/payouts", 0.7, 55, 0.38, "phones", {401: 0.02}),
+    ("benefits", "POST", "/benefits/payouts/run", 1.0, 260, 0.38, "batch", {409: 0.01}),
+    ("opendata", "GET", "/open/v1/datasets/{id}", 3.0, 28, 0.38, "harvesters", {404: 0.03}),
+    ("opendata", "GET", "/open/v1/companies/{id}", 4.5, 18, 0.38, "harvesters", {404: 0.05}),
+    ("opendata", "GET", "/open/v1/search", 0.9, 230, 0.38, "companies", {400: 0.02}),
+    ("booking", "GET", "/booking/slots", 1.9, 65, 0.38, "citizens", {}),
+    ("booking", "POST", "/booking/appointments", 0.22, 190, 0.38, "citizens", {409: 0.08}),
+    ("booking", "DELETE", "/booking/appointments/{id}", 0.04, 110, 0.38, "citizens", {404: 0.06}),
+    ("portal", "GET", "/health", 2.0, 1, 0.38, "monitor", {}),
+    ("permits", "GET", "/permits/statistics", 0.05, 2200, 0.38, "office", {}),
+    ("benefits", "DELETE", "/benefits/claims/{id}", 0.02, 140, 0.38, "citizens", {409: 0.05}),
+    ("filing", "GET", "/filing/v3/receipts/{id}", 0.6, 33, 0.38, "software", {404: 0.02}),
+    ("booking", "GET", "/booking/offices", 0.5, 8, 0.38, "citizens", {304: 0.2}),
 ]  # fmt: skip
 CACHED = {
     "/portal/news",
@@ -92,16 +95,11 @@ CACHED = {
 WAITING = "/portal/waiting-room"  # answers when something happened, or after 25 seconds
 UUIDS = {"eid", "mailbox"}  # whose ids are UUIDs; the others count
 
-#: Share of calls that fail; factor on latency; share of calls in the tail; what is left of traffic; factor on traffic.
-FAILS = {"easy": 0.55, "medium": 0.18, "hard": 0.06}
-SLOWER = {"easy": 2.8, "medium": 1.8, "hard": 1.35}
-IN_TAIL = {"easy": 0.25, "medium": 0.1, "hard": 0.05}
-LEFT = {"easy": 0.05, "medium": 0.35, "hard": 0.6}
-MORE = {"easy": 6.0, "medium": 3.0, "hard": 1.9}
-LOW_FAILS = {"easy": 0.9, "medium": 0.6, "hard": 0.35}
-NEW = {"easy": 0.2, "medium": 0.07, "hard": 0.025}
-GRADES = ("easy", "medium", "hard")
-CLEAR = {"easy": 15.0, "medium": 8.0, "hard": 5.0}  # least z
+STRENGTHS = {
+    "easy": Strength(fails=0.55, slower=2.8, in_tail=0.25, left=0.05, more=6.0, low_fails=0.9, new=0.2),
+    "medium": Strength(fails=0.18, slower=1.8, in_tail=0.1, left=0.35, more=3.0, low_fails=0.6, new=0.07),
+    "hard": Strength(fails=0.06, slower=1.35, in_tail=0.05, left=0.6, more=1.9, low_fails=0.35, new=0.025),
+}
 SHOWN = {"easy": 20, "medium": 10}  # least calls affected
 #: kind, how often, median length in minutes
 KINDS = [
@@ -109,70 +107,25 @@ KINDS = [
     ("latency_tail", 1, 180), ("auth_failure", 1, 110), ("rate_limit", 1, 70), ("traffic_drop", 2, 110), ("traffic_spike", 1, 80), ("silence", 1, 200),
     ("new_code", 1, 280), ("validation_regression", 1, 600), ("low_traffic_fail", 1, 900),
 ]  # fmt: skip
+#: Share of faults that are on all endpoints of a backend.
+WIDE = {"upstream_timeout": 1.0, "auth_failure": 1.0, "latency_step": 0.5, "latency_tail": 0.5, "error_burst": 0.35, "silence": 0.3}  # fmt: skip
 
 
 @dataclass
-class Calls(Columns):
-    """One entry per call: seconds since the world's beginning, numbers of endpoint, client, balancer and server, status, ms."""
-
-    at: np.ndarray
-    endpoint: np.ndarray
-    client: np.ndarray
-    balancer: np.ndarray
-    server: np.ndarray
-    status: np.ndarray
-    ms: np.ndarray
-
-
-@dataclass
-class Fault(Hinted):
-    affected: int = 0
-    z: float = 0.0
-
-
-@dataclass
-class Portal:
+class Portal(services.Services):
     """What a seed decides before anybody calls."""
 
-    random: np.random.Generator
-    endpoints: int
-    days: int
-    calls_per_minute: float
-    events: list[dict] = field(default_factory=list)
-    ambiguous: list[dict] = field(default_factory=list)
+    t0 = MONDAY
 
     def __post_init__(self) -> None:
-        random, routes = self.random, ROUTES[: self.endpoints]
-        if len(routes) < self.endpoints or self.endpoints < 36 or self.days < 9:
-            raise ValueError(f"a portal has 36 to {len(ROUTES)} endpoints and at least 9 days")
-        self.backend, self.method, self.path, rates, medians, self.kind, self.answers = map(
-            list, zip(*routes, strict=True)
-        )
-        self.backends = sorted(set(self.backend))
-        self.of_backend = np.array([self.backends.index(name) for name in self.backend])
-        self.minutes = self.days * DAY
-        self.minute = np.arange(self.minutes)
-        spread = np.exp(random.normal(0, 0.25, self.endpoints))
-        self.rate = np.array(rates) * spread * self.calls_per_minute / sum(route[3] for route in routes)
-        self.median = np.array(medians) * np.exp(random.normal(0, 0.2, self.endpoints))
+        self.open("a portal", ROUTES)
         self.deadline = self.days - 4
         self.hour = (self.minute / 60 + LOCAL) % 24
         day = ((self.minute / 60 + LOCAL) // 24).astype(int)
         self.weekend = day % 7 >= 5
         self.holiday = day == self.deadline + 1
-        self.factor = np.ones((self.endpoints, self.minutes))  # of traffic
-        self.slower = np.ones((self.endpoints, self.minutes))
-        self.failing = np.zeros((self.endpoints, self.minutes))  # share answered 503 although nothing is wrong
         self.messages: list[tuple[float, str]] = []  # the proxy's own lines
         self._happens()
-
-    def of(self, *backends: str) -> np.ndarray:
-        return np.array([e for e in range(self.endpoints) if self.backend[e] in backends])
-
-    def named(self, what: str, start: float, end: float, endpoints: np.ndarray, *, ambiguous: bool = False) -> None:
-        """Notes an event; minutes since the world's beginning."""
-        told = {"what": what, "start": MONDAY + int(start * 60), "end": MONDAY + int(end * 60), "endpoints": [int(e) for e in endpoints]}  # fmt: skip
-        (self.ambiguous if ambiguous else self.events).append(told)
 
     def _happens(self) -> None:
         random, minute = self.random, self.minute
@@ -207,12 +160,11 @@ class Portal:
             self.failing[np.ix_(self.of("registry"), (minute >= at) & (minute < at + 4))] = 0.6
         # Deployments: a few 503, then cold caches.
         for _ in range(self.days):
-            backend = random.choice(self.backends)
+            backend = random.choice(self.services)
             at = int(random.uniform(0.2, self.days - 0.2) * DAY)
             mine = self.of(backend)
             self.failing[mine, at : at + 2] = 0.08
-            since = minute - at
-            self.slower[mine] *= np.where(since >= 0, 1 + 0.5 * np.exp(-np.maximum(since, 0) / 8), 1)
+            self.cold(at, mine, 0.5, 8)
             self.named("deployment", at, at + 30, mine)
             self.messages += [(at * 60 + 5.0 * i, f"Server {backend}/{backend}-{i + 1} is DOWN, reason: Layer4 connection problem, check duration: 0ms.") for i in range(2)]  # fmt: skip
         # A deployment that makes something faster for good.
@@ -248,22 +200,17 @@ class Portal:
     def profile(self, kind: str) -> np.ndarray:
         """Traffic per minute, in its mean of a weekday."""
         hour, weekend, holiday = self.hour, self.weekend, self.holiday
-
-        def peak(at: float, width: float) -> np.ndarray:
-            away = np.minimum(np.abs(hour - at), 24 - np.abs(hour - at))
-            return np.exp(-((away / width) ** 2) / 2)
-
         if kind == "citizens":
-            shape = 0.05 + 0.6 * peak(10, 2) + 0.5 * peak(14, 2.5) + 1.0 * peak(20, 1.7)
+            shape = 0.05 + 0.6 * peak(hour, 10, 2) + 0.5 * peak(hour, 14, 2.5) + 1.0 * peak(hour, 20, 1.7)
             calm = np.where(holiday, 0.5, np.where(weekend, 0.75, 1))
         elif kind == "phones":
-            shape = 0.12 + 0.5 * peak(7.5, 1) + 0.6 * peak(12.5, 3) + 0.8 * peak(20.5, 2)
+            shape = 0.12 + 0.5 * peak(hour, 7.5, 1) + 0.6 * peak(hour, 12.5, 3) + 0.8 * peak(hour, 20.5, 2)
             calm = np.where(holiday, 0.7, np.where(weekend, 0.9, 1))
         elif kind == "companies":
-            shape = 0.03 + peak(10, 1.8) + 0.8 * peak(14.5, 2) + 0.15 * peak(21, 1.5)
+            shape = 0.03 + peak(hour, 10, 1.8) + 0.8 * peak(hour, 14.5, 2) + 0.15 * peak(hour, 21, 1.5)
             calm = np.where(holiday, 0.06, np.where(weekend, 0.12, 1))
         else:  # office
-            shape = 0.004 + peak(9.5, 1.3) + 0.9 * peak(14, 1.3)
+            shape = 0.004 + peak(hour, 9.5, 1.3) + 0.9 * peak(hour, 14, 1.3)
             calm = np.where(holiday, 0.01, np.where(weekend, 0.015, 1))
         return shape / shape.mean() * calm
 
@@ -273,7 +220,7 @@ class Portal:
         kinds = ["citizens", "phones", "companies", "office"]
         noise = wander(random, len(kinds), self.minutes, np.full(len(kinds), 0.1), 180)
         own = wander(random, self.endpoints, self.minutes, random.uniform(0.04, 0.12, self.endpoints), 90)
-        parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        parts: list[tuple[int, Sent]] = []
         for e in range(self.endpoints):
             kind, rate = self.kind[e], self.rate[e]
             if kind in kinds:
@@ -297,17 +244,13 @@ class Portal:
             elif kind == "harvesters":
                 at, client = self._harvested(rate)
             else:
-                at = np.concatenate([ticks(random, 60 / max(rate, 0.1) * 2, 0.01, end) for _ in range(2)])
+                at = services.probed(random, max(rate, 0.1), end)
                 client = np.full(len(at), 300_002)
-            parts.append((at, np.full(len(at), e), client))
+            parts.append((e, sent(at, 0, client)))
         # The client that misbehaves: a call every half minute.
         at = self.lost[1] + ticks(random, 30, 0.2, min(7 * 86_400, end - self.lost[1]))
-        parts.append((at, np.full(len(at), self.lost[0]), np.full(len(at), 300_003)))
-        at, endpoint, client = (np.concatenate(column) for column in zip(*parts, strict=True))
-        inside = (at >= 0) & (at < end)
-        at, endpoint, client = at[inside], endpoint[inside], client[inside]
-        order = np.argsort(at, kind="stable")
-        at, endpoint, client = at[order], endpoint[order], client[order]
+        parts.append((self.lost[0], sent(at, 0, 300_003)))
+        at, endpoint, _, client = self.in_order(parts)
         balancer = random.choice(3, len(at), p=[0.36, 0.33, 0.31])
         sticky = random.random(len(at)) < 0.5  # connections that are kept open
         balancer = np.where(sticky, client % 3, balancer)
@@ -343,9 +286,7 @@ class Portal:
         for day in range(self.days):
             start = day * DAY - 60 + random.normal(0, 8) + (DAY if day == 0 else 0)
             length = random.uniform(90, 120) * (1.6 if day == self.deadline + 1 else 1)
-            wanted = np.zeros(self.minutes)
-            wanted[(self.minute >= start) & (self.minute < start + length)] = rate * DAY / 105
-            found.append(arrivals(random, wanted))
+            found.append(self.session(start, length, rate * DAY / 105))
         return np.concatenate(found)
 
     def _harvested(self, rate: float) -> tuple[np.ndarray, np.ndarray]:
@@ -358,7 +299,7 @@ class Portal:
         while spent < goal:
             length, speed = random.lognormal(np.log(100), 0.7), rate * random.lognormal(-0.3, 0.5)
             start = random.uniform(0, self.minutes)
-            one = arrivals(random, np.where((self.minute >= start) & (self.minute < start + length), speed, 0))
+            one = self.session(start, length, speed)
             ats.append(one)
             clients.append(np.full(len(one), 321_000 + random.integers(0, 25)))
             spent += length * speed
@@ -367,41 +308,27 @@ class Portal:
     def answered(self, calls: Calls) -> Calls:
         """The calls with server, status and ms, and what people and programs tried again."""
         random = self.random
-        minute = np.clip(calls.at // 60, 0, self.minutes - 1).astype(int)
-        e, backend = calls.endpoint, self.of_backend[calls.endpoint]
+        minute = (calls.at // 60).astype(int)
+        e, backend = calls.endpoint, self.of_service[calls.endpoint]
         # Load of a backend: calls of five minutes against its usual peak; servers follow it ten minutes later.
-        load = np.zeros((len(self.backends), self.minutes))
-        np.add.at(load, (backend, minute), 1)
-        kernel = np.ones(5) / 5
-        for b in range(len(self.backends)):
-            load[b] = np.convolve(load[b], kernel)[: self.minutes]
-            load[b] /= max(np.quantile(load[b, : WARM_UP * DAY], 0.98), 0.2)
+        load = self.load(calls, 5)
+        load /= np.maximum(np.quantile(load[:, : services.WARM_UP * DAY], 0.98, axis=1, keepdims=True), 0.2)
         servers = np.clip(np.ceil(1.5 + 2.5 * np.roll(load, 10, axis=1)), 2, 6)
-        calls.server = (random.random(len(e)) * servers[backend, minute]).astype(int) + 1
-        canary = (backend == self.backends.index(self.canary[0]) if self.canary[0] in self.backends else False) & (
+        calls.instance = (random.random(len(e)) * servers[backend, minute]).astype(int) + 1
+        canary = (backend == self.services.index(self.canary[0]) if self.canary[0] in self.services else False) & (
             (calls.at >= self.canary[1]) & (calls.at < self.canary[1] + 86_400) & (random.random(len(e)) < 0.1)
         )
-        calls.server[canary] = 9
-        status = np.full(len(e), 200)
-        wobble = wander(random, self.endpoints, self.minutes, np.full(self.endpoints, 0.25), 600)
-        draw = random.random(len(e))
-        for number in range(self.endpoints):
-            mine = np.flatnonzero(e == number)
-            lower = np.zeros(len(mine))
-            for code, share in [*self.answers[number].items(), (500, 0.0006), (503, 0.0003)]:
-                upper = lower + share * (wobble[number, minute[mine]] if code >= 400 else 1)
-                status[mine[(draw[mine] >= lower) & (draw[mine] < upper)]] = code
-                lower = upper
+        calls.instance[canary] = 9
+        status = self.usually(calls, [usual | {500: 0.0006, 503: 0.0003} for usual in self.answers], 600, 1)
         status[random.random(len(e)) < self.failing[e, minute]] = 503
         status[(calls.client == 300_003) & (random.random(len(e)) < 0.95)] = 404
         # Harvesters in a session are held to a limit.
         held = (calls.client >= 321_000) & (calls.client < 321_025)
         status[held & (random.random(len(e)) < np.where(calls.client % 5 == 0, 0.25, 0.01))] = 429
-        ms = self.median[e] * np.exp(random.normal(0, 0.38, len(e)))
-        drift = wander(random, len(self.backends), self.minutes, np.full(len(self.backends), 0.07), 240)
+        ms = self.median[e] * np.exp(random.normal(0, 1, len(e)) * self.width[e])
+        drift = wander(random, len(self.services), self.minutes, np.full(len(self.services), 0.07), 240)
         ms *= drift[backend, minute] * self.slower[e, minute] * (1 + 0.3 * np.minimum(load[backend, minute], 1.6) ** 2)
-        tail = random.random(len(e)) < 0.02
-        ms[tail] *= 2 * (1 + random.pareto(1.7, tail.sum()))
+        services.with_tail(random, ms, 1.7)
         cached = np.array([path in CACHED for path in self.path])[e]
         ms[cached & (random.random(len(e)) < 0.12)] *= 6
         ms[canary] *= 1.15
@@ -409,33 +336,29 @@ class Portal:
         for at in random.uniform(0, self.minutes * 60, self.days * 60):
             first, last = np.searchsorted(calls.at, [at, at + (pause := random.exponential(0.5) + 0.1)])
             hit = slice(first, last)
-            ms[hit] += np.where(calls.server[hit] == 1, (at + pause - calls.at[hit]) * 1000, 0)
+            ms[hit] += np.where(calls.instance[hit] == 1, (at + pause - calls.at[hit]) * 1000, 0)
         long = np.array([path == WAITING for path in self.path])[e]
         ms[long] = np.where(random.random(long.sum()) < 0.7, 25_000 + random.exponential(4, long.sum()), random.uniform(200, 25_000, long.sum()))  # fmt: skip
-        ms = np.where(np.isin(status, [401, 403, 404, 409, 410, 422, 400]), 0.6 * ms, ms)
-        ms = np.where(np.isin(status, [304, 429, 503]), np.minimum(ms, random.exponential(2, len(e))), ms)
+        ms = services.refused_sooner(random, status, ms, [400, 401, 403, 404, 409, 410, 422])
         calls.status, calls.ms = status, np.minimum(ms, 30_000)
         return calls.and_those(_again(random, calls, np.flatnonzero(status >= 500), lambda more: np.full(len(more), 200)))  # fmt: skip
 
-    def logged(self, calls: Calls) -> pl.DataFrame:
-        """The log in the order in which syslog wrote it: `at` (seconds since the epoch) and `line`."""
+    def logged(self, calls: Calls) -> list[pl.DataFrame]:
+        """The log: `at` and `order` (when syslog wrote it; seconds since the epoch) and `line`."""
         random = self.random
-        keep = np.ones(len(calls), dtype=bool)
-        for at, length, balancer in self.holes:
-            keep &= ~((calls.at >= at) & (calls.at < at + length) & ((balancer < 0) | (calls.balancer == balancer)))
-        calls = calls.where(keep)
+        calls = self.without_holes(calls, calls.gate)
         n = len(calls)
         late = np.where(random.random(n) < 0.003, random.exponential(90, n), 0)
         numbers = random.integers(10_000_000, 99_999_999, (n, 2))
-        names = pl.Series(self.backend)
+        names = pl.Series(self.service)
         frame = pl.DataFrame({
             "at": MONDAY + calls.at, "ended": MONDAY + calls.at + calls.ms / 1000, "late": late, "endpoint": calls.endpoint, "client": calls.client.astype(int),
-            "balancer": calls.balancer, "server": calls.server.astype(int), "status": calls.status.astype(int), "ms": np.rint(calls.ms).astype(int),
+            "balancer": calls.gate, "server": calls.instance.astype(int), "status": calls.status.astype(int), "ms": np.rint(calls.ms).astype(int),
             "one": numbers[:, 0], "two": numbers[:, 1], "port": random.integers(1024, 65_535, n), "bytes": random.lognormal(7, 1, n).astype(int),
             "busy": random.poisson(20, n),
         }).with_columns(
             backend=names.gather(calls.endpoint), method=pl.Series(self.method).gather(calls.endpoint), path=pl.Series(self.path).gather(calls.endpoint),
-            lb=pl.Series(BALANCERS).gather(calls.balancer),
+            lb=pl.Series(BALANCERS).gather(calls.gate),
         )  # fmt: skip
         client = pl.col("client")
         uuid = pl.format("{}-{}-4{}-a{}-{}{}", pl.col("one"), (pl.col("two") % 9000) + 1000, (pl.col("one") % 900) + 100, (pl.col("two") % 899) + 100, pl.col("two"), (pl.col("one") % 9000) + 1000)  # fmt: skip
@@ -461,7 +384,7 @@ class Portal:
                 "where", "waits", "status", "bytes", "flags", "busy", "busy", pl.concat_str(pl.lit("{"), "agent", pl.lit("}")), "method", "asked",
             ),
         )  # fmt: skip
-        return pl.concat([frame, self._scanned(), self._told()]).sort("order", maintain_order=True).select("at", "line")
+        return [frame, self._scanned(), self._told()]
 
     def _scanned(self) -> pl.DataFrame:
         """Scanners ask for what no portal has, some without speaking HTTP."""
@@ -506,229 +429,116 @@ class Portal:
 
 def plant(random: np.random.Generator, world: Portal, quiet: Calls) -> tuple[Calls, list[Fault]]:
     """The calls with faults, and the faults with their figures, measured beside the calls without."""
-    kinds = [(kind, length) for kind, times, length in KINDS for _ in range(times)]
-    grades = [GRADES[i % 3] for i in range(len(kinds))]
-    random.shuffle(grades)
-    calls, faults = quiet, []
-    by_endpoint = [np.sort(quiet.at[quiet.endpoint == e]) for e in range(world.endpoints)]
-    for (kind, length), grade in zip(kinds, grades, strict=True):
-        fault = next(
-            (one for _ in range(300) if (one := _drawn(random, world, by_endpoint, faults, kind, grade, length))), None
-        )
-        if fault is not None:
-            calls = _done(random, world, calls, fault)
-            faults.append(fault)
+    before = planted.split(quiet, world.endpoints)
+    in_time = Split(quiet, [rows[np.argsort(quiet.at[rows])] for rows in before.rows])
+    drawn, done = partial(_drawn, random, world, in_time), partial(_done, random)
+    calls, faults = planted.plant(random, KINDS, quiet, drawn, done)
+    now = planted.split(calls, world.endpoints)
     for fault in faults:
-        _measured(fault, world, calls, quiet)
+        _measured(fault, world, now, before)
     return calls, faults
 
 
-def _drawn(
-    random: np.random.Generator, world: Portal, by_endpoint: list[np.ndarray], others: list[Fault], kind: str, grade: str, length: int
-) -> Fault | None:  # fmt: skip
-    """A fault of a kind at a time when its endpoint is called; None where it falls on another, on maintenance, or on too few calls."""
-    end, minutes = world.minutes * 60.0, length * random.lognormal(0, 0.35)
-    per_minute = np.array([len(at) for at in by_endpoint]) / world.minutes
+def _usable(world: Portal, kind: str, per_minute: np.ndarray) -> list[int]:
+    """Endpoints at which a fault of a kind can be."""
     usable = [e for e in range(world.endpoints) if world.kind[e] != "monitor" and world.path[e] != WAITING]
     if kind == "low_traffic_fail":
         usable = [e for e in usable if per_minute[e] < 0.15]
     elif kind == "silence":
         usable = [e for e in usable if world.kind[e] in ("software", "municipalities", "citizens", "phones")]
     elif kind in ("rate_limit", "auth_failure"):
-        usable = [e for e in usable if world.backend[e] in ("filing", "registry", "mailbox", "tax")]
+        usable = [e for e in usable if world.service[e] in ("filing", "registry", "mailbox", "tax")]
     elif kind == "validation_regression":
         usable = [e for e in usable if world.method[e] in ("POST", "PUT") and per_minute[e] > 0.1]
-    elif kind in ("traffic_drop", "traffic_spike", "latency_step", "latency_tail", "latency_drift", "recurring"):
+    elif kind in COUNTED or kind in SLOW or kind == "recurring":
         usable = [e for e in usable if per_minute[e] > 0.15 and world.kind[e] not in ("batch", "harvesters")]
-    first = int(random.choice(usable))
-    start = float(random.choice(by_endpoint[first])) - random.uniform(0, 0.5) * minutes * 60
-    spans = [(start, start + minutes * 60)]
-    if kind == "recurring":
-        pause = random.choice([6, 24]) * 3600
-        spans = [(start + i * pause, start + i * pause + minutes * 60) for i in range(int(random.integers(4, 7)))]
-    if start < (WARM_UP + 0.1) * 86_400 or spans[-1][1] > end - 1800:
+    return usable
+
+
+def _drawn(
+    random: np.random.Generator, world: Portal, quiet: Split, others: list[Fault], kind: str, grade: str, length: int
+) -> Fault | None:
+    """A fault of a kind at a time when its endpoint is called; None where it falls on another, on maintenance, or on too few calls."""
+    usable = _usable(world, kind, np.array([len(rows) for rows in quiet.rows]) / world.minutes)
+    fault = Fault(kind, grade, [], [], strength=STRENGTHS[grade])
+    met = planted.place(random, fault, length, world, quiet, usable, (6, 24), WIDE)
+    if met is None:
         return None
-    mine = [first]
-    siblings = [e for e in usable if world.backend[e] == world.backend[first]]
-    wide = {
-        "upstream_timeout": 1.0,
-        "auth_failure": 1.0,
-        "latency_step": 0.5,
-        "latency_tail": 0.5,
-        "error_burst": 0.35,
-        "silence": 0.3,
-    }
-    if random.random() < wide.get(kind, 0):
-        mine = siblings
     if kind == "node_outage":
-        mine = list(range(world.endpoints))
-    for other in others:
-        if (
-            set(mine) & set(other.endpoints)
-            and spans[0][0] < other.end + 4 * 3600
-            and spans[-1][1] > other.start - 4 * 3600
-        ):
-            return None
-    for event in world.ambiguous:
-        if event["what"] == "announced maintenance" and set(mine) & set(event["endpoints"]):
-            begin, stop = event["start"] - MONDAY, event["end"] - MONDAY
-            if spans[0][0] < stop + 3600 and spans[-1][1] > begin - 3600:
-                return None
-    seen = sum(np.searchsorted(by_endpoint[e], b) - np.searchsorted(by_endpoint[e], a) for e in mine for a, b in spans)
-    share = {"low_traffic_fail": LOW_FAILS, "new_code": NEW}.get(kind, FAILS)[grade]
-    if kind in ("traffic_drop", "traffic_spike", "silence", "latency_step", "latency_tail", "latency_drift"):
-        enough = seen >= 40
-    else:
-        enough = seen * share / (3 if kind == "node_outage" else 1) >= 8
-    if not enough:
+        fault.endpoints = list(range(world.endpoints))
+    maintenance = [event for event in world.ambiguous if event["what"] == "announced maintenance"]
+    if not planted.apart(fault, others, maintenance, MONDAY):
         return None
-    fault = Fault(kind, grade, spans, sorted(mine))
-    if kind in ("error_burst", "recurring"):
-        fault.code = int(random.choice([500, 502, 503]))
-    elif kind == "upstream_timeout":
-        fault.code = 504
-    elif kind == "auth_failure":
-        fault.code = int(random.choice([401, 403]))
-    elif kind == "rate_limit":
-        fault.code = 429
-    elif kind == "new_code":
-        fault.code = int(
-            random.choice([code for code in (405, 406, 415, 426, 501, 507) if code not in world.answers[first]])
-        )
-    elif kind == "validation_regression":
-        fault.code = 422
-    elif kind == "low_traffic_fail":
-        fault.code = int(random.choice([500, 504]))
-    elif kind == "node_outage":
-        fault.code, fault.node = 503, BALANCERS[random.integers(3)]
-    if kind == "upstream_timeout" or (
-        len(mine) > 1 and kind in ("error_burst", "auth_failure", "latency_step", "latency_tail")
-    ):
-        fault.upstream = world.backend[first]
+    seen = planted.met_by(fault, quiet)
+    if seen < 40 if kind in (*COUNTED, *SLOW) else seen * fault.share / (3 if kind == "node_outage" else 1) < 8:
+        return None
+    first = int(quiet.calls.endpoint[met])
+    fault.code = planted.answer(random, kind, world.answers[first], (405, 406, 415, 426, 501, 507))
+    if kind == "node_outage":
+        fault.gate = int(random.integers(3))
+    several = len(fault.endpoints) > 1 and kind in ("error_burst", "auth_failure", "latency_step", "latency_tail")
+    if kind == "upstream_timeout" or several:
+        fault.upstream = world.service[first]
     return fault
 
 
-def _done(random: np.random.Generator, world: Portal, calls: Calls, fault: Fault) -> Calls:
+def _done(random: np.random.Generator, calls: Calls, fault: Fault) -> Calls:
     """The calls with a fault in them."""
-    kind, grade = fault.kind, fault.grade
-    inside = fault.inside(calls.at) & np.isin(calls.endpoint, fault.endpoints)
-    draw = random.random(len(calls))
-    calls = calls.where(np.arange(len(calls)))  # a copy
-    if kind in ("traffic_drop", "silence"):
-        return calls.where(~(inside & (draw > (0 if kind == "silence" else LEFT[grade]))))
-    if kind == "traffic_spike":
-        index = np.flatnonzero(inside)
-        more = calls.where(random.choice(index, int(len(index) * (MORE[grade] - 1))))
-        more.at = random.uniform(fault.start, fault.end, len(more))
-        return calls.and_those(more)
-    if kind == "latency_step":
-        calls.ms[inside] = np.minimum(calls.ms[inside] * SLOWER[grade], 60_000)
+    calls, inside, draw = planted.met(random, calls, fault)
+    if fault.kind in COUNTED:
+        return planted.other_traffic(random, calls, fault, inside, draw)
+    if fault.kind in SLOW:
+        planted.slow_down(random, calls, fault, inside, draw)
         return calls
-    if kind == "latency_drift":
-        grown = 1 + (SLOWER[grade] - 1) * (calls.at[inside] - fault.start) / (fault.end - fault.start)
-        calls.ms[inside] = np.minimum(calls.ms[inside] * grown, 60_000)
-        return calls
-    if kind == "latency_tail":
-        hit = inside & (draw < IN_TAIL[grade])
-        calls.ms[hit] = np.minimum(calls.ms[hit] * random.uniform(5, 15, hit.sum()), 60_000)
-        return calls
-    if kind == "rate_limit":  # one address sends more than it may; what is refused comes on top
-        count = int(inside.sum() * FAILS[grade] / (1 - FAILS[grade]))
+    share, code = fault.share, fault.code or 0
+    if code == 429:  # one address sends more than it may; what is refused comes on top
+        count = int(inside.sum() * share / (1 - share))
         more = calls.where(random.choice(np.flatnonzero(inside), count))
         more.at, more.client = np.sort(random.uniform(fault.start, fault.end, count)), np.full(count, 330_001)
         more.status, more.ms = np.full(count, 429), random.exponential(1, count)
         return calls.and_those(more)
-    share = {"low_traffic_fail": LOW_FAILS, "new_code": NEW}.get(kind, FAILS)[grade]
-    if kind == "node_outage":
-        inside &= calls.balancer == BALANCERS.index(fault.node or "")
-    if kind == "auth_failure":  # some clients' certificates ran out: all of their calls fail
+    if fault.kind == "auth_failure":  # some clients' certificates ran out: all of their calls fail
         draw = (calls.client * 2_654_435_761 % 9_973) / 9_973
     hit = np.flatnonzero(inside & (draw < share))
-    _fail(random, calls, hit, fault)
+    planted.fail(random, calls, hit, code)
 
     def answers(more: Calls) -> np.ndarray:
-        return np.where(fault.inside(more.at) & (random.random(len(more)) < share), fault.code or 0, 200)
+        return np.where(fault.inside(more.at) & (random.random(len(more)) < share), code, 200)
 
-    if fault.code is not None and fault.code >= 500:
+    if code >= 500:
         calls = calls.and_those(_again(random, calls, hit, answers))
     return calls
-
-
-def _fail(random: np.random.Generator, calls: Calls, hit: np.ndarray, fault: Fault) -> None:
-    calls.status[hit] = fault.code
-    if fault.code == 504:
-        calls.ms[hit] = 30_000 + random.exponential(2, len(hit))
-    elif fault.code in (502, 503):
-        calls.ms[hit] = random.exponential(4, len(hit))
-    elif fault.code in (401, 403, 422, 405, 406, 415, 426):
-        calls.ms[hit] *= 0.6
 
 
 def _again(random: np.random.Generator, calls: Calls, failed: np.ndarray, answers) -> Calls:
     """What is tried again after a failure: one in two, some seconds later."""
     more = calls.where(failed[random.random(len(failed)) < 0.5])
     more.at = more.at + more.ms / 1000 + random.exponential(8, len(more)) + 0.5
-    more.balancer = random.integers(0, 3, len(more))
+    more.gate = random.integers(0, 3, len(more))
     more.status = answers(more)
     more.ms = np.where(more.status == 504, 30_000, np.where(more.ms >= 30_000, 200, more.ms + 20))
     return more
 
 
-def _measured(fault: Fault, world: Portal, calls: Calls, quiet: Calls) -> None:
+def _measured(fault: Fault, world: Portal, now: Split, before: Split) -> None:
     """Sets z, affected, endpoints and grade."""
     z, per_endpoint = 0.0, {}
     for chosen in [fault.endpoints, *([e] for e in fault.endpoints if len(fault.endpoints) > 1)]:
-        now, before = (one.where(np.isin(one.endpoint, chosen)) for one in (calls, quiet))
-        if fault.node is not None:
-            now, before = (one.where(one.balancer == BALANCERS.index(fault.node)) for one in (now, before))
-        here = now.where(fault.inside(now.at))
-        usual = before.where(fault.inside(before.at))
-        if fault.kind in ("traffic_drop", "silence", "traffic_spike"):
-            affected = abs(len(usual) - len(here))
-            value = _traffic_z(fault, world, before.at, len(here))
-        elif fault.code is not None:
-            affected = max(0, int((here.status == fault.code).sum() - (usual.status == fault.code).sum()))
-            value = _share_z(fault, before.at, before.status == fault.code, here.status == fault.code)
-        elif fault.kind == "latency_tail":
-            slow = np.quantile(before.ms, 0.97) if len(before.ms) else 0
-            affected = max(0, int((here.ms > slow).sum() - (usual.ms > slow).sum()))
-            value = _share_z(fault, before.at, before.ms > slow, here.ms > slow)
-        else:
-            affected = len(here)
-            last = fault.start + 0.7 * (fault.end - fault.start) if fault.kind == "latency_drift" else fault.start
-            value = _share_z(fault, before.at, np.log(before.ms + 0.5), np.log(here.ms + 0.5)[here.at >= last])
+        calls, quiet = (every.of(chosen) for every in (now, before))
+        calls, quiet = (every.where(fault.hits(every)) for every in (calls, quiet))
+        here, usual = (every.where(fault.inside(every.at)) for every in (calls, quiet))
+        seen = planted.figures(
+            fault, quiet, here, usual, planted.drifted(fault),
+            partial(planted.z_of_mean, fault), partial(_traffic_z, fault, world),
+        )  # fmt: skip
         if len(chosen) == 1:
-            per_endpoint[chosen[0]] = affected
-        z = max(z, value)
+            per_endpoint[chosen[0]] = seen.affected
+        z = max(z, seen.z)
     fault.endpoints = [e for e, count in per_endpoint.items() if count >= 2]
     fault.affected = sum(per_endpoint.values())
     enough = max(per_endpoint.values(), default=0) >= (5 if fault.code is not None else 20)
     fault.z = z if enough else 0.0
-    while fault.grade != "hard" and (fault.z < CLEAR[fault.grade] or fault.affected < SHOWN[fault.grade]):
-        fault.grade = GRADES[GRADES.index(fault.grade) + 1]
-
-
-def _share_z(fault: Fault, at: np.ndarray, values: np.ndarray, here: np.ndarray) -> float:
-    """How far the mean of the window's values lies above that of windows as long without faults, in standard errors.
-
-    The error is that of a mean of so many values, and the spread of the means of windows with at least a quarter as many calls.
-    """
-    if len(here) < 3 or len(at) < 30:
-        return 0.0
-    length = min(max(fault.spans[0][1] - fault.spans[0][0], 600), 43_200)
-    values = values.astype(float)
-    bucket = (at // length).astype(int)
-    count, total = np.bincount(bucket), np.bincount(bucket, weights=values)
-    full = count >= max(4, len(here) / len(fault.spans) / 4)
-    mean = values.mean()
-    within = max(values.var(), mean * (1 - mean) if values.max() <= 1 else 0, 1e-4)
-    between = 0.0
-    if full.sum() >= 4:
-        means = total[full] / count[full]
-        between = max(0.0, means.var() - within * (1 / count[full]).mean())
-    return float(
-        (here.mean() - mean) / np.sqrt(within / len(here) + between / len(fault.spans) + 0.25 / len(here) ** 2)
-    )
+    planted.lower(fault, fault.affected, SHOWN)
 
 
 def _traffic_z(fault: Fault, world: Portal, at: np.ndarray, here: int) -> float:
@@ -772,16 +582,5 @@ def make(profile: str, seed: int, endpoints: int = 40, days: int = 14, calls_per
     faults: list[Fault] = []
     if not profile.startswith("quiet"):
         calls, faults = plant(np.random.default_rng([seed, 2604, 7]), world, calls)
-    labels = [
-        label(
-            number, fault, MONDAY + int(fault.start), MONDAY + int(fault.end), SIGNAL, endpoints=fault.endpoints, affected_calls=fault.affected,
-            detectable=bool(fault.z >= CLEAR["hard"] and fault.endpoints), figures={"z": round(fault.z, 2)},
-        )
-        for number, fault in enumerate(sorted(faults, key=lambda one: one.start))
-    ]  # fmt: skip
-    span = {"t0": MONDAY, "minutes": world.minutes}
-    return World(
-        calls=world.logged(calls),
-        labels=span | {"faults": labels, "events": sorted(world.events, key=lambda one: one["start"]), "ambiguous": world.ambiguous},
-        catalog=span | {"endpoints": [{"id": e, "method": world.method[e], "path": world.path[e], "upstream": world.backend[e]} for e in range(endpoints)]},
-    )  # fmt: skip
+    labels = planted.labels(faults, world, BALANCERS, lambda fault: {"figures": {"z": round(fault.z, 2)}})
+    return world.world(world.logged(calls), labels)

@@ -316,25 +316,31 @@ class Company:
         lost |= np.logical_or.reduce([(end >= begin) & (end < until) for begin, until in self.gaps])
         calls = calls.where(~lost)
         n, e, c = len(calls), calls.endpoint, calls.consumer
-        long = np.array([service in ("docs", "reports", "imports") for service in self.service] + [False])
-        names = np.array([random.bytes(16).hex() for _ in range(6000)])
+        names = pl.Series([random.bytes(16).hex() for _ in range(6000)])
         which = (6000 * random.random(n) ** 2).astype(int)
-        ids = np.where(long[e], names[which], (10_000 + 37 * which).astype(str))
-        odd = np.where(calls.agent == BOTS[3], "/healthz", np.array(["/wp-login.php", "/.env", "/old.php"])[which % 3])
-        paged = np.array([m == "GET" and p.endswith(("s", "h")) for m, p in zip([*self.method, "-"], [*self.path, "-"], strict=True)])  # fmt: skip
+
+        def of(values: list[str], rows: np.ndarray) -> pl.Series:  # the last one for -1
+            return pl.Series(values).gather(rows % len(values))
+
+        route = pl.DataFrame({
+            "method": [*self.method, "GET"], "path": [*self.path, "-"], "upstream": [*(one["upstream"] for one in self.catalog), "-"],
+            "long": [service in ("docs", "reports", "imports") for service in self.service] + [False],
+            "paged": [m == "GET" and p.endswith(("s", "h")) for m, p in zip([*self.method, "-"], [*self.path, "-"], strict=True)],
+        })[e % (len(self.method) + 1)]  # fmt: skip
+        odd = pl.when(pl.Series(calls.agent == BOTS[3])).then(pl.lit("/healthz")).otherwise(of(["/wp-login.php", "/.env", "/old.php"], which % 3))  # fmt: skip
         address = np.where(c >= 0, c * 13 + which % 3, 600 + which)
-        frame = pl.DataFrame({
-            "at": MONDAY + calls.at + calls.latency_ms / 1000, "user": np.array([*self.consumers, "-"])[c], "status": calls.status,
-            "method": np.array([*self.method, "GET"])[e], "path": np.where(e < 0, odd, np.array([*self.path, "-"])[e]), "id": ids,
-            "query": np.where(paged[e], "?page=", ""), "page": np.where(paged[e], (1 + which % 9).astype(str), ""),
-            "bytes": np.where(calls.status >= 400, 120 + which % 60, random.lognormal(7, 1, 99)[e] * random.lognormal(0, 0.5, n)).astype(int), "agent": np.array(AGENTS)[calls.agent],
-            "took": calls.latency_ms / 1000, "a": address // 250, "b": 1 + address % 250, "node": calls.node + 1,
-            "upstream": np.array([*(one["upstream"] for one in self.catalog), "-"])[e],
-        }).sort("at")  # fmt: skip
+        frame = route.with_columns(
+            at=pl.Series(MONDAY + calls.at + calls.latency_ms / 1000), user=of([*self.consumers, "-"], c), status=pl.Series(calls.status),
+            path=pl.when(pl.Series(e < 0)).then(odd).otherwise("path"),
+            id=pl.when("long").then(names.gather(which)).otherwise(pl.Series(10_000 + 37 * which).cast(pl.String)),
+            query=pl.when("paged").then(pl.format("?page={}", pl.Series(1 + which % 9))).otherwise(pl.lit("")),
+            bytes=pl.Series(np.where(calls.status >= 400, 120 + which % 60, random.lognormal(7, 1, 99)[e] * random.lognormal(0, 0.5, n)).astype(int)),
+            agent=of(AGENTS, calls.agent), took=pl.Series(calls.latency_ms / 1000), a=pl.Series(address // 250), b=pl.Series(1 + address % 250), node=pl.Series(calls.node + 1),
+        ).sort("at")  # fmt: skip
         path = pl.col("path").str.replace("{id}", pl.col("id"), literal=True)
         moment = pl.from_epoch(pl.col("at").floor().cast(pl.Int64), time_unit="s").dt.strftime("%FT%T+00:00")
         line = pl.format(
-            '198.51.{}.{} - {} [{}] "{} {}{}{} HTTP/1.1" {} {} "-" "{}" {} {} {} gw-{}', "a", "b", "user", moment, "method", path, "query", "page",
+            '198.51.{}.{} - {} [{}] "{} {}{} HTTP/1.1" {} {} "-" "{}" {} {} {} gw-{}', "a", "b", "user", moment, "method", path, "query",
             "status", "bytes", "agent", pl.col("at").round(3).cast(pl.Decimal(18, 3)).cast(pl.String), pl.col("took").cast(pl.Decimal(12, 3)).cast(pl.String), "upstream", "node",
         )  # fmt: skip
         return frame.select("at", line=line)

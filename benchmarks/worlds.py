@@ -197,15 +197,9 @@ def make(
     latency = np.exp(log_latency[endpoint, at_minute] + body)
     latency[status >= 400] *= 0.5
 
-    order = np.argsort(endpoint, kind="stable")
-    first = np.searchsorted(endpoint[order], np.arange(endpoints + 1))
+    numbers = by_endpoint(endpoint, endpoints)
     for fault in planted:
-        rows = np.concatenate([order[first[e] : first[e + 1]] for e in fault.endpoints])
-        rows = rows[(at_minute[rows] >= fault.start) & (at_minute[rows] < fault.end)]
-        if fault.consumer is not None:
-            rows = rows[consumer[rows] == int(fault.consumer[4:])]
-        if fault.node is not None:
-            rows = rows[node[rows] == int(fault.node[3:])]
+        rows = rows_met(fault, numbers, at_minute, consumer, node)
         share = {
             "upstream_timeout": 2,
             "new_code": 0.5,
@@ -285,6 +279,26 @@ def make(
         "faults": fault_labels(planted),
     }
     return World(lines(frame, catalog), labels, catalog)
+
+
+def by_endpoint(endpoint: np.ndarray, endpoints: int) -> list[np.ndarray]:
+    """Numbers of the calls of each endpoint, in the calls' order; endpoint: of each call."""
+    order = np.argsort(endpoint, kind="stable")
+    edges = np.searchsorted(endpoint[order], np.arange(endpoints + 1))
+    return [order[edges[e] : edges[e + 1]] for e in range(endpoints)]
+
+
+def rows_met(
+    fault: Fault, numbers: list[np.ndarray], minute: np.ndarray, consumer: np.ndarray, node: np.ndarray
+) -> np.ndarray:
+    """Numbers of the calls of a fault's endpoints, time, consumer and node. numbers: of the calls of each endpoint; the others: of each call."""
+    rows = np.concatenate([numbers[e] for e in fault.endpoints])
+    rows = rows[(minute[rows] >= fault.start) & (minute[rows] < fault.end)]
+    if fault.consumer is not None:
+        rows = rows[consumer[rows] == int(fault.consumer[4:])]
+    if fault.node is not None:
+        rows = rows[node[rows] == int(fault.node[3:])]
+    return rows
 
 
 def fault_labels(planted: list[Fault]) -> list[dict[str, object]]:
