@@ -77,6 +77,17 @@ def test_compaction_leaves_every_number_as_it_was_and_few_files(tmp_path: Path) 
     assert totals(lake) == before
 
 
+def test_wide_rows_are_merged_into_as_many_files_as_memory_asks_for_and_once(tmp_path: Path) -> None:
+    lake = commits(tmp_path, 5)
+    before = totals(lake)
+    size = open_lake(str(lake)).scan("calls").collect().estimated_size()
+    with mock.patch.multiple(upkeep, _MEMORY=int(size / 5 * 1.5), _STEP=1):
+        assert apilens("lake", "compact", "--lake", lake).code == 0
+        assert files(lake, "calls") == 3
+        assert "calls: nothing to merge" in apilens("lake", "compact", "--lake", lake).out
+    assert totals(lake) == before
+
+
 def test_what_was_compacted_can_still_be_replaced_and_refed(tmp_path: Path) -> None:
     lake = commits(tmp_path, 3)
     before = totals(lake)
