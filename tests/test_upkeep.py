@@ -159,6 +159,16 @@ def test_vacuum_takes_what_a_killed_run_left_and_no_file_of_a_run_that_goes_on(t
     assert apilens("lake", "vacuum", "--lake", lake, "--retention-hours", "-1").code == 2
 
 
+def test_vacuum_counts_what_it_deletes_and_not_what_is_gone_already(tmp_path: Path) -> None:
+    lake = commits(tmp_path, 3)
+    apilens("lake", "compact", "--lake", lake)
+    for _ in range(2):
+        before = len(stored_bytes(lake))
+        out = apilens("lake", "vacuum", "--lake", lake, "--retention-hours", "0").out
+        assert out == f"{before - len(stored_bytes(lake))} files deleted\n"
+    assert out == "0 files deleted\n"
+
+
 def test_vacuum_deletes_what_it_can_before_it_writes_to_a_disk_that_is_full(tmp_path: Path) -> None:
     lake = commits(tmp_path, 3)
     before = totals(lake)

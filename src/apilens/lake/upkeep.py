@@ -174,15 +174,14 @@ def sweep(lake: Lake, retention_hours: int) -> int:
         table = lake.table(name)
         with lake.explained(name, "what no reader needs cannot be told", "nothing of it was deleted"):
             unneeded = table.vacuum(retention_hours, dry_run=True, enforce_retention_duration=False, full=True)
-        lake.storage.delete([f"{name}/{path}" for path in unneeded])
-        gone += len(unneeded)
+        gone += lake.storage.delete([f"{name}/{path}" for path in unneeded])  # it names what is gone already, too
     # A day file goes with the file it is made of, and so does what a killed run left of one.
     there = set(lake.storage.names("rollups"))
     orphans = [name for name in lake.storage.names(days.FOLDER) if name not in there]
-    lake.storage.delete([f"{days.FOLDER}/{name}" for name in orphans])
+    gone += lake.storage.delete([f"{days.FOLDER}/{name}" for name in orphans])
     for name in lake.tables:
         lake.shorten_log(name)
-    return gone + len(orphans)
+    return gone
 
 
 def last_ingest(lake: Lake) -> datetime | None:
