@@ -115,36 +115,34 @@ def try_formats(head: Block, options: Options, wrappers: tuple[Wrapper, ...]) ->
     return found
 
 
-def _fits(records: pl.DataFrame, layouts: Sequence[Layout]) -> dict[int, pl.Series]:
-    """Whether each record fits, by id of those layouts that a glance or their regex tells it of; all regexes in one go."""
+def _fits(records: pl.DataFrame, layouts: Sequence[Layout]) -> dict[int, pl.Series | None]:
+    """Whether each record fits (None: none does), by id of those layouts that a glance or their regex tells it of; all regexes in one go."""
     lines = records["line"].to_list()
     hopeful = {id(layout): layout.pattern for layout in layouts if layout.may_fit(lines)}
     told = records.select(
         pl.col("line").str.contains(pattern).alias(str(key)) for key, pattern in hopeful.items() if pattern is not None
     )
-    nothing = pl.repeat(False, records.height, eager=True)
     return {
-        id(layout): told[str(id(layout))] if hopeful.get(id(layout)) is not None else nothing
+        id(layout): told[str(id(layout))] if hopeful.get(id(layout)) is not None else None
         for layout in layouts
         if id(layout) not in hopeful or hopeful[id(layout)] is not None
     }
 
 
 def _likeliest_first(
-    records: pl.DataFrame, layouts: Sequence[Layout], known: Mapping[int, pl.Series]
+    records: pl.DataFrame, layouts: Sequence[Layout], known: Mapping[int, pl.Series | None]
 ) -> tuple[tuple[Layout, ...], int]:
     """The layouts in the order given, those last that fit nothing an earlier one left; and how many records fit any.
 
     known: as `_fits` has it.
     """
-    left, taking, idle = pl.repeat(True, records.height, eager=True), [], []
+    taken, taking, idle = None, list[Layout](), list[Layout]()
     for layout in layouts:
-        fits = known.get(id(layout))
-        if fits is None and left.any():
-            fits = layout.fits(records)
-        if fits is not None and (fits & left).any():
+        fits = known[id(layout)] if id(layout) in known else layout.fits(records)
+        more = fits if fits is None or taken is None else fits & ~taken
+        if more is not None and more.any():
             taking.append(layout)
-            left &= ~fits
+            taken = more if taken is None else taken | more
         else:
             idle.append(layout)
-    return (*taking, *idle), int((~left).sum())
+    return (*taking, *idle), 0 if taken is None else int(taken.sum())
