@@ -328,14 +328,33 @@ def test_an_error_log_is_told_from_an_access_log(tmp_path: Path) -> None:
     assert ran.code == 3 and "error log" in ran.err and "Nearest" not in ran.err
 
 
-def test_an_error_log_beside_an_access_log_is_passed_over_and_said(tmp_path: Path, log: Path) -> None:
+@pytest.mark.parametrize(
+    ("call", "messages", "configuration"),
+    [
+        (
+            None,
+            '2026/03/09 14:00:01 [error] 7#7: *1 connect() failed, server: x, request: "GET / HTTP/1.1"\n' * 2,
+            f"log_format main '{LOG_FORMAT}';\naccess_log access.log main;\n",
+        ),
+        (
+            '203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "GET /v1 HTTP/1.1" 200 5 "-" "client" 12000\n',
+            "AH00558: apache2: Could not reliably determine the server's fully qualified domain name\n"
+            "[Mon Mar 09 14:00:00.1 2026] [mpm_event:notice] [pid 7:tid 7] AH00489: Apache/2.4.65 (Debian) configured\n"
+            "[Mon Mar  9 14:00:01 2026] [error] [client 203.0.113.7] File does not exist: /srv/v1\n",
+            r"""LogFormat "%h %l %u %t \"%r\" %>s %b \"%{Referer}i\" \"%{User-Agent}i\" %D" main""",
+        ),
+    ],
+    ids=["nginx", "httpd"],
+)
+def test_an_error_log_beside_an_access_log_is_passed_over_and_said(
+    call: str | None, messages: str, configuration: str, tmp_path: Path
+) -> None:
     """Whole folders are given to a scheduled job: it must not fail for the file that stands in each of them."""
     (tmp_path / "logs").mkdir()
-    (tmp_path / "logs" / "access.log").write_text(lines(20))
-    message = '2026/03/09 14:00:01 [error] 7#7: *1 connect() failed, server: x, request: "GET / HTTP/1.1"\n'
-    (tmp_path / "logs" / "error.log").write_text(message * 2)
-    (tmp_path / "nginx.conf").write_text(f"log_format main '{LOG_FORMAT}';\naccess_log access.log main;\n")
-    for how in ([], ["--log-format-from", tmp_path / "nginx.conf"]):
+    (tmp_path / "logs" / "access.log").write_text(call * 20 if call else lines(20))
+    (tmp_path / "logs" / "error.log").write_text(messages)
+    (tmp_path / "server.conf").write_text(configuration)
+    for how in ([], ["--log-format-from", tmp_path / "server.conf"]):
         ran = apilens("ingest", tmp_path / "logs", "--lake", tmp_path / f"lake{len(how)}", *how)
         assert (ran.code, ran.err.count("an error log, passed over")) == (0, 1), ran.err
         assert "read 20 = stored 20" in ran.out
@@ -784,7 +803,8 @@ def test_a_failed_run_leaves_the_time_of_the_last_success(tmp_path: Path, log: P
     with Lake(str(tmp_path / "lake")).lock(f"ingest-{_same_job(Request([str(log)]))}"):
         assert figures(log) == unusable  # the run that has the lock leaves its own
     assert apilens("ingest", log, "--lake", tmp_path / "lake", "--metrics", tmp_path / "no" / "x.prom").code == 2
-    assert apilens("ingest", log, "--lake", tmp_path / "lake", "--metrics", tmp_path / "lake").code == 2
+    for folder in (tmp_path / "lake", "."):
+        assert apilens("ingest", log, "--lake", tmp_path / "lake", "--metrics", folder).code == 2
     assert not list(tmp_path.glob(".lake.*"))  # what could not take its place is not left beside it
 
 

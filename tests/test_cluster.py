@@ -169,7 +169,15 @@ def test_what_goes_wrong_on_a_cluster_is_said(cluster: Any, tmp_path: Path) -> N
         with mock.patch("distributed.cfexecutor.ClientExecutor.submit") as submit:
             submit.return_value.result.side_effect = error
             assert words in run() and totals(lake)["calls"] == []
-    run(code=0)
+
+    def gone(self: Any, function: Any, *, on_error: str = "raise") -> dict[str, Exception]:
+        error = distributed.comm.CommClosedError("Stream is closed")
+        if on_error == "raise":
+            raise error
+        return {"tcp://127.0.0.1:9": error}
+
+    with mock.patch("distributed.Client.run", gone):  # a worker that died right then is missed by nobody
+        run(code=0)
     assert ingest(lake, *paths)["duplicate"] == 202
 
 

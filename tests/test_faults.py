@@ -309,6 +309,18 @@ def test_an_input_without_end_stops_at_a_limit_with_memory_flat(
     assert int(ran.stdout.split()[-1]) < 700
 
 
+def test_wide_rows_of_parquet_are_read_in_little_memory(tmp_path: Path) -> None:
+    pl.DataFrame({"path": [f"/{i}{'x' * 20_000}" for i in range(5_000)]}).write_parquet(tmp_path / "wide")
+    program = (
+        "import re, sys; from pathlib import Path; from apilens.ingest.sources import Input, open_input;"
+        "stream = open_input(Input('wide', Path(sys.argv[1]))); sizes = iter(lambda: len(stream.read(1 << 20)), 0);"
+        r"print(sum(sizes), int(re.search(r'VmHWM:\s+(\d+)', open('/proc/self/status').read())[1]) >> 10)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program, str(tmp_path / "wide")], capture_output=True, text=True)
+    size, memory = map(int, ran.stdout.split())
+    assert size > 100_000_000 and memory < 220, ran
+
+
 def test_a_line_that_was_cut_is_said_by_the_run_that_met_it(tmp_path: Path) -> None:
     path, lake = tmp_path / "a.log", tmp_path / "lake"
     path.write_bytes(log(range(30)) + b"x" * (9 << 20) + b"\n" + log(range(30, 60)))

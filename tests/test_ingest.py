@@ -23,6 +23,7 @@ import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from apilens.errors import InputError
 from apilens.formats.block import Block
 from apilens.ingest import pieces
 from apilens.ingest.lines import Lines
@@ -218,6 +219,25 @@ def test_zstd_that_begins_with_a_frame_to_be_skipped_is_read(desk: Path) -> None
         skipped + zstandard.compress(log(range(10))) + skipped + zstandard.compress(log(range(10, 20)))
     )
     assert ingest(desk / "lake", desk / "parallel.zst")["stored"] == 20
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lzma.compress])
+def test_padding_between_the_parts_of_an_archive_ends_none(compress: Callable[[bytes], bytes], desk: Path) -> None:
+    (desk / "padded").write_bytes(compress(log(range(10))) + b"\0" * 4 + compress(log(range(10, 20))) + b"\0" * 8)
+    assert ingest(desk / "lake", desk / "padded")["stored"] == 20
+
+
+def test_an_archive_that_asks_for_more_memory_than_is_taken_is_said_with_what_to_do(desk: Path) -> None:
+    large = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 512 << 20}]
+    (desk / "large.xz").write_bytes(lzma.compress(log(range(10)), filters=large))
+    (problem,) = (part["problem"] for part in ingest(desk / "lake", desk / "large.xz")["inputs"])
+    assert "more memory than is taken" in problem and "decompress it first" in problem
+
+
+def test_standard_input_that_is_closed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(InputError, match="-: standard input is closed"):
+        open_input(Input("-"))
 
 
 def test_rotated_copied_linked_moved_and_piped_data_are_known(desk: Path) -> None:

@@ -163,7 +163,7 @@ def test_caddys_time_is_read_in_every_encoding(written: Any) -> None:
 
 @pytest.mark.parametrize(
     ("written", "ms"),
-    [(0.042, 42.0), ("42ms", 42.0), ("1m2.5s", 62500.0), ("350µs", 0.35), ("1h0m0.5s", 3600500.0), (42000123, 42.000123), (3, 3000.0)],
+    [(0.042, 42.0), ("42ms", 42.0), ("1m2.5s", 62500.0), ("350µs", 0.35), ("1h0m0.5s", 3600500.0), (42000123, 42.000123), (7071, 0.007071), (3, 3000.0)],
 )  # fmt: skip
 def test_caddys_duration_is_read_in_every_encoding(written: Any, ms: float) -> None:
     assert call(caddy(duration=written))["duration_ms"] == ms

@@ -108,6 +108,14 @@ def test_lookback_leaves_out_what_did_not_change_and_never_what_a_run_has_missed
     assert len(ingest(lake, logs, "--lookback", "0s")["inputs"]) == 1  # looked at until it can be read to its end
 
 
+def test_a_last_line_that_waits_is_taken_by_final_also_with_lookback(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_bytes(log(range(5))[:-1])
+    time.sleep(0.05)
+    for options, stored in (((), 4), ((), 0), (("--final",), 1)):
+        assert ingest(tmp_path / "lake", tmp_path / "a.log", "--lookback", "0s", *options)["stored"] == stored
+    assert ingest(tmp_path / "lake", tmp_path / "a.log", "--lookback", "0s", "--final")["unchanged_inputs"] == 1
+
+
 @pytest.mark.parametrize("pattern", ["", "*/*.log"])
 def test_lookback_takes_old_files_that_came_with_their_folder_or_by_a_link(pattern: str, tmp_path: Path) -> None:
     logs, lake = tmp_path / "logs", tmp_path / "lake"

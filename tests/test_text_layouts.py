@@ -583,6 +583,16 @@ def test_haproxy_s_converter_for_json_on_one_variable_leaves_the_others_as_they_
     check([(line, columns)], log_format=layout)
 
 
+@pytest.mark.parametrize("layout", ["%ci [%tr] %hr %hs %{+Q}r %ST %Ta", "%ci [%tr] %{+Q}r %ST %Ta %hr %hs"])
+def test_haproxy_writes_no_captures_of_a_request_that_is_none(layout: str) -> None:
+    call, none = (
+        layout.replace("%ci [%tr]", "203.0.113.7 [09/Mar/2026:14:00:00.125]").replace("%{+Q}r %ST %Ta", said)
+        for said in ('"GET /v1 HTTP/1.1" 200 42', '"<BADREQ>" 400 3')
+    )
+    lines = [call.replace("%hr %hs", "{api.example|curl} {nginx}"), none.replace("%hr %hs ", "").replace("%hr %hs", "")]
+    assert [row["status_code"] for row in read(lines, log_format=layout)] == [200, 400]
+
+
 def test_quotes_in_what_haproxy_captured_stay_as_they_are() -> None:
     layout = "%ci:%cp [%trg] %ST %Ta ua=%{+Q}[capture.req.hdr(0)] %tsc %{+Q}r"
     line = '203.0.113.7:4051 [09/Mar/2026:14:00:00 +0000] 200 42 ua="{}" ---- "GET /v1 HTTP/1.1"'

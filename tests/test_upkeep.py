@@ -77,6 +77,17 @@ def test_compaction_leaves_every_number_as_it_was_and_few_files(tmp_path: Path) 
     assert totals(lake) == before
 
 
+def test_wide_rows_are_merged_into_as_many_files_as_memory_asks_for_and_once(tmp_path: Path) -> None:
+    lake = commits(tmp_path, 5)
+    before = totals(lake)
+    size = open_lake(str(lake)).scan("calls").collect().estimated_size()
+    with mock.patch.multiple(upkeep, _MEMORY=int(size / 5 * 1.5), _STEP=1):
+        assert apilens("lake", "compact", "--lake", lake).code == 0
+        assert files(lake, "calls") == 3
+        assert "calls: nothing to merge" in apilens("lake", "compact", "--lake", lake).out
+    assert totals(lake) == before
+
+
 def test_what_was_compacted_can_still_be_replaced_and_refed(tmp_path: Path) -> None:
     lake = commits(tmp_path, 3)
     before = totals(lake)
@@ -146,6 +157,16 @@ def test_vacuum_takes_what_a_killed_run_left_and_no_file_of_a_run_that_goes_on(t
     assert fresh.exists() and not stale.exists()
     assert totals(lake) == before
     assert apilens("lake", "vacuum", "--lake", lake, "--retention-hours", "-1").code == 2
+
+
+def test_vacuum_counts_what_it_deletes_and_not_what_is_gone_already(tmp_path: Path) -> None:
+    lake = commits(tmp_path, 3)
+    apilens("lake", "compact", "--lake", lake)
+    for _ in range(2):
+        before = len(stored_bytes(lake))
+        out = apilens("lake", "vacuum", "--lake", lake, "--retention-hours", "0").out
+        assert out == f"{before - len(stored_bytes(lake))} files deleted\n"
+    assert out == "0 files deleted\n"
 
 
 def test_vacuum_deletes_what_it_can_before_it_writes_to_a_disk_that_is_full(tmp_path: Path) -> None:

@@ -110,13 +110,13 @@ def _connected(address: str) -> Iterator[Client]:
 def _check_versions(client: Client, address: str) -> None:
     """Raises InputError when a worker has not the versions of this process: layouts travel as Python code, rows as Polars has them."""
     ours = _versions()
-    try:
-        theirs = client.run(_versions)
-    except ImportError as error:
-        raise InputError(
-            f"--scheduler {address}: a worker there cannot import apilens ({error}); install it: pip install apilens=={ours['apilens']}"
-        ) from None
-    for worker, found in sorted(theirs.items()):
+    for worker, found in sorted(client.run(_versions, on_error="return").items()):
+        if isinstance(found, ImportError):
+            raise InputError(
+                f"--scheduler {address}: a worker there cannot import apilens ({found}); install it: pip install apilens=={ours['apilens']}"
+            )
+        if isinstance(found, OSError):  # it died meanwhile: others do its work
+            continue
         for name, version in ours.items():
             if found.get(name) != version:
                 raise InputError(

@@ -33,6 +33,9 @@ _EXTENDED = (
     f"{COMMON} %{{sssc}}x %{{sscl}}x %{{cqcl}}x %{{pqcl}}x %{{cqhl}}x %{{pshl}}x %{{pqhl}}x %{{sshl}}x %{{tts}}x"
 )
 
+#: Lines of its error log, of 2.4 and 2.2, and what it says before it has one: they are no calls.
+_ERROR_LOG = r"^(?:\[[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)? \d{4}\] \[(?:[\w-]+:)?[a-z]+\d?\] |(?:\(\d+\)[^:]+: )?AH\d{5}: )"
+
 #: Layouts tried when no LogFormat is given, narrow before wide.
 KNOWN = {
     "apache_vhost_combined": (
@@ -351,7 +354,9 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "apache_logformat") 
         doubts.append(_UNIT)
     # h2o writes a value that it has not as a JSON null, its quotes included.
     nulls = ("-", "", "null") if text.lstrip().startswith("{") else ("-", "")
-    return TextLayout(gateway, text, tuple(parts), escape, nulls=nulls, doubts=tuple(dict.fromkeys(doubts)))
+    return TextLayout(
+        gateway, text, tuple(parts), escape, filtered=_ERROR_LOG, nulls=nulls, doubts=tuple(dict.fromkeys(doubts))
+    )
 
 
 #: The letters of mod_log_config (^ti, ^to: its trailers), mod_logio (I, O, S, ^FB) and mod_ssl (x, c); Tomcat's F.

@@ -23,17 +23,17 @@ def _tls_version() -> f.Field:
 
 
 def _duration() -> f.Field:
-    """Seconds, Go's spelling, or whole nanoseconds: a call of 100,000 s, which is more than a day, is none."""
+    """Seconds, Go's spelling, or whole nanoseconds: no call is answered within one microsecond, and few take whole seconds."""
     seconds, nanoseconds = f.go_duration("duration_ms"), f.duration("duration_ms", 1e-6)
 
     def read(raw: pl.Expr) -> f.Columns:
-        whole = raw.str.contains(r"^\d{6,}$")
+        whole = raw.str.contains(r"^\d{4,}$")
         ms = pl.when(whole).then(nanoseconds.careful(raw)["duration_ms"]).otherwise(seconds.careful(raw)["duration_ms"])
         return {"duration_ms": ms}
 
     def accept(raw: pl.Expr, columns: f.Columns) -> pl.Expr:
         assert seconds.accept is not None
-        return (raw.str.contains(r"^\d{6,}$") & columns["duration_ms"].is_not_null()) | seconds.accept(raw, columns)
+        return (raw.str.contains(r"^\d{4,}$") & columns["duration_ms"].is_not_null()) | seconds.accept(raw, columns)
 
     return f.Field(read, read, None, accept, accept)
 

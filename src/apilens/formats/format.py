@@ -99,11 +99,13 @@ def known_or_pasted(
     known: Sequence[str],
     reads: re.Pattern[str],
     layout: Callable[[str, str], Layout],
+    variants: Callable[[str], Sequence[str]] = lambda text: [text],
 ) -> Format:
-    """A format with known layouts that also reads one the user gives. reads, layout: as in `pasted`."""
+    """A format with known layouts that also reads one the user gives. reads, layout: as in `pasted`; variants: of its text, all
+    of which the gateway writes for it."""
 
     def layouts(head: pl.DataFrame, options: Options) -> Sequence[Layout]:
-        texts = known if options.log_format is None else [options.log_format]
+        texts = known if options.log_format is None else variants(options.log_format)
         return [layout(text, options.tz) for text in texts]
 
     return Format(name, description, example, layouts, pasted=reads)

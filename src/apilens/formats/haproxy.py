@@ -315,6 +315,13 @@ def layout(log_format: str, tz: str = "UTC") -> TextLayout:
     )
 
 
+def _variants(text: str) -> list[str]:
+    """A log-format, and what is written by it for a request of which no header was captured, as of one that is none: at the end
+    of a line the blank before them stays."""
+    at_end = re.sub(r" %h[rs](?: %hs)?$", " %{all}hrl", text)
+    return list(dict.fromkeys((text, re.sub(r" %h[rs](?![a-z])|%h[rs](?![a-z]) ", "", at_end))))
+
+
 FORMAT = known_or_pasted(
     "haproxy_http",
     "HAProxy: httplog, httpslog, clf, tcplog and any log-format given with --log-format",
@@ -322,4 +329,5 @@ FORMAT = known_or_pasted(
     KNOWN,
     re.compile(r"%(?:\{[+-][QEX]|\[|(?:ci|cp|tr|trg|ft|ST|TR|Ta|Tw|Tq|HM|HU|HPO?|HQ|HV|hr|hs|sslv)(?![A-Za-z]))"),
     layout,
+    _variants,
 )

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -29,6 +30,8 @@ MAX_LINE_BYTES = 8 << 20
 #: on one repeated access-log line: 1:260).
 MAX_EXPANSION = 500
 _EXPANSION_GRACE = 64 << 20
+#: What xz may take to decode: twice what `xz -9` asks for. An archive says itself how much, up to 4 GiB. zstd's own limit is alike.
+_XZ_MEMORY = 128 << 20
 
 _MAGIC = {
     b"\x1f\x8b": "gzip",
@@ -235,6 +238,11 @@ class Stream:
             self.complete = False
             # Only what the decoder handed out before the damage is kept; it ends at the last whole line.
             self.problem = f"{self.compression or 'file'} ends early or is damaged ({_words(error)})"
+            if "memory" in str(error).lower():
+                self.problem = (
+                    f"{self.compression} asks for more memory than is taken for an input ({_words(error)});"
+                    " decompress it first and ingest the plain file"
+                )
             return b""
         self.bytes_out += len(data)
         self.form = self._source.form
@@ -305,7 +313,11 @@ def _archive(item: Input, kind: str, unpack: str) -> InputError:
 def _opened(item: Input) -> BinaryIO:
     if item.url is not None:
         return io.BufferedReader(objects.ObjectReader(item.url), 1 << 20)
-    return sys.stdin.buffer if item.path is None else item.path.open("rb")
+    if item.path is not None:
+        return item.path.open("rb")
+    if sys.stdin is None:  # closed by who started this process
+        raise InputError("-: standard input is closed; expected logs from a pipe, or give a file")
+    return sys.stdin.buffer
 
 
 def _peek(raw: BinaryIO) -> bytes:
@@ -325,7 +337,8 @@ def _decoder(raw: BinaryIO, kind: str | None) -> BinaryIO:
         case "bzip2":
             return cast(BinaryIO, _Members(raw, bz2.BZ2Decompressor, bz2.BZ2Decompressor))
         case "xz":
-            return cast(BinaryIO, _Members(raw, lzma.LZMADecompressor, lzma.LZMADecompressor))
+            new = partial(lzma.LZMADecompressor, memlimit=_XZ_MEMORY)
+            return cast(BinaryIO, _Members(raw, new, new))
         case "parquet":
             return io.BufferedReader(_ParquetLines(raw))
         case _:
@@ -411,8 +424,8 @@ class _Members:
                     if held := self._member.decompress(b"", self._STEP):
                         return bytes(held)
                     raise EOFError("it was cut short")
-            if self._fresh and not self._input.strip(b"\0"):
-                self._input = b""  # padding behind the last member
+            if self._fresh and self._input.startswith(b"\0"):
+                self._input = self._input.lstrip(b"\0")  # padding behind a member
                 continue
             self._fresh = False
             data: bytes = self._member.decompress(self._input, min(size, self._STEP))
@@ -430,25 +443,47 @@ class _Members:
 
 
 class _ParquetLines(io.RawIOBase):
-    """A Parquet file as JSON lines, a batch of rows at a time."""
+    """A Parquet file as JSON lines, some rows at a time."""
+
+    #: Rows decoded at once, of which wide ones (20 KB each) are 5 MB; and bytes of them that are written as lines at once, since
+    #: fewer narrow rows cost more. Picked: 50,000 rows at once took 1.2 GB for rows of 2 KB.
+    _ROWS, _BYTES = 256, 1 << 20
 
     def __init__(self, raw: BinaryIO) -> None:
         import pyarrow.parquet as pq
 
-        self._batches = pq.ParquetFile(raw).iter_batches(batch_size=50_000)
+        # With a buffer a column of a row group is read as it is needed, else whole.
+        batches = pq.ParquetFile(raw, buffer_size=1 << 20).iter_batches(batch_size=self._ROWS)
+        self._tables = self._cut(batches)
         self._rest = b""
 
     def readable(self) -> bool:
         return True
 
+    def _cut(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """The rows of the batches in tables of about _BYTES."""
+        import pyarrow as pa
+
+        held, size = [], 0
+        for batch in batches:
+            held.append(batch)
+            size += batch.nbytes
+            if size >= self._BYTES:
+                table, held = pa.Table.from_batches(held), []
+                step = max(table.num_rows * self._BYTES // size, 1)
+                yield from (table.slice(at, step) for at in range(0, table.num_rows, step))
+                size = 0
+        if held:
+            yield pa.Table.from_batches(held)
+
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # io types it as any writable buffer
         import polars as pl
 
         while not self._rest:
-            batch = next(self._batches, None)
-            if batch is None:
+            table = next(self._tables, None)
+            if table is None:
                 return 0
-            rows = pl.DataFrame(batch)
+            rows = pl.DataFrame(table)
             # Bytes are no text, and JSON has no form for them: neither alone nor inside a list or struct.
             rows = rows.select(name for name, dtype in rows.schema.items() if "Binary" not in str(dtype))
             self._rest = rows.write_ndjson().encode()

@@ -72,8 +72,8 @@ class Storage(Protocol):
     def names(self, folder: str, after: str = "") -> list[str]:
         """Names in a folder that sort behind `after`, sorted; none of a folder that is not there."""
 
-    def delete(self, paths: Sequence[str]) -> None:
-        """Delete files; those that are not there are no error."""
+    def delete(self, paths: Sequence[str]) -> int:
+        """Delete files, and how many there were; those that are not there are no error."""
 
     def settle(self, paths: Sequence[str]) -> None:
         """Return when files, and their names, would be there after a power loss; those that are not there are no error."""
@@ -167,14 +167,19 @@ class Folder:
         except FileNotFoundError:
             return []
 
-    def delete(self, paths: Sequence[str]) -> None:
+    def delete(self, paths: Sequence[str]) -> int:
+        gone = 0
         for path in paths:
             try:
-                (self._root / path).unlink(missing_ok=True)
+                (self._root / path).unlink()
+                gone += 1
+            except FileNotFoundError:
+                pass
             except OSError as error:
                 raise LakeError(
                     f"{self.uri(path)}: cannot be deleted ({error.strerror}); mend the rights, then run it again"
                 ) from None
+        return gone
 
     def settle(self, paths: Sequence[str]) -> None:
         files = [self._root / path for path in paths]
@@ -305,13 +310,21 @@ class Bucket:
         found = self._ask(lambda store: store.list(f"{folder}/", offset=f"{folder}/{after}").collect())
         return sorted(meta["path"].rpartition("/")[2] for meta in found)
 
-    def delete(self, paths: Sequence[str]) -> None:
+    def delete(self, paths: Sequence[str]) -> int:
+        # A store does not say whether it had what it deletes, and is asked for no more than it has.
+        def listed(folder: str) -> set[str]:
+            return {meta["path"] for meta in self._ask(lambda store: store.list(f"{folder}/").collect())}
+
+        there = set[str]().union(*(listed(folder) for folder in {path.partition("/")[0] for path in paths}))
+        there.intersection_update(paths)
+
         def gone(path: str) -> None:
             with suppress(FileNotFoundError):
                 self._ask(lambda store: store.delete(path))
 
         with ThreadPoolExecutor(_REQUESTS) as pool:
-            list(pool.map(gone, paths))
+            list(pool.map(gone, there))
+        return len(there)
 
     def settle(self, paths: Sequence[str]) -> None:
         """A store answers when it has what it was sent."""

@@ -66,29 +66,32 @@ def ingest(
     opened = open_lake(lake, create=True)
     hire = threads if scheduler is None else cluster.scheduler(scheduler)
     job, began_at = _same_job(request), datetime.now(UTC)
-    last = None if request.lookback is None else _last_complete(opened, job, request.lookback)
+    last = None if request.lookback is None else _last_complete(opened, job, request.lookback, final=request.final)
     run = IngestRun(opened, request, settings, now=now or began_at, progress=progress, hire=hire, last=last)
     # Others may ingest something else meanwhile; the same files again would only wait for this one.
     with nullcontext() if "-" in request.paths else opened.lock(f"ingest-{job}", wait=False):
         run.run()
         if all(report.no_calls or (report.usable and report.problem is None) for report in run.reports):
-            read = {"began": began_at.isoformat(), "files": run.looks}
+            read = {"began": began_at.isoformat(), "final": request.final, "files": run.looks}
             opened.save_text(f"ingest-{job}.json", json.dumps(read, separators=(",", ":")) + "\n")
     if run.totals.stored:
         learn_routes(run.lake)
     return IngestResult(run.reports, run.totals, time.monotonic() - began, run.exit_code(), run.unchanged)
 
 
-def _last_complete(lake: Lake, job: str, lookback: timedelta) -> LastRun | None:
+def _last_complete(lake: Lake, job: str, lookback: timedelta, *, final: bool) -> LastRun | None:
     """The last run over the same paths that read all of them to the end, less the lookback; None: none did yet.
 
-    A run that was killed, or could not read an input, does not count: the next one makes up for it, however late.
+    A run that was killed, or could not read an input, does not count: the next one makes up for it, however late. final: what
+    left last lines waiting does not count either.
     """
     text = lake.read_text(f"ingest-{job}.json")
     try:
         if text is None:
             return None
         kept = json.loads(text)
+        if final and not kept.get("final"):
+            return None
         since = datetime.fromisoformat(kept["began"]) - lookback
         return LastRun(since, frozenset((inode, size, changed) for inode, size, changed in kept["files"]))
     except (ValueError, KeyError, TypeError):

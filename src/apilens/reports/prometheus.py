@@ -37,7 +37,7 @@ def write_ingest_metrics(
         + "".join(f"{name}{label} {value}\n" for label, value in rows.items())
         for name, about, rows in families
     )
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    partial = target.parent / f".{target.name}.{os.getpid()}"
     try:
         partial.write_text(text, encoding="ascii")
         partial.replace(target)
