@@ -309,6 +309,15 @@ def test_an_input_without_end_stops_at_a_limit_with_memory_flat(
     assert int(ran.stdout.split()[-1]) < 700
 
 
+def test_an_archive_without_end_that_comes_through_a_pipe_stops_at_the_same_limit(tmp_path: Path) -> None:
+    lines_bomb(tmp_path / "big")
+    with subprocess.Popen(["cat", tmp_path / "big"], stdout=subprocess.PIPE) as pipe:
+        program = "from apilens.cli import main; main()"
+        command = [sys.executable, "-c", program, "ingest", "-", "--lake", tmp_path / "lake"]
+        ran = subprocess.run(command, stdin=pipe.stdout, capture_output=True, text=True)
+    assert ran.returncode == 4 and "decompression bomb" in ran.stderr and "1 stored" in ran.stdout, ran
+
+
 def test_wide_rows_of_parquet_are_read_in_little_memory(tmp_path: Path) -> None:
     pl.DataFrame({"path": [f"/{i}{'x' * 20_000}" for i in range(5_000)]}).write_parquet(tmp_path / "wide")
     program = (

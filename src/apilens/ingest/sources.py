@@ -246,7 +246,7 @@ class Stream:
             return b""
         self.bytes_out += len(data)
         self.form = self._source.form
-        if self.compression not in (None, "parquet") and self.bytes_out > _EXPANSION_GRACE and self._raw.seekable():
+        if self.compression not in (None, "parquet") and self.bytes_out > _EXPANSION_GRACE:
             read = max(self._raw.tell(), 1)
             if self.bytes_out / read > MAX_EXPANSION:
                 self.complete = False
@@ -291,6 +291,8 @@ def open_input(item: Input) -> Stream:
     is_stdin = item.path is None and item.url is None
     if is_stdin and kind == "parquet":
         raise InputError("-: Parquet cannot be read from standard input; give the file's path")
+    if kind is not None and not raw.seekable():
+        raw = io.BufferedReader(_Pipe(raw), 1 << 20)
     try:
         source = _decoder(raw, kind)
     except (OSError, ValueError) as error:
@@ -318,6 +320,29 @@ def _opened(item: Input) -> BinaryIO:
     if sys.stdin is None:  # closed by who started this process
         raise InputError("-: standard input is closed; expected logs from a pipe, or give a file")
     return sys.stdin.buffer
+
+
+class _Pipe(io.RawIOBase):
+    """A pipe that can tell how many bytes came through it."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        assert isinstance(raw, io.BufferedReader)
+        self._raw, self._taken = raw, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._taken
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # io types it as any writable buffer
+        taken = self._raw.readinto1(buffer)
+        self._taken += taken
+        return taken
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
 
 
 def _peek(raw: BinaryIO) -> bytes:
