@@ -224,11 +224,13 @@ class Wrapper(ABC):
     """Something that carries the lines of a gateway: a container runtime, syslog, an exporter.
 
     name: what it is called. sure: no gateway writes such lines itself, so that one of them in a head is enough to look for
-    more; of the others it takes half.
+    more; of the others it takes half. at_once: bytes of lines that are read together (None: those of a block), where one line
+    may hold thousands of records, each with what is said around all of them.
     """
 
     name: str
     sure: bool = False
+    at_once: int | None = None
 
     @abstractmethod
     def wraps(self, lines: pl.Series) -> pl.Series:
@@ -326,9 +328,31 @@ def parse(block: Block, reader: Reader) -> Parsed:
     """
     if block.cut:
         return _cut(block)
-    lines = block.lines
+    most = min((one.at_once for one in reader.wrappers if one.at_once is not None), default=block.size)
+    parts = [_parse(lines, reader, begins_filled=block.begins_filled) for lines in _by_size(block.lines, most)]
+    if len(parts) == 1:
+        return parts[0]
+    calls = [part.calls for part in parts if part.calls.height] or [parts[0].calls]
+    counts = {
+        name: sum(getattr(part, name) for part in parts) for name in ("header", "filtered", "blank", "read", "lines")
+    }
+    return Parsed(pl.concat(calls, how="diagonal"), pl.concat([part.rejects for part in parts]), **counts)
+
+
+def _by_size(lines: pl.DataFrame, most: int) -> list[pl.DataFrame]:
+    """The lines, in parts that begin within each `most` bytes."""
+    size = lines["line"].str.len_bytes().cum_sum()
+    if lines.height < 2 or size[-1] <= most:
+        return [lines]
+    return lines.with_columns(part=(size - lines["line"].str.len_bytes()) // most).partition_by(
+        "part", include_key=False
+    )
+
+
+def _parse(lines: pl.DataFrame, reader: Reader, *, begins_filled: bool) -> Parsed:
+    """The same for some of the lines of a block."""
     records = unwrap(lines, reader.wrappers) if reader.wrappers else lines
-    if reader.wrappers or not block.begins_filled:
+    if reader.wrappers or not begins_filled:
         records = records.filter(pl.col("line").str.contains(FILLED))
     part = parse_records(records.select("row", "line"), reader.layouts)
     if part.rejects.height:
