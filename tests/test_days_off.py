@@ -11,10 +11,13 @@ from test_detect import _bins, _rollups_of
 DAYS, TODAY = 10, 9 * 288
 
 
-def opened(rate: np.ndarray) -> list[int]:
-    """Bins of today in which a drop of endpoint 0 opens; 0 to 2 have one upstream."""
+TOGETHER = dict.fromkeys(range(3), "svc")
+
+
+def opened(rate: np.ndarray, behind: dict[int, str] = TOGETHER) -> list[int]:
+    """Bins of today in which a drop of endpoint 0 opens; behind: upstreams by endpoint."""
     fleet, rows = baseline.fleet(_rollups_of(np.random.default_rng(4).poisson(rate)), _bins(DAYS))
-    (series,) = baseline.chunks(fleet, rows, dict.fromkeys(range(3), "svc"))
+    (series,) = baseline.chunks(fleet, rows, behind)
     found = traffic.detect(series, fleet)
     mine = found.filter(found["opens"], endpoint=0, direction=-1)
     return [bin_ - TODAY for bin_ in mine["bin"].to_list() if bin_ >= TODAY]
@@ -54,3 +57,22 @@ def test_a_job_that_is_over_sooner_is_no_drop(until: int, drop: bool) -> None:
         rate[0, day * 288 + 3 : day * 288 + (43 if day < DAYS - 1 else 3 + until)] = 60
     found = opened(rate)
     assert bool(found) is drop and (not drop or found[0] < 43)
+
+
+@pytest.mark.parametrize(
+    ("off", "left", "drop"),
+    [(0, 0.0, True), (2, 0.0, False), (0, 2.0, False)],
+    ids=["every day", "not two days ago", "a tenth of it came"],
+)
+def test_a_job_that_came_every_day_is_gone_though_nothing_was_expected_of_the_hour_before(
+    off: int, left: float, drop: bool
+) -> None:
+    """An endpoint alone behind its upstream: no sibling tells of it."""
+    rate = fleet_rate()
+    rate[0] = 0
+    for day in range(DAYS):
+        rate[0, day * 288 + 30 : day * 288 + 42] = left if day == DAYS - 1 else 20.0
+    if off:
+        rate[0, TODAY - off * 288 : TODAY - (off - 1) * 288] = 0
+    found = opened(rate, {number: f"svc-{number}" for number in range(6)})
+    assert bool(found) is drop and (not drop or 36 <= found[0] <= 42)

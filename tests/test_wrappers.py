@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -15,9 +16,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from apilens.formats import FORMATS, Options, detect
-from apilens.formats.block import Block, Parsed, Wrapper, parse, unwrap
+from apilens.formats.block import Block, Parsed, Reader, Wrapper, parse, unwrap
 from apilens.formats.otlp import Otlp
 from apilens.formats.wrappers import WRAPPERS
 from apilens.pipeline.logs import canonical
@@ -328,3 +330,17 @@ def test_what_rsyslog_wrote_as_octal_numbers_is_undone() -> None:
     block = Block(f"Mar  9 14:00:00 gw-1 nginx: {call}\n".encode())
     calls = parse(block, detect(block, NGINX, "x").reader).calls
     assert calls["user_agent"].to_list() == ["agent\tof\x1b[1mtwo#words"]
+
+
+def test_lines_that_are_read_in_parts_are_read_as_all_at_once() -> None:
+    """Of a block of spans, with broken and blank lines among them: calls, reasons and counts."""
+    spans = sample("otlp_trace")
+    block = Block("\n".join([*spans, "", "no span", *spans, "{}", *spans, ""]).encode())
+    reader = detect(block, Options(), "spans").reader
+    assert [wrapper.name for wrapper in reader.wrappers] == ["OTLP"]
+    whole, parts = (parse(block, Reader(reader.layouts, (Otlp(at_once=size),))) for size in (len(block.data), 1))
+    assert whole.calls.height > 3 and whole.rejects.height > 1
+    assert parts.calls["row"].to_list() == whole.calls["row"].to_list()
+    assert rows(parts) == rows(whole)
+    assert_frame_equal(parts.rejects.sort("row"), whole.rejects.sort("row"))
+    assert replace(parts, calls=whole.calls, rejects=whole.rejects) == whole

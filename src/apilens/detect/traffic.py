@@ -32,6 +32,10 @@ from apilens.detect.traffic_forecast import (
     DROP_FACTOR,
     DROP_RECENT,
     EACH_LOG10_P,
+    GONE_DAYS,
+    GONE_EXPECTED,
+    GONE_LEFT,
+    GONE_LOG10_P,
     JOB_FACTOR,
     MIN_EXPECTED,
     MIN_SPREAD,
@@ -189,6 +193,10 @@ def _window(series: Series, steady: Floats, fleet: Fleet, width: int, begun: dic
         if direction == -1:
             seen &= ~as_on_a_day_off(calls[rows, bins], forecast.fewest[rows, bins])
         opens &= seen | _within_a_day(begun[direction])[kept_rows[rows], bins]
+        if direction == -1 and width == max(GROWTH_WINDOWS):
+            regular = (forecast.days >= GONE_DAYS) & (forecast.fewest >= mean / 2) & np.isfinite(forecast.fewest)
+            gone = regular & (mean >= GONE_EXPECTED) & (calls <= GONE_LEFT * mean)
+            opens |= gone[rows, bins] & (log10_p < GONE_LOG10_P - fleet.many[bins]) & (z[rows, bins] > usual)
         found.append(
             as_anomalies(
                 kept_rows[rows] + series.first_endpoint,

@@ -31,6 +31,9 @@ from apilens.detect.traffic_forecast import (
     DROP_FACTOR,
     DROP_RECENT,
     EACH_LOG10_P,
+    GONE_EXPECTED,
+    GONE_LEFT,
+    GONE_LOG10_P,
     GROWTH_SPREAD,
     MIN_EXPECTED,
     MIN_SPREAD,
@@ -245,6 +248,9 @@ def _may_open_within(
             k[enough], kept * mu[enough], kept**2 * var[enough] + (kept - kept**2) * mu[enough], direction
         )
         found[rows[log10_p <= anyway + anomalies.SLACK]] = True
+        if direction == -1 and width == max(GROWTH_WINDOWS):
+            gone = (mu >= GONE_EXPECTED - anomalies.SLACK) & (one.calls <= GONE_LEFT * mu + anomalies.SLACK)
+            found[rows[gone & (log10_p < GONE_LOG10_P - fleet.many[bins + since] + anomalies.SLACK)]] = True
         left = (log10_p < EACH_LOG10_P + anomalies.SLACK) & ~found[rows]
         rows, bins, k, whole, log10_p = rows[left], bins[left], k[left], one.calls[left], log10_p[left]
         mine, row = np.unique(rows, return_inverse=True)

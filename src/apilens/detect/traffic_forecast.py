@@ -44,6 +44,9 @@ PRIOR_SPREAD = 0.05
 #: To open, a window must be improbable by both forecasts, that of past days and that of the hour before: alone each is
 #: wrong too often (holidays; the morning rush), together they may be less sure of themselves.
 EACH_LOG10_P, BOTH_LOG10_P = -3.0, -8.5
+#: What came on each of so many past days at this time, half as much as usual at least, and of which so small a share came within the longest
+#: window, is gone: a nightly job's hour before says nothing of it. Calls expected, and the chance by past days. Picked on 115 worlds (decision 13).
+GONE_DAYS, GONE_LEFT, GONE_EXPECTED, GONE_LOG10_P = 5, 0.02, 30.0, -6.0
 #: By six in the morning, UTC, a Saturday that is quieter than a Friday has shown it on either side of the Atlantic.
 WEEKEND_BEGINS = 6 * HOUR
 #: Squared relative errors above this are incidents, not spread.
