@@ -244,7 +244,8 @@ class JsonLayout(Layout):
             }
             if not found:
                 return EXTRAS.to_frame()
-            paths = list(found)[:_MAX_EXTRAS]
+            # In one order, whatever stands beside a record.
+            paths = sorted(list(found)[:_MAX_EXTRAS])
             extras: pl.DataFrame = cursor.sql(f"""
                 WITH parts AS (
                          SELECT row, json_extract_string(line, [{", ".join(map(_quote, paths))}]) AS found FROM records
@@ -333,7 +334,7 @@ class JsonLayout(Layout):
         for parent, name in seen:
             if name not in self._known[parent] and attribute_name(parent, name) not in unknown.values():
                 unknown[child(parent, name)] = attribute_name(parent, name)
-        unknown = dict(list(unknown.items())[:_MOST_UNUSUAL])
+        unknown = dict(sorted(list(unknown.items())[:_MOST_UNUSUAL]))
         there = [path for i, path in enumerate(self.paths) if values[f"v{i}"].null_count() < values.height]
         filled = {path: set(field.careful(pl.lit(""))) for path, field in self.paths.items()}
         needed = asked_for(self.derived, set().union(*filled.values()))
