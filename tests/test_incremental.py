@@ -305,7 +305,7 @@ def test_what_is_known_beforehand_bounds_what_a_series_of_weeks_says(
     ahead.named(parts[0], now, rows.filter(pl.col("bin") < bins), since, -math.inf)
     bound_of, piece, _, slow = told[:4]
     bare = without_busy_bins(whole)
-    exact_slow = latency.count_slow(bare, now)
+    exact_slow = latency.count_slow(bare, now, latency.slow_limits(bare, now))
     assert (bare.timed[:, -288:] < whole.timed[:, -288:]).any(), "no bursts, nothing shown"
     compared = [(piece.timed, bare.timed, 288 + 12), (piece.log_sum, bare.log_sum, 288 + 12)]
     for mine, exact in zip(slow, exact_slow, strict=True):

@@ -8,6 +8,7 @@ slowness.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,7 +136,7 @@ def _slower(series: Series, fleet: Fleet) -> pl.DataFrame:
     load = under_load(series, fleet, series.log_sum, series.timed)
     tails = [
         (tail, slow, under_load(series, fleet, slow.calls, slow.among))
-        for tail, slow in zip(TAILS, count_slow(series, fleet), strict=True)
+        for tail, slow in zip(TAILS, count_slow(series, fleet, slow_limits(series, fleet)), strict=True)
     ]
     found = []
     for width, factor in SHIFT_WINDOWS:
@@ -286,10 +287,10 @@ def _as_slow(totals: Totals, width: int, part: int, skip: int, residual: Floats,
     return mean - whole + residual > math.log(factor) / 2
 
 
-def count_slow(series: Series, fleet: Fleet) -> list[Slow]:
-    """The slow calls of each of TAILS."""
+def count_slow(series: Series, fleet: Fleet, limits: Iterable[Floats]) -> list[Slow]:
+    """The slow calls of each of TAILS. limits: as slow_limits has them."""
     row, day = series.buckets["row"].to_numpy(), fleet.day_of(series.buckets["bin"].to_numpy())
-    return [count_above(series, limits[row, day]) for limits in slow_limits(series, fleet)]
+    return [count_above(series, limit[row, day]) for limit in limits]
 
 
 def slow_limits(series: Series, fleet: Fleet) -> list[Floats]:

@@ -76,7 +76,7 @@ class _Before:
 
 def _may_be_slower(series: Series, fleet: Fleet, since: int, anyway: float) -> Bools:
     totals = Totals(series, fleet)
-    slow = count_slow(series, fleet)
+    slow = count_slow(series, fleet, slow_limits(series, fleet))
 
     def before(width: int) -> _Before:
         return _week_before(totals, slow, width, since)
@@ -175,10 +175,11 @@ def _slower_than(
     return found
 
 
+#: What `_bounds` has of windows of one size: the fields of _Before one by one, and of each of TAILS two.
+_BOUNDS = len(fields(_Before)) - 1 + 2 * len(TAILS)
 #: Of an endpoint, what is known of bins some of which are yet to come: of windows of each size the bounds of what the week before says of them
 #: (as `_bounds` has them); calls at the same time of the days before, bin by bin; from which bucket on calls are slow on the day
 #: before and on this one, for each of TAILS (NaN: too few calls); and which bins of the 24 hours before were bursts, counted back from the first.
-_BOUNDS = len(fields(_Before)) - 1 + 2 * len(TAILS)
 OUTLOOK = pl.Schema(
     [
         ("weeks", pl.Array(pl.Float64, (len(SHIFT_WINDOWS) + 1) * _BOUNDS)),
@@ -210,10 +211,11 @@ def outlook(series: Series, fleet: Fleet, first: int, end: int) -> pl.DataFrame:
         around = usual_calls(piece)
         calm = calm_bins(piece.calls, around)
         piece = only_bins(piece, calm)
-        totals, slow = Totals(piece, fleet), count_slow(piece, fleet)
+        totals, limits = Totals(piece, fleet), slow_limits(piece, fleet)
+        slow = count_slow(piece, fleet, limits)
         weeks = [_bounds(_week_before(totals, slow, width, first)) for width in (*dict(SHIFT_WINDOWS), DRIFT_WINDOW)]
         # (endpoints, days, tails)
-        slow_from = np.stack(slow_limits(piece, fleet), axis=2)
+        slow_from = np.stack(limits, axis=2)
         row, burst = np.nonzero(~calm[:, max(first - DAY, 0) : first])
         bursts = [(burst[row == at] + max(-DAY, -first)).tolist() for at in range(len(piece.born))]
         found.append(
