@@ -499,6 +499,38 @@ def test_a_day_on_which_its_upstream_is_busier_than_ever_is_no_drift(busier: flo
     assert (0 in found["endpoint"]) == drifts
 
 
+@pytest.mark.parametrize("slower", [1.0, 1.3])
+def test_a_day_that_is_slower_is_a_drift_from_the_fifth_day_on(slower: float) -> None:
+    drifted = _days_that_drift([1.0, 1.0, 1.0, 1.0, slower, slower], calls=6.0)
+    assert drifted == ({4, 5} if slower > 1 else set())
+
+
+def test_days_that_were_faster_than_expected_excuse_no_slow_one() -> None:
+    """Squares of what days fell short by would make a day that is slower look usual."""
+    assert _days_that_drift([1.0, 1.0, 1.0, 1.0, 1.0, 0.75, 1.0, 0.75, 1.0, 1.0, 1.4]) == {10}
+
+
+def _days_that_drift(factors: list[float], calls: float = 0.6) -> set[int]:
+    """Days at whose end an endpoint has drifted whose latency has a factor for each; calls per bin."""
+    random = np.random.default_rng(1)
+    days = len(factors)
+    n = random.poisson(calls, days * 288) + 1
+    logs = np.log(80 * np.repeat(factors, 288)) + random.normal(0, 0.4, days * 288) / np.sqrt(n)
+    table = pl.DataFrame(
+        {
+            "bin_start": np.arange(days * 288),
+            "route": "/a",
+            "calls": n,
+            "log_duration_sum": n * logs,
+            "log_duration_sumsq": n * (logs**2 + 0.16),
+        }
+    )
+    fleet, parts = baseline.fleet(_timed_rollups(table), _bins(days))
+    (series,) = baseline.chunks(fleet, parts)
+    found = latency.detect(series, fleet).filter("opens", pl.col("bin") - pl.col("start_bin") == 287)
+    return {int(bin_) // 288 for bin_ in found["bin"] if (int(bin_) + 1) % 288 == 0}
+
+
 def _timed_rollups(table: pl.DataFrame) -> pl.DataFrame:
     """schema.ROLLUPS of bin_start (bins since START), route, calls answered with 200, and their log_duration_sum and log_duration_sumsq."""
     rows = table.with_columns(

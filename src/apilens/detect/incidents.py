@@ -102,8 +102,12 @@ def _name(incident: Incident) -> None:
 
 
 def _goes_on(run: Run, incident: Incident) -> bool:
-    """Whether the run is the same endpoint, signal and code again, shortly after."""
-    mine = [other for other in incident.runs if other.series == run.series]
+    """Whether the run is the same endpoint, signal and code again, shortly after; a slow day no hour of slowness that was over."""
+    mine = [
+        other
+        for other in incident.runs
+        if other.series == run.series and (other.lasts_a_day or not run.lasts_a_day or _still_going(run, other))
+    ]
     last = max((other.last_strong(run.known) for other in mine), default=None)
     if last is None or not _compatible(run, incident):
         return False
@@ -166,20 +170,23 @@ def _belongs(run: Run, incident: Incident, launch: int) -> bool:
         behind = _same_upstream(run, incident) and not _was_well(run, incident)
         return both_failures and (behind or _shared(run.profile, incident.profile, "node"))
     if run.signal == first.signal == "latency":
-        if _same_moment(run, incident):
+        slowly = run.lasts_a_day and first.lasts_a_day
+        # Days have no moment in common: they open when enough of them was slow.
+        if _everywhere_at_once(run, incident) or (not slowly and _same_moment(run, incident)):
             return True
         together = _same_upstream(run, incident) or _shared(run.profile, incident.profile, "node")
         # The window of a day may have begun anywhere in it; and what gets slower for days shows on each endpoint when it may.
+        at_once = near <= SAME_UPSTREAM and not (run.lasts_a_day or first.lasts_a_day)
         inside = run.start <= incident.start and run.opened <= first.opened + SAME_UPSTREAM
-        slowly = run.lasts_a_day and first.lasts_a_day
-        return (near <= SAME_UPSTREAM or inside or slowly) and together
+        return (at_once or inside or slowly) and together
     if run.signal == first.signal == "traffic":
         if run.direction != first.direction:
             return run.endpoint in endpoints and run.start <= last + SIDE_EFFECT
         alike = _shared(run.profile, incident.profile, "consumer") or (
             run.profile.carrier("consumer") is None and _same_upstream(run, incident)
         )
-        return _same_moment(run, incident) or (near <= SIDE_EFFECT and alike)
+        at_once = _same_moment(run, incident) or _everywhere_at_once(run, incident)
+        return at_once or (near <= SIDE_EFFECT and alike)
     # Side effects: failures that are slow, retried or abandoned. A slow drift began too long ago to be one.
     same = [other for other in incident.runs if other.endpoint == run.endpoint]
     if not same or max(run.opened - run.start, first.opened - first.start) >= DAY - 1:
@@ -207,11 +214,14 @@ def _compatible(run: Run, incident: Incident) -> bool:
 
 
 def _same_moment(run: Run, incident: Incident) -> bool:
-    """Both set in at once; or the incident is the whole gateway's already, and endpoints with few calls show it later."""
+    """Both set in at once."""
     gap = abs(run.opened - incident.first.opened)
-    if gap <= SAME_MOMENT and abs(run.start - incident.first.start) <= SAME_MOMENT:
-        return True
-    return gap <= TOGETHER and _everywhere(run, incident)
+    return gap <= SAME_MOMENT and abs(run.start - incident.first.start) <= SAME_MOMENT
+
+
+def _everywhere_at_once(run: Run, incident: Incident) -> bool:
+    """The incident is the whole gateway's already, and endpoints with few calls show it later."""
+    return abs(run.opened - incident.first.opened) <= TOGETHER and _everywhere(run, incident)
 
 
 def _everywhere(run: Run, incident: Incident) -> bool:

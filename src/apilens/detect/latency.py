@@ -32,9 +32,9 @@ from apilens.detect.latency_load import (
 
 #: Windows of shift and tail in bins, and by which factor the geometric mean must have grown.
 SHIFT_WINDOWS = ((3, 1.3), (6, 1.25), (12, 1.25), (48, 1.25))
-#: A slow degradation: a whole day against the week that ended three days before (DETECTION), so that it cannot hide in
-#: its own baseline.
-DRIFT_WINDOW, DRIFT_SKIP, DRIFT_FACTOR = DAY, 3 * DAY, 1.15
+#: A slow degradation: a whole day against the week that ended a day before, so that it does not hide in its own baseline. Against the week that
+#: ended three days before, a fifth of the drifts that are found was missed: what a week does not know cannot be held against the day (decision 13).
+DRIFT_WINDOW, DRIFT_SKIP, DRIFT_FACTOR = DAY, DAY, 1.2
 MIN_TIMED = 8
 #: What is slow is known where so many calls of a week were; and their share is held to that by so many calls.
 MIN_SLOW, PRIOR_CALLS = 3, 100.0
@@ -51,9 +51,9 @@ PROFILE_CALLS, RECENT_CALLS = 30.0, 30.0
 #: Variance of an endpoint's mean log latency around its forecast, beyond sampling: before its own is known, and at least.
 PRIOR_WANDER, MIN_WANDER = 0.02, 0.002
 #: Day means wander more than calls do; from days of ordinary endpoints.
-DRIFT_PRIOR_SPREAD = 6.0
-#: A shift, a tail and a drift open at one window in a million.
-OPEN_LOG10_P = -6.0
+DRIFT_PRIOR_SPREAD = 5.0
+#: A shift and a tail open at one window in a million, a drift at one day in ten million.
+OPEN_LOG10_P, DRIFT_LOG10_P = -6.0, -7.0
 #: It must also go so far beyond what the endpoint's own week reached: where a service's latency wanders for hours, the next week has a
 #: little more than any before it. Some three in a million are enough where that week stays far below: what it did then says more of its spread
 #: than any model. Picked on 85 worlds (decision 13): the same faults, a quarter of all false tickets less.
@@ -63,7 +63,7 @@ CLEAR_LOG10_P, CLEAR_FACTOR = -5.5, 1.4
 #: every day one call more may be the next step. Without a limit it cost nine false tickets (decision 13).
 UNSEEN_FACTOR = 2.0
 #: Squares above this are incidents, not spread.
-SQUARE_LIMIT = 64.0
+SQUARE_LIMIT, DRIFT_SQUARE_LIMIT = 64.0, 144.0
 #: No own habit is known before two days of traffic.
 YOUNG = 2 * DAY
 #: Least overdispersion of slow calls.
@@ -236,7 +236,7 @@ def _opens(log10_p: Floats, z: Floats, rows: Ints, bins: Ints, may: Bools, fleet
 
 
 def _drift(series: Series, fleet: Fleet, totals: Totals, load: tuple[Floats, Bools]) -> pl.DataFrame:
-    """Days whose mean log latency lies above that of the week which ended three days before."""
+    """Days whose mean log latency lies above that of the week which ended a day before."""
     n, s = totals.timed.window(DRIFT_WINDOW), totals.log_sum.window(DRIFT_WINDOW)
     behind = DRIFT_WINDOW + DRIFT_SKIP
     past_n = totals.timed.past(WEEK, behind)
@@ -252,14 +252,15 @@ def _drift(series: Series, fleet: Fleet, totals: Totals, load: tuple[Floats, Boo
     comparable = 2 * window_sum(unseen * series.timed, DRIFT_WINDOW) <= n
     residual = np.where(usable, s / safe_n - expected, 0.0)
     z = residual / np.sqrt(variance / safe_n + variance / safe_past)
-    square = np.minimum(z**2, SQUARE_LIMIT)
-    noise = spread(square, usable, fleet, prior=DRIFT_PRIOR_SPREAD, weight=DAY, skip_days=DRIFT_SKIP // DAY)
+    # Of the upper side, as in _shift: load explains slowness that most busy days do not have, so z is below nought on nearly all of them.
+    above = 2 * np.minimum(np.maximum(z, 0.0) ** 2, DRIFT_SQUARE_LIMIT)
+    noise = spread(above, usable, fleet, prior=DRIFT_PRIOR_SPREAD, weight=DAY, skip_days=DRIFT_SKIP // DAY)
     z /= np.sqrt(np.maximum(noise, 1.0))
     changed = (residual > math.log(DRIFT_FACTOR)) & _still(totals, DRIFT_WINDOW, residual, DRIFT_FACTOR)
     changed &= _already(totals, DRIFT_WINDOW, residual, DRIFT_FACTOR)
     rows, bins = np.nonzero(usable & (z > 2.5) & changed)
     log10_p = anomalies.log10_tail(stdtr(DRIFT_DEGREES, -z[rows, bins]))
-    opens = (log10_p < OPEN_LOG10_P - fleet.many[bins]) & comparable[rows, bins]
+    opens = (log10_p < DRIFT_LOG10_P - fleet.many[bins]) & comparable[rows, bins]
     excess = n * (1.0 - np.exp(-np.maximum(residual, 0.0)))
     observed = np.exp(s / safe_n)
     return _frame(series, rows, bins, DRIFT_WINDOW, log10_p, opens, observed, np.exp(expected), "ms", n, excess)
