@@ -102,12 +102,8 @@ def _name(incident: Incident) -> None:
 
 
 def _goes_on(run: Run, incident: Incident) -> bool:
-    """Whether the run is the same endpoint, signal and code again, shortly after; a slow day no hour of slowness that was over."""
-    mine = [
-        other
-        for other in incident.runs
-        if other.series == run.series and (other.lasts_a_day or not run.lasts_a_day or _still_going(run, other))
-    ]
+    """Whether the run is the same endpoint, signal and code again, shortly after."""
+    mine = [other for other in incident.runs if other.series == run.series]
     last = max((other.last_strong(run.known) for other in mine), default=None)
     if last is None or not _compatible(run, incident):
         return False
@@ -264,7 +260,8 @@ def _fold(incidents: list[Incident], fleet: Fleet) -> list[Incident]:
         earlier = [
             (start, home)
             for start, home in seen.get(incident.first.series, [])
-            if 0 < incident.start - start <= 8 * DAY
+            if not incident.first.lasts_a_day  # whose window has no hour
+            and 0 < incident.start - start <= 8 * DAY
             and abs((incident.start - start + DAY // 2) % DAY - DAY // 2) <= HOUR
             and (home.consumer == incident.consumer or None in (home.consumer, incident.consumer))
         ]
