@@ -298,7 +298,10 @@ def test_what_cannot_be_meant_is_a_usage_error_that_names_it(
 
 def test_a_mistyped_format_is_answered_with_the_nearest_one(log: Path) -> None:
     assert "did you mean nginx_combined?" in apilens("parse", log, "--format", "ngnix_combined").err
-    assert "did you mean nginx_ingress or nginx_combined or" in apilens("parse", log, "--format", "nginx").err
+    for written in ("nginx", "ngnix", "NGINX", "ngimx"):
+        assert "did you mean nginx_ingress or nginx_combined or" in apilens("parse", log, "--format", written).err
+    assert "did you mean envoy_text or envoy_json?" in apilens("parse", log, "--format", "envoi").err
+    assert "did you mean" not in apilens("parse", log, "--format", "zeus").err
 
 
 def test_a_mistyped_command_is_answered_with_the_nearest_one() -> None:

@@ -10,11 +10,14 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import zstandard
 
@@ -328,6 +331,24 @@ def test_wide_rows_of_parquet_are_read_in_little_memory(tmp_path: Path) -> None:
     ran = subprocess.run([sys.executable, "-c", program, str(tmp_path / "wide")], capture_output=True, text=True)
     size, memory = map(int, ran.stdout.split())
     assert size > 100_000_000 and memory < 220, ran
+
+
+def test_numbers_of_parquet_with_more_than_38_digits_are_read_as_those_with_fewer(tmp_path: Path) -> None:
+    for name, kind in {"few": pa.decimal128(30, 2), "many": pa.decimal256(60, 2)}.items():
+        took = pa.array([Decimal("42.10"), None], kind)
+        columns = {
+            "timestamp": ["2026-03-09T14:00:00Z"] * 2,
+            "path": ["/v1"] * 2,
+            "status": [200, 500],
+            "duration_ms": took,
+        }
+        nested = {"in": [{"a": [Decimal(1)]}, None]}
+        inside = pa.array(nested["in"], pa.struct({"a": pa.list_(kind)}))
+        pq.write_table(pa.table({**columns, "cost": took, "in": inside}), tmp_path / name)
+    few, many = (apilens("parse", tmp_path / name) for name in ("few", "many"))
+    assert (many.code, many.err) == (0, ""), many
+    assert [call["duration_ms"] for call in many.rows()] == [42.1, None]
+    assert [call["attributes"] for call in many.rows()] == [call["attributes"] for call in few.rows()]
 
 
 def test_a_line_that_was_cut_is_said_by_the_run_that_met_it(tmp_path: Path) -> None:

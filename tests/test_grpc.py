@@ -38,7 +38,10 @@ def test_a_code_of_grpc_is_the_http_status_that_is_published_for_it_in_every_spe
 ) -> None:
     camel = name.title().replace("_", "")
     written = [str(number), name, "OK" if name == "OK" else "Canceled" if name == "CANCELLED" else camel]
-    assert statuses([f"{CALL} 200 - 12 {one}" for one in written], log_format=f"{ENVOY} %GRPC_STATUS%") == [http] * 3
+    written += [name.lower(), name.lower().replace("_", "-"), camel[0].lower() + camel[1:]]
+    written += [f"StatusCode.{name}", f"codes.{camel}", f"{number}.0"]
+    lines = [f"{CALL} 200 - 12 {one}" for one in written]
+    assert statuses(lines, log_format=f"{ENVOY} %GRPC_STATUS%") == [http] * len(written)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from apilens.formats.block import Block
 from apilens.ingest import pieces
 from apilens.ingest.lines import Lines
 from apilens.ingest.pieces import Cut, Origin, cut
-from apilens.ingest.sources import Input, open_input
+from apilens.ingest.sources import Input, expand, open_input
 from apilens.lake import open_lake
 from commands import apilens, calls, ingest, totals
 from logs import broken, line, log
@@ -767,3 +767,16 @@ def test_a_doubt_about_a_recognised_layout_is_said_once_with_its_input(tmp_path:
     pasted = ("--log-format", '%h %l %u %t "%r" %s %b "%{Referer}i" "%{User-Agentt}i" %T')
     ran = apilens("ingest", tmp_path / "t.log", "--lake", tmp_path / "other", *pasted)
     assert ran.err.count("did you mean") == 1
+
+
+@pytest.mark.parametrize("pattern", ["*", "**", "*[!.]", "[alo]*"])
+def test_a_quoted_glob_takes_what_the_shell_would_make_of_it(pattern: str, tmp_path: Path) -> None:
+    open_lake(str(tmp_path / "logs" / "lake"), create=True)
+    taken = ["a.log", "lake/stray.log", "old/b.log", "old/more/c.log"]
+    for i, name in enumerate([*taken, "old/.hidden", "none/.hidden", ".d/e.log"]):
+        (tmp_path / "logs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "logs" / name).write_bytes(log([i]))
+    found = [one.name for one in expand([f"{tmp_path}/logs/{pattern}"]) if isinstance(one, Input)]
+    assert sorted(found) == [f"{tmp_path}/logs/{name}" for name in taken]
+    (refused,) = expand([f"{tmp_path}/logs/non*"])
+    assert "matches only folders that hold nothing to read" in str(refused)

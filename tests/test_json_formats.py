@@ -954,3 +954,10 @@ def test_a_latency_beside_envoys_duration_neither_replaces_it_nor_refuses_the_ca
         found = call(record)
         assert (found["duration_ms"], dict(found["attributes"])["latency"]) == (12.0, str(latency))
     assert read(told).calls["duration_ms"].to_list() == [45.0 if str(latency) == "45" else None]
+
+
+def test_an_address_that_caddy_has_not_is_no_client() -> None:
+    record = json.loads(FORMATS["caddy_json"].example)
+    request = record["request"] | {"remote_ip": "<nil>", "client_ip": "<nil>"}
+    assert call({**record, "request": request}).get("client_ip") is None
+    assert call({**record, "request": request | {"remote_ip": "10.0.0.7"}})["client_ip"] == "10.0.0.7"

@@ -935,3 +935,13 @@ def test_two_variables_side_by_side_are_read_quickly_as_carefully(log_format: st
     ]
     assert rows[0] == rows[1]
     assert layout.reads_quickly and done.height >= left.height // 4
+
+
+def test_a_list_of_forwarded_addresses_stands_in_an_apache_layout_also_without_quotes() -> None:
+    layout = '%{X-Forwarded-For}i %l %u %t "%r" %>s %b'
+    chains = ["203.0.113.7", "203.0.113.7, 10.0.0.1", "2001:db8::1, 10.0.0.1, 10.0.0.2", "203.0.113.7,10.0.0.1", "-"]
+    lines = [f'{chain} - mia [09/Mar/2026:14:00:00 +0000] "GET /v1/carts HTTP/1.1" 200 5' for chain in chains]
+    found = read(lines, log_format=layout)
+    assert [(one.get("forwarded_for"), one["user_name"], one["path"]) for one in found] == [
+        (None if chain == "-" else chain, "mia", "/v1/carts") for chain in chains
+    ]

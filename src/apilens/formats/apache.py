@@ -268,6 +268,17 @@ _NAMES = {
 }
 
 
+def _unquoted_chain() -> f.Field:
+    """X-Forwarded-For in a place without quotes, as where %h stood: addresses with commas and blanks between them, unless a
+    client sent other text."""
+
+    def accept(raw: pl.Expr, columns: f.Columns) -> pl.Expr:
+        return raw.is_null() | ~raw.str.ends_with(",")
+
+    chain = f.text("forwarded_for", pattern=r'(?:[^\s,"]+(?:, *[^\s,"]+)*|(?:[^"\\]|\\.)*?|"")')
+    return replace(chain, accept=accept)
+
+
 def _attribute(letter: str, argument: str | None) -> f.Field:
     """A value without a column of its own; a cookie is named so that it is never stored in the clear."""
     if argument is None:
@@ -342,6 +353,8 @@ def layout(log_format: str, tz: str = "UTC", gateway: str = "apache_logformat") 
             known = _WRITTEN.get(key) if gateway in KNOWN else None
             if gateway in KNOWN and key == "{referer}i" and not text[: found.start()].endswith('"'):
                 known = f.strictly(f.text("referrer"), r"[A-Za-z][\w+.-]*:[^\"]*", "a URL")
+            if key == "{x-forwarded-for}i" and not text[: found.start()].endswith('"'):
+                known = _unquoted_chain()
             known = known or _FIELDS.get(key) or _CALLERS.get(key)
             if known is None and gateway not in KNOWN:
                 doubts += _doubt(found[0], argument, letter)

@@ -10,6 +10,7 @@ import polars as pl
 from apilens.errors import UsageError
 from apilens.formats import nginx
 from apilens.formats.format import Format, FoundLayout, Options
+from apilens.formats.layout import nearest
 from apilens.formats.registry import FORMATS
 
 #: A head without a line: what a format is opened with to see what it makes of options.
@@ -80,6 +81,17 @@ def named_format(options: Options) -> str | None:
 
 
 def _unknown(name: str) -> Format:
-    near = [known for known in FORMATS if name in known] or get_close_matches(name, FORMATS, n=1)
+    near = (
+        [known for known in FORMATS if name.lower() in known]
+        or _of_gateway(name.lower())
+        or get_close_matches(name, FORMATS, n=1)
+    )
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     raise UsageError(f"--format {name!r} is not known; {hint}known: {', '.join(FORMATS)}")
+
+
+def _of_gateway(name: str) -> list[str]:
+    """The formats of a gateway whose name is spelt nearly so: all names begin with it, and are much longer than it."""
+    words = {word for known in FORMATS for word in known.split("_")}
+    gateway = nearest(name, words) or next(iter(get_close_matches(name, words, n=1, cutoff=0.75)), None)
+    return [known for known in FORMATS if gateway in known.split("_")]

@@ -38,13 +38,13 @@ def _duration() -> f.Field:
     return f.Field(read, read, None, accept, accept)
 
 
-def _remote() -> f.Field:
-    """The peer's address, which is the client's unless a trusted proxy forwarded the call."""
+def _address(*columns: str, rank: int = 0) -> f.Field:
+    """An address; `<nil>` is how Go writes that it has none."""
 
     def read(raw: pl.Expr) -> f.Columns:
-        return {"client_ip": raw, "_peer_ip": raw}
+        return dict.fromkeys(columns, pl.when(raw != "<nil>").then(raw))
 
-    return f.Field(read, read, rank=1)
+    return f.Field(read, read, rank=rank)
 
 
 #: What the console encoder writes, between tabs (copies make blanks of them): time, level in colour or not, logger, message,
@@ -89,8 +89,9 @@ def layout(tz: str = "UTC") -> JsonLayout:
             "$.request.uri": f.url(),
             "$.request.proto": f.spoken_version(),
             "$.request.host": f.host(),
-            "$.request.client_ip": f.token("client_ip"),
-            "$.request.remote_ip": _remote(),
+            "$.request.client_ip": _address("client_ip"),
+            # The peer's, which is the client's unless a trusted proxy forwarded the call.
+            "$.request.remote_ip": _address("client_ip", "_peer_ip", rank=1),
             "$.request.remote_addr": f.peer(rank=2),
             "$.request.remote_port": f.integer("_peer_port", pl.Int32),
             "$.user_id": f.text("user_name"),

@@ -27,12 +27,12 @@ _HTTP = {
     "DATA_LOSS": 500,
     "UNAUTHENTICATED": 401,
 }
-#: The same by all spellings: as number, as above, as Envoy and Go write them.
+#: The same by number, and by name in small letters with nothing between its words.
 _WRITTEN = {
     written: http
     for number, (name, http) in enumerate(_HTTP.items())
-    for written in (str(number), name, name.title().replace("_", ""))
-} | {"Canceled": _HTTP["CANCELLED"]}
+    for written in (str(number), name.lower().replace("_", ""))
+} | {"canceled": _HTTP["CANCELLED"]}
 
 #: What gateways call it in `attributes`: grpc_status, grpc_status_number, trailer.grpc-status, sent_trailer_grpc_status,
 #: upstream_http_grpc_status, response.headers.grpc-status, downstream_Grpc-Status, res.hdr(grpc-status), rpc.grpc.status_code, …
@@ -54,10 +54,14 @@ def is_grpc_status(name: str) -> bool:
 
 
 def http_status(grpc_status: pl.Expr) -> pl.Expr:
-    """The HTTP status of a gRPC status as logged, also as the only one in a list of JSON; null where it is none."""
-    return (
-        grpc_status.cast(pl.String).str.strip_chars('[]"').replace_strict(_WRITTEN, default=None, return_dtype=pl.Int16)
-    )
+    """The HTTP status of a gRPC status as logged, also as the only one in a list of JSON; null where it is none.
+
+    Each language spells the names in its own way: DEADLINE_EXCEEDED, DeadlineExceeded, deadline-exceeded,
+    StatusCode.DEADLINE_EXCEEDED; and stores of documents make 4.0 of a 4.
+    """
+    plain = grpc_status.cast(pl.String).str.strip_chars('[]"').str.to_lowercase()
+    bare = plain.str.replace(r"^(?:status)?codes?\.|\.0$", "").str.replace_all(r"([a-z])[ _-]", "${1}")
+    return bare.replace_strict(_WRITTEN, default=None, return_dtype=pl.Int16)
 
 
 def judged(calls: pl.DataFrame, told: pl.Expr) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from isal import igzip_lib, isal_zlib
 
@@ -23,6 +23,9 @@ from apilens import objects
 from apilens.errors import InputError
 from apilens.ingest.lines import Lines
 from apilens.lake.tables import LAKE_FOLDERS, MARKER
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 #: The longest line that is read: a call fits in a few KiB, and a longer line would have to be held in memory.
 MAX_LINE_BYTES = 8 << 20
@@ -70,7 +73,7 @@ class Input:
 
 
 def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
-    """The inputs behind files, folders (recursively, hidden files left out), globs, URLs of objects and `-`; each once. Nothing of a lake is one.
+    """The inputs behind files, folders (recursively, hidden files left out), globs (of either), URLs of objects and `-`; each once. Nothing of a lake is one.
 
     A path that leads to nothing comes back as an InputError in its place, so that the others can go on.
     """
@@ -92,6 +95,7 @@ def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
             yield InputError(f"{text}: cannot be read ({error.strerror})")
             continue
         refused: list[InputError] = []
+        found: list[tuple[Path, bool]] = []  # and whether a folder holds it
         if there and _in_a_lake(path):
             yield InputError(
                 f"{text}: belongs to a lake, which holds what was ingested, and no logs; ask it by: apilens endpoints --lake DIR"
@@ -99,38 +103,43 @@ def expand(paths: Sequence[str]) -> Iterator[Input | InputError]:
             continue
         if in_folder:
             found, refused = _in_folder(path)
-            yield from refused
         elif there:
-            found = [path]
+            found = [(path, False)]
         else:
-            matches = list(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207 - Path.glob takes no absolute pattern
+            matches = sorted(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207 - Path.glob takes no absolute pattern
             there = bool(matches)
-            found = sorted(match for match in matches if match.is_file() and not _in_a_lake(match))
+            matches = [match for match in matches if not _in_a_lake(match)]
+            found = [(match, False) for match in matches if match.is_file()]
+            for folder in filter(Path.is_dir, matches):  # as if a shell had put their names here
+                inside, closed = _in_folder(folder)
+                found, refused = found + inside, refused + closed
+        yield from refused
         if not found and not refused:
-            what = "matches only folders, or files of a lake" if there else "does not exist"
+            what = "matches only folders that hold nothing to read, or files of a lake" if there else "does not exist"
             if path.is_symlink():
                 what = f"is a link to {path.readlink()}, which does not exist"
             if in_folder:
                 empty = "holds nothing to read (hidden files, links to folders and lakes are left out)"
                 what = "is an empty folder" if not any(path.iterdir()) else empty
             yield InputError(f"{text}: {what}; expected a file, a folder, a quoted glob or - for standard input")
-        for one in found:
+        for one, inside_folder in found:
             real = one.resolve()
             if real not in seen:
                 seen.add(real)
                 # A name that is no UTF-8 must not end a run: the ledger holds text.
                 name = os.fsencode(one).decode("utf-8", "backslashreplace")
-                yield Input(name, one, found_in_folder=in_folder)
+                yield Input(name, one, found_in_folder=inside_folder)
 
 
-def _in_folder(folder: Path) -> tuple[list[Path], list[InputError]]:
-    """The files below a folder, sorted, hidden ones and lakes left out; and what of it cannot be looked into. Links to folders are not followed."""
+def _in_folder(folder: Path) -> tuple[list[tuple[Path, bool]], list[InputError]]:
+    """The files below a folder, sorted, hidden ones and lakes left out, each with True; and what of it cannot be looked into.
+    Links to folders are not followed."""
     refused: list[OSError] = []
     found = []
     for where, folders, names in os.walk(folder, onerror=refused.append):
         folders[:] = [name for name in folders if not name.startswith(".") and not _of_a_lake(Path(where, name))]
         found += [Path(where, name) for name in names if not name.startswith(".")]
-    return sorted(filter(_is_file, found)), [
+    return [(file, True) for file in sorted(filter(_is_file, found))], [
         InputError(f"{error.filename}: cannot be read ({error.strerror})") for error in refused
     ]
 
@@ -467,6 +476,33 @@ class _Members:
         self._member = None
 
 
+def _without_decimal256(table: pa.Table) -> pa.Table:
+    """The table with numbers of more than 38 digits as text, as narrower ones are written: Polars ends the process over them."""
+    schema = table.schema
+    for i, column in enumerate(schema):
+        schema = schema.set(i, column.with_type(_as_text(column.type)))
+    return table if schema == table.schema else table.cast(schema)
+
+
+def _as_text(kind: pa.DataType) -> pa.DataType:
+    """The type with text for each decimal256 in it."""
+    import pyarrow as pa
+
+    if pa.types.is_decimal256(kind):
+        return pa.string()
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_as_text(field.type)) for field in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(_as_text(kind.key_type), _as_text(kind.item_type))
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_as_text(kind.value_type)))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(kind.value_field.with_type(_as_text(kind.value_type)))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(kind.value_field.with_type(_as_text(kind.value_type)), kind.list_size)
+    return kind
+
+
 class _ParquetLines(io.RawIOBase):
     """A Parquet file as JSON lines, some rows at a time."""
 
@@ -508,7 +544,7 @@ class _ParquetLines(io.RawIOBase):
             table = next(self._tables, None)
             if table is None:
                 return 0
-            rows = pl.DataFrame(table)
+            rows = pl.DataFrame(_without_decimal256(table))
             # Bytes are no text, and JSON has no form for them: neither alone nor inside a list or struct.
             rows = rows.select(name for name, dtype in rows.schema.items() if "Binary" not in str(dtype))
             self._rest = rows.write_ndjson().encode()
