@@ -321,8 +321,12 @@ def test_an_archive_without_end_that_comes_through_a_pipe_stops_at_the_same_limi
     assert ran.returncode == 4 and "decompression bomb" in ran.stderr and "1 stored" in ran.stdout, ran
 
 
-def test_wide_rows_of_parquet_are_read_in_little_memory(tmp_path: Path) -> None:
-    pl.DataFrame({"path": [f"/{i}{'x' * 20_000}" for i in range(5_000)]}).write_parquet(tmp_path / "wide")
+@pytest.mark.parametrize(("rows", "width"), [(5_000, 20_000), (600, 200_000)])
+def test_wide_rows_of_parquet_are_read_in_little_memory(rows: int, width: int, tmp_path: Path) -> None:
+    paths = [
+        f"/{os.urandom(width // 2).hex()}" for _ in range(rows)
+    ]  # no two alike: nothing of it is small as it is stored
+    pl.DataFrame({"path": paths}).write_parquet(tmp_path / "wide")
     program = (
         "import re, sys; from pathlib import Path; from apilens.ingest.sources import Input, open_input;"
         "stream = open_input(Input('wide', Path(sys.argv[1]))); sizes = iter(lambda: len(stream.read(1 << 20)), 0);"

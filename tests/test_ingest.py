@@ -758,6 +758,45 @@ def test_a_piece_has_no_more_lines_than_memory_holds_and_the_same_data_is_known_
     assert (again["stored"], again["duplicate"]) == (0, 30)
 
 
+@pytest.mark.parametrize("columns", [8, 60, 400])
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_a_piece_has_no_more_cells_than_memory_holds_and_the_same_data_is_known_again(
+    columns: int, form: str, tmp_path: Path
+) -> None:
+    times = [f"2026-03-09T14:{i // 60:02d}:{i % 60:02d}Z" for i in range(400)]
+    rows = pl.DataFrame({"ts": times, "path": "/", "status": 200} | {f"c{i}": 1 for i in range(columns)})
+    (rows.write_csv if form == "csv" else rows.write_ndjson)(tmp_path / "wide")
+    with mock.patch.multiple(pieces, MAX_CELLS=10_000, _GLANCE=1, _NARROW=13):
+        first = ingest(tmp_path / "lake", tmp_path / "wide")
+    entries = open_lake(str(tmp_path / "lake")).ledger()
+    most = 10_000 if form == "csv" else 5_000
+    assert first["stored"] == 400
+    assert entries["lines"].max() * (columns + 2) <= most  # type: ignore[operator]  # of a column of numbers
+    assert len(entries) <= 400 // (most // (columns + 3)) + 1
+    again = ingest(tmp_path / "lake", tmp_path / "wide")
+    assert (again["stored"], again["duplicate"]) == (0, 400)
+
+
+def test_lines_as_gateways_write_them_are_not_cut_into_smaller_pieces(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_bytes(log(range(400)))
+    with mock.patch.multiple(pieces, MAX_CELLS=100, _GLANCE=1):
+        ingest(tmp_path / "lake", tmp_path / "a.log")
+    assert len(open_lake(str(tmp_path / "lake")).ledger()) == 1
+
+
+@pytest.mark.parametrize(("columns", "code"), [(4_000, 0), (20_001, 3)])
+def test_a_table_may_have_thousands_of_columns_and_beyond_that_is_none(columns: int, code: int, tmp_path: Path) -> None:
+    cells = [f"c{i}" for i in range(columns - 3)], ["1"] * (columns - 3), ["1"] * (columns - 4)
+    lines = ["ts,path,status", "2026-03-09T14:00:00Z,/,200", "2026-03-09T14:00:01Z,/,200"]
+    text = "".join(f"{line},{','.join(rest)}\n" for line, rest in zip(lines, cells, strict=True))
+    (tmp_path / "wide.csv").write_text(text)
+    ran = apilens("ingest", "--lake", tmp_path / "lake", tmp_path / "wide.csv")
+    if code:
+        assert (ran.code, "internal error" in ran.err) == (code, False), ran
+    else:
+        assert "1 stored, 1 rejected" in ran.out
+
+
 def test_a_doubt_about_a_recognised_layout_is_said_once_with_its_input(tmp_path: Path) -> None:
     line = '203.0.113.7 - - [09/Mar/2026:14:00:00 +0000] "GET /v1 HTTP/1.1" 200 5 "-" "c" '
     (tmp_path / "t.log").write_text("".join(f"{line}{seconds}\n" for seconds in (0, 1, 0)))

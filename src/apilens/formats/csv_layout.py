@@ -15,6 +15,8 @@ from apilens.formats.fields import Field, attribute, outranked, read_raws, shown
 _QUOTED = r'"[^"]*"'
 #: Further cells of a line that may have some.
 _MAX_FURTHER = 50
+#: Cells of a line that one regex tells: that of 4,000 is larger than Polars compiles.
+_MAX_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,12 @@ class CsvLayout(Layout):
         # Nearly all lines have as many cells as the first one, which one regex tells.
         first = self._separators(rest["line"].head(1)).to_list() or [wanted]
         extra = min(max(first[0] - wanted, 0), self._most_further)
-        shaped = rest["line"].str.contains(
-            f"^{self.separator.join(self._cells)}{f'{self.separator}{self._cell}' * extra}$"
-        )
+        if wanted + extra < _MAX_AT_ONCE:
+            shaped = rest["line"].str.contains(
+                f"^{self.separator.join(self._cells)}{f'{self.separator}{self._cell}' * extra}$"
+            )
+        else:
+            shaped = pl.repeat(False, rest.height, eager=True)
         odd = rest.filter(~shaped)
         broken = self._broken(odd)
         odd, rest = (some.join(broken, on="row", how="anti", maintain_order="left") for some in (odd, rest))

@@ -506,17 +506,29 @@ def _as_text(kind: pa.DataType) -> pa.DataType:
 class _ParquetLines(io.RawIOBase):
     """A Parquet file as JSON lines, some rows at a time."""
 
-    #: Rows decoded at once, of which wide ones (20 KB each) are 5 MB; and bytes of them that are written as lines at once, since
-    #: fewer narrow rows cost more. Picked: 50,000 rows at once took 1.2 GB for rows of 2 KB.
-    _ROWS, _BYTES = 256, 1 << 20
+    #: Rows decoded at once, fewer where they are more bytes than these; and bytes of them that are written as lines at once, since
+    #: fewer narrow rows cost more. Picked: 50,000 rows at once took 1.2 GB for rows of 2 KB, 256 took .5 GB for rows of 200 KB.
+    _ROWS, _DECODED, _BYTES = 256, 4 << 20, 1 << 20
+    #: Bytes read ahead of all columns together, and of one at most and at least.
+    _AHEAD, _MOST_AHEAD, _LEAST_AHEAD = 16 << 20, 1 << 20, 8 << 10
 
     def __init__(self, raw: BinaryIO) -> None:
         import pyarrow.parquet as pq
 
-        # With a buffer a column of a row group is read as it is needed, else whole.
-        batches = pq.ParquetFile(raw, buffer_size=1 << 20).iter_batches(batch_size=self._ROWS)
-        self._tables = self._cut(batches)
+        metadata = pq.read_metadata(raw)
+        ahead = self._AHEAD // max(metadata.num_columns, 1)
+        ahead = min(max(ahead, self._LEAST_AHEAD), self._MOST_AHEAD)
+        # With a buffer a column of a row group is read as it is needed, else whole; what is fetched before that is all columns.
+        self._file = pq.ParquetFile(raw, metadata=metadata, buffer_size=ahead, pre_buffer=False)
+        self._tables = self._cut(self._batches())
         self._rest = b""
+
+    def _batches(self) -> Iterator[Any]:
+        """The rows of one row group after the other, some at a time."""
+        for number in range(self._file.num_row_groups):
+            group = self._file.metadata.row_group(number)
+            rows = self._DECODED * group.num_rows // max(group.total_byte_size, 1)
+            yield from self._file.iter_batches(min(max(rows, 1), self._ROWS), row_groups=[number])
 
     def readable(self) -> bool:
         return True
