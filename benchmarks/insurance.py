@@ -109,7 +109,7 @@ KINDS = [
     ("error_burst", 3, 40), ("recurring", 1, 30), ("auth_failure", 2, 100), ("rate_limit", 2, 80), ("validation_regression", 2, 300),
     ("new_code", 1, 360), ("low_traffic_fail", 2, 400), ("traffic_drop", 2, 150), ("traffic_spike", 1, 80), ("silence", 1, 150),
 ]  # fmt: skip
-SHOWN = {"easy": 40, "medium": 20}
+SHOWN, SHOWN_BY_COUNT = {"easy": 40, "medium": 20}, {"easy": 200, "medium": 80}  # calls affected
 MACHINES = ("renewals", "invoices", "hooks", "export", "probe")
 
 
@@ -185,10 +185,8 @@ class Insurance(Services):
         """What a calendar brings: the mainframe's nights and Sundays, the end of the month, statements of commission."""
         random, minute = self.random, self.minute
         host = self.of("policies", "billing")
-        begin, end = 22.5 * 60, 25.5 * 60
         for day in range(-1, self.days):
-            length = (end - begin) * random.lognormal(0, 0.15)
-            night = wave(minute - day * DAY, begin, begin + length, 20, 20)
+            night = wave(minute - day * DAY, 1350, 1350 + 180 * random.lognormal(0, 0.15), 20, 20)
             self.slower[host] *= 1 + random.uniform(0.25, 0.5) * night
         for day in SUNDAYS:  # 5:30 local; whoever asks the mainframe then may be told to come back
             at, length = day * DAY + 210, int(random.uniform(30, 50))
@@ -307,8 +305,7 @@ class Insurance(Services):
         calls.ms = np.where(late, self.limit[calls.endpoint] + random.exponential(3, len(ms)), ms)
         failed = np.isin(calls.status, [500, 502, 503, 504])
         calls = calls.and_those(planted.tried_again(random, self, calls, failed, None, 0.5, (0.7, 1.4), self.gate))
-        calls = calls.where(np.argsort(calls.at, kind="stable"))
-        calls = calls.where(calls.at < self.minutes * 60)
+        calls = calls.where(np.argsort(calls.at, kind="stable")).where(slice(np.count_nonzero(calls.at < self.minutes * 60)))  # fmt: skip
         return self.without_holes(calls, calls.gate)
 
     def answered(self, calls: Asked, slot: np.ndarray) -> np.ndarray:
@@ -334,13 +331,12 @@ class Insurance(Services):
 
     def lines(self, calls: Asked) -> pl.DataFrame:
         """The log, in the layout of worlds.LOG_FORMAT; at: beginning of each call, order: when its line came (seconds since the epoch)."""
-        random, n, e = np.random.default_rng(len(calls)), len(calls), calls.endpoint
+        random, n, e = self.random.spawn(1)[0], len(calls), calls.endpoint
+        bigger = np.exp(random.normal(np.log(1800), 0.9, self.endpoints))
         before, after = zip(*((*path.split("{id}"), "")[:2] for path in self.path), strict=True)
-        has_id = np.array(["{id}" in path for path in self.path])
-        number = random.integers(10_000_000, 99_999_999, n)
+        has_id, number = np.array(["{id}" in path for path in self.path]), random.integers(10_000_000, 99_999_999, n)
         page = np.where(random.random(n) < 0.3, random.integers(2, 6, n), 0)
         listed = np.array([self.method[i] == "GET" and not has_id[i] and self.kind[i] != "probe" for i in range(self.endpoints)])  # fmt: skip
-        bigger = np.exp(random.normal(np.log(1800), 0.9, self.endpoints))
         size = bigger[e] * self.bigger[self.of_service[e], np.minimum(calls.at // 60, self.minutes - 1).astype(int)] * random.lognormal(0, 0.5, n)  # fmt: skip
         size = np.where(calls.status == 304, 0, np.where(calls.status >= 400, random.integers(60, 180, n), size))
         newer = (calls.client % 97 / 97) < np.clip((calls.at / 60 - self.release) / (3 * DAY), 0, 0.9)
@@ -418,7 +414,8 @@ def drawn(random: np.random.Generator, world: Insurance, quiet: Split, others: l
     usual = {code for e in fault.endpoints for code in world.answers[e]}
     fault.code = planted.answer(random, kind, usual)
     planted.of_one_consumer(random, fault, quiet, call, releases=True, anonymous=0)
-    if kind == "rate_limit" and fault.who is None:
+    strange = kind in COUNTED and int(fault.start // 86_400) == HOLIDAY  # nobody knows how many calls are usual then
+    if strange or (kind == "rate_limit" and fault.who is None):
         return None
     return fault if planted.stands(fault, world, quiet, others) else None
 
@@ -436,10 +433,9 @@ def done(random: np.random.Generator, world: Insurance, calls: Asked, fault: Fau
         return planted.refuse(random, calls, fault, inside, hit)
     assert fault.code is not None
     planted.fail(random, calls, hit, fault.code)
-    if fault.code < 500:
+    if fault.code < 500:  # not tried again
         return calls
-    failed = np.zeros(len(calls), dtype=bool)
-    failed[hit] = True
+    failed = np.isin(np.arange(len(calls)), hit)
     return calls.and_those(planted.tried_again(random, world, calls, failed, fault, 0.4, (0.7, 1.4), world.gate))
 
 
@@ -466,7 +462,7 @@ def look(world: Insurance, quiet: Split, given: Split, fault: Fault) -> Figures:
 
 
 def z_of_count(world: Insurance, fault: Fault, at: np.ndarray, count: int) -> float:
-    """How far a count is from those of the same time on other days of its sort (workdays or days off), in standard deviations.
+    """How far a count is above (of a spike) or below those of the same time on other days of its sort (workdays or days off), in standard deviations.
 
     Days differ: what is beyond two standard deviations of theirs counts as the deviance of a Poisson count from there.
     """
@@ -481,19 +477,21 @@ def z_of_count(world: Insurance, fault: Fault, at: np.ndarray, count: int) -> fl
     if len(before) < 3:
         return 0.0
     middle = float(np.median(before))
-    sign = 1 if count > middle else -1
+    sign = 1 if fault.kind == "traffic_spike" else -1
     unlike = 1.5 * np.median(np.abs(np.array(before) - middle))  # one Friday afternoon or burst among them says little
     spread = np.sqrt(middle + 1 + unlike**2)
     bound = max(middle + 2 * sign * spread, 0.5)
     if (count - bound) * sign <= 0:
-        return float(abs(count - middle) / spread)
+        return float((count - middle) * sign / spread)
     return float(2 + np.sqrt(2 * (count * np.log(max(count, 1) / bound) - count + bound)))
 
 
 def graded(world: Insurance, quiet: Split, given: Split, fault: Fault) -> None:
     """Sets a fault's figures, and its grade by them alone: by z and calls as `measure` does, and by how much the best endpoint changed."""
     fault.grade = "easy"
-    planted.measure(fault, SHOWN, partial(look, world, quiet, given))
+    planted.measure(fault, SHOWN_BY_COUNT if fault.kind in COUNTED else SHOWN, partial(look, world, quiet, given))
+    if fault.endpoints:  # one call of an endpoint that is not named is not told of
+        fault.affected = look(world, quiet, given, fault).affected
     change, needed = fault.during - fault.usual, {"easy": 0.2, "medium": 0.08}
     if fault.kind in (*COUNTED, "latency_step", "latency_drift"):
         change = abs(np.log((fault.during + 1) / (fault.usual + 1)))
