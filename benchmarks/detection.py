@@ -22,6 +22,7 @@ import campus
 import delivery
 import grid
 import hospital
+import insurance
 import maps
 import market
 import mobility
@@ -85,6 +86,7 @@ def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float, 
             "delivery": delivery.make,
             "grid": grid.make,
             "hospital": hospital.make,
+            "insurance": insurance.make,
             "maps": maps.make,
             "market": market.make,
             "mobility": mobility.make,
