@@ -353,7 +353,7 @@ class Streaming(Services):
         if kind == "upstream_timeout":
             fault.upstream = self.service[fault.endpoints[0]]
         elif kind == "node_outage":
-            fault.gate, fault.endpoints = int(quiet.calls.gate[met]), usable
+            fault.gate, fault.endpoints, fault.strength = int(quiet.calls.gate[met]), usable, STRENGTH[grade if grade == "easy" else "medium"]  # fmt: skip
         elif kind == "error_burst" and random.random() < 0.3:
             fault.instance = int(quiet.calls.instance[met] // 10 * 10 + 1)
         elif kind == "traffic_drop" and random.random() < 0.5:  # its customers cannot reach us
