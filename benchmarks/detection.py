@@ -29,6 +29,7 @@ import mobility
 import polars as pl
 import portal
 import saas
+import streaming
 import telco
 import tickets
 import worlds
@@ -92,6 +93,7 @@ def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float, 
             "mobility": mobility.make,
             "portal": portal.make,
             "saas": saas.make,
+            "streaming": streaming.make,
             "telco": telco.make,
             "tickets": tickets.make,
         }

@@ -196,6 +196,9 @@ KINDS = {
         Kind("portal", haproxy, {"endpoints": 36, "days": 9, "calls_per_minute": 20.0}),
         Kind("arcade", kong, {"endpoints": 40, "days": 9, "calls_per_minute": 20.0}),
         Kind("delivery", envoy, {"endpoints": 40, "days": 9, "calls_per_minute": 20.0}),
-        *(Kind(name, None, BLIND) for name in ("campus", "grid", "insurance", "maps", "mobility", "saas", "tickets")),
+        *(
+            Kind(name, None, BLIND)
+            for name in ("campus", "grid", "insurance", "maps", "mobility", "saas", "streaming", "tickets")
+        ),
     )
 }
