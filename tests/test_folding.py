@@ -90,6 +90,21 @@ def test_what_gets_slower_for_days_behind_one_upstream_is_one_ticket(
     assert grouped([first, later], behind(upstreams)) == tickets
 
 
+@pytest.mark.parametrize(("length", "tickets"), [(HOUR // 4, [[0, 1]]), (DAY, [[0], [1]])], ids=["sudden", "days"])
+def test_what_gets_slower_for_days_has_no_moment_in_common(length: int, tickets: list[list[int]]) -> None:
+    """Behind two upstreams, raised in the same minute."""
+    runs = [run_of(one, "latency", 3 * DAY - length, 3 * DAY, 4 * DAY) for one in range(2)]
+    assert grouped(runs, behind(["a", "b", "c", "d"])) == tickets
+
+
+def test_what_gets_slower_for_days_is_not_of_the_hour_a_day_before_behind_its_upstream() -> None:
+    runs = [
+        run_of(0, "latency", 3 * DAY - 6, 3 * DAY, 3 * DAY + 3),
+        run_of(1, "latency", 3 * DAY, 4 * DAY, 5 * DAY),
+    ]
+    assert grouped(runs, behind(["a"] * 4)) == [[0], [1]]
+
+
 @pytest.mark.parametrize(
     ("machines", "tickets"),
     [
@@ -173,6 +188,13 @@ def test_what_comes_back_at_its_hour_is_one_ticket(signal: str, days: list[int],
     kept = incidents._fold(found, fleet)
     assert len(kept) == tickets
     assert len(kept[0].repeats) == 2 - tickets
+
+
+def test_a_slow_day_is_not_the_hour_of_slowness_of_the_day_before_again() -> None:
+    fleet, _ = fleet_and_rows()
+    hour, day = run_of(0, "latency", DAY + 5, DAY + 7, DAY + 9), run_of(0, "latency", 2 * DAY + 5, 3 * DAY + 5, 4 * DAY)
+    found = [incidents.Incident([run], Profile()) for run in (hour, day)]
+    assert incidents._fold(found, fleet) == found
 
 
 @pytest.mark.parametrize(("hours", "tickets"), [(2, [[0, 0]]), (30, [[0], [0]])])
