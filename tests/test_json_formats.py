@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from apilens.errors import FormatError, UsageError
 from apilens.formats import FORMATS, Options, apipark, check_options, detect, json_layout, nearly_json
-from apilens.formats.block import Block, Parsed, parse, parse_records
+from apilens.formats.block import Block, Parsed, Reader, parse, parse_records
 from apilens.formats.configs import read_layouts
-from apilens.formats.json_layout import DEEPEST, too_deep
+from apilens.formats.json_layout import DEEPEST, JsonLayout, too_deep
 from apilens.formats.nearly_json import mended
 from patience import comes_to_an_end
 
@@ -548,7 +548,7 @@ def test_azure_s_properties_are_read_also_where_they_are_a_text(name: str) -> No
     texts = [json.dumps({**record, "properties": json.dumps(record["properties"])}) for record in records]
     plain, opened = (read(*written) for written in (lines, texts))
     assert opened.rejects.equals(plain.rejects) and opened.filtered == plain.filtered
-    assert opened.calls.equals(plain.calls) and plain.calls.height
+    assert filled(opened.calls) == filled(plain.calls) and plain.calls.height
 
 
 @pytest.mark.parametrize("inside", ['{"a":' * 1001 + "1" + "}" * 1001, "[" * 100_000 + "]" * 100_000])
@@ -694,18 +694,22 @@ def test_what_lines_have_in_common_makes_no_difference_to_what_is_read(
     odd += [texts[0].replace('":"', '":"\\x22', 1)]
     block = lines(*texts, *odd, *HOSTILE)
     reader = detect(lines(*texts), Options(), "x").reader
+    monkeypatch.setattr(json_layout, "_LEARNED", len(texts))
     told = {}
-    for many in (1, 10**9):
+    for many, before in ((10**9, 0), (1, 0), (10**9, 2)):
         monkeypatch.setattr(json_layout, "_MANY", many)
-        monkeypatch.setattr(json_layout, "_LEARNED", len(texts))
-        part = parse(block, reader)
+        fresh = Reader((replace(reader.layouts[0]), *reader.layouts[1:]), reader.wrappers)  # it remembers nothing
+        for _ in range(before):
+            parse(lines(*texts), fresh)
+        part = parse(block, fresh)
         calls = {}
         for row in part.calls.iter_rows(named=True):
             calls[row["row"]] = {key: value for key, value in row.items() if value is not None}
             calls[row["row"]].setdefault("parse_status", "ok")  # which is what a null one means
             calls[row["row"]]["attributes"] = dict(row.get("attributes") or {})
-        told[many] = (calls, sorted(part.rejects.select("row", "reason").rows()), part.filtered)
-    assert told[1] == told[10**9]
+        told[many, before] = (calls, sorted(part.rejects.select("row", "reason").rows()), part.filtered)
+    assert told[10**9, 0] == told[1, 0]
+    assert told[10**9, 0] == told[10**9, 2]
 
 
 _TAG = st.text(st.sampled_from("ab-1.:/"), max_size=4).map(lambda text: text or "-") | st.sampled_from(
@@ -961,3 +965,38 @@ def test_an_address_that_caddy_has_not_is_no_client() -> None:
     request = record["request"] | {"remote_ip": "<nil>", "client_ip": "<nil>"}
     assert call({**record, "request": request}).get("client_ip") is None
     assert call({**record, "request": request | {"remote_ip": "10.0.0.7"}})["client_ip"] == "10.0.0.7"
+
+
+def learnings(block: Block, blocks: int, name: str) -> int:
+    """How often it is found out what is usual among the lines of so many blocks."""
+    reader = detect(block, Options(), "x").reader
+    fresh = Reader((replace(reader.layouts[0]), *reader.layouts[1:]), reader.wrappers)
+    assert fresh.layouts[0].gateway == name
+    with mock.patch.object(JsonLayout, "_usual", autospec=True, side_effect=JsonLayout._usual) as learned:
+        for _ in range(blocks):
+            parse(block, fresh)
+    return learned.call_count
+
+
+def test_what_is_usual_is_found_out_once_also_where_most_spans_are_no_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_layout, "_MANY", 10)
+    (span,) = json.loads(FORMATS["otlp_trace"].example)["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    others = [{**span, "kind": 1, "attributes": [{"key": f"a{i}", "value": {"stringValue": "x"}}]} for i in range(5)]
+    document = {"resourceSpans": [{"scopeSpans": [{"spans": [span, *others]}]}]}
+    assert learnings(lines(*[document] * 9), 6, "otlp_trace") == 1
+
+
+def test_what_is_usual_is_seldom_looked_for_where_no_two_lines_have_the_same_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(json_layout, "_MANY", 10)
+    monkeypatch.setattr(json_layout, "_LEARNED", 4)
+    record = json.loads(FORMATS["kong_json"].example)
+    records = [record | ({f"n{i}": i} if i > 3 else {}) for i in range(20)]
+    assert learnings(lines(*records), 12, "kong_json") == 4
+
+
+def test_a_layout_that_has_read_a_few_lines_knows_what_is_usual_among_the_next() -> None:
+    """A folder of many small files: to ask each for all that a format may log took longer than all else."""
+    calls = lines(*[FORMATS["kong_json"].example] * 3)
+    assert [learnings(calls, files, "kong_json") for files in (1, 2, 9)] == [0, 1, 1]

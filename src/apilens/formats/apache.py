@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 
 import polars as pl
 
@@ -405,6 +405,13 @@ def _too_small(lines: pl.Series) -> bool:
     return bool((last < _LEAST_US).mean() > 0.5 or (last == 0).mean() >= _ZEROS)  # type: ignore[operator]  # of booleans
 
 
+@lru_cache(8)
+def _odd_numbers(lines: tuple[str, ...]) -> tuple[bool, bool]:
+    """What `_too_small` and `_no_requests` say of a head, which three formats ask."""
+    head = pl.Series(lines, dtype=pl.String)
+    return _too_small(head), _no_requests(head)
+
+
 #: Bytes of `GET / HTTP/1.0` with a line end.
 _LEAST_REQUEST = 16
 
@@ -418,7 +425,7 @@ def _no_requests(lines: pl.Series) -> bool:
 
 def _known(name: str, description: str, example: str) -> Format:
     def layouts(head: pl.DataFrame, options: Options) -> list[TextLayout]:
-        unknown, none_received = _too_small(head["line"]), _no_requests(head["line"])
+        unknown, none_received = _odd_numbers(tuple(head["line"]))
         texts = (
             text.removesuffix(" %D") + _UNKNOWN if unknown and text.endswith(" %D") else text
             for text in KNOWN[name]

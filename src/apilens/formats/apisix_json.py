@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import polars as pl
 
 from apilens.formats import fields as f
@@ -87,19 +89,26 @@ _ROUTED = {"route_id": f.text("gateway_route"), "service_id": f.text("service")}
 
 def _open(head: pl.DataFrame, options: Options) -> list[JsonLayout]:
     """The default layout, and that of a custom log_format: chosen keys, to which route_id is added."""
+    custom = _custom(tuple(names(head["line"].head(20)).items()), options.tz)
+    return [LAYOUT] if custom is None else [LAYOUT, custom]
+
+
+@lru_cache(32)
+def _custom(seen: tuple[tuple[str, str], ...], tz: str) -> JsonLayout | None:
+    """The layout of records with these keys: path and plain name of each; None: they are not of a custom log_format."""
     found: dict[str, f.Field] = {}
     time = None
-    for path, name in names(head["line"].head(20)).items():
+    for path, name in seen:
         field = (_CUSTOM | _ROUTED).get(name)
         if field is None or field in found.values():
             continue
         if field.timestamp_kind:
-            time, field = path, f.written_time("end", options.tz)
+            time, field = path, f.written_time("end", tz)
         found[path] = field
     filled = {column for field in found.values() for column in field.careful(pl.lit(""))}
     if time is None or "$.route_id" not in found or not filled & {"status_code", "path", "method"}:
-        return [LAYOUT]
-    return [LAYOUT, JsonLayout("apisix_json", found, signs=(time, "$.route_id"))]
+        return None
+    return JsonLayout("apisix_json", found, signs=(time, "$.route_id"))
 
 
 FORMAT = Format(

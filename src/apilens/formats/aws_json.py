@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 import polars as pl
 
@@ -76,9 +77,16 @@ _CONTEXT: Mapping[str, f.Field] = {
 
 def _open_api_gateway(head: pl.DataFrame, options: Options) -> list[JsonLayout]:
     """A layout of the keys that the head's records have, where they are those of API Gateway."""
+    found = _of_keys(tuple(names(head["line"].head(20)).items()))
+    return [] if found is None else [found]
+
+
+@lru_cache(32)
+def _of_keys(seen: tuple[tuple[str, str], ...]) -> JsonLayout | None:
+    """The layout of records with these keys: path and plain name of each; None: they are not those of API Gateway."""
     found: dict[str, f.Field] = {}
     columns: dict[str, str] = {}
-    for path, name in names(head["line"].head(20)).items():
+    for path, name in seen:
         plain = name.removeprefix("context_").removeprefix("request_context_")
         if (field := _CONTEXT.get(plain)) is not None:
             found[path] = field
@@ -86,9 +94,9 @@ def _open_api_gateway(head: pl.DataFrame, options: Options) -> list[JsonLayout]:
     times = [columns[name] for name in ("request_time_epoch", "request_time") if name in columns]
     own = {"route_key", "resource_path", "integration_latency", "response_latency", "response_length", "xray_trace_id"}
     if not times or "request_id" not in columns or "status" not in columns or not own & columns.keys():
-        return []
+        return None
     signs = (columns["request_id"], columns["status"])
-    return [JsonLayout("aws_apigateway_json", found, signs=signs, any_of=(tuple(times),))]
+    return JsonLayout("aws_apigateway_json", found, signs=signs, any_of=(tuple(times),))
 
 
 API_GATEWAY_FORMAT = Format(

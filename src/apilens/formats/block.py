@@ -170,11 +170,13 @@ class Layout(ABC):
     """One way of writing calls, compiled: what a format opens an input with.
 
     gateway: name of the format, as it stands in the rows. text: the layout as its author wrote it; None: the format has
-    only one. doubts: what in it may be a slip of its author, or is lost because nobody says what it is, in words.
+    only one. doubts: what in it may be a slip of its author, or is lost because nobody says what it is, in words. mark: regex
+    that every line matches which fits, and perhaps others.
     """
 
     gateway: str
     text: str | None
+    mark: str = ""
     doubts: tuple[str, ...] = ()
 
     @property
@@ -233,8 +235,8 @@ class Wrapper(ABC):
     at_once: int | None = None
 
     @abstractmethod
-    def wraps(self, lines: pl.Series) -> pl.Series:
-        """Whether each line is one of this wrapper's; String -> Boolean."""
+    def wraps(self, line: pl.Expr) -> pl.Expr:
+        """Whether a line is one of this wrapper's; String -> Boolean."""
 
     @abstractmethod
     def unwrap(self, records: pl.DataFrame) -> pl.DataFrame:
@@ -288,7 +290,7 @@ def unwrap(lines: pl.DataFrame, wrappers: Sequence[Wrapper]) -> pl.DataFrame:
         whole=pl.lit(True),
     )
     for wrapper in wrappers:
-        inside = wrapper.wraps(records["line"]).fill_null(False)
+        inside = records.select(wrapper.wraps(pl.col("line")).fill_null(False)).to_series()
         if not inside.any():
             continue
         wrapped = records.filter(inside)
@@ -306,7 +308,8 @@ def unwrap(lines: pl.DataFrame, wrappers: Sequence[Wrapper]) -> pl.DataFrame:
             found = _joined(found, wrapped)
         records = pl.concat([records.filter(~inside), found.select(records.columns)]).sort("row", maintain_order=True)
         records = records.with_columns(row=pl.int_range(pl.len(), dtype=pl.UInt32))
-    return records.with_columns(record=pl.int_range(pl.len(), dtype=pl.Int64).over("at"))
+    before = pl.int_range(pl.len(), dtype=pl.Int64).over("at") if wrappers else pl.lit(0, pl.Int64)
+    return records.with_columns(record=before)
 
 
 def _joined(found: pl.DataFrame, parts: pl.DataFrame) -> pl.DataFrame:

@@ -17,7 +17,7 @@ from apilens.formats.json_layout import JsonLayout
 from apilens.formats.layout import TextLayout
 from apilens.formats.refused import Objects, OneOf, near_miss
 from apilens.formats.registry import FORMATS
-from apilens.formats.trials import Trial, chains, try_formats
+from apilens.formats.trials import Sample, Trial, chains, try_formats
 
 #: Characters of a line that is shown.
 _SHOWN = 80
@@ -59,12 +59,13 @@ def detect(head: Block, options: Options, name: str) -> Detection:
     give a layout. Raises UsageError as check_options.
     """
     check_options(options)
-    around = chains(head)
+    sample = Sample(head)
+    around = chains(sample)
     if options.layouts:
-        return _detect_configured(head, options, name, around)
+        return _detect_configured(head, sample, options, name, around)
     found: list[Trial] = []
     for chain in around:
-        found += try_formats(head, options, chain)
+        found += try_formats(sample, options, chain)
         if any(trial.fits == trial.records and not trial.is_table for trial in found):
             break  # what fits every line under more wrappers need not be tried under fewer
     ranked = sorted(found, key=lambda trial: -trial.weight)
@@ -88,8 +89,8 @@ def detect(head: Block, options: Options, name: str) -> Detection:
         # A table takes any object that has the usual names, also those whose own format knows them better.
         layouts, others = (*others, *layouts), []
     elif FORMATS[best.format].plain or isinstance(layouts[0], JsonLayout):
-        known = (format for format in FORMATS.values() if format.plain and format.name != best.format)
-        others += [layout for format in known for layout in format.open(best.head, options)]
+        known = (t for t in ranked if t.wrappers == best.wrappers and FORMATS[t.format].plain and t is not best)
+        others += [layout for trial in sorted(known, key=_in_registry) for layout in trial.opened]
     if others:
         layouts = (*layouts[:1], OneOf(_distinct((*layouts[1:], *others))))
     layouts = (*layouts, Objects(options, explains=not isinstance(layouts[0], JsonLayout)))
@@ -109,19 +110,26 @@ def _best(ranked: Sequence[Trial]) -> Trial:
     return first
 
 
+def _in_registry(trial: Trial) -> int:
+    """Where the format of a trial stands among all."""
+    return list(FORMATS).index(trial.format)
+
+
 def _distinct(layouts: Sequence[Layout]) -> tuple[Layout, ...]:
     """The layouts, each once: two formats may know the same one by the same text."""
     named = {(layout.gateway, layout.text or id(layout)): layout for layout in reversed(layouts)}
     return tuple(reversed(named.values()))
 
 
-def _detect_configured(head: Block, options: Options, name: str, around: Sequence[tuple[Wrapper, ...]]) -> Detection:
+def _detect_configured(
+    head: Block, sample: Sample, options: Options, name: str, around: Sequence[tuple[Wrapper, ...]]
+) -> Detection:
     """The layout of a configuration that fits most of the head; then the others that fit some, for the lines it refuses.
 
     Where several fit alike, the one that the configuration uses for a log of this name; then the one with most variables.
     """
     usable, unusable = compiled(options)
-    tries = [(trial, found) for one, found in usable for chain in around for trial in try_formats(head, one, chain)]
+    tries = [(trial, found) for one, found in usable for chain in around for trial in try_formats(sample, one, chain)]
 
     def rank(tried: tuple[Trial, FoundLayout]) -> tuple[float, bool, int]:
         trial, found = tried

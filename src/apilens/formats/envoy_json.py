@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -145,20 +146,27 @@ def _open(head: pl.DataFrame, options: Options) -> list[JsonLayout]:
     """The layout given; else one of the keys that the head's records have, where these are Envoy's own."""
     if options.log_format is not None:
         return [_pasted(options.log_format, options.tz)]
-    seen = names(head["line"].head(50))
+    found = _of_keys(tuple(names(head["line"].head(50)).items()), options.tz)
+    return [] if found is None else [found]
+
+
+@lru_cache(32)
+def _of_keys(keys: tuple[tuple[str, str], ...], tz: str) -> JsonLayout | None:
+    """The layout of records with these keys: path and plain name of each; None: they are not Envoy's own."""
+    seen = dict(keys)
     if not _is_envoys(set(seen.values())):
-        return []
+        return None
     found = {path: _KEYS[name] for path, name in seen.items() if name in _KEYS}
     times = [path for name in _KEYS for path in found if seen[path] == name and found[path].timestamp_kind]
     statuses = [path for path, field in found.items() if field is _STATUS]
     if not times or not statuses:
-        return []
+        return None
     # Of several times the one of the request is the first: shippers add the others.
     found = {path: field for path, field in found.items() if not field.timestamp_kind}
-    found[times[0]] = f.written_time("start", options.tz)
+    found[times[0]] = f.written_time("start", tz)
     for key in _DEFAULTS:
         found.setdefault(path(key), _KEYS[key.strip(":").replace("-", "_").replace(".", "_")])
-    return [JsonLayout("envoy_json", found, signs=(times[0], statuses[0]))]
+    return JsonLayout("envoy_json", found, signs=(times[0], statuses[0]))
 
 
 def _pasted(text: str, tz: str) -> JsonLayout:

@@ -82,7 +82,7 @@ class JsonLayout(Layout):
         ).to_series()
         if not hopeful.any():
             return hopeful
-        found = self._extract(self._json(records.filter(hopeful))).select("row", "signed")
+        found = self._extract(self._json(records.filter(hopeful)), self._sql_of_signs)
         return records.join(found, on="row", how="left", maintain_order="left")["signed"].fill_null(False)
 
     def nearness(self, records: pl.DataFrame) -> float:
@@ -91,7 +91,7 @@ class JsonLayout(Layout):
         objects = docs.select(pl.col("deep") | pl.col("line").str.contains(r"^\s*\{").fill_null(False))
         if not objects.to_series().any():
             return 0.0  # no object, no sign: what is no JSON is not put into DuckDB for each layout
-        found = self._extract(docs)
+        found = self._extract(docs, self._sql_of_signs)
         like = pl.col("valid") | pl.col("deep")
         return float(found.select((like.mean() + pl.col("signed").mean()) / 2).item() or 0.0)
 
@@ -106,15 +106,13 @@ class JsonLayout(Layout):
 
         Lines that have what the first of them have, which is nearly all, are read in one go; the others are looked into.
         """
-        if records.height < _MANY:
-            return self._look_into(records)
-        usual = self._read_usual(records)
+        usual = self._read_usual(records, self._of_lines)
         if usual.height == records.height:
             return Parsed(usual, REJECTED.to_frame())
         rest, more = records.join(usual, on="row", how="anti", maintain_order="left"), usual.clear()
         if rest.height >= _MANY and not (lines := mended(rest["line"])).equals(rest["line"]):
             rest = rest.with_columns(lines)
-            more = self._read_usual(rest)
+            more = self._read_usual(rest, self._of_mended)
             rest = rest.join(more, on="row", how="anti", maintain_order="left")
         part = self._look_into(rest)
         found = [frame for frame in (usual, more, part.calls) if frame.height]
@@ -127,7 +125,7 @@ class JsonLayout(Layout):
         cut_off = docs.filter(~whole).select("row", reason=pl.lit(self._no_object))
         if cut_off.height == records.height:
             return Parsed(records.select("row").clear(), cut_off)
-        values = self._extract(docs.filter(whole))
+        values = self._extract(docs.filter(whole), self._sql)
         no_calls = values.filter("filtered").select("row", pl.lit(None, pl.String).alias("reason"))
         if no_calls.height:
             values = values.filter(~pl.col("filtered"))
@@ -187,9 +185,18 @@ class JsonLayout(Layout):
         return [" or ".join(map(dotted, group)) for group in self._groups if not any(map(has, group))]
 
     @cached_property
+    def _sql_of_signs(self) -> str:
+        """The same without the texts: of a head, forty columns take longer to plan than its lines to parse."""
+        return self._select([])
+
+    @cached_property
     def _sql(self) -> str:
         """One row per record: row, valid, signed, lacks (why it is not, in words), filtered, and per path its text (v0, …)."""
-        plain = [path for path in self.paths if not path.startswith("#")]
+        return self._select(list(self.paths))
+
+    def _select(self, paths: Sequence[str]) -> str:
+        """As `_sql`, with the texts of so many paths."""
+        plain = [path for path in paths if not path.startswith("#")]
         asked = _NAMED_PATH.findall(self.where + self.filtered)
         groups = self._groups
         wanted = list(dict.fromkeys([*plain, *(path for group in groups for path in group), *asked]))
@@ -201,7 +208,7 @@ class JsonLayout(Layout):
             f"{place[path]} AS v{i}"
             if path in place
             else f"json_array_length(doc, {_quote(path[1:])})::VARCHAR AS v{i}"
-            for i, path in enumerate(self.paths)
+            for i, path in enumerate(paths)
         ]
         # What is valid and begins with a brace is an object: every JSON function parses its argument anew.
         has = [f"coalesce({', '.join(place[path] for path in group)}) IS NOT NULL" for group in groups]
@@ -219,7 +226,7 @@ class JsonLayout(Layout):
             )
             SELECT row, deep, doc IS NOT NULL AS valid, coalesce({signed}, false) AS signed,
                    CASE WHEN NOT ({" AND ".join(has) or "true"}) THEN 'without' || substr(''{missing}, 2) END AS lacks,
-                   coalesce({filtered}, false) AS filtered, {", ".join(columns)}
+                   {", ".join([f"coalesce({filtered}, false) AS filtered", *columns])}
             FROM parts"""
 
     @cached_property
@@ -269,27 +276,35 @@ class JsonLayout(Layout):
 
     # -- usual lines -----------------------------------------------------------------------------------------------
 
-    def _read_usual(self, records: pl.DataFrame) -> pl.DataFrame:
-        """Calls of those records that have nothing which the first of them have not; the others are left out.
+    def _read_usual(self, records: pl.DataFrame, memory: _Memory) -> pl.DataFrame:
+        """Calls of those records that have nothing which the first of them, or those read before, have not; the others are
+        left out.
 
         Whether a line has more is told by counting: each value that was found, and each object on the way to one, is a
         name in the line. A line with more names than that has others.
         """
+        few = records.height < _MANY
+        if memory.usual is None and not memory.may_learn(few=few):
+            return records.select("row").clear()
         docs = self._json(records, mend=False)
         # One line that is no JSON has DuckDB parse the thousands beside it one by one, and most of those are cut off.
         plain = docs.filter(_closed(docs["line"]) & ~docs["line"].str.contains(_UNCOUNTED))
         plain = plain.with_columns(named=_count_names(plain["line"]))
         # What was usual in the block before is so in the next, mostly.
-        for usual in self._remembered:
-            values = self._values(plain, usual)
-            if 2 * values.height > records.height:
-                break
-        else:
-            learned = self._usual(docs.head(_LEARNED))
-            if learned is None:
+        if (usual := memory.usual) is not None:
+            values, others = self._values(plain, usual)
+            if values.height >= others:
+                memory.proved()
+            elif memory.may_learn(few=few):
+                usual = None
+        if usual is None:
+            usual = self._usual(docs.head(_LEARNED))
+            if usual is None:
+                memory.learned(None, proven=False)
                 return records.select("row").clear()
-            self._remembered[:] = [learned]
-            usual, values = learned, self._values(plain, learned)
+            values, others = self._values(plain, usual)
+            most = 0 < values.height >= others
+            memory.learned(usual if most else None, proven=most and not few)
         raws = values.with_columns(usual.without_nulls)
         calls, left = read_quickly(raws, usual.quick, self.gateway, derived=self.derived, unused=usual.outranked)
         if left.is_empty():
@@ -305,19 +320,28 @@ class JsonLayout(Layout):
         return pl.concat([calls, part.calls], how="diagonal")
 
     @cached_property
-    def _remembered(self) -> list[_Usual]:
-        """What was usual when last it was looked for; empty before."""
-        return []
+    def _of_lines(self) -> _Memory:
+        """What is usual among lines as they stand."""
+        return _Memory()
 
-    def _values(self, plain: pl.DataFrame, usual: _Usual) -> pl.DataFrame:
-        """What the fields are of those of `plain` (row, line, deep, named) that have nothing unusual."""
+    @cached_property
+    def _of_mended(self) -> _Memory:
+        """What is usual among lines that had to be mended."""
+        return _Memory()
+
+    def _values(self, plain: pl.DataFrame, usual: _Usual) -> tuple[pl.DataFrame, int]:
+        """What the fields are of those of `plain` (row, line, deep, named) that have nothing unusual; and how many of the others
+        are not told to be no calls, of which there may be any number (spans between those of servers).
+        """
         with connection().cursor() as cursor:
             cursor.register("records", plain)
             values: pl.DataFrame = cursor.sql(usual.sql).pl()
         if not values["row"].is_sorted():
             values = values.sort("row")
+        beside = values.height - int(values["filtered"].sum())
         values = usual.columns(values)
-        return values.filter((plain["named"] == values.select(usual.names).to_series()) & values["signed"])
+        values = values.filter((plain["named"] == values.select(usual.names).to_series()) & values["signed"])
+        return values, beside - values.height
 
     def _usual(self, head: pl.DataFrame) -> _Usual | None:
         """What the lines of a head (row, line, deep) have; None where none of them is a call."""
@@ -350,12 +374,16 @@ class JsonLayout(Layout):
         keys = {path for path in keys if path in places}
         # What stands inside another key's value is counted there.
         keys = {path for path in keys if not any(path.startswith(f"{other}.") for other in keys)}
-        ordered = sorted(keys)
+        # An object in which nothing is known, since it is empty: a name all the same.
+        objects = {path for path in self._known if path in places}
+        empty = {path for path in objects if not any(one.startswith(f"{path}.") for one in keys | objects)} - keys
+        ordered = sorted(keys | empty)
         with connection().cursor() as cursor:
             cursor.register("records", good)
             listed = ", ".join(map(_quote, ordered))
             texts: pl.DataFrame = cursor.sql(f"SELECT json_extract_string(line, [{listed}]) AS found FROM records").pl()
-        nested = [bool(texts["found"].list.get(i).str.contains(_NAMED).any()) for i in range(len(ordered))]
+        inside = (bool(texts["found"].list.get(i).str.contains(_NAMED).any()) for i in range(len(ordered)))
+        nested = [names and key not in empty for names, key in zip(inside, ordered, strict=True)]
         usual = _Usual(
             fields=fields,
             quick=fields,
@@ -369,7 +397,7 @@ class JsonLayout(Layout):
             filtered=self.filtered,
         )
         counted = good.with_columns(named=_count_names(good["line"]))
-        raws = self._values(counted, usual).with_columns(usual.without_nulls)
+        raws = self._values(counted, usual)[0].with_columns(usual.without_nulls)
         return replace(usual, quick=quickest(raws, fields))
 
     def _json(self, records: pl.DataFrame, *, mend: bool = True) -> pl.DataFrame:
@@ -380,11 +408,11 @@ class JsonLayout(Layout):
         line = pl.when(~pl.col("deep")).then("line") if records["deep"].any() else pl.col("line")
         return records.with_columns(line=line if self.json is None else pl.coalesce(self.json(line), line))
 
-    def _extract(self, docs: pl.DataFrame) -> pl.DataFrame:
-        """What `_sql` says of docs (row, line, deep), in their order."""
+    def _extract(self, docs: pl.DataFrame, sql: str) -> pl.DataFrame:
+        """What one of the layout's queries says of docs (row, line, deep), in their order."""
         with connection().cursor() as cursor:
             cursor.register("records", docs)
-            values: pl.DataFrame = cursor.sql(self._sql).pl()
+            values: pl.DataFrame = cursor.sql(sql).pl()
         return values.sort("row")  # DuckDB would carry every column through its sort
 
 
@@ -412,6 +440,8 @@ def too_deep(lines: pl.Series) -> pl.Series:
 
 #: Records from which on it pays to learn what is usual among them, and how many are learned from.
 _MANY, _LEARNED = 2000, 300
+#: Blocks that are at most waited for between two attempts to learn what is usual. Picked.
+_LONGEST_WAIT = 64
 #: Names that no layout knows but that every line has: so many are read with the others.
 _MOST_UNUSUAL = 100
 #: Values that say nothing, of names that no layout knows.
@@ -456,6 +486,38 @@ def asked_for(columns: Iterable[pl.Expr], known: Iterable[str]) -> dict[str, Non
     return names
 
 
+@dataclass
+class _Memory:
+    """What was usual among the lines that a layout read last; it only makes reading quicker, so threads may share it.
+
+    usual: None: nothing is known. Each attempt to find out that brought nothing makes the next one wait twice as long: to
+    learn from lines of which hardly any two have the same names takes as long as looking into thousands of them.
+    """
+
+    usual: _Usual | None = None
+    vain: int = 0
+    waits: int = 0
+    few_met: bool = False
+
+    def may_learn(self, *, few: bool) -> bool:
+        """Whether to find out what is usual; of a few lines not when they are the first, since more may never come."""
+        if few and not self.few_met:
+            self.few_met = True
+            return False
+        self.waits -= 1
+        return self.waits < 0
+
+    def learned(self, usual: _Usual | None, *, proven: bool) -> None:
+        """So much is usual. proven: most lines of many have nothing else."""
+        self.usual = usual
+        self.vain = 0 if proven else self.vain + 1
+        self.waits = 0 if proven else min(2 ** (self.vain - 1), _LONGEST_WAIT)
+
+    def proved(self) -> None:
+        """What is remembered was usual among other lines, too."""
+        self.vain = self.waits = 0
+
+
 @dataclass(frozen=True)
 class _Usual:
     """How lines are read that have what is usual among them.
@@ -495,7 +557,7 @@ class _Usual:
 
     @cached_property
     def sql(self) -> str:
-        """One row per record: row, signed, found (the texts at _wanted), v{i} per field that is a length."""
+        """One row per record: row, signed, filtered, found (the texts at _wanted), v{i} per field that is a length."""
         place = {path: f"found[{i + 1}]" for i, path in enumerate(self._wanted)}
         where, filtered = (
             _NAMED_PATH.sub(lambda path: place.get(path[1], "NULL::VARCHAR"), text)
@@ -504,7 +566,7 @@ class _Usual:
         signed = " AND ".join(
             [f"({self._has(group, place)})" for group in self.groups]
             + [f"NOT coalesce(starts_with({place[path]}, '['), false)" for path in self.lists]
-            + [f"coalesce({where}, false)", f"NOT coalesce({filtered}, false)"]
+            + [f"coalesce({where}, false)", "NOT filtered"]
         )
         lengths = "".join(
             f", TRY(json_array_length(line, {_quote(path[1:])}))::VARCHAR AS v{i}"
@@ -515,8 +577,8 @@ class _Usual:
         return f"""
             WITH parts AS (
                 SELECT row, line, TRY(json_extract_string(line, [{", ".join(map(_quote, self._wanted))}])) AS found FROM records
-            )
-            SELECT row, coalesce({signed}, false) AS signed, found{lengths} FROM parts"""
+            ), told AS (SELECT *, coalesce({filtered}, false) AS filtered FROM parts)
+            SELECT row, coalesce({signed}, false) AS signed, filtered, found{lengths} FROM told"""
 
     def columns(self, found: pl.DataFrame) -> pl.DataFrame:
         """What `sql` has found as row, signed, v{i} per field, k{i} per key that is none.

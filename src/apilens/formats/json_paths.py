@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 
 import polars as pl
 
@@ -36,6 +37,12 @@ def callers(where: str, *, capitals: bool = False) -> dict[str, Field]:
 
 def names(lines: Iterable[str]) -> dict[str, str]:
     """Path -> plain name of every value in the JSON objects among `lines`: words in lower case, parted by `_`."""
+    return dict(_names(tuple(lines)))
+
+
+@lru_cache(8)
+def _names(lines: tuple[str, ...]) -> dict[str, str]:
+    """Four formats ask for those of a head."""
     found: dict[str, str] = {}
     for line in mended(pl.Series(lines, dtype=pl.String)):
         try:
@@ -79,6 +86,7 @@ def _name(record: dict[str, object], inside: str, prefix: str, found: dict[str, 
             found.setdefault(path, name)
 
 
+@lru_cache(4096)
 def plain_name(name: str) -> str:
     """`requestId`, `x-request-id`, `http.request.id` as words in lower case, parted by `_`."""
     return re.sub(r"[^0-9a-z]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_")

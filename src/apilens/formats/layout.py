@@ -103,6 +103,16 @@ class TextLayout(Layout):
         return [part for part in self.parts if isinstance(part, str)]
 
     @cached_property
+    def _rarest_first(self) -> list[str]:
+        """The literals, each once; a long one stands in fewer lines than a blank."""
+        return sorted(set(self._literals), key=len, reverse=True)
+
+    @cached_property
+    def _quotes(self) -> int:
+        """How many quotes the literals have."""
+        return sum(literal.count('"') for literal in self._literals)
+
+    @cached_property
     def _fields(self) -> dict[str, Field]:
         """Field per variable, in the layout's order."""
         return {part.name: part.field for part in self.parts if isinstance(part, Variable)}
@@ -114,11 +124,10 @@ class TextLayout(Layout):
 
     def may_fit(self, lines: Sequence[str]) -> bool:
         """Whether a line holds all literals in their order: an eighth of the known layouts is left after that."""
-        literals, text = self._literals, "\n".join(lines)
+        literals, quotes, text = self._literals, self._quotes, "\n".join(lines)
         # Most layouts have a literal that stands nowhere at all, and only the others are looked for line by line; most of
         # these lines lack a quote.
-        quotes = sum(literal.count('"') for literal in literals)
-        return all(literal in text for literal in literals) and any(
+        return all(literal in text for literal in self._rarest_first) and any(
             line.count('"') >= quotes and _in_order(literals, line) == len(literals) for line in lines
         )
 

@@ -7,6 +7,7 @@ or `log`, `resource` and `scope`. SERVER spans are calls; CLIENT spans that belo
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import polars as pl
 
@@ -150,20 +151,16 @@ def _line(kind: str, item: str) -> str:
     return f"""'{{"{kind}":' || {_bare(item)} || ',' || around || CASE WHEN members = '' THEN '' ELSE ',' || members END || '}}'"""
 
 
-_SQL = f"""
-WITH RECURSIVE lines AS MATERIALIZED (
-    SELECT row, line, coalesce(CASE WHEN json_valid(line) THEN json_type(line) = 'OBJECT' END, false) AS valid FROM records
-), docs AS MATERIALIZED (
-    SELECT row, CASE WHEN valid THEN line END::JSON AS doc FROM lines WHERE valid
-), {_items("spans", "resourceSpans", ("scopeSpans", "instrumentationLibrarySpans"), "spans")},
-{_UPSTREAMS}, {_items("logs", "resourceLogs", ("scopeLogs", "instrumentationLibraryLogs"), "logRecords")}
-SELECT row, line, node, around FROM (
-    SELECT row, 0 AS n, line, NULL AS node, NULL AS around FROM lines WHERE NOT valid
-    UNION ALL
+_SPANS = _items("spans", "resourceSpans", ("scopeSpans", "instrumentationLibrarySpans"), "spans")
+_LOGS = _items("logs", "resourceLogs", ("scopeLogs", "instrumentationLibraryLogs"), "logRecords")
+_OF_SPANS = f"""
+    SELECT row, n, {_line("span", "item")} AS line, NULL AS node, NULL AS around
+    FROM (SELECT row, n, item, around, {_attributes("item")} AS members FROM spans)"""
+_OF_SPANS_WITH_UPSTREAMS = f"""
     SELECT row, n, {_line("span", "item")} AS line, NULL AS node, NULL AS around
     FROM (SELECT row, n, item, around || coalesce(',"client":' || client, '') AS around, {_attributes("item")} AS members
-          FROM spans LEFT JOIN upstreams ON server = n)
-    UNION ALL
+          FROM spans LEFT JOIN upstreams ON server = n)"""
+_OF_LOGS = f"""
     SELECT row, n, CASE WHEN body IS NOT NULL AND NOT told THEN body ELSE {_line("log", "kept")} END AS line, node,
         CASE WHEN body IS NOT NULL AND NOT told THEN {_AROUND} END AS around
     FROM (
@@ -174,9 +171,38 @@ SELECT row, line, node, around FROM (
             array_to_string(list_filter([{_members("json_extract(item, '$.body.kvlistValue.values[*]')")},
                 {_attributes("item")}], lambda part: part <> ''), ',') AS members
         FROM logs
-    )
+    )"""
+
+
+@cache
+def _sql(*, spans: bool, upstreams: bool, logs: bool) -> str:
+    """The query for lines of which some may hold spans, CLIENT spans among them, and log records: to plan all of it takes as
+    long as to take off thousands of spans."""
+    named = [_SPANS] * spans + [_UPSTREAMS] * (spans and upstreams) + [_LOGS] * logs
+    parts = [_OF_SPANS_WITH_UPSTREAMS if upstreams else _OF_SPANS] * spans + [_OF_LOGS] * logs
+    return f"""
+WITH RECURSIVE lines AS MATERIALIZED (
+    SELECT row, line, coalesce(CASE WHEN json_valid(line) THEN json_type(line) = 'OBJECT' END, false) AS valid FROM records
+), docs AS MATERIALIZED (
+    SELECT row, CASE WHEN valid THEN line END::JSON AS doc FROM lines WHERE valid
+){"".join(f", {one}" for one in named)}
+SELECT row, line, node, around FROM (
+    SELECT row, 0 AS n, line, NULL::VARCHAR AS node, NULL::STRUCT(key VARCHAR, value VARCHAR)[] AS around
+    FROM lines WHERE NOT valid
+    {" ".join(f"UNION ALL {part}" for part in parts)}
 ) ORDER BY row, n
 """
+
+
+#: What stands in lines that hold spans, CLIENT spans and log records; a name may also be written with escapes by number.
+_HOLDS = {
+    name: pl.col("line").str.contains(rf"{regex}|\\u").any().alias(name)
+    for name, regex in {
+        "spans": '"resourceSpans"',
+        "upstreams": r'"kind"\s*:\s*(?:3|"3"|"SPAN_KIND_CLIENT")',
+        "logs": '"resourceLogs"',
+    }.items()
+}
 
 
 @dataclass(frozen=True)
@@ -188,9 +214,9 @@ class Otlp(Wrapper):
     #: Picked: 60,000 spans of 13 attributes took 760 to 1,060 MiB, as many of them as there were to a line.
     at_once: int | None = 2 << 20
 
-    def wraps(self, lines: pl.Series) -> pl.Series:
+    def wraps(self, line: pl.Expr) -> pl.Expr:
         """Objects with resourceSpans or resourceLogs."""
-        return lines.str.contains(r'^\s*\{.*"resource(?:Spans|Logs)"\s*:\s*\[')
+        return line.str.contains(r'^\s*\{.*"resource(?:Spans|Logs)"\s*:\s*\[')
 
     def unwrap(self, records: pl.DataFrame) -> pl.DataFrame:
         """One record per span or log record; of a log record without attributes of a call its body, which may be a line.
@@ -198,9 +224,10 @@ class Otlp(Wrapper):
         What is said around such a body goes to the call's columns and attributes. A body that no format reads is a reject:
         it may be an access line of a layout that has to be given.
         """
+        holds = records.select(**_HOLDS).row(0, named=True)
         with connection().cursor() as cursor:
             cursor.register("records", records.select("row", "line"))
-            found: pl.DataFrame = cursor.sql(_SQL).pl()
+            found: pl.DataFrame = cursor.sql(_sql(**holds)).pl()
         return found.with_columns(pl.col("row").cast(pl.UInt32))
 
 

@@ -12,6 +12,7 @@ import re
 import shlex
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import polars as pl
 
@@ -305,9 +306,17 @@ def json_layouts(lines: Iterable[str], mapping: Mapping[str, str], tz: str) -> l
 
     The first is of lines with NGINX's variables, where there are such.
     """
-    plain = names(lines)
+    return list(_json_layouts(tuple(names(lines).items()), tuple(mapping.items()), tz))
+
+
+@lru_cache(32)
+def _json_layouts(
+    seen: tuple[tuple[str, str], ...], mapped: tuple[tuple[str, str], ...], tz: str
+) -> tuple[JsonLayout, ...]:
+    """The same of lines with these names; seen: path and plain name of each, mapped: the items of the mapping."""
+    plain, mapping = dict(seen), dict(mapped)
     if not plain:
-        return []
+        return ()
     paths = {dotted(where): where for where in reversed(plain)}
     # A field that the first records lack can be meant all the same.
     meant = (_source(source, paths)[0] for source in mapping.values())
@@ -327,7 +336,7 @@ def json_layouts(lines: Iterable[str], mapping: Mapping[str, str], tz: str) -> l
         where = f"{count} >= {_TELLING}" if of_nginx else "true"
         doubts = () if mapping else _unsaid(spelled, bound, "table_json")
         found.append(JsonLayout("table_json", fields, signs=(), any_of=(times, calls), where=where, doubts=doubts))
-    return found
+    return tuple(found)
 
 
 _NAME_SHOWN = 80

@@ -22,13 +22,15 @@ _MAX_WRAPPERS = 5
 
 @dataclass(frozen=True)
 class Trial:
-    """How much of a head one format fits. layouts: those it opened the head with, the first is the likeliest."""
+    """How much of a head one format fits. layouts: those it opened the head with, the first is the likeliest; opened: the same
+    in the order of the format."""
 
     format: str
     layouts: tuple[Layout, ...]
     wrappers: tuple[Wrapper, ...]
     fits: int
     head: pl.DataFrame = field(repr=False)
+    opened: tuple[Layout, ...] = field(repr=False)
     first_line: int = 1
 
     @property
@@ -73,35 +75,50 @@ class Trial:
         return f"line {int(at) + self.first_line}: {reject['reason'][0]}"
 
 
-def chains(head: Block) -> list[tuple[Wrapper, ...]]:
+class Sample:
+    """The first records of a head under chains of wrappers, each of which is taken off once."""
+
+    def __init__(self, head: Block) -> None:
+        self.first_line = head.line
+        lines = head.lines
+        self._lines = lines.filter(lines["line"].str.contains(FILLED)).head(FEW)
+        self._unwrapped: dict[tuple[Wrapper, ...], pl.DataFrame] = {}
+
+    def under(self, wrappers: tuple[Wrapper, ...]) -> pl.DataFrame:
+        """What the lines hold, none of it blank; as `unwrap` has it."""
+        if wrappers not in self._unwrapped:
+            records = unwrap(self._lines, wrappers)
+            self._unwrapped[wrappers] = records.filter(records["line"].str.contains(FILLED)) if wrappers else records
+        return self._unwrapped[wrappers]
+
+
+#: Whether a line is one of each wrapper's; asked in one go.
+_WRAPPED = [wrapper.wraps(pl.col("line")).sum().alias(str(i)) for i, wrapper in enumerate(WRAPPERS)]
+
+
+def chains(sample: Sample) -> list[tuple[Wrapper, ...]]:
     """Chains of wrappers to try on the head, the longest first, the outermost of each first; the last is ().
 
     What stands in wrappers is meant to be read without them, unless it only looked like it.
     """
     chain: tuple[Wrapper, ...] = ()
-    lines = _sample(head).select("line")
+    lines = sample.under(chain).select("line")
     while len(chain) < _MAX_WRAPPERS and lines.height:
-        wrapped = [int(one.wraps(lines["line"]).sum()) for one in WRAPPERS]
-        wrapped = [n if one.sure or 2 * n >= lines.height else 0 for one, n in zip(WRAPPERS, wrapped, strict=True)]
-        chain = (*chain, WRAPPERS[wrapped.index(max(wrapped))])
-        inner = unwrap(_sample(head), chain).select("line")
-        inner = inner.filter(inner["line"].str.contains(FILLED))
-        if max(wrapped) == 0 or inner.equals(lines):
-            chain = chain[:-1]
+        counts = lines.select(_WRAPPED).row(0)
+        wrapped = [n if one.sure or 2 * n >= lines.height else 0 for one, n in zip(WRAPPERS, counts, strict=True)]
+        if max(wrapped) == 0:
             break
-        lines = inner
+        longer = (*chain, WRAPPERS[wrapped.index(max(wrapped))])
+        inner = sample.under(longer).select("line")
+        if inner.equals(lines):
+            break
+        chain, lines = longer, inner
     return [chain[:n] for n in range(len(chain), -1, -1)]
 
 
-def _sample(head: Block) -> pl.DataFrame:
-    lines = head.lines
-    return lines.filter(lines["line"].str.contains(FILLED)).head(FEW)
-
-
-def try_formats(head: Block, options: Options, wrappers: tuple[Wrapper, ...]) -> list[Trial]:
+def try_formats(sample: Sample, options: Options, wrappers: tuple[Wrapper, ...]) -> list[Trial]:
     """How every format that could be meant fits the head under its wrappers, in the registry's order."""
-    records = unwrap(_sample(head), wrappers)
-    records = records.filter(records["line"].str.contains(FILLED)).head(FEW)
+    records = sample.under(wrappers).head(FEW)
     plain = records.select("row", "line")
     named = named_format(options)
     opened = {
@@ -113,7 +130,7 @@ def try_formats(head: Block, options: Options, wrappers: tuple[Wrapper, ...]) ->
     found = []
     for name, layouts in opened.items():
         ordered, taken = _likeliest_first(plain, layouts, fits)
-        found.append(Trial(name, ordered, wrappers, taken, records, head.line))
+        found.append(Trial(name, ordered, wrappers, taken, records, layouts, sample.first_line))
     return found
 
 
@@ -125,13 +142,20 @@ _Fits = npt.NDArray[np.bool_]
 def _fits(records: pl.DataFrame, layouts: Sequence[Layout]) -> dict[int, _Fits]:
     """Whether each record fits, by id of those layouts that a glance or their regex tells it of; all regexes in one go."""
     lines = records["line"].to_list()
-    hopeful = {id(layout): layout.pattern for layout in layouts if layout.may_fit(lines)}
-    told = records.select(
-        pl.col("line").str.contains(pattern).alias(str(key)) for key, pattern in hopeful.items() if pattern is not None
+    hopeful = [layout for layout in layouts if layout.may_fit(lines)]
+    asked = dict.fromkeys(
+        regex for layout in hopeful if (regex := layout.mark if layout.pattern is None else layout.pattern)
     )
-    found = {int(fits.name): fits.to_numpy() for fits in told}
+    told = records.select(pl.col("line").str.contains(regex).alias(str(i)) for i, regex in enumerate(asked))
+    matches = dict(zip(asked, (match.to_numpy() for match in told), strict=True))
     nothing = np.zeros(records.height, np.bool_)
-    return found | {id(layout): nothing for layout in layouts if id(layout) not in hopeful}
+    found = dict.fromkeys(map(id, layouts), nothing)
+    for layout in hopeful:
+        if layout.pattern is not None:
+            found[id(layout)] = matches[layout.pattern]
+        elif not layout.mark or matches[layout.mark].any():
+            del found[id(layout)]
+    return found
 
 
 def _likeliest_first(

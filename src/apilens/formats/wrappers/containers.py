@@ -19,9 +19,9 @@ class Docker(Wrapper):
     name: str = "docker json-file"
     sure: bool = True
 
-    def wraps(self, lines: pl.Series) -> pl.Series:
+    def wraps(self, line: pl.Expr) -> pl.Expr:
         """Objects with `log`, `stream` or `attrs`, and `time`, as the driver writes them."""
-        return lines.str.contains(r'^\{"log": ?".*"(?:stream|attrs)": ?.*"time": ?"\d{4}-[^"]+"\}$')
+        return line.str.contains(r'^\{"log": ?".*"(?:stream|attrs)": ?.*"time": ?"\d{4}-[^"]+"\}$')
 
     def unwrap(self, records: pl.DataFrame) -> pl.DataFrame:
         """One record per line of the container; its parts joined."""
@@ -46,9 +46,9 @@ class Cri(Wrapper):
     name: str = "CRI container log"
     sure: bool = True
 
-    def wraps(self, lines: pl.Series) -> pl.Series:
+    def wraps(self, line: pl.Expr) -> pl.Expr:
         """A time, a stream and a tag."""
-        return lines.str.contains(_CRI)
+        return line.str.contains(_CRI)
 
     def unwrap(self, records: pl.DataFrame) -> pl.DataFrame:
         """One record per line of the container; its parts joined."""

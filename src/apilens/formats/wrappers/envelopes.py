@@ -21,10 +21,10 @@ class Envelope(Wrapper):
     nodes: tuple[str, ...]
     sure: bool = False
 
-    def wraps(self, lines: pl.Series) -> pl.Series:
+    def wraps(self, line: pl.Expr) -> pl.Expr:
         """Objects with one of the names."""
         texts, objects = ("|".join(path.rsplit(".")[-1] for path in paths) for paths in (self.lines, self.objects))
-        return lines.str.contains(rf'^\s*\{{.*"(?:(?:{texts})"\s*:\s*"|(?:{objects})"\s*:\s*\{{)')
+        return line.str.contains(rf'^\s*\{{.*"(?:(?:{texts})"\s*:\s*"|(?:{objects})"\s*:\s*\{{)')
 
     def unwrap(self, records: pl.DataFrame) -> pl.DataFrame:
         """One record per object."""

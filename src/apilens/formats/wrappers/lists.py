@@ -19,10 +19,10 @@ class List(Wrapper):
     node: str
     sure: bool = False
 
-    def wraps(self, lines: pl.Series) -> pl.Series:
+    def wraps(self, line: pl.Expr) -> pl.Expr:
         """What has the shape of either."""
         names = "|".join(path.rsplit(".")[-1] for path in self.paths)
-        return lines.str.contains(rf'^\s*(?:\[\s*[{{"\[].*\]\s*$|\{{.*"(?:{names})"\s*:\s*\[\s*\{{)')
+        return line.str.contains(rf'^\s*(?:\[\s*[{{"\[].*\]\s*$|\{{.*"(?:{names})"\s*:\s*\[\s*\{{)')
 
     def unwrap(self, records: pl.DataFrame) -> pl.DataFrame:
         """A record per element: the object, or the text of a string."""
@@ -73,9 +73,9 @@ class Loki(Wrapper):
     name: str = "Loki"
     sure: bool = True
 
-    def wraps(self, lines: pl.Series) -> pl.Series:
+    def wraps(self, line: pl.Expr) -> pl.Expr:
         """Objects with streams that have values."""
-        return lines.str.contains(r'^\s*\{.*"(?:streams|result)"\s*:\s*\[\s*\{.*"(?:values|entries)"\s*:\s*\[')
+        return line.str.contains(r'^\s*\{.*"(?:streams|result)"\s*:\s*\[\s*\{.*"(?:values|entries)"\s*:\s*\[')
 
     def unwrap(self, records: pl.DataFrame) -> pl.DataFrame:
         """A record per line of every stream; node is its pod, instance or host."""
@@ -106,9 +106,9 @@ class Cut(Wrapper):
     name: str = "lines of a JSON list"
     sure: bool = True
 
-    def wraps(self, lines: pl.Series) -> pl.Series:
+    def wraps(self, line: pl.Expr) -> pl.Expr:
         """An object and such a mark; or only a bracket."""
-        return lines.str.contains(_CUT)
+        return line.str.contains(_CUT)
 
     def unwrap(self, records: pl.DataFrame) -> pl.DataFrame:
         """The object; a line that is only a bracket is blank."""

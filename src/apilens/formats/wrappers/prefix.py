@@ -32,9 +32,9 @@ class Prefix(Wrapper):
         """All patterns as one, without names: two groups of one regex cannot share one."""
         return "|".join(pattern.replace("?<node>", "?:").replace("?<line>", "?:") for pattern in self.patterns)
 
-    def wraps(self, lines: pl.Series) -> pl.Series:
+    def wraps(self, line: pl.Expr) -> pl.Expr:
         """Whether one of the patterns matches."""
-        return lines.str.contains(self._any)
+        return line.str.contains(self._any)
 
     def unwrap(self, records: pl.DataFrame) -> pl.DataFrame:
         """One record per record: what stands behind the prefix."""

@@ -70,9 +70,9 @@ class Journal(Wrapper):
     name: str = "systemd journal"
     sure: bool = True
 
-    def wraps(self, lines: pl.Series) -> pl.Series:
+    def wraps(self, line: pl.Expr) -> pl.Expr:
         """Objects with a MESSAGE and one of the journal's own fields."""
-        return lines.str.contains(r'^\s*\{.*"MESSAGE"\s*:') & lines.str.contains(
+        return line.str.contains(r'^\s*\{.*"MESSAGE"\s*:') & line.str.contains(
             r'"(?:__REALTIME_TIMESTAMP|__CURSOR|_HOSTNAME|_SYSTEMD_UNIT|SYSLOG_IDENTIFIER)"\s*:'
         )
 
