@@ -34,7 +34,7 @@ from apilens.detect.latency_load import (
 SHIFT_WINDOWS = ((3, 1.3), (6, 1.25), (12, 1.25), (48, 1.25))
 #: A slow degradation: a whole day against the week that ended a day before, so that it does not hide in its own baseline. Against the week that
 #: ended three days before, a fifth of the drifts that are found was missed: what a week does not know cannot be held against the day (decision 13).
-DRIFT_WINDOW, DRIFT_SKIP, DRIFT_FACTOR = DAY, DAY, 1.2
+DRIFT_WINDOW, DRIFT_SKIP, DRIFT_FACTOR = DAY, DAY, 1.15
 MIN_TIMED = 8
 #: What is slow is known where so many calls of a week were; and their share is held to that by so many calls.
 MIN_SLOW, PRIOR_CALLS = 3, 100.0
@@ -52,8 +52,10 @@ PROFILE_CALLS, RECENT_CALLS = 30.0, 30.0
 PRIOR_WANDER, MIN_WANDER = 0.02, 0.002
 #: Day means wander more than calls do; from days of ordinary endpoints.
 DRIFT_PRIOR_SPREAD = 5.0
-#: A shift and a tail open at one window in a million, a drift at one day in ten million.
-OPEN_LOG10_P, DRIFT_LOG10_P = -6.0, -7.0
+#: A shift and a tail open at one window in a million.
+OPEN_LOG10_P = -6.0
+#: A day opens at one in ten million where it is a fifth slower; a seventh must be beyond any doubt: each five of those found cost four that are none.
+DRIFT_OPENS = ((1.2, -7.0), (DRIFT_FACTOR, -18.0))
 #: It must also go so far beyond what the endpoint's own week reached: where a service's latency wanders for hours, the next week has a
 #: little more than any before it. Some three in a million are enough where that week stays far below: what it did then says more of its spread
 #: than any model. Picked on 85 worlds (decision 13): the same faults, a quarter of all false tickets less.
@@ -260,7 +262,9 @@ def _drift(series: Series, fleet: Fleet, totals: Totals, load: tuple[Floats, Boo
     changed &= _already(totals, DRIFT_WINDOW, residual, DRIFT_FACTOR)
     rows, bins = np.nonzero(usable & (z > 2.5) & changed)
     log10_p = anomalies.log10_tail(stdtr(DRIFT_DEGREES, -z[rows, bins]))
-    opens = (log10_p < DRIFT_LOG10_P - fleet.many[bins]) & comparable[rows, bins]
+    slower = residual[rows, bins]
+    told = [(slower > math.log(factor)) & (log10_p < rule - fleet.many[bins]) for factor, rule in DRIFT_OPENS]
+    opens = np.any(told, axis=0) & comparable[rows, bins]
     excess = n * (1.0 - np.exp(-np.maximum(residual, 0.0)))
     observed = np.exp(s / safe_n)
     return _frame(series, rows, bins, DRIFT_WINDOW, log10_p, opens, observed, np.exp(expected), "ms", n, excess)
