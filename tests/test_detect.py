@@ -510,8 +510,20 @@ def test_days_that_were_faster_than_expected_excuse_no_slow_one() -> None:
     assert _days_that_drift([1.0, 1.0, 1.0, 1.0, 1.0, 0.75, 1.0, 0.75, 1.0, 1.0, 1.4]) == {10}
 
 
+def test_a_day_that_is_somewhat_slower_keeps_no_hour_of_slowness_alive() -> None:
+    slower = [1.0] * 10 + [1.25]
+    assert _slow_days(slower, calls=0.1).is_empty()
+    assert not _slow_days(slower, calls=2.0).is_empty()
+
+
 def _days_that_drift(factors: list[float], calls: float = 0.6) -> set[int]:
     """Days at whose end an endpoint has drifted whose latency has a factor for each; calls per bin."""
+    found = _slow_days(factors, calls).filter("opens")
+    return {int(bin_) // 288 for bin_ in found["bin"] if (int(bin_) + 1) % 288 == 0}
+
+
+def _slow_days(factors: list[float], calls: float) -> pl.DataFrame:
+    """Anomalies of windows of a day."""
     random = np.random.default_rng(1)
     days = len(factors)
     n = random.poisson(calls, days * 288) + 1
@@ -527,8 +539,7 @@ def _days_that_drift(factors: list[float], calls: float = 0.6) -> set[int]:
     )
     fleet, parts = baseline.fleet(_timed_rollups(table), _bins(days))
     (series,) = baseline.chunks(fleet, parts)
-    found = latency.detect(series, fleet).filter("opens", pl.col("bin") - pl.col("start_bin") == 287)
-    return {int(bin_) // 288 for bin_ in found["bin"] if (int(bin_) + 1) % 288 == 0}
+    return latency.detect(series, fleet).filter(pl.col("bin") - pl.col("start_bin") == 287)
 
 
 def _timed_rollups(table: pl.DataFrame) -> pl.DataFrame:

@@ -267,7 +267,9 @@ def _drift(series: Series, fleet: Fleet, totals: Totals, load: tuple[Floats, Boo
     opens = np.any(told, axis=0) & comparable[rows, bins]
     excess = n * (1.0 - np.exp(-np.maximum(residual, 0.0)))
     observed = np.exp(s / safe_n)
-    return _frame(series, rows, bins, DRIFT_WINDOW, log10_p, opens, observed, np.exp(expected), "ms", n, excess)
+    found = _frame(series, rows, bins, DRIFT_WINDOW, log10_p, opens, observed, np.exp(expected), "ms", n, excess)
+    # A day that is somewhat slower, since an hour of it was far slower, does not make that hour last for a day.
+    return found.filter(pl.col("log10_p") < DRIFT_OPENS[0][1])
 
 
 def _age(series: Series, fleet: Fleet) -> Floats:
