@@ -516,14 +516,24 @@ def test_a_day_that_is_somewhat_slower_keeps_no_hour_of_slowness_alive() -> None
     assert not _slow_days(slower, calls=2.0).is_empty()
 
 
+def test_a_slow_day_of_one_of_many_endpoints_must_be_the_rarer() -> None:
+    """By twice as many decades as other windows."""
+    slower = [1.0] * 10 + [1.3]
+    few, lots = (_slow_days(slower, calls=1.5, endpoints=number).filter("opens") for number in (1, 200))
+    many = np.log10(200 / baseline.FEW) / baseline.RARER
+    rare = few.filter(pl.col("log10_p") < latency.DRIFT_OPENS[0][1] - 2 * many)
+    assert 0 < lots.height < few.height
+    assert lots["bin"].to_list() == rare["bin"].to_list()
+
+
 def _days_that_drift(factors: list[float], calls: float = 0.6) -> set[int]:
     """Days at whose end an endpoint has drifted whose latency has a factor for each; calls per bin."""
     found = _slow_days(factors, calls).filter("opens")
     return {int(bin_) // 288 for bin_ in found["bin"] if (int(bin_) + 1) % 288 == 0}
 
 
-def _slow_days(factors: list[float], calls: float) -> pl.DataFrame:
-    """Anomalies of windows of a day."""
+def _slow_days(factors: list[float], calls: float, endpoints: int = 1) -> pl.DataFrame:
+    """Anomalies of windows of a day, of one of so many endpoints."""
     random = np.random.default_rng(1)
     days = len(factors)
     n = random.poisson(calls, days * 288) + 1
@@ -539,7 +549,9 @@ def _slow_days(factors: list[float], calls: float) -> pl.DataFrame:
     )
     fleet, parts = baseline.fleet(_timed_rollups(table), _bins(days))
     (series,) = baseline.chunks(fleet, parts)
-    return latency.detect(series, fleet).filter(pl.col("bin") - pl.col("start_bin") == 287)
+    many = np.full(fleet.bins, max(np.log10(endpoints / baseline.FEW), 0.0) / baseline.RARER)
+    found = latency.detect(series, replace(fleet, many=many))
+    return found.filter(pl.col("bin") - pl.col("start_bin") == 287)
 
 
 def _timed_rollups(table: pl.DataFrame) -> pl.DataFrame:

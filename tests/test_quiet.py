@@ -57,6 +57,21 @@ def test_a_code_of_one_of_many_endpoints_must_be_the_rarer() -> None:
     assert lots["log10_p"].to_list() == few.filter(pl.col("log10_p") < -7)["log10_p"].to_list()
 
 
+@pytest.mark.parametrize(("every", "lots"), [(40, False), (100, True)], ids=["fails now and then", "hardly ever fails"])
+def test_the_lesser_of_two_bad_moments_of_one_of_many_endpoints_must_be_the_rarer_too(every: int, lots: bool) -> None:
+    """All calls of one bin fail and more than half of the next: one hiccup is beyond all chance, and two are on some endpoint of many."""
+    failed = np.zeros(8 * DAY, dtype=np.int64)
+    failed[::every] = 1
+    failed[7 * DAY + 100 : 7 * DAY + 102] = 5, 3
+    fleet, series = seen(answers(failed, 500, 5), 8)
+
+    def opens(endpoints: int) -> bool:
+        many = np.full(fleet.bins, np.log10(endpoints / baseline.FEW) / baseline.RARER)
+        return bool(DETECTORS["errors"](series, replace(fleet, many=many))["opens"].any())
+
+    assert (opens(baseline.FEW), opens(200)) == (True, lots)
+
+
 @pytest.mark.parametrize(("code", "told"), [(415, True), (500, False)])
 def test_a_few_calls_of_a_day_are_news_where_a_client_makes_a_new_mistake_and_not_where_a_server_fails(
     code: int, told: bool
@@ -121,7 +136,7 @@ def test_five_times_as_many_endpoints_are_asked_for_more_than_five_times_the_cer
     )
     fleet, _ = seen(rows, 2)
     assert fleet.many[99] == 0
-    assert 1.5 < fleet.many[100] < 2
+    assert 2.5 < fleet.many[100] < 2.6
 
 
 @pytest.mark.parametrize(("further", "told"), [(1.1, False), (1.35, True)])

@@ -33,9 +33,9 @@ FLEET_GROUPS = 512
 #: A fleet of so many endpoints is what thresholds were picked on: worlds of 40, in whose logs scanners and retired routes make up to six more.
 FEW = 46
 #: By how many decades windows get rarer for each decade of chance that is asked for: those of quiet worlds that are ten times less probable, by the
-#: detectors' own words, are 2.5 times rarer (by detector 0.2 to 0.5 decades: what makes them is no noise but small events). So five times as many
-#: endpoints need 1.75 decades more, not 0.7, for the same number of false tickets.
-RARER = 0.4
+#: detectors' own words, are 1.8 times rarer (by detector 0.1 to 0.5 decades: what makes them is no noise but small events). So five times as many
+#: endpoints need 2.8 decades more, not 0.7, for the same number of false tickets (decision 13).
+RARER = 0.25
 #: Log durations are known to one part in so many, a power of two.
 EXACT = float(1 << 20)
 #: The rollups of a fleet, narrow enough to hold those of 10,000 endpoints for a month.

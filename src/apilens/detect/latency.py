@@ -56,6 +56,8 @@ DRIFT_PRIOR_SPREAD = 5.0
 OPEN_LOG10_P = -6.0
 #: A day opens at one in ten million where it is a fifth slower; a seventh must be beyond any doubt: each five of those found cost four that are none.
 DRIFT_OPENS = ((1.2, -7.0), (DRIFT_FACTOR, -18.0))
+#: Days get rarer half as fast as other windows do with the chance asked of them (baseline.RARER): a service has slow days, whatever its model says.
+DRIFT_RARER = 2.0
 #: It must also go so far beyond what the endpoint's own week reached: where a service's latency wanders for hours, the next week has a
 #: little more than any before it. Some three in a million are enough where that week stays far below: what it did then says more of its spread
 #: than any model. Picked on 85 worlds (decision 13): the same faults, a quarter of all false tickets less.
@@ -263,7 +265,7 @@ def _drift(series: Series, fleet: Fleet, totals: Totals, load: tuple[Floats, Boo
     rows, bins = np.nonzero(usable & (z > 2.5) & changed)
     log10_p = anomalies.log10_tail(stdtr(DRIFT_DEGREES, -z[rows, bins]))
     slower = residual[rows, bins]
-    told = [(slower > math.log(factor)) & (log10_p < rule - fleet.many[bins]) for factor, rule in DRIFT_OPENS]
+    told = [(slower > math.log(factor)) & (log10_p < rule - DRIFT_RARER * fleet.many[bins]) for factor, rule in DRIFT_OPENS]
     opens = np.any(told, axis=0) & comparable[rows, bins]
     excess = n * (1.0 - np.exp(-np.maximum(residual, 0.0)))
     observed = np.exp(s / safe_n)
