@@ -32,6 +32,7 @@ import saas
 import streaming
 import telco
 import tickets
+import weather
 import worlds
 from scoring import Score
 
@@ -96,6 +97,7 @@ def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float, 
             "streaming": streaming.make,
             "telco": telco.make,
             "tickets": tickets.make,
+            "weather": weather.make,
         }
         make = makers.get(profile.removeprefix("quiet-"), worlds.make)
         world = make(profile, int(seed), endpoints, days, rate)
