@@ -26,6 +26,7 @@ import insurance
 import maps
 import market
 import mobility
+import pharmacy
 import polars as pl
 import portal
 import saas
@@ -92,6 +93,7 @@ def world_folder(work: Path, name: str, endpoints: int, days: int, rate: float, 
             "maps": maps.make,
             "market": market.make,
             "mobility": mobility.make,
+            "pharmacy": pharmacy.make,
             "portal": portal.make,
             "saas": saas.make,
             "streaming": streaming.make,

@@ -198,7 +198,18 @@ KINDS = {
         Kind("delivery", envoy, {"endpoints": 40, "days": 9, "calls_per_minute": 20.0}),
         *(
             Kind(name, None, BLIND)
-            for name in ("campus", "grid", "insurance", "maps", "mobility", "saas", "streaming", "tickets", "weather")
+            for name in (
+                "campus",
+                "grid",
+                "insurance",
+                "maps",
+                "mobility",
+                "pharmacy",
+                "saas",
+                "streaming",
+                "tickets",
+                "weather",
+            )
         ),
     )
 }

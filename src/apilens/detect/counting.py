@@ -299,7 +299,9 @@ def _window(
         for chances in ((TWO_SMALL_LOG10_P, TWO_LOG10_P), (TWO_SMALL_REST_LOG10_P, TWO_REST_LOG10_P))
     )
     many = events.fleet.many[events.bin[at]]
-    proven = np.where(two, (whole_log10_p < whole_least - many) & (log10_p < rest_least - many), log10_p < OPEN_LOG10_P - many)
+    proven = np.where(
+        two, (whole_log10_p < whole_least - many) & (log10_p < rest_least - many), log10_p < OPEN_LOG10_P - many
+    )
     proven &= ~two | server | (past == 0)
     opens = effect & proven & (k >= habit_factor * events.habit(at, k))
     keep = effect & (log10_p < anomalies.HOLD_LOG10_P) & (opens | (~two & (minute == MINUTES)))

@@ -265,7 +265,9 @@ def _drift(series: Series, fleet: Fleet, totals: Totals, load: tuple[Floats, Boo
     rows, bins = np.nonzero(usable & (z > 2.5) & changed)
     log10_p = anomalies.log10_tail(stdtr(DRIFT_DEGREES, -z[rows, bins]))
     slower = residual[rows, bins]
-    told = [(slower > math.log(factor)) & (log10_p < rule - DRIFT_RARER * fleet.many[bins]) for factor, rule in DRIFT_OPENS]
+    told = [
+        (slower > math.log(factor)) & (log10_p < rule - DRIFT_RARER * fleet.many[bins]) for factor, rule in DRIFT_OPENS
+    ]
     opens = np.any(told, axis=0) & comparable[rows, bins]
     excess = n * (1.0 - np.exp(-np.maximum(residual, 0.0)))
     observed = np.exp(s / safe_n)
