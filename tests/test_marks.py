@@ -47,6 +47,9 @@ def found(lake: Path, *options: object) -> list[tuple[str, str, str]]:
 
 def test_marks_are_kept_once_and_listed_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lake = lake_of(tmp_path / "lake", (LAUNCH, 0.1, 0.0))
+    for nothing in ("mark", "mute"):  # a heading alone, or nothing at all, looks like a failure
+        ran = apilens(nothing, "--lake", lake)
+        assert (ran.code, ran.out) == (0, "") and f"next: apilens {nothing} " in ran.err
     for _ in range(2):
         assert apilens("mark", "deploy", "2026-03-10T12:00Z", "--label", "orders 2", "--lake", lake).code == 0
     ran = apilens("mark", "go-live", "2026-03-09", "--lake", lake, "--output", "json")
