@@ -203,7 +203,7 @@ FLAGS: list[tuple[str, str, str | None, Any]] = [
     ("scan", "--until", "2026-04-01", lambda ran, tmp: ran.code == 0),
     ("scan", "--now", "2026-03-10T00:00Z", lambda ran, tmp: ran.out == "nothing abnormal found in the calls from 2026-03-09 14:00Z to 2026-03-10 00:00Z\n" and "as of 2026-03-10 00:00Z" in ran.err),
     ("scan", "--fail-on", "low", lambda ran, tmp: ran.code == 0),
-    ("scan", "--baseline", "{tmp}/lake", lambda ran, tmp: ran.code == 0),
+    ("scan", "--baseline", "{tmp}/lake", lambda ran, tmp: ran.code == 2 and "is this lake itself" in ran.err),
     ("scan", "--config", "{tmp}/my.toml", lambda ran, tmp: ran.code == 0),
     ("scan", "--openapi", "{tmp}/api.yaml", lambda ran, tmp: ran.code == 0),
     ("scan", "--lake", "{tmp}/lake", lambda ran, tmp: ran.code == 0),

@@ -226,6 +226,17 @@ def test_how_many_were_hit_is_unknown_where_no_call_names_its_consumer() -> None
     assert found.select("consumers_hit", "identity_coverage").rows() == [(None, 0.0)]
 
 
+def test_how_many_miss_calls_is_unknown_where_no_day_before_says_whose_they_were() -> None:
+    """The baseline of another lake has rollups, and none of its calls are in this one."""
+    calls = quiet_world(1)
+    gone = calls.filter(~(during(90) & (pl.col("route") == busiest(calls))))
+    with duckdb.connect() as connection:
+        connection.register("calls", gone.filter(pl.col("start_time") >= FAULT).to_arrow())
+        found = find_candidates(rollups_of(gone), Logged(connection), now=FAULT + timedelta(minutes=60))
+    found = overlapping(found, 60).filter(pl.col("signal") == "traffic")
+    assert found.select("consumers_hit", "identity_coverage").rows() == [(None, None)]
+
+
 def failing_at_eight_past() -> pl.DataFrame:
     calls = quiet_world(1)
     return failing(calls, during(60, FAULT + timedelta(minutes=1)) & (pl.col("route") == busiest(calls)), 500, 1.0)

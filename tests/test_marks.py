@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from apilens.config import Mark
@@ -46,6 +47,9 @@ def found(lake: Path, *options: object) -> list[tuple[str, str, str]]:
 
 def test_marks_are_kept_once_and_listed_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lake = lake_of(tmp_path / "lake", (LAUNCH, 0.1, 0.0))
+    for nothing in ("mark", "mute"):  # a heading alone, or nothing at all, looks like a failure
+        ran = apilens(nothing, "--lake", lake)
+        assert (ran.code, ran.out) == (0, "") and f"next: apilens {nothing} " in ran.err
     for _ in range(2):
         assert apilens("mark", "deploy", "2026-03-10T12:00Z", "--label", "orders 2", "--lake", lake).code == 0
     ran = apilens("mark", "go-live", "2026-03-09", "--lake", lake, "--output", "json")
@@ -96,3 +100,32 @@ def test_the_old_system_as_baseline_shows_on_the_first_day_what_became_slower(tm
     old = lake_of(tmp_path / "old", (LAUNCH - timedelta(days=300), 4, 0.0))
     assert found(new) == []
     assert found(new, "--baseline", old) == [("latency", "GET /v1/b", "2026-03-09")]
+
+
+def test_a_baseline_of_another_environment_or_gateway_is_the_past_of_the_same_routes(tmp_path: Path) -> None:
+    new = lake_of(tmp_path / "new", (LAUNCH, 0.5, 0.0, 3.0))
+    log(tmp_path / "old.log", LAUNCH - timedelta(days=300), 4, 0.0, seed=0)
+    calls = (tmp_path / "old.log").read_text()
+    ingest(tmp_path / "rehearsal", tmp_path / "old.log", "--environment", "test")
+    pattern = r'^\S+ - (?<consumer>\S+) \[(?<timestamp>[^\]]+)\] "(?<method>\S+) (?<path>\S+) [^"]+" (?<status_code>\d+) \d+ "-" "[^"]+" (?<duration_s>\S+)$'
+    named = pl.Series(calls.splitlines()).str.extract_groups(pattern).struct.unnest()
+    at = pl.col("timestamp").str.to_datetime("%d/%b/%Y:%H:%M:%S %z").dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    other = named.with_columns(at, service=pl.concat_str(pl.lit("legacy-"), pl.col("path").str.tail(1)))
+    other.write_csv(tmp_path / "gateway.csv")
+    ingest(tmp_path / "gateway", tmp_path / "gateway.csv")
+    for old in ("rehearsal", "gateway"):
+        assert found(new, "--baseline", tmp_path / old) == [("latency", "GET /v1/b", "2026-03-09")], old
+        ran = apilens("scan", "--lake", new, "--baseline", tmp_path / old)
+        assert "the baseline has a past for 6 of 6 endpoints" in ran.err
+
+
+def test_a_baseline_that_says_nothing_is_told(tmp_path: Path) -> None:
+    new = lake_of(tmp_path / "new", (LAUNCH, 0.1, 0.0))
+    (tmp_path / "other.log").write_text(
+        '203.0.113.9 - a [01/Mar/2026:10:00:00 +0000] "GET /old HTTP/1.1" 200 9 "-" "x"\n'
+    )
+    ingest(tmp_path / "other", tmp_path / "other.log")
+    ran = apilens("scan", "--lake", new, "--baseline", tmp_path / "other")
+    assert ran.code == 0 and "a past for 0 of 6 endpoints: it changes nothing" in ran.err
+    ran = apilens("scan", "--lake", new, "--baseline", f"{new}/")
+    assert ran.code == 2 and "is this lake itself" in ran.err

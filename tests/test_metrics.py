@@ -272,6 +272,26 @@ def test_the_buckets_of_a_histogram_are_counters_and_no_latencies() -> None:
     assert found.select("counter", "unit", "value").row(2) == (True, "", 120.0)
 
 
+def test_what_is_counted_and_falls_is_no_counter() -> None:
+    connections = [[1772409600 + 60 * i, str(80 + 5 * (i % 3))] for i in range(30)]
+    calls = [[1772409600 + 60 * i, str(500 + 3 * i if i < 20 else 3 * i)] for i in range(30)]
+    flat = [[1772409600 + 60 * i, "80"] for i in range(3)]
+    series = (
+        ({"__name__": "pg_stat_activity_count"}, connections),
+        ({"__name__": "http_server_requests_count"}, calls),  # restarted once
+        ({"__name__": "db_query_seconds_count"}, connections),
+        ({"__name__": "hikari_connections_count"}, flat),
+    )
+    rules = (Rule("hikari_*", above=180),)
+    found = read_metrics(matrix(*series), "x", tz=UTC, rules=rules).samples
+    assert dict(found.select("metric", "counter").unique().rows()) == {
+        "pg_stat_activity_count": False,
+        "http_server_requests_count": True,
+        "db_query_seconds_count": True,
+        "hikari_connections_count": False,
+    }
+
+
 def test_a_counter_is_judged_by_its_increase_and_survives_a_restart() -> None:
     busy = samples(during(4, 5.0), metric="disk_io_time_total").sort("node", "timestamp")
     total = pl.col("value").cum_sum().over("node") * 300

@@ -224,6 +224,8 @@ def test_the_command_reads_the_configuration_and_fails_on_a_page(tmp_path: Path)
     ran = apilens("slo", *arguments, "--fail-on", "page", "--output", "json")
     assert (ran.code, ran.json()["objectives"][0]["alert"], ran.json()["objectives"][0]["bad"]) == (1, "page", 60)
     assert "page" in apilens("slo", *arguments).out
+    # 660 of 720: beside an objective of 92 %, 92 % would say nothing.
+    assert "  91.66 %  " in apilens("slo", *arguments).out
     # A second objective that is silent hides no page: its exit code stands first, and what burns is named.
     with (tmp_path / "apilens.toml").open("a") as more:
         more.write('[[slo]]\nname = "refunds"\nobjective = 0.9\nendpoints = "GET /v1/refunds"\n')

@@ -209,6 +209,14 @@ def test_missing_or_many_calls_are_no_reason_to_take_a_node_out_of_service(
     assert next_steps(row)[0].startswith(said)
 
 
+@pytest.mark.parametrize("signal", ["system", "log_gap", "clock_skew"])
+def test_a_full_database_or_a_log_that_stopped_is_no_reason_either(signal: str) -> None:
+    hint = {"status": None, "upstream": None, "consumer": None, "node": "db-1"}
+    said = " ".join(next_steps(candidate(signal=signal, unit="ratio", hint=hint)))
+    assert "out of service" not in said
+    assert ("See what uses it up on db-1" in said) == (signal == "system")
+
+
 @pytest.mark.parametrize("request_id", ["$(touch x)", "a; rm -rf ~", "it's `id`", "--lake=/etc", "a\nb", "a@all", ""])
 def test_a_command_names_no_request_id_that_a_shell_or_a_reader_would_change(request_id: str) -> None:
     def traced(*ids: str) -> list[str]:

@@ -16,7 +16,7 @@ from apilens.cli.options import (
     since_option,
     until_option,
 )
-from apilens.errors import Exit
+from apilens.errors import Exit, UsageError
 
 
 @click.command()
@@ -61,6 +61,10 @@ def inventory(
     from apilens.reports.units import moment as at
 
     lens = Lens(lake, openapi=openapi)
+    if "undocumented" in fail_on and not lens.openapi.operations:
+        raise UsageError(
+            "--fail-on undocumented has no document to go by, and would always pass; next: apilens inventory --openapi FILE"
+        )
     found = lens.inventory(since, until, now=moment(now) or lens.data_end or datetime.now(UTC))
     counts = dict(found["status"].value_counts().rows())
     if output == "ndjson":

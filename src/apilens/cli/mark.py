@@ -58,6 +58,10 @@ def mark(
     if output == "json":
         rows = [{"time": one.time.isoformat(), "label": one.label, "go_live": one.go_live} for one in marks]
         click.echo(json.dumps({"schema_version": 1, "marks": rows}, ensure_ascii=False))
+    elif not marks:
+        click.echo(
+            "no marks yet; next: apilens mark go-live TIME, or apilens mark deploy now --label 'orders 1.8.2'", err=True
+        )
     else:
         table(
             "", ["time (UTC)", "kind", "label"],

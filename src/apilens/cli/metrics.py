@@ -53,9 +53,15 @@ def metrics(ctx: click.Context, output: str, config: str | None, lake: str) -> i
                     row["node"],
                     row["labels"],
                     count(row["samples"]),
+                    # Of a counter the values are sums, its limits are for what it grows by.
                     *(
-                        None if row[name] is None else amount(row[name], row["unit"])
-                        for name in ("latest", "highest", "above", "below")
+                        None if row[name] is None else amount(row[name], row["unit"]) + suffix * row["counter"]
+                        for name, suffix in (
+                            ("latest", " in all"),
+                            ("highest", " in all"),
+                            ("above", "/s"),
+                            ("below", "/s"),
+                        )
                     ),
                     moment(row["last_seen"]),
                 )

@@ -105,4 +105,6 @@ def mute(
                 for one in found
             ),
         )
+    else:
+        click.echo("nothing is muted; next: apilens mute CANDIDATE --until 7d", err=True)
     return Exit.DONE

@@ -20,6 +20,7 @@ from apilens.cli.options import (
     until_option,
 )
 from apilens.errors import Exit
+from apilens.objects import shown_url
 
 if TYPE_CHECKING:
     import polars as pl
@@ -97,6 +98,13 @@ def scan(
     else:
         click.echo(f"as of {result.now:%Y-%m-%d %H:%M}Z: {result.summary()}", err=True)
         click.echo(", ".join(f"{number} {name}" for name, number in result.changes.items()), err=True)
+    if result.with_past is not None:
+        known, many = result.with_past
+        said = f"the baseline has a past for {known:,} of {many:,} endpoints"
+        if known == 0:
+            its = command_line("endpoints", given={"--lake": baseline and shown_url(baseline)})
+            said += f": it changes nothing, as none has their methods and routes; see {its}"
+        click.echo(said, err=True)
     if advice is not None:
         click.echo(advice, err=True)
     return Exit.FINDINGS if fail_on is not None and result.at_least(fail_on) else Exit.DONE

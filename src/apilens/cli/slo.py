@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import click
 
@@ -69,7 +70,7 @@ def slo(
                     row["alert"] or "",
                     row["name"],
                     f"{100 * row['objective']:g} %",
-                    percent(row["good_ratio"]),
+                    _good(row["good_ratio"]),
                     count(row["calls"]),
                     percent(row["coverage"]),
                     None if row["budget_left"] is None else f"{100 * row['budget_left']:.0f} %",
@@ -86,7 +87,7 @@ def slo(
     for one in unmeasured:
         about = f"service {one.service!r}" if one.service is not None else f"endpoints {one.endpoints!r}"
         click.echo(
-            f"{one.name!r} has no call of {about} in its {one.days} days: nothing is measured, and nothing can be said;"
+            f"{one.name!r} has no call of {about} in its {one.days} day{'s' if one.days > 1 else ''}: nothing is measured, and nothing can be said;"
             " what the calls name: apilens endpoints --output json",
             err=True,
         )
@@ -95,3 +96,8 @@ def slo(
         names = ", ".join(f"{row['name']!r} ({row['alert']})" for row in loud.iter_rows(named=True))
         click.echo(f"exit code 4 stands before the 1 of what burns: {names}", err=True)
     return worst(Exit.PARTIAL if unmeasured else Exit.DONE, Exit.FINDINGS if loud.height else Exit.DONE)
+
+
+def _good(ratio: float | None) -> str | None:
+    """To the hundredth of a per cent, as an objective of 95 % beside 95 % says nothing; 100 % only where no call is bad."""
+    return None if ratio is None else f"{math.floor(1e4 * ratio + 1e-6) / 100:.2f}".removesuffix(".00") + " %"

@@ -189,7 +189,7 @@ def _candidate(
         "severity": next((word for cut, word in SEVERITY_CUTS if severity >= cut), "low"),
         "hint": hint,
         "affected_consumers": consumers[:MAX_CONSUMERS],
-        "consumers_hit": None if coverage == 0 else len(consumers),
+        "consumers_hit": len(consumers) if coverage else None,
         "identity_coverage": coverage,
         "excess_calls": measured.excess,
         "score": measured.excess,

@@ -59,10 +59,7 @@ def trends(rollups: pl.DataFrame) -> pl.DataFrame:
             weekday=pl.col("day").dt.weekday(),
         )
         # The first and the last day are seldom whole.
-        .filter(
-            (pl.col("day") > real["bin_start"].dt.truncate("1d").min())
-            & (pl.col("day") < real["bin_start"].dt.truncate("1d").max())
-        )
+        .filter((pl.col("day") > pl.col("day").min()) & (pl.col("day") < pl.col("day").max()))
     )
     pairs = daily.join(daily, on=[*ENDPOINT, "weekday"], nulls_equal=True, suffix="_later").filter(
         pl.col("day_later") > pl.col("day")

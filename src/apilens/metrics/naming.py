@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 import polars as pl
 
@@ -29,7 +30,12 @@ _SHARE = r"(?i)utili[sz]ation|usage|(^|_)used(_|$)|busy|saturation|free|avail|id
 _SECONDS = r"(?i)seconds|(^|_)secs?(_|$)"
 _MILLIS = r"(?i)(^|_)ms(_|$)|milliseconds|millis"
 _BYTES = r"(?i)bytes"
-_COUNTER = r"(?i)_(total|count|sum|bucket)$"
+_COUNTER = r"(?i)_(total|bucket)$"
+#: Of a histogram or summary, whose name has a unit; connections, threads and files are counted under such names as well, and fall.
+_SUMMED = r"(?i)_(count|sum)$"
+_SIZED = r"(?i)_(seconds|millis(econds)?|ms|bytes|duration|latency|time|size)_(count|sum)$"
+#: A counter falls when its process starts anew: once in an export, or with one sample in so many.
+RESTARTS = 20
 #: Unit a user names -> unit of schema.METRICS and factor.
 UNITS = {
     "ratio": ("ratio", 1.0),
@@ -60,7 +66,11 @@ def describe(raw: pl.DataFrame, rules: tuple[Rule, ...], known: pl.DataFrame | N
     """schema.METRICS without source_file and import_id, from samples.RAW; see read_metrics."""
     keys = list(METRIC_SERIES)
     series = raw.group_by(keys, maintain_order=True).agg(
-        said=pl.col("unit").drop_nulls().first(), low=pl.col("value").min(), high=pl.col("value").max()
+        said=pl.col("unit").drop_nulls().first(),
+        low=pl.col("value").min(),
+        high=pl.col("value").max(),
+        samples=pl.len(),
+        falls=(pl.col("value").sort_by("timestamp").diff() < 0).sum(),
     )
     said = [_describe(row, rules) for row in series.iter_rows(named=True)]
     facts = pl.DataFrame(
@@ -89,12 +99,13 @@ def describe(raw: pl.DataFrame, rules: tuple[Rule, ...], known: pl.DataFrame | N
     )
 
 
-def _describe(row: dict[str, object], rules: tuple[Rule, ...]) -> tuple[str, str, float, bool]:
+def _describe(row: dict[str, Any], rules: tuple[Rule, ...]) -> tuple[str, str, float, bool]:
     name = str(row["metric"])
     fitting = [rule for rule in rules if rule.fits(name)]
     kind = next((rule.kind for rule in fitting if rule.kind), None)
     kind = kind or next((kind for kind, pattern in _KINDS if re.search(pattern, name)), "other")
-    counter = re.search(_COUNTER, name) is not None and row["said"] is None
+    limited = any(rule.above is not None or rule.below is not None for rule in fitting)
+    counter = row["said"] is None and _only_grows(name, limited, row["samples"], row["falls"])
     asked = next((rule.unit for rule in fitting if rule.unit), None)
     if asked is not None:
         return kind, *UNITS[asked], counter
@@ -118,3 +129,11 @@ def _describe(row: dict[str, object], rules: tuple[Rule, ...]) -> tuple[str, str
         # A full CPU is measured as 1.02 now and then; a metric in percent that never leaves 1.5 is rarer.
         return kind, "ratio", 1.0 if high <= 1.5 else 0.01, False
     return kind, "", 1.0, False
+
+
+def _only_grows(name: str, limited: bool, samples: int, falls: int) -> bool:
+    """Whether a series is a counter: by its name, else, where that says "a count" alone, unless its values fall or the user has set
+    a limit to them, as to the connections of pg_stat_activity_count."""
+    if re.search(_COUNTER, name) or re.search(_SIZED, name):
+        return True
+    return re.search(_SUMMED, name) is not None and not limited and falls <= max(1, samples // RESTARTS)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -22,7 +23,7 @@ from apilens.lens import Lens
 from apilens.measure.addresses import ADDRESSES
 from apilens.measure.explain import CARRIERS
 from apilens.pipeline import suspects
-from apilens.schema import BIN_S, CANDIDATES, SEVERITIES, SIGNALS
+from apilens.schema import BIN_S, CANDIDATES, ENDPOINT, SEVERITIES, SIGNALS
 from apilens.store import open_state
 from apilens.window import Window
 
@@ -164,12 +165,14 @@ def _one(known: pl.DataFrame, candidate: str) -> dict[str, Any]:
 @dataclass(frozen=True)
 class Scanned:
     """candidates: schema.CANDIDATES of the window asked for; now: as of when (None: the lake is empty); begin: of the first bin with
-    calls until then (None: there is none); changes: how many of all are new, updated, unchanged, withdrawn since the last scan."""
+    calls until then (None: there is none); changes: how many of all are new, updated, unchanged, withdrawn since the last scan; with_past:
+    how many endpoints of how many the baseline knows (None: there is none)."""
 
     candidates: pl.DataFrame
     now: datetime | None
     begin: datetime | None
     changes: dict[str, int]
+    with_past: tuple[int, int] | None = None
 
     def at_least(self, severity: str) -> int:
         """How many open candidates are at least that severe."""
@@ -190,6 +193,45 @@ def _days_before(rollups: pl.DataFrame, begin: datetime) -> pl.DataFrame:
         return rollups
     days = (begin - last - timedelta(seconds=BIN_S)) // timedelta(days=1)
     return rollups.with_columns(pl.col("bin_start") + timedelta(days=days))
+
+
+def _named_as(rollups: pl.DataFrame, here: pl.DataFrame) -> pl.DataFrame:
+    """Rollups whose endpoints have the environment and service that those of `here` have: an old system's gateway names other
+    services, or none, and a test run is another environment.
+
+    here: schema.ENDPOINT, one row each. It is the endpoint with the same method and route; of several the one with the same service
+    and environment, or with the same service alone, or environment. Where several are as near, and where there is none, the name stays.
+    """
+    own = rollups.select(ENDPOINT).unique()
+    near = 2 * pl.col("service").eq_missing(pl.col("service_here")) + pl.col("environment").eq_missing(
+        pl.col("environment_here")
+    )
+    nearest = (
+        own.join(here, on=["method", "route"], nulls_equal=True, suffix="_here")
+        .with_columns(near=near)
+        .filter(pl.col("near") == pl.col("near").max().over(ENDPOINT))
+        .filter(pl.len().over(ENDPOINT) == 1)
+        .select(*ENDPOINT, "environment_here", "service_here", named=pl.lit(True))
+    )
+    renamed = {
+        name: pl.when("named").then(f"{name}_here").otherwise(name).alias(name) for name in ("environment", "service")
+    }
+    return (
+        rollups.join(nearest, on=ENDPOINT, how="left", nulls_equal=True).with_columns(**renamed).select(rollups.columns)
+    )
+
+
+def _baseline(place: str, lens: Lens, openapi: str | None) -> pl.DataFrame:
+    """Rollups of a baseline, by the routes that this lake's document names. Raises UsageError where it is this lake."""
+    earlier = Lens(place, lens.config, openapi=openapi)
+    if earlier.lake.root == lens.lake.root or Path(place).resolve() == Path(lens.lake.root).resolve():
+        raise UsageError(
+            f"--baseline {place!r} is this lake itself; expected the lake of a test run or of the old system. "
+            "What this lake held before its go-live is compared anyway: apilens mark go-live TIME"
+        )
+    if lens.openapi.operations:
+        earlier.openapi = lens.openapi
+    return earlier.rollups().collect()
 
 
 #: A scan looks at so much of the past at least: eight trailing weeks of baseline and incidents, whatever the lake holds besides.
@@ -244,8 +286,11 @@ def scan(
     launches = [mark.time for mark in lens.marks if mark.go_live and mark.time <= edge]
     blocks = suspects.calls_by_block(rollups)
     begin = rollups.select(pl.col("bin_start").min()).collect(engine="streaming").item()
+    with_past = None
     if baseline is not None and begin is not None:
-        earlier = Lens(baseline, lens.config, openapi=openapi).rollups().collect()
+        here = rollups.select(ENDPOINT).unique().collect(engine="streaming")
+        earlier = _named_as(_baseline(baseline, lens, openapi), here)
+        with_past = here.join(earlier, on=ENDPOINT, how="semi", nulls_equal=True).height, here.height
         rollups = pl.concat([_days_before(earlier, begin).lazy(), rollups])
         launches = [begin, *launches]
     with lens.held() as calls:
@@ -278,4 +323,4 @@ def scan(
         found = found.filter(pl.col("end") > window.start)
     if window.end is not None:
         found = found.filter(pl.col("start") < window.end)
-    return Scanned(found, moment, begin, changes)
+    return Scanned(found, moment, begin, changes, with_past)

@@ -161,9 +161,9 @@ def with_evidence(
     rows = found.to_dicts()
     marks = lens.marks
     for row in rows:
-        # A candidate begins with a five-minute bin, its deployment somewhere in it.
+        # A candidate begins with a five-minute bin, its deployment somewhere in it; how long after is that of its first failed call.
         near = [one for one in marks if -_BIN < row["start"] - one.time <= timedelta(hours=1)]
-        row["explanation"] += _after_marks(near, row["start"])
+        row["explanation"] += _after_marks(near, row["first_affected_at"] or row["start"])
     fresh = [row for row in rows if row["signal"] in SIGNALS and not _unchanged(row, before.get(row["id"]))]
     explained = {row["id"] for row in sorted(fresh, key=lambda row: row["start"], reverse=True)[:_MOST_EXPLAINED]}
     for row in rows:

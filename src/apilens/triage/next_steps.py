@@ -20,6 +20,8 @@ _FEWER = (
 )
 _MORE = "See who calls more and whether it is meant (release, batch job, retries in a loop) before capacity runs out."
 
+_SYSTEM = "See what uses it up{place}, what was deployed or started before {since}, and whether calls suffer: apilens scan lists them."
+
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:/=+_-]*", re.ASCII)
 
 
@@ -46,6 +48,10 @@ def where_to_look(candidate: dict[str, Any]) -> str | None:
     if candidate["signal"] == "traffic":
         # Behind an upstream or on a node they are few or many, and that is not what makes them so.
         return _FEWER if (candidate["observed"] or 0.0) < (candidate["expected"] or 0.0) else _MORE
+    if candidate["signal"] == "system":
+        return _SYSTEM.format(place=f" on {hint['node']}" if hint.get("node") else "", since=since)
+    if candidate["signal"] in ("log_gap", "clock_skew"):
+        return None  # a log or a clock is wrong: no reason to take anything out of service
     if node := hint.get("node"):
         return f"It is about one node: compare {node} with the others (version, configuration, disk), or take it out of service."
     if upstream := hint.get("upstream"):
