@@ -117,6 +117,19 @@ def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:
     assert done.stderr == "[]\n"
 
 
+def test_numpy_starts_no_threads_of_its_own() -> None:
+    code = (
+        "import atexit, os\n"
+        "def count():\n    import numpy\n    print('threads', len(os.listdir('/proc/self/task')))\n"
+        f"atexit.register(count)\n{MAIN}"
+    )
+    alone = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "--version"], capture_output=True, text=True, env=alone, timeout=60, check=True
+    )
+    assert ran.stdout.endswith("threads 1\n"), ran
+
+
 # -- flags -------------------------------------------------------------------------------------------------------
 
 CONFIG = 'apdex_ms = 250\n[[sources]]\nmatch = "*.log"\nsource = "edge"\nenvironment = "test"\n'

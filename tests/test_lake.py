@@ -387,10 +387,18 @@ def test_a_pipe_that_would_have_to_be_read_twice_is_said_and_loses_nothing(tmp_p
 def test_small_tables_with_the_same_header_are_committed_together(tmp_path: Path) -> None:
     logs, lake = tmp_path / "logs", tmp_path / "lake"
     logs.mkdir()
-    for n in range(12):
-        (logs / f"{n:02}.csv").write_bytes(table_csv(n, 20 - n))
-    assert ingest(lake, logs)["stored"] == sum(20 - n for n in range(12))
+    for n in range(30):
+        (logs / f"{n:02}.csv").write_bytes(table_csv(n, 50 - n))
+    assert ingest(lake, logs)["stored"] == sum(50 - n for n in range(30))
     assert open_lake(str(lake)).table("calls").version() == 1
+
+
+def test_what_a_killed_run_repeats_is_limited_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths, lake = parts(tmp_path / "logs", files=6, lines=20), tmp_path / "lake"
+    monkeypatch.setattr(run, "BATCH_BYTES", 2 * min(path.stat().st_size for path in paths))
+    monkeypatch.setattr(run, "BLOCK_BYTES", 0)
+    ingest(lake, *paths)
+    assert open_lake(str(lake)).table("calls").version() == 3
 
 
 # -- a lake that must not be touched -------------------------------------------------------------------------------

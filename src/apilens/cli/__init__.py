@@ -155,6 +155,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.stdout = _stdout()
     sys.stderr = cast(TextIO, _Heedless(sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")))
     os.environ.setdefault("_RJEM_MALLOC_CONF", _KEEP_PAGES)  # read when Polars is loaded, so no later than here
+    # NumPy's and SciPy's algebra, of which little is asked, starts a thread per core that spins at first: a twelfth of the CPU of
+    # an ingest that finds nothing new, on two cores.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     code = run(argv)
     gc.freeze()  # else the interpreter looks at every object once more before it ends
     sys.exit(code)

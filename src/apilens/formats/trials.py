@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -92,8 +93,23 @@ class Sample:
         return self._unwrapped[wrappers]
 
 
-#: Whether a line is one of each wrapper's; asked in one go.
-_WRAPPED = [wrapper.wraps(pl.col("line")).sum().alias(str(i)) for i, wrapper in enumerate(WRAPPERS)]
+#: Who asks the regexes of heads. Polars keeps 32 compiled ones per thread, and a head is asked more: of a thousand small files each
+#: had all of them compiled again, which took more than half of telling its format. These threads ask nothing else.
+_ASKERS = [ThreadPoolExecutor(1, thread_name_prefix="apilens-head") for _ in range(2)]
+
+
+def _asked(records: pl.DataFrame, questions: Mapping[str, pl.Expr]) -> dict[str, pl.Series]:
+    """The answer to each question, by its text; the same text is asked by the same thread every time."""
+    shares = [[text for text in questions if hash(text) % len(_ASKERS) == i] for i in range(len(_ASKERS))]
+    asked = [
+        asker.submit(records.select_seq, [questions[text].alias(text) for text in share])
+        for asker, share in zip(_ASKERS, shares, strict=True)
+    ]
+    return {answer.name: answer for part in asked for answer in part.result()}
+
+
+#: How many lines are each wrapper's.
+_WRAPPED = {wrapper.name: wrapper.wraps(pl.col("line")).sum() for wrapper in WRAPPERS}
 
 
 def chains(sample: Sample) -> list[tuple[Wrapper, ...]]:
@@ -104,8 +120,8 @@ def chains(sample: Sample) -> list[tuple[Wrapper, ...]]:
     chain: tuple[Wrapper, ...] = ()
     lines = sample.under(chain).select("line")
     while len(chain) < _MAX_WRAPPERS and lines.height:
-        counts = lines.select(_WRAPPED).row(0)
-        wrapped = [n if one.sure or 2 * n >= lines.height else 0 for one, n in zip(WRAPPERS, counts, strict=True)]
+        counts = {name: count.item() for name, count in _asked(lines, _WRAPPED).items()}
+        wrapped = [n if one.sure or 2 * n >= lines.height else 0 for one in WRAPPERS for n in [counts[one.name]]]
         if max(wrapped) == 0:
             break
         longer = (*chain, WRAPPERS[wrapped.index(max(wrapped))])
@@ -140,14 +156,15 @@ _Fits = npt.NDArray[np.bool_]
 
 
 def _fits(records: pl.DataFrame, layouts: Sequence[Layout]) -> dict[int, _Fits]:
-    """Whether each record fits, by id of those layouts that a glance or their regex tells it of; all regexes in one go."""
+    """Whether each record fits, by id of those layouts that a glance or their regex tells it of."""
     lines = records["line"].to_list()
     hopeful = [layout for layout in layouts if layout.may_fit(lines)]
-    asked = dict.fromkeys(
-        regex for layout in hopeful if (regex := layout.mark if layout.pattern is None else layout.pattern)
-    )
-    told = records.select(pl.col("line").str.contains(regex).alias(str(i)) for i, regex in enumerate(asked))
-    matches = dict(zip(asked, (match.to_numpy() for match in told), strict=True))
+    asked = {
+        regex: pl.col("line").str.contains(regex)
+        for layout in hopeful
+        if (regex := layout.mark if layout.pattern is None else layout.pattern)
+    }
+    matches = {regex: match.to_numpy() for regex, match in _asked(records, asked).items()}
     nothing = np.zeros(records.height, np.bool_)
     found = dict.fromkeys(map(id, layouts), nothing)
     for layout in hopeful:
