@@ -583,6 +583,21 @@ def _timed_rollups(table: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+@pytest.mark.parametrize(("slower", "least"), [(1.4, 1.0), (1.8, 0.0)])
+def test_what_is_less_than_half_as_slow_again_must_be_the_rarer(slower: float, least: float) -> None:
+    random = np.random.default_rng(2)
+    bins, days = np.arange(12 * 288), 12
+    now = (bins >= 11 * 288 + 100) & (bins < 11 * 288 + 148)
+    mean = np.log(80) + np.where(now, np.log(slower), 0.0) + random.normal(0, 0.1, len(bins))
+    table = pl.DataFrame({"bin_start": bins, "route": "/a", "calls": 10, "log_duration_sum": 10 * mean})
+    rollups = _timed_rollups(table.with_columns(log_duration_sumsq=pl.Series(10 * (mean**2 + 0.16))))
+    fleet, rows = baseline.fleet(rollups, _bins(days))
+    (series,) = baseline.chunks(fleet, rows)
+    opened = latency.detect(series, fleet).filter("opens", pl.col("bin") - pl.col("start_bin") < 287)
+    chance = latency.CLEAR_LOG10_P - least
+    assert chance - 0.5 < opened["log10_p"].max() < chance
+
+
 @pytest.mark.parametrize(("slower", "opens"), [(2.5, True), (1.6, False)])
 def test_a_call_more_than_ever_does_not_excuse_what_is_twice_as_slow(slower: float, opens: bool) -> None:
     """Of a client that calls as often each day the load is known by steps, and one call more may be the next of them."""
