@@ -546,23 +546,21 @@ def _days_that_drift(factors: list[float], calls: float = 0.6) -> set[int]:
 def _slow_days(factors: list[float], calls: float, endpoints: int = 1) -> pl.DataFrame:
     """Anomalies of windows of a day, of one of so many endpoints."""
     random = np.random.default_rng(1)
-    days = len(factors)
-    n = random.poisson(calls, days * 288) + 1
-    logs = np.log(80 * np.repeat(factors, 288)) + random.normal(0, 0.4, days * 288) / np.sqrt(n)
+    n = random.poisson(calls, len(factors) * 288) + 1
+    logs = np.log(80 * np.repeat(factors, 288)) + random.normal(0, 0.4, len(n)) / np.sqrt(n)
+    return _latency(n, logs, endpoints).filter(pl.col("bin") - pl.col("start_bin") == 287)
+
+
+def _latency(calls: np.ndarray, logs: np.ndarray, endpoints: int = 1) -> pl.DataFrame:
+    """Anomalies of the latency of one of so many endpoints. calls, logs: of each bin, whole days; the mean log duration of its calls."""
     table = pl.DataFrame(
-        {
-            "bin_start": np.arange(days * 288),
-            "route": "/a",
-            "calls": n,
-            "log_duration_sum": n * logs,
-            "log_duration_sumsq": n * (logs**2 + 0.16),
-        }
+        {"bin_start": np.arange(len(calls)), "route": "/a", "calls": calls, "log_duration_sum": calls * logs}
     )
-    fleet, parts = baseline.fleet(_timed_rollups(table), _bins(days))
-    (series,) = baseline.chunks(fleet, parts)
+    rollups = _timed_rollups(table.with_columns(log_duration_sumsq=pl.Series(calls * (logs**2 + 0.16))))
+    fleet, rows = baseline.fleet(rollups, _bins(len(calls) // 288))
+    (series,) = baseline.chunks(fleet, rows)
     many = np.full(fleet.bins, max(np.log10(endpoints / baseline.FEW), 0.0) / baseline.RARER)
-    found = latency.detect(series, replace(fleet, many=many))
-    return found.filter(pl.col("bin") - pl.col("start_bin") == 287)
+    return latency.detect(series, replace(fleet, many=many))
 
 
 def _timed_rollups(table: pl.DataFrame) -> pl.DataFrame:
@@ -586,14 +584,11 @@ def _timed_rollups(table: pl.DataFrame) -> pl.DataFrame:
 @pytest.mark.parametrize(("slower", "least"), [(1.4, 1.0), (1.8, 0.0)])
 def test_what_is_less_than_half_as_slow_again_must_be_the_rarer(slower: float, least: float) -> None:
     random = np.random.default_rng(2)
-    bins, days = np.arange(12 * 288), 12
+    bins = np.arange(12 * 288)
     now = (bins >= 11 * 288 + 100) & (bins < 11 * 288 + 148)
-    mean = np.log(80) + np.where(now, np.log(slower), 0.0) + random.normal(0, 0.1, len(bins))
-    table = pl.DataFrame({"bin_start": bins, "route": "/a", "calls": 10, "log_duration_sum": 10 * mean})
-    rollups = _timed_rollups(table.with_columns(log_duration_sumsq=pl.Series(10 * (mean**2 + 0.16))))
-    fleet, rows = baseline.fleet(rollups, _bins(days))
-    (series,) = baseline.chunks(fleet, rows)
-    opened = latency.detect(series, fleet).filter("opens", pl.col("bin") - pl.col("start_bin") < 287)
+    logs = np.log(80) + np.where(now, np.log(slower), 0.0) + random.normal(0, 0.1, len(bins))
+    found = _latency(np.full(len(bins), 10), logs)
+    opened = found.filter("opens", pl.col("bin") - pl.col("start_bin") < 287)
     chance = latency.CLEAR_LOG10_P - least
     assert chance - 0.5 < opened["log10_p"].max() < chance
 
@@ -602,15 +597,12 @@ def test_what_is_less_than_half_as_slow_again_must_be_the_rarer(slower: float, l
 def test_a_call_more_than_ever_does_not_excuse_what_is_twice_as_slow(slower: float, opens: bool) -> None:
     """Of a client that calls as often each day the load is known by steps, and one call more may be the next of them."""
     random = np.random.default_rng(1)
-    bins, days = np.arange(12 * 288), 12
+    bins = np.arange(12 * 288)
     now = (bins >= 11 * 288 + 100) & (bins < 11 * 288 + 136)
     calls = np.where(bins >= 11 * 288, 43, 42)
-    mean = np.log(80) + np.where(now, np.log(slower), 0.0) + random.normal(0, 0.4, len(bins)) / np.sqrt(calls)
-    table = pl.DataFrame({"bin_start": bins, "route": "/a", "calls": calls, "log_duration_sum": calls * mean})
-    rollups = _timed_rollups(table.with_columns(log_duration_sumsq=pl.Series(calls * (mean**2 + 0.16))))
-    fleet, rows = baseline.fleet(rollups, _bins(days))
-    (series,) = baseline.chunks(fleet, rows)
-    found = latency.detect(series, fleet).filter("opens", pl.col("unit") == "ms", pl.col("bin") < 11 * 288 + 136)
+    noise = random.normal(0, 0.4, len(bins)) / np.sqrt(calls)
+    found = _latency(calls, np.log(80) + np.where(now, np.log(slower), 0.0) + noise)
+    found = found.filter("opens", pl.col("unit") == "ms", pl.col("bin") < 11 * 288 + 136)
     assert (found.height > 0) == opens
 
 
